@@ -1,0 +1,130 @@
+"""Reading files with errors that say where, and writing them so that a kill leaves the old or the new, never half."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espalier.core.errors import DataError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file (a byte order mark is accepted).
+
+    Raises:
+        DataError: the file is missing, is a folder, or is not UTF-8; the position is named.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError("There is no such file.", where=str(path), hint=_neighbours(path)) from None
+    except IsADirectoryError:
+        raise DataError("This is a folder; a file was expected.", where=str(path)) from None
+    except OSError as error:
+        raise DataError(f"The file cannot be read: {error.strerror}.", where=str(path)) from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"The file is not UTF-8: byte 0x{data[error.start]:02x} at position {error.start}.",
+            where=f"{path}:{line}",
+            hint="Convert it, for instance with: iconv -f latin1 -t utf-8 FILE > NEW",
+        ) from None
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        DataError: see `read_text`; or not JSON, with line and column.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        what = "The file is empty." if not text.strip() else f"The file is not JSON: {error.msg}, column {error.colno}."
+        raise DataError(what, where=f"{path}:{error.lineno}") from None
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) for each line of a JSONL file that is not blank.
+
+    Raises:
+        DataError: see `read_text`; or a line is not a JSON object.
+    """
+    # Not splitlines(): JSON strings may hold U+2028 and its like, which are no line ends here.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"The line is not JSON: {error.msg}.", where=f"{path}:{number}") from None
+        if not isinstance(value, dict):
+            raise DataError("The line is JSON but not an object {…}.", where=f"{path}:{number}")
+        yield number, value
+
+
+def jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as JSONL text."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a file so that readers, and a kill, see the old content or the new one, never a part.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; the old file stands.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        raise RunError(f"The file cannot be written: {error.strerror}.", where=str(path), hint=disk_hint(error)) from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def disk_hint(error: OSError) -> str:
+    """Return what to do about a failed write."""
+    import errno
+
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "Free some space and run the same command again; what was complete still stands." if full else ""
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(value: object) -> str:
+    """Return 16 hexadecimal digits for a JSON-like value; equal values give equal digits, whatever the key order."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _neighbours(path: Path) -> str:
+    from espalier.core.errors import nearest
+
+    if not path.parent.is_dir():
+        return f"The folder {path.parent} does not exist either."
+    names = [entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix]
+    return nearest(path.name, names[:20]) if names else ""

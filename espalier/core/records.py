@@ -1,0 +1,267 @@
+"""The records that travel between the rooms. All are frozen; the names are those of the recipe and the report.
+
+A `Task` says what is asked. An `Example` is one thing to train on or to score. `Encoded` is an example in
+tokens. A `Completion` is what a model wrote for an example, a `Score` what a scorer thinks of it, and an
+`Estimate` is the only form in which a number reaches a report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from espalier.core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+Finish: TypeAlias = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A part of a message that is text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A part of a message that is an image or a sound, named by `uri` and checked by `sha256`."""
+
+    kind: Literal["image", "audio"]
+    uri: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A part of an assistant's message that calls a tool."""
+
+    name: str
+    arguments: str
+
+
+Part: TypeAlias = Text | Media | ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `trained` marks an assistant's turn whose tokens carry loss."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    trained: bool = False
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise DataError(f"A message has the unknown role '{self.role}'; expected one of {', '.join(ROLES)}.")
+        if self.trained and self.role != "assistant":
+            raise DataError(f"A message of the {self.role} is marked as trained; only the assistant's can be.")
+
+    @property
+    def text(self) -> str:
+        """The text of all text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+def message(role: Role, text: str, *, trained: bool = False) -> Message:
+    """Return a message of one text part."""
+    return Message(role, (Text(text),), trained)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row: `messages` up to and with the trained answer, or up to the prompt alone where it is only scored.
+
+    Attributes:
+        id: hash of the content (see `example_id`); the same content has the same id in every file and run.
+        task: name of the task.
+        source: what rows share for clustering, e.g. the source sentence; rows of one source are never split.
+        messages: the conversation; at most the last message of a prompt–answer row is trained.
+        references: accepted answers, for scoring.
+        rejected: the worse answers of a preference pair.
+        origin: how it was made: file and row, or prompt, model and request.
+        input: the task's own input, without definition and examples: what checks and the report look at.
+    """
+
+    id: str
+    task: str
+    source: str
+    messages: tuple[Message, ...]
+    references: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    input: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.messages:
+            raise DataError("A row has no message.", where=str(self.origin or self.id))
+        if not self.references and not any(m.trained for m in self.messages):
+            raise DataError(
+                "A row has nothing to train on and nothing to score.", where=str(self.origin or self.id)
+            )
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The messages before the last trained one: what a model is given to answer."""
+        for index in range(len(self.messages) - 1, -1, -1):
+            if self.messages[index].trained:
+                return self.messages[:index]
+        return self.messages
+
+    @property
+    def answer(self) -> str:
+        """The text of the last trained message, or the first reference, or ''."""
+        for turn in reversed(self.messages):
+            if turn.trained:
+                return turn.text
+        return self.references[0] if self.references else ""
+
+
+def example_id(*content: object) -> str:
+    """Return 16 hexadecimal digits that are the same for the same content, on every machine."""
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A worked example inside a task: a good answer, or a bad one, with the explanation why."""
+
+    input: str
+    output: str
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One instance of a task: its input and all accepted outputs; `source` clusters rows (default: the input)."""
+
+    id: str
+    input: str
+    outputs: tuple[str, ...]
+    source: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is asked of a model, as a person would explain it, with rows to learn and to score from.
+
+    Attributes:
+        checks: names in the registry `espalier.tasks.checks.checks`: the cautions as executable checks.
+        licence: as stated by the file; 'Unknown' where it does not say.
+        origin: the file it came from.
+    """
+
+    name: str
+    definition: str
+    rows: tuple[TaskRow, ...]
+    positive: tuple[Demonstration, ...] = ()
+    negative: tuple[Demonstration, ...] = ()
+    cautions: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    licence: str = "Unknown"
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An example in tokens.
+
+    Attributes:
+        ids: token ids of the whole row, prompt and answer.
+        weights: loss weight of each token *as a target*, 0.0 on the prompt; same length as `ids`.
+        prompt: number of leading tokens that a generation is prompted with.
+        example: id of the example.
+    """
+
+    ids: tuple[int, ...]
+    weights: tuple[float, ...]
+    prompt: int
+    example: str
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.weights):
+            raise DataError(
+                f"A row has {len(self.ids)} tokens and {len(self.weights)} weights.", where=self.example
+            )
+        if not sum(self.weights) > 0:
+            raise DataError("Every token of the row is masked: nothing would be learned.", where=self.example)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote for an example; `request` is the hash of all that determines it.
+
+    `logprob` is the sum over the answer's tokens, in nats, under the model that wrote it.
+    """
+
+    example: str
+    text: str
+    ids: tuple[int, ...] = ()
+    sample: int = 0
+    logprob: float | None = None
+    finish: Finish = "stop"
+    request: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A scorer's verdict on one completion. `value` None means "not scored", which is never 0."""
+
+    value: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its 95 % interval: the only form in which a number reaches a report.
+
+    `n` counts what was scored, `missing` what was not.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    missing: int = 0
+
+
+class Generator(Protocol):
+    """Something that answers prompts: a local model, a server, a baseline."""
+
+    def generate(self, examples: Sequence[Example], settings: Mapping[str, Any]) -> Iterator[Completion]:
+        """Yield one completion per example and sample, in any order."""
+        ...
+
+
+class Scorer(Protocol):
+    """Something that judges one completion."""
+
+    def score(self, example: Example, completion: Completion) -> Score:
+        """Return the verdict; None as value where it cannot judge."""
+        ...
+
+
+class Likelihood(Protocol):
+    """Something that knows how likely a model finds given continuations."""
+
+    def logprobs(self, example: Example, options: Sequence[str]) -> list[float]:
+        """Return the log-probability in nats of each option as the answer to the example's prompt."""
+        ...
+
+
+class Tracker(Protocol):
+    """A place where the events of a run go, besides `events.jsonl`."""
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Take one event."""
+        ...

@@ -1,0 +1,118 @@
+"""Choices by name: `kind = "rouge_l"` in a recipe, or `kind = "my_module:function"` from outside the package.
+
+A choice is a factory function, and its signature is its schema: parameters must be keyword-only with a type
+and a default (or be required), and a recipe's values are checked against the annotations by pydantic. To add
+one, write one function with one decorator; nothing else has to know about it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from espalier.core.errors import RecipeError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Factories of one sort, by name. `sort` is the word that errors use: 'scorer', 'objective', …"""
+
+    def __init__(self, sort: str) -> None:
+        self.sort = sort
+        self._factories: dict[str, Callable[..., T]] = {}
+
+    def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """Decorate a factory so that recipes can name it."""
+
+        def keep(factory: Callable[..., T]) -> Callable[..., T]:
+            if name in self._factories:
+                raise ValueError(f"two {self.sort}s are named '{name}'")
+            _parameters(factory)
+            self._factories[name] = factory
+            return factory
+
+        return keep
+
+    def names(self) -> list[str]:
+        """Return the registered names, sorted."""
+        return sorted(self._factories)
+
+    def describe(self, name: str) -> tuple[str, dict[str, inspect.Parameter]]:
+        """Return the first line of a factory's docstring and its parameters, for the documentation."""
+        factory = self._factories[name]
+        return (inspect.getdoc(factory) or "").split("\n", 1)[0], _parameters(factory)
+
+    def find(self, kind: str, where: str = "kind") -> Callable[..., T]:
+        """Return the factory of that name, or the function that 'module:function' names."""
+        if kind in self._factories:
+            return self._factories[kind]
+        if ":" in kind:
+            return cast("Callable[..., T]", _imported(kind, where))
+        raise RecipeError(f"No {self.sort} is named '{kind}'.", where=where, hint=nearest(kind, self._factories))
+
+    def build(self, kind: str, params: Mapping[str, Any], where: str = "") -> T:
+        """Check `params` against the factory's signature and call it.
+
+        Raises:
+            RecipeError: unknown kind, unknown or missing parameter, or a value of the wrong type.
+        """
+        factory = self.find(kind, f"{where}.kind" if where else "kind")
+        return factory(**checked(factory, params, where, f"{self.sort} '{kind}'"))
+
+
+def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, name: str) -> dict[str, Any]:
+    """Return `params` converted to the annotated types of `factory`, or raise a RecipeError that says which is wrong."""
+    parameters = _parameters(factory)
+    for key in params:
+        if key not in parameters:
+            place = f"{where}.{key}" if where else key
+            raise RecipeError(f"{name} takes no '{key}'.", where=place, hint=nearest(key, parameters))
+    fields: Any = {
+        key: (p.annotation, ... if p.default is inspect.Parameter.empty else p.default)
+        for key, p in parameters.items()
+    }
+    model = create_model("Parameters", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
+    try:
+        valid = model.model_validate(dict(params))
+    except ValidationError as error:
+        raise recipe_error(error, where) from None
+    return {key: getattr(valid, key) for key in parameters}
+
+
+def recipe_error(error: ValidationError, where: str = "") -> RecipeError:
+    """Return the first problem of a pydantic error as one sentence at its TOML path."""
+    first = error.errors()[0]
+    path = ".".join(str(step) for step in (*([where] if where else []), *first["loc"]))
+    if first["type"] == "missing":
+        return RecipeError("This key is required and missing.", where=path)
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return RecipeError(f"{first['input']!r} does not fit: {message}.", where=path)
+
+
+def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    signature = inspect.signature(factory, eval_str=True)
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"{factory.__qualname__}: a factory names its parameters, without *args or **kwargs")
+        if parameter.annotation is parameter.empty:
+            raise TypeError(f"{factory.__qualname__}: the parameter '{parameter.name}' has no annotation")
+    return dict(signature.parameters)
+
+
+def _imported(kind: str, where: str) -> object:
+    module_name, _, function = kind.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise RecipeError(f"'{kind}' cannot be imported: {error}.", where=where) from None
+    if function not in vars(module):
+        known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise RecipeError(f"'{module_name}' has no '{function}'.", where=where, hint=nearest(function, known))
+    return vars(module)[function]
