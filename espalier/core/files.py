@@ -1,4 +1,4 @@
-"""Reading files with errors that say where, and writing them so that a kill leaves the old or the new, never half."""
+"""Reading files with errors that say where, and writing them so that a kill leaves the old or the new."""
 
 from __future__ import annotations
 
@@ -51,7 +51,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        what = "The file is empty." if not text.strip() else f"The file is not JSON: {error.msg}, column {error.colno}."
+        what = (
+            "The file is empty."
+            if not text.strip()
+            else f"The file is not JSON: {error.msg}, column {error.colno}."
+        )
         raise DataError(what, where=f"{path}:{error.lineno}") from None
 
 
@@ -95,7 +99,9 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         os.chmod(name, 0o644)
         os.replace(name, path)
     except OSError as error:
-        raise RunError(f"The file cannot be written: {error.strerror}.", where=str(path), hint=disk_hint(error)) from None
+        raise RunError(
+            f"The file cannot be written: {error.strerror}.", where=str(path), hint=disk_hint(error)
+        ) from None
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
@@ -116,7 +122,7 @@ def file_sha256(path: Path) -> str:
 
 
 def content_hash(value: object) -> str:
-    """Return 16 hexadecimal digits for a JSON-like value; equal values give equal digits, whatever the key order."""
+    """Return 16 hexadecimal digits for a JSON-like value; the order of keys does not matter."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

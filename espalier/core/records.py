@@ -1,4 +1,4 @@
-"""The records that travel between the rooms. All are frozen; the names are those of the recipe and the report.
+"""The records that travel between the rooms. All are frozen; recipe, code and report use the same names.
 
 A `Task` says what is asked. An `Example` is one thing to train on or to score. `Encoded` is an example in
 tokens. A `Completion` is what a model wrote for an example, a `Score` what a scorer thinks of it, and an
@@ -59,9 +59,13 @@ class Message:
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
-            raise DataError(f"A message has the unknown role '{self.role}'; expected one of {', '.join(ROLES)}.")
+            raise DataError(
+                f"A message has the unknown role '{self.role}'; expected one of {', '.join(ROLES)}."
+            )
         if self.trained and self.role != "assistant":
-            raise DataError(f"A message of the {self.role} is marked as trained; only the assistant's can be.")
+            raise DataError(
+                f"A message of the {self.role} is marked as trained; only the assistant's can be."
+            )
 
     @property
     def text(self) -> str:
@@ -76,7 +80,7 @@ def message(role: Role, text: str, *, trained: bool = False) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row: `messages` up to and with the trained answer, or up to the prompt alone where it is only scored.
+    """One row: `messages` with the trained answer, or the prompt alone where it is only scored.
 
     Attributes:
         id: hash of the content (see `example_id`); the same content has the same id in every file and run.
@@ -140,7 +144,7 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """One instance of a task: its input and all accepted outputs; `source` clusters rows (default: the input)."""
+    """One instance of a task: its input and all accepted outputs; rows of one `source` belong together."""
 
     id: str
     input: str

@@ -55,7 +55,9 @@ class Registry(Generic[T]):
             return self._factories[kind]
         if ":" in kind:
             return cast("Callable[..., T]", _imported(kind, where))
-        raise RecipeError(f"No {self.sort} is named '{kind}'.", where=where, hint=nearest(kind, self._factories))
+        raise RecipeError(
+            f"No {self.sort} is named '{kind}'.", where=where, hint=nearest(kind, self._factories)
+        )
 
     def build(self, kind: str, params: Mapping[str, Any], where: str = "") -> T:
         """Check `params` against the factory's signature and call it.
@@ -68,7 +70,7 @@ class Registry(Generic[T]):
 
 
 def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, name: str) -> dict[str, Any]:
-    """Return `params` converted to the annotated types of `factory`, or raise a RecipeError that says which is wrong."""
+    """Return `params` converted to the annotated types of `factory`, or raise a RecipeError on the wrong one."""
     parameters = _parameters(factory)
     for key in params:
         if key not in parameters:
@@ -78,7 +80,9 @@ def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, 
         key: (p.annotation, ... if p.default is inspect.Parameter.empty else p.default)
         for key, p in parameters.items()
     }
-    model = create_model("Parameters", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
+    model = create_model(
+        "Parameters", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields
+    )
     try:
         valid = model.model_validate(dict(params))
     except ValidationError as error:
@@ -100,7 +104,9 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     signature = inspect.signature(factory, eval_str=True)
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(f"{factory.__qualname__}: a factory names its parameters, without *args or **kwargs")
+            raise TypeError(
+                f"{factory.__qualname__}: a factory names its parameters, without *args or **kwargs"
+            )
         if parameter.annotation is parameter.empty:
             raise TypeError(f"{factory.__qualname__}: the parameter '{parameter.name}' has no annotation")
     return dict(signature.parameters)

@@ -1,0 +1,245 @@
+"""The recipe: one TOML file is one run.
+
+The models below are the whole schema; `docs/recipe.md` is generated from them. A choice point is a `Choice`:
+`kind = "name"` with that factory's own parameters, or just the name. What a factory accepts is checked when
+it is built (`core/registry.py`), because the factories live in rooms that this one must not import.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from espalier.core.errors import RecipeError, nearest
+from espalier.core.files import content_hash, read_text
+from espalier.core.registry import recipe_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Section(BaseModel):
+    """A table of the recipe: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Choice(BaseModel):
+    """A factory by name, with its parameters: `{kind = "lora", rank = 8}`, or just `"lora"`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    kind: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that go to the factory."""
+        return dict(self.model_extra or {})
+
+
+def _named(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Named = Annotated[Choice, BeforeValidator(_named)]
+
+
+class WeightedChoice(Choice):
+    """A choice with its share in a sum."""
+
+    weight: float = Field(default=1.0, gt=0)
+
+
+WeightedNamed = Annotated[WeightedChoice, BeforeValidator(_named)]
+
+
+class TaskSection(Section):
+    """What is asked, and which parts of it the prompt shows."""
+
+    path: str = "event-duration"
+    """A bundled task's name, a task file (TOML), or a Super-NaturalInstructions file (JSON, v1 or v2)."""
+    definition: bool = True
+    """Show the definition."""
+    cautions: bool = True
+    """Show what to avoid and what to watch."""
+    positive: int = Field(default=2, ge=0)
+    """How many good examples to show; a task with fewer shows what it has."""
+    negative: int = Field(default=1, ge=0)
+    """How many bad examples to show."""
+    explanations: bool = False
+    """Show why each example is good or bad."""
+    on_bad: Literal["raise", "reject"] = "raise"
+    """A row that cannot be used: stop and name it, or leave it out into rejects.jsonl."""
+
+
+class DataSection(Section):
+    """Which rows are learned from and which are kept for the scores."""
+
+    train: float = Field(default=0.8, gt=0, lt=1)
+    """Share of the sources (not rows) that are trained on; the others are the test set."""
+    limit: int | None = Field(default=None, gt=0)
+    """At most so many training rows, drawn by whole sources."""
+    test_limit: int | None = Field(default=None, gt=0)
+    """At most so many test rows, drawn by whole sources."""
+
+
+class ModelSection(Section):
+    """The model that is tuned."""
+
+    name: str = "smollm2-135m"
+    """A bundled model's name (`espalier models`), a folder in Hugging Face layout, or a hub id."""
+    precision: Precision = "bf16"
+    """Number format of training and decoding; weights are kept in fp32 while training."""
+    device: str = "auto"
+    """'cpu', 'cuda', 'cuda:1', …; 'auto' takes a GPU where there is one."""
+
+
+class TrainSection(Section):
+    """How it is tuned."""
+
+    method: Named = Choice(kind="full")
+    """Which weights move: "full", or "lora" with its rank."""
+    objective: tuple[WeightedNamed, ...] = (WeightedChoice(kind="sft"),)
+    """What is minimised: a list of objectives with weights."""
+    rate: float = Field(default=2e-5, gt=0)
+    """Peak learning rate."""
+    epochs: float = Field(default=2.0, gt=0)
+    """How often each row is seen."""
+    rows: int = Field(default=32, gt=0)
+    """Rows per optimizer step; they share one prompt tree."""
+    tokens: int = Field(default=4096, gt=0)
+    """Most distinct tokens in one forward; a step with more is computed in several, with the same result."""
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    """Share of the steps in which the rate rises from zero."""
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    """How the rate falls after the warm-up."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of a step's gradient."""
+    decay: float = Field(default=0.0, ge=0)
+    """Weight decay of the matrices."""
+    checkpoint: int = Field(default=50, gt=0)
+    """Steps between checkpoints."""
+
+
+class Recipe(Section):
+    """One run, from the task to the report."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run and of its folder."""
+    folder: str = "runs"
+    """Where run folders are made."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the split, the order of rows and the fresh weights of adapters."""
+    task: TaskSection = TaskSection()
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    train: TrainSection = TrainSection()
+    decode: Named = Choice.model_validate({"kind": "greedy", "limit": 64})
+    """How answers are decoded: a strategy with its parameters."""
+    evaluate: tuple[Named, ...] = (Choice(kind="rouge_l"), Choice(kind="exact_match"))
+    """Scorers, besides the task's own checks, which always run."""
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits of everything that determines the run; not of where its folder lies."""
+        return content_hash(self.model_dump(exclude={"folder"}))
+
+    def to_toml(self) -> str:
+        """Return the resolved recipe as TOML, every default written out."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True, mode="json"))
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file and apply `key.path=value` overrides.
+
+    A relative task path or model folder in the file is meant from the file's own folder; in an override, from
+    the current one.
+
+    Raises:
+        RecipeError: not TOML, an unknown key (the nearest is named), a value that does not fit.
+        DataError: the file is missing or not UTF-8.
+    """
+    try:
+        table = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"The recipe is not TOML: {error}.", where=str(path)) from None
+    _anchor(table, path.parent)
+    for override in overrides:
+        _override(table, override)
+    return parse_recipe(table)
+
+
+def parse_recipe(table: dict[str, Any]) -> Recipe:
+    """Return the recipe of a table as TOML would give it. Raises RecipeError."""
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            *parents, key = (str(step) for step in first["loc"])
+            section = _section(parents)
+            raise RecipeError(
+                f"There is no key '{key}' here.",
+                where=".".join((*parents, key)),
+                hint=nearest(key, section.model_fields),
+            ) from None
+        raise recipe_error(error) from None
+
+
+def recipe_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every key of the schema as (TOML path, pydantic field), depth first."""
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield from recipe_keys(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def _section(path: list[str]) -> type[BaseModel]:
+    section: type[BaseModel] = Recipe
+    for step in path:
+        inner = section.model_fields[step].annotation if step in section.model_fields else None
+        found = [t for t in (inner, *get_args(inner)) if isinstance(t, type) and issubclass(t, BaseModel)]
+        if found:
+            section = found[0]
+    return section
+
+
+def _anchor(table: dict[str, Any], folder: Path) -> None:
+    for section, key in (("task", "path"), ("model", "name")):
+        inner = table.get(section)
+        if isinstance(inner, dict):
+            values = cast("dict[str, Any]", inner)
+            value = values.get(key)
+            if isinstance(value, str) and (folder / value).exists():
+                values[key] = str(folder / value)
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise RecipeError(f"'{override}' is not an override.", hint="Write it as key.path=value.")
+    *parents, key = path.strip().split(".")
+    inner = table
+    for depth, parent in enumerate(parents):
+        step = inner.setdefault(parent, {})
+        if isinstance(step, str) and parents[: depth + 1] in (["decode"], ["train", "method"]):
+            step = inner[parent] = {"kind": step}
+        if not isinstance(step, dict):
+            raise RecipeError(f"'{parent}' is not a table here.", where=path)
+        inner = cast("dict[str, Any]", step)
+    inner[key] = _toml_value(text.strip())
+
+
+def _toml_value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        # A path or a name without quotes is what people type; TOML has no other use for it.
+        return text
