@@ -70,7 +70,7 @@ class Registry(Generic[T]):
 
 
 def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, name: str) -> dict[str, Any]:
-    """Return `params` converted to the annotated types of `factory`, or raise a RecipeError on the wrong one."""
+    """Return `params` converted to the types that `factory` annotates; a RecipeError names a wrong one."""
     parameters = _parameters(factory)
     for key in params:
         if key not in parameters:

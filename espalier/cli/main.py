@@ -1,0 +1,55 @@
+"""The command `espalier`: each verb is a function in a file of its own, and errors are told here.
+
+An `EspalierError` is printed as one sentence and ends with exit status 2. Anything else is a bug and shows its
+traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from espalier.cli.generate import generate
+from espalier.cli.inspect import inspect
+from espalier.cli.models import models
+from espalier.cli.reference import recipe
+from espalier.cli.report import report
+from espalier.cli.run import run
+from espalier.cli.score import score
+from espalier.cli.verify import verify
+from espalier.core.errors import EspalierError
+
+app = typer.Typer(
+    help="Instruction tuning on prompt trees: from a task to a tuned model, with the evidence.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+app.command()(run)
+app.command()(inspect)
+app.command()(verify)
+app.command()(generate)
+app.command()(score)
+app.command()(report)
+app.add_typer(models, name="models")
+app.command()(recipe)
+
+
+def main() -> None:
+    """Run the command line."""
+    # Read by torch at its first allocation, and by the tokenizers when they fork.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except EspalierError as error:
+        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Options that several verbs share, so that they are called and explained the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-o", "--override", metavar="KEY=VALUE", help="Change one key, such as train.rate=1e-5."),
+]
+Cache = Annotated[
+    Path,
+    typer.Option(envvar="ESPALIER_CACHE", help="Folder of converted bundled models.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+DEFAULT_CACHE = Path.home() / ".cache" / "espalier" / "models"

