@@ -23,8 +23,9 @@ def _rules(pairs: str) -> tuple[tuple[str, str], ...]:
 
 IRREGULAR = dict(
     _rules(
-        """sky:sky skies:sky dying:die lying:lie tying:tie news:news innings:inning inning:inning outings:outing
-        outing:outing cannings:canning canning:canning howe:howe proceed:proceed exceed:exceed succeed:succeed"""
+        """sky:sky skies:sky dying:die lying:lie tying:tie news:news innings:inning inning:inning
+        outings:outing outing:outing cannings:canning canning:canning howe:howe proceed:proceed
+        exceed:exceed succeed:succeed"""
     )
 )
 STEP_1A = _rules("sses:ss ies:i ss:ss s:")

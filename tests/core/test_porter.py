@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nltk.stem.porter import PorterStemmer
 
-from espalier.core.porter import IRREGULAR, STEP_1A, STEP_2, STEP_3, STEP_4, stem
+from espalier.core.porter import IRREGULAR, STEP_2, STEP_3, STEP_4, stem
 
 NLTK = PorterStemmer()
 SUFFIXES = sorted(
