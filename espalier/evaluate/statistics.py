@@ -1,0 +1,172 @@
+"""Intervals, all at 95 %, for rows that may share a source.
+
+Rows of one source sentence are not independent, so the source is what is resampled, and what an effective
+sample size is counted in. A rate (values 0 and 1) gets Wilson's interval, whose ends are honest where all
+rows pass or all fail; a mean gets the bias-corrected and accelerated bootstrap. A value None is "not scored":
+it is left out and counted in `missing`. Where nothing can be known the ends are NaN; `plain` writes null.
+
+Wilson 1927; Korn and Graubard 1998 (rates under clustering); Efron 1987 (BCa); Newcombe 1998, method 10, and
+Zou and Donner 2008 (difference of paired rates).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
+from espalier.core.records import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+
+Z = float(ndtri(0.975))
+RESAMPLES = 10_000
+_CHUNK = 4_000_000  # resampled indices held at once: 32 MB
+
+
+def wilson(successes: float, n: float, missing: int = 0) -> Estimate:
+    """Return a rate with Wilson's score interval; `n` may be an effective, fractional sample size.
+
+    With n = 0 the rate is NaN and the interval all of 0 to 1.
+    """
+    if n <= 0:
+        return Estimate(math.nan, 0.0, 1.0, 0, missing)
+    rate, z2 = successes / n, Z * Z
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
+    return Estimate(rate, max(0.0, centre - half), min(1.0, centre + half), round(n), missing)
+
+
+def mean(values: Sequence[float | None], clusters: Sequence[str], seed: int = 0) -> Estimate:
+    """Return the mean of one value per row with its interval: a rate's where all values are 0 or 1."""
+    y, groups, missing = _scored(values, clusters)
+    if y.size == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0, missing)
+    if np.isin(y, (0.0, 1.0)).all():
+        return _rate(y, groups, missing)
+    return _bootstrap(y, groups, seed, missing)
+
+
+def bootstrap_mean(values: Sequence[float | None], clusters: Sequence[str], seed: int = 0) -> Estimate:
+    """Return the mean with the BCa interval of a bootstrap over clusters; one cluster gives no interval."""
+    y, groups, missing = _scored(values, clusters)
+    return _bootstrap(y, groups, seed, missing)
+
+
+def paired_difference(
+    a: Sequence[float | None], b: Sequence[float | None], clusters: Sequence[str], seed: int = 0
+) -> Estimate:
+    """Return the mean of a − b over the rows where both are scored, with its interval.
+
+    Where both are rates, the interval combines their Wilson intervals and the correlation of the rows
+    (Newcombe's method 10), so that 60 of 60 against 0 of 60 does not claim certainty; else it is a bootstrap
+    of the differences.
+    """
+    both = [x is not None and y is not None for x, y in zip(a, b, strict=True)]
+    x, groups, missing = _scored([v if ok else None for v, ok in zip(a, both, strict=True)], clusters)
+    y, _, _ = _scored([v if ok else None for v, ok in zip(b, both, strict=True)], clusters)
+    if x.size and np.isin(x, (0.0, 1.0)).all() and np.isin(y, (0.0, 1.0)).all():
+        return _rate_difference(x, y, groups, missing)
+    return _bootstrap(x - y, groups, seed, missing)
+
+
+def detectable(difference: Estimate) -> float:
+    """Return the smallest true difference that such a comparison finds with 80 % power at the 5 % level."""
+    standard_error = (difference.high - difference.low) / (2 * Z)
+    return (Z + float(ndtri(0.8))) * standard_error
+
+
+def plain(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate as JSON can hold it: NaN, which means "not known", becomes None."""
+    ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    known = {key: None if math.isnan(end) else end for key, end in ends.items()}
+    return {**known, "n": estimate.n, "missing": estimate.missing}
+
+
+def _scored(values: Sequence[float | None], clusters: Sequence[str]) -> tuple[Floats, Ints, int]:
+    """Return the scored values, the number of each one's cluster (0, 1, …), and how many were not scored."""
+    kept = [(value, name) for value, name in zip(values, clusters, strict=True) if value is not None]
+    y = np.array([value for value, _ in kept], dtype=np.float64)
+    _, groups = np.unique(np.array([name for _, name in kept], dtype=np.str_), return_inverse=True)
+    return y, groups.astype(np.int64), len(values) - len(kept)
+
+
+def _residuals(y: Floats, groups: Ints) -> Floats:
+    """Return, per cluster, the sum of deviations from the mean of all rows: what its variance is made of."""
+    return np.bincount(groups, weights=y - y.mean()).astype(np.float64)
+
+
+def _rate(y: Floats, groups: Ints, missing: int) -> Estimate:
+    """Return Wilson's interval at the effective sample size: the row count where every cluster is one row."""
+    n, count = y.size, int(groups.max()) + 1
+    rate = float(y.mean())
+    variance = rate * (1 - rate) / (n - 1) if n > 1 else 0.0
+    if variance == 0 or count == 1:
+        effective = float(count)  # rows of one source that agree count once
+    else:
+        clustered = float((_residuals(y, groups) ** 2).sum()) * count / (count - 1) / n**2
+        inflation = max(clustered / variance, 1.0)
+        few = float(stdtrit(n - 1, 0.975) / stdtrit(count - 1, 0.975))
+        effective = n / inflation * few**2
+    interval = wilson(rate * effective, effective)
+    return Estimate(rate, interval.low, interval.high, n, missing)
+
+
+def _rate_difference(x: Floats, y: Floats, groups: Ints, missing: int) -> Estimate:
+    """Return the difference of two paired rates by squaring and adding the arms of their intervals."""
+    p, q = _rate(x, groups, 0), _rate(y, groups, 0)
+    r, s = _residuals(x, groups), _residuals(y, groups)
+    norm = math.sqrt(float((r @ r) * (s @ s)))
+    together = float(r @ s) / norm if norm > 0 else 0.0
+    difference = p.value - q.value
+
+    def arm(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one * one - 2 * together * one * other + other * other))
+
+    low = difference - arm(p.value - p.low, q.high - q.value)
+    high = difference + arm(p.high - p.value, q.value - q.low)
+    return Estimate(difference, max(-1.0, low), min(1.0, high), x.size, missing)
+
+
+def _bootstrap(y: Floats, groups: Ints, seed: int, missing: int) -> Estimate:
+    if y.size == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0, missing)
+    value, count = float(y.mean()), int(groups.max()) + 1
+    if count == 1:
+        return Estimate(value, math.nan, math.nan, y.size, missing)
+    sums = np.bincount(groups, weights=y).astype(np.float64)
+    sizes = np.bincount(groups).astype(np.float64)
+    rest = (sums.sum() - sums) / (sizes.sum() - sizes)  # the mean without each cluster
+    if np.ptp(rest) < 1e-12:
+        return Estimate(value, value, value, y.size, missing)
+    means = _resampled(sums, sizes, seed)
+    low, high = np.quantile(means, _bca_levels(means, value, rest))
+    return Estimate(value, float(low), float(high), y.size, missing)
+
+
+def _resampled(sums: Floats, sizes: Floats, seed: int) -> Floats:
+    """Return RESAMPLES means over as many clusters drawn with replacement."""
+    rng, count = np.random.default_rng(seed), sums.size
+    rows = max(1, _CHUNK // count)
+    means: list[Floats] = []
+    for start in range(0, RESAMPLES, rows):
+        drawn = rng.integers(count, size=(min(rows, RESAMPLES - start), count))
+        means.append(sums[drawn].sum(1) / sizes[drawn].sum(1))
+    return np.concatenate(means)
+
+
+def _bca_levels(means: Floats, value: float, rest: Floats) -> Floats:
+    """Return the two quantile levels of the BCa interval, from the bias and the skew of the estimate."""
+    below = ((means < value).mean() + (means <= value).mean()) / 2
+    bias = float(ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES)))
+    lean = rest.mean() - rest
+    skew = float((lean**3).sum() / (6 * (lean**2).sum() ** 1.5))
+    z = bias + np.array([-Z, Z])
+    return ndtr(bias + z / (1 - skew * z))
