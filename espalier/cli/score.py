@@ -1,0 +1,54 @@
+"""`espalier score`: score any tool's predictions on a task file, with intervals and floors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from espalier.evaluate.predictions import PredictionScore
+
+
+def score(
+    scorer: Annotated[str, typer.Argument(help="rouge_l, exact_match, or checks (the task's own).")],
+    task: Annotated[str, typer.Option(help="A task file, or the name of a bundled task.")],
+    predictions: Annotated[Path, typer.Option(help='{"predictions": …} or JSONL of {"id", "prediction"}.')],
+    first: Annotated[
+        int | None,
+        typer.Option(min=1, help="Score the task's first rows only; the official evaluation: 100."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Score predictions of any tool on a task, beside a constant answer and a copy of the input."""
+    from espalier.evaluate.predictions import score_predictions
+    from espalier.tasks.task_files import load_task
+
+    result = score_predictions(load_task(task), predictions, scorer, first)
+    if as_json:
+        typer.echo(json.dumps(result.percent(), ensure_ascii=False))
+    else:
+        _print_table(result)
+
+
+def _print_table(result: PredictionScore) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "×100", "95 % interval", title=f"{result.scorer} on {result.estimate.n} rows")
+    rows = (
+        ("predictions", result.estimate),
+        (f"constant: {result.constant_text}", result.constant),
+        ("copy of the input", result.copy),
+    )
+    for name, e in rows:
+        table.add_row(Text(name), f"{100 * e.value:.2f}", f"{100 * e.low:.2f} to {100 * e.high:.2f}")
+    console = Console()
+    console.print(table)
+    if result.missing:
+        console.print(f"{result.missing} rows have no prediction and count as the empty text (see --first).")
+    if result.extra:
+        console.print(f"{result.extra} predictions belong to no scored row and are ignored.")

@@ -1,0 +1,182 @@
+"""Scoring the predictions of any tool against a task file, as the Natural Instructions evaluations do.
+
+Two forms are read, told apart by content. JSONL of `{"id", "prediction"}` (v2): every row of the task is
+scored, a row without a prediction as the empty text. `{"predictions": [{"index", "output"}]}` (v1): `index`
+counts the task's instances from 0, and the rows that the file names are scored. With `first`, both score the
+task's first rows (the official v2 evaluation: 100). Predictions of no scored row are ignored, and counted.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from espalier.core.errors import DataError
+from espalier.core.files import read_jsonl, read_text
+from espalier.core.records import Completion, Estimate, Example, message
+from espalier.evaluate.baselines import constant, copy
+from espalier.evaluate.scorers.checks import check_scorer, single
+from espalier.evaluate.scorers.registry import scorers
+from espalier.evaluate.statistics import mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from espalier.core.records import Scorer, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Predicted texts by the row's place in the task; `extra` counts those of no row.
+
+    `by_index` tells the v1 form, whose file says itself which rows are meant.
+    """
+
+    texts: dict[int, str]
+    extra: int
+    by_index: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionScore:
+    """A scorer's mean over the predictions, beside the floors on the same rows; 0 to 1.
+
+    `missing` counts rows without a prediction (scored as empty), `extra` predictions of no scored row.
+    """
+
+    scorer: str
+    estimate: Estimate
+    missing: int
+    extra: int
+    constant: Estimate
+    constant_text: str
+    copy: Estimate
+
+    def percent(self) -> dict[str, Any]:
+        """Return it as JSON can hold it: values times 100, to 4 places, as the official evaluation rounds."""
+        return {
+            "scorer": self.scorer,
+            **_percent(self.estimate),
+            "n": self.estimate.n,
+            "missing": self.missing,
+            "extra": self.extra,
+            "baselines": {
+                "constant": {**_percent(self.constant), "text": self.constant_text},
+                "copy": _percent(self.copy),
+            },
+        }
+
+
+def score_predictions(task: Task, path: Path, kind: str, first: int | None = None) -> PredictionScore:
+    """Score a file of predictions with the scorer of that name; "checks" means all of the task's own checks.
+
+    Raises:
+        DataError: the file is of neither form, or leaves no row to score.
+        RecipeError: no scorer has that name.
+    """
+    found = read_predictions(task, path)
+    places = range(len(task.rows))[:first] if first or not found.by_index else sorted(found.texts)
+    if not places:
+        raise DataError("No prediction belongs to a row of the task.", where=str(path))
+    examples = [_example(task, place) for place in places]
+    texts = [found.texts.get(place, "") for place in places]
+    scorer = _task_checks(task) if kind == "checks" else scorers.build(kind, {}, "scorer")
+    floor = constant(examples)
+    used = sum(place in found.texts for place in places)
+    return PredictionScore(
+        scorer=kind,
+        estimate=_mean(scorer, examples, texts),
+        missing=len(places) - used,
+        extra=found.extra + len(found.texts) - used,
+        constant=_mean(scorer, examples, [c.text for c in floor]),
+        constant_text=floor[0].text,
+        copy=_mean(scorer, examples, [c.text for c in copy(examples)]),
+    )
+
+
+def read_predictions(task: Task, path: Path) -> Predictions:
+    """Read a file of predictions in either form.
+
+    Raises:
+        DataError: missing, not UTF-8, of neither form, or one row is predicted twice; the line is named.
+    """
+    text = read_text(path)
+    try:
+        whole: object = json.loads(text)
+    except json.JSONDecodeError:
+        whole = None  # several lines of JSONL
+    if isinstance(whole, dict) and "predictions" in whole:
+        return _by_index(task, cast("list[object]", whole["predictions"]), path)
+    return _by_id(task, path)
+
+
+def _by_index(task: Task, items: list[object], path: Path) -> Predictions:
+    texts: dict[int, str] = {}
+    extra = 0
+    for number, item in enumerate(items):
+        where = f"{path}, prediction {number}"
+        match item:
+            case {"index": int(index), "output": str(output)}:
+                if index in texts:
+                    raise DataError(f"The index {index} is predicted twice.", where=where)
+                if 0 <= index < len(task.rows):
+                    texts[index] = output
+                else:
+                    extra += 1
+            case _:
+                raise DataError('A prediction should be {"index": number, "output": text}.', where=where)
+    return Predictions(texts, extra, by_index=True)
+
+
+def _by_id(task: Task, path: Path) -> Predictions:
+    places = {row.id: place for place, row in enumerate(task.rows)}
+    texts: dict[int, str] = {}
+    extra = 0
+    for line, item in read_jsonl(path):
+        match item:
+            case {"id": str(name), "prediction": str(output)}:
+                if name not in places:
+                    extra += 1
+                elif places[name] in texts:
+                    raise DataError(f"The row '{name}' is predicted twice.", where=f"{path}:{line}")
+                else:
+                    texts[places[name]] = output
+            case _:
+                raise DataError('A line should be {"id": text, "prediction": text}.', where=f"{path}:{line}")
+    return Predictions(texts, extra, by_index=False)
+
+
+def _example(task: Task, place: int) -> Example:
+    row = task.rows[place]
+    return Example(
+        id=str(place),
+        task=task.name,
+        source=row.source or row.input,
+        messages=(message("user", row.input),),
+        references=row.outputs,
+        input=row.input,
+    )
+
+
+def _task_checks(task: Task) -> Scorer:
+    names = single(task.checks)
+    if not names:
+        raise DataError(
+            "The task has no checks of its own.", where=task.origin, hint="Score rouge_l instead."
+        )
+    return check_scorer(names)
+
+
+def _mean(scorer: Scorer, examples: Sequence[Example], texts: Sequence[str]) -> Estimate:
+    pairs = zip(examples, texts, strict=True)
+    values = [
+        scorer.score(example, Completion(example=example.id, text=text)).value for example, text in pairs
+    ]
+    return mean(values, [example.source for example in examples])
+
+
+def _percent(estimate: Estimate) -> dict[str, float | None]:
+    ends = {key: asdict(estimate)[key] for key in ("value", "low", "high")}
+    return {key: None if end != end else round(100 * end, 4) for key, end in ends.items()}

@@ -1,0 +1,81 @@
+"""Predictions of other tools, in the v1 and the v2 form, with what is missing, extra or malformed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from espalier.core.errors import DataError, RecipeError
+from espalier.core.records import Task, TaskRow
+from espalier.evaluate.predictions import score_predictions
+
+TASK = Task(
+    "t", "Repeat.", tuple(TaskRow(f"t-{i}", f"say {i}", (f"word {i}", f"term {i}")) for i in range(4))
+)
+
+
+def by_id(path: Path, *pairs: tuple[str, str]) -> Path:
+    path.write_text("".join(json.dumps({"id": i, "prediction": text}) + "\n" for i, text in pairs))
+    return path
+
+
+def test_v2_form_scores_every_row_and_counts_missing_as_empty(tmp_path: Path) -> None:
+    file = by_id(tmp_path / "p.jsonl", ("t-0", "term 0"), ("t-3", "Word 3."), ("t-9", "word 9"))
+    result = score_predictions(TASK, file, "rouge_l")
+    assert (result.estimate.value, result.estimate.n, result.missing, result.extra) == (0.5, 4, 2, 1)
+    first = score_predictions(TASK, file, "exact_match", first=1)
+    assert (first.estimate.value, first.estimate.n, first.missing, first.extra) == (1.0, 1, 0, 2)
+
+
+def test_v1_form_scores_the_rows_that_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    items = [
+        {"index": i, "output": text, "input": "…"} for i, text in ((2, "word 2"), (0, "no"), (4, "word 4"))
+    ]
+    file.write_text(json.dumps({"predictions": items}, indent=1))
+    result = score_predictions(TASK, file, "rouge_l")
+    assert (result.estimate.value, result.estimate.n, result.missing, result.extra) == (0.5, 2, 0, 1)
+    first = score_predictions(TASK, file, "rouge_l", first=4)
+    assert (first.estimate.value, first.missing) == (0.25, 2)
+
+
+def test_the_floors_stand_beside_the_score(tmp_path: Path) -> None:
+    result = score_predictions(TASK, by_id(tmp_path / "p", ("t-0", "")), "rouge_l").percent()
+    assert list(result) == ["scorer", "value", "low", "high", "n", "missing", "extra", "baselines"]
+    assert result["value"] == 0.0
+    assert result["baselines"]["constant"] == {"value": 62.5, "low": 50.0, "high": 87.5, "text": "word 0"}
+    assert result["baselines"]["copy"]["value"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "where"),
+    [
+        ('{"id": "t-0"}\n', "A line should be", "p:1"),
+        (
+            '{"id": "t-0", "prediction": "a"}\n{"id": "t-0", "prediction": "b"}\n',
+            "'t-0' is predicted twice",
+            "p:2",
+        ),
+        ('{"predictions": [{"index": "0", "output": "a"}]}', "A prediction should be", "p, prediction 0"),
+        ('{"predictions": [{"index": 7, "output": "a"}]}', "No prediction belongs to a row", "p"),
+        ("word 0\n", "not JSON", "p:1"),
+    ],
+)
+def test_a_malformed_file_is_refused_with_its_place(
+    tmp_path: Path, text: str, message: str, where: str
+) -> None:
+    file = tmp_path / "p"
+    file.write_text(text)
+    with pytest.raises(DataError, match=message) as error:
+        score_predictions(TASK, file, "rouge_l")
+    assert error.value.where == str(tmp_path / where)
+
+
+def test_unknown_scorers_and_absent_checks_are_named(tmp_path: Path) -> None:
+    file = by_id(tmp_path / "p", ("t-0", "x"))
+    with pytest.raises(RecipeError, match="Did you mean 'rouge_l'"):
+        score_predictions(TASK, file, "rouge")
+    with pytest.raises(DataError, match="no checks of its own"):
+        score_predictions(TASK, file, "checks")
