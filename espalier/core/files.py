@@ -48,15 +48,14 @@ def read_json(path: Path) -> Any:
         DataError: see `read_text`; or not JSON, with line and column.
     """
     text = read_text(path)
+    if not text.strip():
+        raise DataError("The file is empty.", where=str(path))
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        what = (
-            "The file is empty."
-            if not text.strip()
-            else f"The file is not JSON: {error.msg}, column {error.colno}."
-        )
-        raise DataError(what, where=f"{path}:{error.lineno}") from None
+        raise DataError(
+            f"The file is not JSON: {error.msg}, column {error.colno}.", where=f"{path}:{error.lineno}"
+        ) from None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -89,22 +88,23 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     Raises:
         RunError: the disk is full or the folder cannot be written; the old file stands.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
     except OSError as error:
         raise RunError(
             f"The file cannot be written: {error.strerror}.", where=str(path), hint=disk_hint(error)
         ) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
 
 
 def disk_hint(error: OSError) -> str:
