@@ -113,12 +113,19 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _imported(kind: str, where: str) -> object:
+    """Return somebody else's factory, held to the same rules as ours."""
     module_name, _, function = kind.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise RecipeError(f"'{kind}' cannot be imported: {error}.", where=where) from None
-    if function not in vars(module):
-        known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise RecipeError(f"'{module_name}' has no '{function}'.", where=where, hint=nearest(function, known))
-    return vars(module)[function]
+    known = {name: value for name, value in vars(module).items() if callable(value) and name[:1] != "_"}
+    if function not in known:
+        raise RecipeError(
+            f"'{module_name}' has no function '{function}'.", where=where, hint=nearest(function, known)
+        )
+    try:
+        _parameters(known[function])
+    except (TypeError, ValueError, NameError) as error:
+        raise RecipeError(f"'{kind}' cannot be used as a factory: {error}.", where=where) from None
+    return known[function]
