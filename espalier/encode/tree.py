@@ -84,7 +84,7 @@ def build_tree(rows: Sequence[Encoded]) -> Tree:
     """
     if not rows:
         raise DataError("A tree needs at least one row, and none was given.")
-    lengths = [_inputs(row) for row in rows]
+    lengths = [path_length(row) for row in rows]
     order = sorted(range(len(rows)), key=lambda row: rows[row].ids[: lengths[row]])
     paths: list[Ints] = [np.empty(0, np.int64)] * len(rows)
     ids: list[Ints] = []
@@ -93,7 +93,7 @@ def build_tree(rows: Sequence[Encoded]) -> Tree:
     size = 0
     for row in order:
         tokens = np.array(rows[row].ids[: lengths[row]], np.int64)
-        shared = _common(before, tokens)
+        shared = common_prefix(before, tokens)
         new = len(tokens) - shared
         path = np.concatenate([path[:shared], np.arange(size, size + new)])
         ids.append(tokens[shared:])
@@ -142,14 +142,15 @@ def stats(tree: Tree) -> TreeStats:
     return TreeStats(int((tree.positions[tree.leaves] + 1).sum()), len(tree.ids))
 
 
-def _inputs(row: Encoded) -> int:
-    """Return how many of a row's tokens are computed: those before its last weighted one."""
+def path_length(row: Encoded) -> int:
+    """Return how many tokens of a row are laid out, those before its last weighted one. Raises DataError."""
     if row.weights[0]:
         raise DataError("The first token of a row is weighted, and no token predicts it.", where=row.example)
     return max(index for index, weight in enumerate(row.weights) if weight)
 
 
-def _common(one: Ints, two: Ints) -> int:
+def common_prefix(one: Ints, two: Ints) -> int:
+    """Return how many leading tokens two rows share."""
     size = min(len(one), len(two))
     differ = np.flatnonzero(one[:size] != two[:size])
     return int(differ[0]) if len(differ) else size
