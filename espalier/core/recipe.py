@@ -7,6 +7,7 @@ it is built (`core/registry.py`), because the factories live in rooms that this 
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
@@ -27,7 +28,7 @@ Precision = Literal["fp32", "bf16"]
 class Section(BaseModel):
     """A table of the recipe: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Choice(BaseModel):
@@ -177,7 +178,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 def parse_recipe(table: dict[str, Any]) -> Recipe:
     """Return the recipe of a table as TOML would give it. Raises RecipeError."""
     try:
-        return Recipe.model_validate(table)
+        # Strict, or "2" and true would pass for numbers; by way of JSON, or lists would not pass for tuples.
+        return Recipe.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "extra_forbidden":
@@ -227,14 +229,22 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise RecipeError(f"'{override}' is not an override.", hint="Write it as key.path=value.")
     *parents, key = path.strip().split(".")
     inner = table
-    for depth, parent in enumerate(parents):
-        step = inner.setdefault(parent, {})
-        if isinstance(step, str) and parents[: depth + 1] in (["decode"], ["train", "method"]):
+    for depth, parent in enumerate(parents, start=1):
+        step = inner.setdefault(parent, _default_choice(".".join(parents[:depth])))
+        if isinstance(step, str) and _default_choice(".".join(parents[:depth])):
             step = inner[parent] = {"kind": step}
         if not isinstance(step, dict):
             raise RecipeError(f"'{parent}' is not a table here.", where=path)
         inner = cast("dict[str, Any]", step)
     inner[key] = _toml_value(text.strip())
+
+
+def _default_choice(path: str) -> dict[str, Any]:
+    """Return what a parameter that is set by itself belongs to; nothing where the path is not a choice."""
+    for key, field in recipe_keys():
+        if key == path and isinstance(field.default, Choice):
+            return field.default.model_dump()
+    return {}
 
 
 def _toml_value(text: str) -> object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -81,10 +82,13 @@ def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, 
         for key, p in parameters.items()
     }
     model = create_model(
-        "Parameters", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields
+        "Parameters",
+        __config__=ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True),
+        **fields,
     )
     try:
-        valid = model.model_validate(dict(params))
+        # Strict by way of JSON, as for the recipe itself: "2" is no number, but a list is a tuple.
+        valid = model.model_validate_json(json.dumps(dict(params), default=str), strict=True)
     except ValidationError as error:
         raise recipe_error(error, where) from None
     return {key: getattr(valid, key) for key in parameters}

@@ -31,14 +31,18 @@ def point() -> dict[str, Any]:
     return {}
 
 
-def anything(*, where: Path = Path("x")) -> dict[str, Any]:
-    return {"where": where}
+@shapes.register("drawn")
+def drawn(*, where: Path = Path("x"), corners: tuple[float, ...] = ()) -> dict[str, Any]:
+    """Sides as drawn."""
+    return {"where": where, "corners": corners}
 
 
 def test_a_choice_is_built_with_converted_values() -> None:
     built = shapes.build("square", {"side": 2, "tags": ["a"]})
     assert built == {"side": 2.0, "colour": "red", "tags": ["a"]}
     assert isinstance(built["side"], float)
+    built = shapes.build("drawn", {"where": "a/b", "corners": [1, 2.5]})
+    assert built == {"where": Path("a/b"), "corners": (1.0, 2.5)}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,9 @@ def test_a_choice_is_built_with_converted_values() -> None:
             "train.shape.side",
             "'wide' does not fit: input should be a valid number",
         ),
+        ("square", {"side": "2"}, "train.shape.side", "'2' does not fit"),
+        ("square", {"side": True}, "train.shape.side", "True does not fit"),
+        ("square", {"side": float("inf")}, "train.shape.side", "inf does not fit"),
         ("square", {"side": 1, "colour": "green"}, "train.shape.colour", "'red' or 'blue'"),
         ("square", {"side": 1, "tags": [1]}, "train.shape.tags.0", "1 does not fit"),
         ("square", {}, "train.shape.side", "required and missing"),
@@ -106,7 +113,7 @@ def test_factories_without_a_schema_cannot_be_registered() -> None:
             shapes.register("open")(factory)
     with pytest.raises(ValueError, match="two shapes are named 'point'"):
         shapes.register("point")(point)
-    assert shapes.names() == ["point", "square"]
+    assert shapes.names() == ["drawn", "point", "square"]
 
 
 def test_the_documentation_sees_the_first_line_and_the_parameters() -> None:
