@@ -87,8 +87,10 @@ class RunFolder:
         """Append one event, with the time, to `events.jsonl`."""
         line = json.dumps({"time": round(time.time(), 3), **event}, default=str) + "\n"
         try:
-            with self.events.open("a", encoding="utf-8") as file:
-                file.write(line)
+            with self.events.open("ab+") as file:
+                file.seek(max(file.tell() - 1, 0))
+                torn = file.read(1) not in (b"", b"\n")  # by a kill; this event shall not be lost with it
+                file.write(("\n" * torn + line).encode())
         except OSError as error:
             raise RunError(
                 f"The event log cannot be written: {error.strerror}.",
