@@ -1,4 +1,4 @@
-"""The prompt tree: rows become a radix tree of tokens, laid out depth first, so that what is shared exists once.
+"""The prompt tree: rows become a radix tree of tokens, laid out depth first; what rows share exists once.
 
 Sorted rows make this short. The longest common prefix of a row with the row before it is exactly what is
 already laid out of it, so the layout is the concatenation of the rows' new tokens, and what is below a token
@@ -125,9 +125,9 @@ def row_path(tree: Tree, row: int) -> Ints:
     """Return the tokens of a row as indices into the layout, from its root to its leaf."""
     leaf = int(tree.leaves[row])
     node = int(np.searchsorted(tree.node_spans[:, 0], leaf, side="right")) - 1
-    runs: list[Ints] = [np.arange(tree.node_spans[node, 0], leaf + 1)]
+    runs: list[Ints] = [np.arange(int(tree.node_spans[node, 0]), leaf + 1)]
     while (node := int(tree.parents[node])) >= 0:
-        runs.append(np.arange(tree.node_spans[node, 0], tree.node_spans[node, 1]))
+        runs.append(np.arange(int(tree.node_spans[node, 0]), int(tree.node_spans[node, 1])))
     return np.concatenate(runs[::-1])
 
 

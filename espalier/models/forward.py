@@ -1,0 +1,116 @@
+"""From a model and a tree to the log-probability of every edge: with prefix sharing, or row by row.
+
+The output head runs at the tokens that are sources and nowhere else, through the model's own
+`logits_to_keep`, so that what a model does to its logits (scales, caps, adapters on the head) is kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from espalier.encode.tree import row_path
+from espalier.models.attention import attending_by_tree
+from espalier.models.attention_plan import make_plan
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from espalier.encode.tree import Ints, Tree
+
+# Logits that are held in fp32 at a time: they should stay in the cache.
+CHUNK = 1_000_000
+
+
+def edge_logprobs(model: PreTrainedModel, tree: Tree, *, shared: bool = True) -> torch.Tensor:
+    """Return the log-probability of each edge's target at its source [E], in nats and fp32 (or fp64, as the model).
+
+    Args:
+        model: a causal language model of transformers, with or without adapters.
+        tree: the rows.
+        shared: compute the tree in one pass, each token once; otherwise the rows one by one, with the model's
+            own attention: for models that cannot share, and as the reference of those that can.
+    """
+    return _by_tree(model, tree) if shared else _by_row(model, tree)
+
+
+def _by_tree(model: PreTrainedModel, tree: Tree) -> torch.Tensor:
+    device = model.device
+    sources, rows = np.unique(tree.sources, return_inverse=True)
+    with attending_by_tree(model):
+        logits = model(
+            input_ids=_tensor(tree.ids, device)[None],
+            position_ids=_tensor(tree.positions, device)[None],
+            logits_to_keep=_tensor(sources, device),
+            use_cache=False,
+            tree_plan=make_plan(tree, device),
+        ).logits
+    return _logprobs(logits[0], rows, tree.targets)
+
+
+def _by_row(model: PreTrainedModel, tree: Tree) -> torch.Tensor:
+    """Compute every edge in the first row that has it."""
+    found: list[torch.Tensor] = []
+    order: list[Ints] = []
+    seen = np.zeros(len(tree.sources), bool)
+    for row in range(len(tree.rows)):
+        edges = np.unique(tree.entry_edges[tree.entry_rows == row])
+        edges = edges[~seen[edges]]
+        if not len(edges):
+            continue
+        seen[edges] = True
+        order.append(edges)
+        path = row_path(tree, row)
+        sources, rows = np.unique(tree.positions[tree.sources[edges]], return_inverse=True)
+        logits = model(
+            input_ids=_tensor(tree.ids[path], model.device)[None],
+            logits_to_keep=_tensor(sources, model.device),
+            use_cache=False,
+        ).logits
+        found.append(_logprobs(logits[0], rows, tree.targets[edges]))
+    back = np.argsort(np.concatenate(order))
+    return torch.cat(found)[_tensor(back, model.device)]
+
+
+def _logprobs(logits: torch.Tensor, rows: Ints, targets: Ints) -> torch.Tensor:
+    device = logits.device
+    out = _Logprobs.apply(logits, _tensor(rows.reshape(-1), device), _tensor(targets, device))
+    return cast("torch.Tensor", out)
+
+
+def _tensor(array: Ints, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(array).to(device)
+
+
+class _Logprobs(torch.autograd.Function):
+    """log softmax(logits [S, V]) at distinct (row, target) pairs, in fp32 at least, a few rows at a time.
+
+    Nothing of the logits' size is kept but the logits themselves, and only the gradient is as large.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        exact = torch.promote_types(logits.dtype, torch.float32)
+        norm = torch.cat([block.to(exact).logsumexp(-1) for block in logits.split(_step(logits))])
+        ctx.save_for_backward(logits, rows, targets, norm)
+        return logits[rows, targets].to(exact) - norm[rows]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        logits, rows, targets, norm = ctx.saved_tensors
+        (grad,) = grads
+        weight = torch.zeros_like(norm).index_add_(0, rows, grad)
+        out = torch.empty_like(logits)
+        step = _step(logits)
+        for start in range(0, len(logits), step):
+            block = slice(start, start + step)
+            chances = logits[block].to(norm.dtype).sub_(norm[block, None]).exp_()
+            out[block] = chances.mul_(weight[block, None]).neg_()
+        out[rows, targets] += grad.to(out.dtype)
+        return out, None, None
+
+
+def _step(logits: torch.Tensor) -> int:
+    return max(1, CHUNK // logits.shape[1])
