@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from espalier.core.records import Encoded
+
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from collections.abc import Callable
+
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -23,6 +30,43 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data (../shared/data) is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def bundled_model() -> Path:
+    """The folder of the bundled model, fetched once into the user's cache; mark its tests with `model`."""
+    from espalier.models.bundled import default_cache, fetch
+
+    return fetch("smollm2-135m", default_cache())
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer() -> Callable[[str], PreTrainedTokenizerFast]:
+    """Make tokenizers with one of `tests/chat_templates`: bytes and a few merges, each style's own tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["the cat sat on the mat", "How long did the meeting last?", "It lasted two hours.\n"]
+
+    @functools.cache
+    def make(style: str) -> PreTrainedTokenizerFast:
+        template = (ROOT / "tests" / "chat_templates" / f"{style}.jinja").read_text()
+        controls = re.findall(r"<[a-z_|0-9]+>|</s>|\[/?INST\]", template.replace("<think>", ""))
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=320,
+            special_tokens=list(dict.fromkeys(["<|endoftext|>", *controls])),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(words * 3, trainer)
+        fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
+        fast.chat_template = template
+        return fast
+
+    return make
 
 
 @pytest.fixture
@@ -45,3 +89,21 @@ def tiny_llama() -> LlamaForCausalLM:
         eos_token_id=2,
     )
     return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture
+def tiny_rows() -> list[Encoded]:
+    """24 rows for `tiny_llama`: two tasks with long heads of their own, and rows that share nothing."""
+    rng = np.random.default_rng(0)
+
+    def tokens(count: int) -> list[int]:
+        return rng.integers(3, 64, count).tolist()
+
+    heads = [tokens(80)] * 10 + [tokens(70)] * 9 + [[]] * 5
+    rows: list[Encoded] = []
+    for number, head in enumerate(heads):
+        prompt = [1, *head, *tokens(int(rng.integers(2, 9)))]
+        answer = [*tokens(int(rng.integers(1, 7))), 2]
+        weights = (0.0,) * len(prompt) + (1.0,) * len(answer)
+        rows.append(Encoded((*prompt, *answer), weights, len(prompt), f"row-{number}"))
+    return rows

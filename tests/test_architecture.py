@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 CATCH_ALL = {"util", "utils", "common", "helper", "helpers", "base", "manager", "managers", "misc"}
 BASES = {"Protocol", "Generic", "NamedTuple", "BaseModel", "Section", "Choice", "Function", "Module"}
+BASES |= {"TorchFunctionMode"}  # torch knows no other way to watch what a model calls
 TORCH_FREE = ("core", "tasks", "data", "evaluate", "encode/template.py", "encode/tokens.py", "encode/tree.py")
 
 

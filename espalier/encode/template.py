@@ -4,24 +4,33 @@ A conversation is rendered by the model's own chat template and cut into segment
 what comes before an answer, the answer with its stop token, and so on. Each segment is tokenised apart, so
 that the ids of a prompt are a prefix of the ids of the same prompt with its answer, whatever the tokenizer
 merges; and the mask is known from the cuts, not from markers inside the template.
+
+A message that quotes a control token ("what does <|im_end|> do?") quotes it: the name is set aside while the
+template renders, and comes back as ordinary text, so that no row can end a turn or open one.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
+
+from jinja2 import TemplateError as JinjaError
 
 from espalier.core.errors import TemplateError
 from espalier.core.files import content_hash
 from espalier.core.records import Text, message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from espalier.core.records import Message
 
-# Stands for an answer while the text that a template puts after one is measured; no template produces it.
+# Stands for an answer while the text that a template puts around one is measured; no template produces it.
 PROBE = "\u241fanswer\u241f"
+# Stand for a quoted control token, as its number between the two. Noncharacters: no text has them.
+OPEN, CLOSE = "\ufdd0", "\ufdd1"
 
 
 class Tokenizer(Protocol):
@@ -30,6 +39,7 @@ class Tokenizer(Protocol):
     chat_template: Any
     eos_token: Any
     name_or_path: str
+    added_tokens_decoder: Mapping[int, Any]
 
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
@@ -37,7 +47,7 @@ class Tokenizer(Protocol):
         """Render messages as text."""
         ...
 
-    def __call__(self, text: str, *, add_special_tokens: bool) -> Any:
+    def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> Any:
         """Return a mapping with `input_ids`."""
         ...
 
@@ -62,12 +72,31 @@ class Segment:
     trained: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a template puts around an answer.
+
+    Attributes:
+        header: opening of an answer that the template leaves out of its prompts; it belongs to the prompt.
+        lead: white space before an answer; it belongs to the answer, or tokenizers would not merge the two.
+        stop: the token that ends an answer.
+        ending: what an answer ends with up to the stop token, as far as the template renders it.
+        closing: all that is rendered after an answer.
+    """
+
+    header: str
+    lead: str
+    stop: str
+    ending: str
+    closing: str
+
+
 class Template:
     """A tokenizer with its chat template, and the stop token that the template ends an answer with.
 
     Raises:
-        TemplateError: the tokenizer has no chat template, or it changes what it renders for a prompt once an
-            answer follows.
+        TemplateError: the tokenizer has no chat template or no end token, or the template changes what it
+            renders for a prompt once an answer follows.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -78,13 +107,18 @@ class Template:
                 hint="Use an instruction-tuned model, or set tokenizer.chat_template and save it again.",
             )
         self._tokenizer = tokenizer
-        self.stop = self._find_stop()
-        vocabulary = tokenizer.get_added_vocab()
-        self.stop_ids: frozenset[int] = frozenset(
-            vocabulary[token] for token in (self.stop, tokenizer.eos_token) if token in vocabulary
-        )
+        specials = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        names = sorted(specials, key=lambda name: (-len(name), name))
+        self._control = re.compile("|".join(map(re.escape, names)) or "(?!)")
+        self._quotable = re.compile("|".join(map(re.escape, [*names, OPEN])))
+        self._names = [*names, OPEN]
+        self._frame = self._measured()
+        self.stop = self._frame.stop
+        vocabulary = tokenizer.get_vocab()
+        ends = (self.stop, tokenizer.eos_token)
+        self.stop_ids: frozenset[int] = frozenset(vocabulary[end] for end in ends if end in vocabulary)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Hash of the chat template and the vocabulary: what a generation depends on besides the weights."""
         return content_hash([self._tokenizer.chat_template, sorted(self._tokenizer.get_vocab().items())])
@@ -99,13 +133,13 @@ class Template:
         for index, turn in enumerate(messages):
             if turn.role != "assistant":
                 continue
-            before = self._render(messages[:index], opening=True)
+            before = self._prompt(messages[:index])
             segments.append(Segment(self._ids(self._after(done, before)), trained=False))
-            answer = self._rendered_answer(messages[: index + 1], before)
-            segments.append(Segment(self._ids(answer + self.stop), turn.trained))
-            done = before + answer + self.stop
+            answer = self._answer(messages[: index + 1], before)
+            segments.append(Segment(self._ids(answer + (self._frame.ending or self.stop)), turn.trained))
+            done = before + answer + self._frame.ending
         if messages[-1].role != "assistant":
-            whole = self._render(messages, opening=True)
+            whole = self._prompt(messages)
             segments.append(Segment(self._ids(self._after(done, whole)), trained=False))
         return segments
 
@@ -115,22 +149,59 @@ class Template:
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
         """Return the text that a model is prompted with."""
-        return self._render(messages, opening=True)
+        return self._unquoted(self._prompt(messages))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of an answer's ids, without special tokens."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        """Return the text of an answer's ids, without special tokens and what the template adds to it."""
+        text = str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        return text.removeprefix(self._frame.lead).removesuffix(self._frame.ending.removesuffix(self.stop))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the text of each token by itself, special tokens included, for showing."""
         return [str(self._tokenizer.decode([token], skip_special_tokens=False)) for token in ids]
 
     def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        if OPEN not in text:
+            return self._tokenised(text, plain=False)
+        # What a message quotes looks like the template's own tokens once it is back in place, so the two are
+        # tokenised apart: the template's by name, all else as text in which no name means anything.
+        ids: list[int] = []
+        start = 0
+        for match in self._control.finditer(text):
+            ids.extend(self._tokenised(self._unquoted(text[start : match.start()]), plain=True))
+            ids.extend(self._tokenised(match.group(), plain=False))
+            start = match.end()
+        return (*ids, *self._tokenised(self._unquoted(text[start:]), plain=True))
+
+    def _tokenised(self, text: str, *, plain: bool) -> tuple[int, ...]:
+        return tuple(self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"])
+
+    def _quoted(self, turn: Message) -> str:
+        for part in turn.parts:
+            if not isinstance(part, Text):
+                raise TemplateError(
+                    f"A message holds a {type(part).__name__}; this template renders text only."
+                )
+        return self._quotable.sub(lambda match: f"{OPEN}{self._names.index(match.group())}{CLOSE}", turn.text)
+
+    def _unquoted(self, text: str) -> str:
+        return re.sub(f"{OPEN}([0-9]+){CLOSE}", lambda match: self._names[int(match.group(1))], text)
+
+    def _prompt(self, messages: Sequence[Message]) -> str:
+        return self._render(messages, opening=True) + self._frame.header
 
     def _render(self, messages: Sequence[Message], *, opening: bool) -> str:
-        turns = [{"role": turn.role, "content": _content(turn)} for turn in messages]
-        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opening))
+        turns = [{"role": turn.role, "content": self._quoted(turn)} for turn in messages]
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opening)
+            )
+        except JinjaError as error:
+            raise TemplateError(
+                f"The chat template refuses these messages: {error}.",
+                where=self._tokenizer.name_or_path,
+                hint=f"Their roles are: {', '.join(turn.role for turn in messages)}.",
+            ) from None
 
     def _after(self, done: str, text: str) -> str:
         if not text.startswith(done):
@@ -142,31 +213,38 @@ class Template:
             )
         return text[len(done) :]
 
-    def _rendered_answer(self, messages: Sequence[Message], before: str) -> str:
-        """Return the answer as the template renders it (some trim white space), without what follows it."""
+    def _answer(self, messages: Sequence[Message], before: str) -> str:
+        """Return the last message as the template renders it (some trim it), without what follows it."""
         rest = self._after(before, self._render(messages, opening=False))
-        return rest[: len(rest) - len(self._closing)] if self._closing else rest
+        if not rest.endswith(self._frame.closing):
+            raise TemplateError(
+                f"The chat template ends this answer with {rest[-20:]!r}, others with "
+                f"{self._frame.closing!r}, so the end of the answer is not known.",
+                where=self._tokenizer.name_or_path,
+            )
+        return rest.removesuffix(self._frame.closing)
 
-    def _find_stop(self) -> str:
-        """Return the first special token after an answer, or the tokenizer's own end token."""
+    def _measured(self) -> Frame:
+        """Render a conversation around a known answer and return what stands before and after it."""
         user = message("user", "Hello")
         before = self._render([user], opening=True)
         whole = self._render([user, message("assistant", PROBE)], opening=False)
-        if not whole.startswith(before) or PROBE not in whole[len(before) :]:
+        opening, found, closing = whole[len(before) :].partition(PROBE)
+        if not whole.startswith(before) or not found:
             raise TemplateError(
                 "What the chat template renders for a prompt is not the beginning of what it renders for "
                 "the prompt with its answer.",
                 where=self._tokenizer.name_or_path,
             )
-        self._closing = whole[whole.index(PROBE, len(before)) + len(PROBE) :]
-        specials = [token for token in self._tokenizer.get_added_vocab() if token in self._closing]
-        if specials:
-            return min(specials, key=self._closing.index)
-        return str(self._tokenizer.eos_token)
-
-
-def _content(turn: Message) -> str:
-    for part in turn.parts:
-        if not isinstance(part, Text):
-            raise TemplateError(f"A message holds a {type(part).__name__}; this template renders text only.")
-    return turn.text
+        header, lead = (opening, "") if opening.strip() else ("", opening)
+        names = [name for name in self._tokenizer.get_added_vocab() if name.strip() and name in closing]
+        if names:
+            stop = min(names, key=lambda name: (closing.index(name), -len(name)))
+            return Frame(header, lead, stop, closing[: closing.index(stop)] + stop, closing)
+        if self._tokenizer.eos_token:
+            return Frame(header, lead, str(self._tokenizer.eos_token), "", closing)
+        raise TemplateError(
+            "Neither the chat template nor the tokenizer has a token that ends an answer.",
+            where=self._tokenizer.name_or_path,
+            hint="Set tokenizer.eos_token and save it again.",
+        )

@@ -1,0 +1,105 @@
+"""For every chat template and text: prompts are prefixes, and the mask is the answer with its stop token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espalier.core.records import Example, message
+from espalier.encode.template import Template
+from espalier.encode.tokens import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TRIMMING = ("llama3", "gemma")
+SINGLE_TURN = ("thinking",)
+STYLES = ("chatml", "system", "silent", "mistral", "plain", "wrapped", "reasoning", *SINGLE_TURN, *TRIMMING)
+
+# Words, blanks, line ends, quoted control tokens and characters of every plane, in any order.
+WORDS = ["the", " cat", "How", "\n", "\n\n", "  ", "\t", "é", "\u2028", "🙂", "{{ 1 }}", "\ufdd00\ufdd1"]
+QUOTES = ["[INST]", "<|im_start|>user\n", "<|im_end|>", "<|eot_id|>", "</s>", "<end_of_turn>", "<bos>"]
+pieces = st.sampled_from([*WORDS, *QUOTES, "<|endoftext|>", "<|im_", "end|>"])
+texts = st.lists(pieces | st.text(max_size=4), max_size=6).map("".join)
+
+
+@pytest.fixture(scope="session")
+def chats(chat_tokenizer: Callable[[str], Any]) -> dict[str, Template]:
+    return {style: Template(chat_tokenizer(style)) for style in STYLES}
+
+
+def trimmed(text: str, style: str) -> str:
+    return text.strip() if style in TRIMMING else text
+
+
+def row(*turns: str) -> Example:
+    """User and assistant in turn, every answer trained."""
+    messages = [
+        message("assistant", text, trained=True) if number % 2 else message("user", text)
+        for number, text in enumerate(turns)
+    ]
+    return Example("id", "task", "source", tuple(messages))
+
+
+@pytest.mark.parametrize("style", STYLES)
+@given(prompt=texts, answer=texts)
+@settings(deadline=None, max_examples=60)
+def test_one_turn(chats: dict[str, Template], style: str, prompt: str, answer: str) -> None:
+    chat = chats[style]
+    example = row(prompt, answer)
+    encoded = encode(example, chat)
+    prompted = chat.prompt_ids(example.prompt)
+    trained = [token for token, weight in zip(encoded.ids, encoded.weights, strict=True) if weight]
+
+    assert encoded.ids[: len(prompted)] == prompted
+    assert encoded.prompt == len(prompted)
+    assert encoded.weights == (0.0,) * len(prompted) + (1.0,) * len(trained)
+    assert trained[-1] in chat.stop_ids
+    assert not chat.stop_ids & set(trained[:-1])
+    assert chat.decode(trained) == trimmed(answer, style)
+
+
+@pytest.mark.parametrize("style", [style for style in STYLES if style not in SINGLE_TURN])
+@given(turns=st.tuples(texts, texts, texts, texts))
+@settings(deadline=None, max_examples=40)
+def test_two_turns(chats: dict[str, Template], style: str, turns: tuple[str, str, str, str]) -> None:
+    chat = chats[style]
+    short, whole = encode(row(*turns[:2]), chat), encode(row(*turns), chat)
+    history = chat.prompt_ids(row(*turns).prompt)
+
+    assert whole.ids[: len(short.ids)] == short.ids
+    assert whole.weights[: len(short.ids)] == short.weights
+    assert history[: len(short.ids)] == short.ids
+    assert whole.ids[: len(history)] == history
+    assert whole.prompt == len(history)
+    assert all(whole.weights[len(history) :])
+    assert not any(whole.weights[len(short.ids) : len(history)])
+
+
+@pytest.mark.parametrize("style", STYLES)
+@given(prompt=texts, answer=texts)
+@settings(deadline=None, max_examples=40)
+def test_a_text_cannot_open_or_end_a_turn(
+    chats: dict[str, Template], chat_tokenizer: Callable[[str], Any], style: str, prompt: str, answer: str
+) -> None:
+    controls = set(chat_tokenizer(style).added_tokens_decoder)
+
+    def used(example: Example) -> list[int]:
+        return [token for token in encode(example, chats[style]).ids if token in controls]
+
+    assert used(row(prompt, answer)) == used(row("Hello", "Hi"))
+
+
+@pytest.mark.parametrize("style", STYLES)
+@given(prompt=texts)
+@settings(deadline=None, max_examples=40)
+def test_ids_say_what_the_text_says(
+    chats: dict[str, Template], chat_tokenizer: Callable[[str], Any], style: str, prompt: str
+) -> None:
+    turn = [message("user", prompt)]
+    said = chat_tokenizer(style).decode(chats[style].prompt_ids(turn), skip_special_tokens=False)
+    assert said == chats[style].prompt_text(turn)
+    assert trimmed(prompt, style) in said
