@@ -1,0 +1,78 @@
+"""The geometry of the plots, in per cent of their boxes, so that they fit any width; the templates draw."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: its place in per cent of the box, and its label."""
+
+    place: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line in a box of 100 by 100, y downwards: all values, and their running mean if there are many."""
+
+    raw: str
+    smooth: str
+    x: list[Tick]
+    y: list[Tick]
+
+
+def loss_curve(steps: Sequence[dict[str, Any]]) -> Curve | None:
+    """Return the loss over the steps, or None for fewer than two; values that are not finite are left out."""
+    points = [(float(s["step"]), float(s["loss"])) for s in steps if math.isfinite(s["loss"])]
+    if len(points) < 2:
+        return None
+    first, last = points[0][0], points[-1][0]
+    losses = [loss for _, loss in points]
+    y = ticks(min(0.0, min(losses)), max(losses))
+    bottom, top = y[0], y[-1]
+
+    def place(step: float, loss: float) -> tuple[float, float]:
+        return 100 * (step - first) / (last - first), 100 * (top - loss) / (top - bottom)
+
+    window = len(points) // 12
+    smooth = [
+        (step, sum(part) / len(part))
+        for (step, _), part in zip(points, _windows(losses, window), strict=True)
+    ]
+    return Curve(
+        raw=_path([place(*point) for point in points]),
+        smooth=_path([place(*point) for point in smooth]) if window > 1 else "",
+        x=[
+            Tick(place(v, bottom)[0], f"{v:g}")
+            for v in ticks(first, last)
+            if v == round(v) and first <= v <= last
+        ],
+        y=[Tick(place(first, v)[1], f"{v:g}") for v in y],
+    )
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return about `count` round values that enclose low to high."""
+    if high <= low:
+        high = low + 1
+    rough = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
+    start, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 10) for i in range(start, end + 1)]
+
+
+def _windows(values: Sequence[float], width: int) -> list[Sequence[float]]:
+    """Return the values around each place, fewer at the ends."""
+    return [values[max(0, i - width // 2) : i + width // 2 + 1] for i in range(len(values))]
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.2f},{y:.2f}" for x, y in points)

@@ -1,0 +1,204 @@
+"""The report of a run: one self-contained HTML file, made from what the run folder holds and nothing else.
+
+`gather.py` reads; `words.py`, `charts.py` and `picks.py` say what is shown; the templates lay it out. No
+script, no network, and every text of the run is escaped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from espalier.core.errors import RecipeError
+from espalier.core.files import write_atomic
+from espalier.core.recipe import parse_recipe
+from espalier.core.run import RunFolder
+from espalier.study.report import words
+from espalier.study.report.charts import loss_curve
+from espalier.study.report.gather import Material, gather
+from espalier.study.report.picks import pick
+from espalier.tasks.checks import checks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SYSTEMS = ("tuned", "base", "constant", "copy")
+DESCRIBED = {
+    "tuned": "the model after tuning",
+    "base": "the model before tuning",
+    "constant": "one answer for every input",
+    "copy": "the input as the answer",
+}
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a run folder, finished or not, and return its path.
+
+    Raises:
+        RunError: there is no such folder, or the file cannot be written.
+    """
+    path = RunFolder(folder).report
+    write_atomic(path, render(gather(folder)))
+    return path
+
+
+def render(material: Material) -> str:
+    """Return the report as HTML."""
+    loader = PackageLoader("espalier.study.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        percent=words.percent, points=words.points, interval=words.interval, title_of=words.title,
+        duration=words.duration, size=words.size, number=lambda n: f"{n:,}".replace(",", "\u202f"),
+    )  # fmt: skip
+    style = Markup(loader.get_source(environment, "report.css")[0])  # ours, not the run's: it is not escaped
+    return environment.get_template("report.html").render(
+        style=style,
+        run=material,
+        headline=words.headline(material),
+        findings=_findings(material),
+        asked=_asked(material),
+        figures=_figures(material),
+        floor_text=_floor_text(material),
+        checks=_checks(material),
+        shape=_shape(material),
+        reasons=_reasons(material),
+        curve=loss_curve(material.steps()),
+        picks=pick(material),
+        recipe_hash=_recipe_hash(material),
+        **_training(material),
+    )
+
+
+def _findings(material: Material) -> list[dict[str, Any]]:
+    """Return base, tuned and their difference for the checks and the first scorer, with what it means."""
+    scores = material.scores
+    if not {"tuned", "base"} <= scores.get("systems", {}).keys():
+        return []
+    first = next(iter(scores["systems"]["tuned"]["scores"]), None)
+    measures = [m for m in dict.fromkeys((words.primary(scores), first)) if m]
+    findings: list[dict[str, Any]] = []
+    for measure in measures:
+        gap = words.difference(scores, "base", measure)
+        if gap is not None:
+            base, tuned = (words.estimate(scores, system, measure) for system in ("base", "tuned"))
+            floor = words.against_constant(scores, measure) if measure != "all_checks" else ""
+            findings.append(
+                {
+                    "measure": measure,
+                    "base": base,
+                    "tuned": tuned,
+                    "gap": gap,
+                    "means": words.verdict(gap),
+                    "floor": floor,
+                }
+            )
+    return findings
+
+
+def _asked(material: Material) -> str:
+    """Return the first paragraph of the prompt, which is the task's definition where the prompt shows it."""
+    for example in (*material.train, *material.test):
+        return example.prompt[-1].text.split("\n\n")[0]
+    return ""
+
+
+def _figures(material: Material) -> list[dict[str, Any]]:
+    """Return, for all checks and each scorer, the systems with their intervals, and the floors."""
+    scores = material.scores
+    systems = [name for name in SYSTEMS if name in scores.get("systems", {})]
+    if not systems:
+        return []
+    first = scores["systems"][systems[0]]
+    measures = [*(["all_checks"] if first["all_checks"] else []), *first["scores"]]
+    figures: list[dict[str, Any]] = []
+    for measure in measures:
+        rows = [(name, words.estimate(scores, name, measure)) for name in systems]
+        floors = [
+            (name, e["value"]) for name, e in rows if name in ("constant", "copy") and e["value"] is not None
+        ]
+        figures.append(
+            {
+                "measure": measure,
+                "note": words.MEASURES.get(measure, ("", ""))[1],
+                "rows": rows,
+                "floors": floors,
+                "gap": words.difference(scores, "base", measure),
+            }
+        )
+    return figures
+
+
+def _floor_text(material: Material) -> str:
+    """Return the text of the constant answer."""
+    texts = (line["text"] for (system, _), line in material.outputs.items() if system == "constant")
+    return next(texts, "")
+
+
+def _checks(material: Material) -> list[dict[str, Any]]:
+    """Return each check with its pass rates before and after, and what it asks for."""
+    scores = material.scores
+    if not {"tuned", "base"} <= scores.get("systems", {}).keys():
+        return []
+    known = checks.names()
+    return [
+        {
+            "name": name,
+            "asks": checks.describe(name)[0] if name in known else "",
+            "base": scores["systems"]["base"]["checks"][name],
+            "tuned": scores["systems"]["tuned"]["checks"][name],
+            "gap": words.difference(scores, "base", name),
+        }
+        for name in scores["systems"]["tuned"]["checks"]
+    ]
+
+
+def _shape(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return what is known of each system's answers without looking at the references."""
+    systems = material.scores.get("systems", {})
+    return [(name, DESCRIBED[name], systems[name]) for name in SYSTEMS if name in systems]
+
+
+def _recipe_hash(material: Material) -> str:
+    """Return the hash of the recipe, or '' where it is missing or of another version of the schema."""
+    try:
+        return parse_recipe(material.recipe).hash if material.recipe else ""
+    except RecipeError:
+        return ""
+
+
+def _reasons(material: Material) -> list[tuple[str, int, dict[str, Any]]]:
+    """Return why rows were left out, most frequent first: the reason, how many, and the first of them."""
+    counts: Counter[str] = Counter()
+    first: dict[str, dict[str, Any]] = {}
+    for row in material.rejects:
+        counts[row["reason"]] += 1
+        first.setdefault(row["reason"], row)
+    return [(reason, count, first[reason]) for reason, count in counts.most_common()]
+
+
+def _training(material: Material) -> dict[str, Any]:
+    """Return what the sections on data and cost show of the events."""
+    encoded, steps, stages = material.last("encoded"), material.steps(), material.stages()
+    tokens = sum(step.get("tokens", 0) for step in steps)
+    distinct = sum(step.get("distinct_tokens", 0) for step in steps)
+    pieces = (
+        list(zip(encoded["first"]["pieces"], encoded["first"]["trained"], strict=True))
+        if "first" in encoded
+        else []
+    )
+    return {
+        "encoded": encoded,
+        "steps": steps,
+        "stages": stages,
+        "seconds": sum(stage["seconds"] for stage in stages),
+        "peak": max((stage.get("peak_mb") or 0 for stage in stages), default=0),
+        "tokens": tokens,
+        "distinct": distinct,
+        "pieces": pieces,
+        "sources": len({example.source for example in material.train}),
+    }

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from espalier.study.report.gather import Material
+from espalier.study.report.picks import pick
+
+
+def material(gains: list[float]) -> Material:
+    """One row per gain of the check; odd rows tie on checks and differ in ROUGE-L."""
+    rows = [
+        {
+            "id": str(i),
+            "systems": {
+                "base": {"values": {"rouge_l": 0.5, "kept": 0.0, "all_checks": 0.0}, "why": {"kept": "No."}},
+                "tuned": {"values": {"rouge_l": 0.5 + i / 100, "kept": gain, "all_checks": gain}, "why": {}},
+            },
+        }
+        for i, gain in enumerate(gains)
+    ]
+    outputs = {
+        (s, r["id"]): {"text": f"{s} {r['id']}", "finish": "stop"} for r in rows for s in ("base", "tuned")
+    }
+    return Material("run", scores={"examples": rows, "seed": 0}, outputs=outputs)
+
+
+def test_ten_rows_none_twice_best_and_worst_by_checks_then_rouge() -> None:
+    picks = pick(material([0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]))
+    texts = [p.tuned.text for p in picks]
+    assert [p.reason for p in picks] == ["Best"] * 3 + ["Worst"] * 3 + ["Random"] * 4
+    assert len(set(texts)) == 10
+    assert texts[:3] == ["tuned 5", "tuned 1", "tuned 11"]
+    assert texts[3:6] == ["tuned 0", "tuned 2", "tuned 3"]
+    assert picks[0].base.broken == [("kept", "No.")]
+    assert (picks[0].tuned.passes, picks[0].tuned.rouge) == (1, 0.55)
+
+
+def test_few_rows_and_unanswered_rows_are_no_trouble() -> None:
+    few = material([1, 0])
+    assert [p.reason for p in pick(few)] == ["Best", "Best"]
+    del few.outputs["base", "1"]
+    assert [p.tuned.text for p in pick(few)] == ["tuned 0"]
+    assert pick(Material("empty")) == []
