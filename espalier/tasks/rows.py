@@ -1,0 +1,175 @@
+"""What the task formats share: a raw row or demonstration becomes a record, or a DataError that names it.
+
+A row that cannot be used stops the loading, unless the caller passes `on_reject`: then it goes there, as
+`{"where", "reason", "row"}` (a line of `rejects.jsonl`), and loading goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from espalier.core.errors import DataError
+from espalier.core.records import Demonstration, TaskRow
+
+Reject: TypeAlias = dict[str, Any]
+OnReject: TypeAlias = Callable[[Reject], None]
+
+# How files write "there is none" where they could have left the key out (compared in lower case).
+PLACEHOLDERS = frozenset(
+    ("", "-", "--", "n/a", "na", "n.a.", "none", "null", "nil", "not available", "not applicable")
+)
+MUST_BE_NAMED = 'Mend the row, or let the recipe leave such rows out with task.on_bad = "reject".'
+_KINDS: tuple[tuple[type, str], ...] = (
+    (dict, "an object {…}"),
+    (list, "a list […]"),
+    (str, "a text"),
+    (bool, "true or false"),
+    (int, "a number"),
+    (float, "a number"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A row as the file has it, where it stands, and the id it gets if it brings none."""
+
+    where: str
+    default_id: str
+    value: object
+
+
+def is_placeholder(value: object) -> bool:
+    """Tell whether a value only says that there is none."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in PLACEHOLDERS)
+
+
+def optional_text(value: object) -> str:
+    """Return a text without surrounding space, or '' where the file has a placeholder."""
+    return "" if is_placeholder(value) else str(value).strip()
+
+
+def texts(value: object, key: str, where: str) -> tuple[str, ...]:
+    """Return the texts of a key that holds a text, a list of texts or a placeholder; placeholders are
+    dropped.
+
+    Raises:
+        DataError: another type.
+    """
+    items = cast("list[object]", value) if isinstance(value, list) else [value]
+    for item in items:
+        if item is not None and not isinstance(item, str):
+            raise DataError(
+                f"'{key}' should be a text or a list of texts; it holds {kind(item)}.", where=where
+            )
+    return tuple(optional_text(item) for item in items if not is_placeholder(item))
+
+
+def task_rows(raw: Iterable[RawRow], on_reject: OnReject | None, where: str) -> tuple[TaskRow, ...]:
+    """Return the rows that can be used, in file order.
+
+    Raises:
+        DataError: a row cannot be used and `on_reject` is None; or no row is left.
+    """
+    rows: list[TaskRow] = []
+    seen: dict[str, str] = {}
+    rejected = 0
+    for item in raw:
+        try:
+            row = _row(item)
+            if row.id in seen:
+                raise DataError(f"The id '{row.id}' is that of {seen[row.id]} too.", where=item.where)
+        except DataError as error:
+            if on_reject is None:
+                raise DataError(error.message, where=error.where, hint=error.hint or MUST_BE_NAMED) from None
+            on_reject({"where": error.where, "reason": error.message, "row": item.value})
+            rejected += 1
+        else:
+            seen[row.id] = item.where
+            rows.append(row)
+    if not rows:
+        message = f"None of the {rejected} rows can be used." if rejected else "The task has no instances."
+        raise DataError(
+            message, where=where, hint="A task needs at least one row with an input and an output."
+        )
+    return tuple(rows)
+
+
+def demonstration(value: object, where: str) -> Demonstration:
+    """Return a worked example; its explanation may be called `explanation` or `reason` (Natural Instructions
+    v1).
+
+    Raises:
+        DataError: no input or no output, or not a text.
+    """
+    example = mapping(value, where, "an example")
+    explanation = example.get("explanation", example.get("reason"))
+    if isinstance(explanation, list):
+        explanation = " ".join(texts(cast("object", explanation), "explanation", where))
+    outputs = _outputs(example, where)
+    return Demonstration(_input(example, where), outputs[0], optional_text(explanation))
+
+
+def mapping(value: object, where: str, what: str) -> dict[str, Any]:
+    """Return the value as a dictionary.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not isinstance(value, dict):
+        raise DataError(f"Here should be {what}, an object {{…}}; it is {kind(value)}.", where=where)
+    return cast("dict[str, Any]", value)
+
+
+def kind(value: object) -> str:
+    """Return the JSON word for a value's type."""
+    for types, word in _KINDS:
+        if isinstance(value, types):
+            return word
+    return "null" if value is None else type(value).__name__
+
+
+def _row(raw: RawRow) -> TaskRow:
+    value = mapping(raw.value, raw.where, "a row")
+    tags = {key: item for key, item in value.items() if key not in ("id", "input", "output", "source")}
+    identifier = value.get("id", raw.default_id)
+    return TaskRow(
+        id=str(identifier),
+        input=_input(value, raw.where),
+        outputs=_outputs(value, raw.where),
+        source=_string(value.get("source", ""), "source", raw.where),
+        tags={key: item if isinstance(item, str) else json.dumps(item) for key, item in tags.items()},
+    )
+
+
+def _input(value: Mapping[str, Any], where: str) -> str:
+    if "input" not in value:
+        raise DataError("There is no 'input'.", where=where, hint=f"It has: {', '.join(value) or 'nothing'}.")
+    text = _string(value["input"], "input", where).strip()
+    if not text:
+        raise DataError("The input is empty.", where=where)
+    return text
+
+
+def _outputs(value: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    if "output" not in value:
+        raise DataError(
+            "There is no 'output'.", where=where, hint=f"It has: {', '.join(value) or 'nothing'}."
+        )
+    output: object = value["output"]
+    items = cast("list[object]", output) if isinstance(output, list) else [output]
+    if not items:
+        raise DataError("The list of outputs is empty.", where=where)
+    outputs = tuple(_string(item, "output", where).strip() for item in items)
+    if not all(outputs):
+        number = f" ({outputs.index('') + 1} of {len(outputs)})" if len(outputs) > 1 else ""
+        raise DataError(f"The output{number} is empty.", where=where)
+    return outputs
+
+
+def _string(value: object, key: str, where: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"'{key}' should be a text; it is {kind(value)}.", where=where)
+    return value

@@ -1,0 +1,67 @@
+"""Task files of every format, and the bundled tasks by name: the format is told from the content."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espalier.core.errors import DataError, nearest
+from espalier.core.files import read_text
+from espalier.tasks import event_duration
+from espalier.tasks.natural_instructions import load_natural_instructions
+from espalier.tasks.toml_task import load_toml_task
+
+if TYPE_CHECKING:
+    from espalier.core.records import Task
+    from espalier.tasks.rows import OnReject
+
+# Name in a recipe → file in the package's folder `bundled`.
+BUNDLED = {"event-duration": event_duration.TASK_FILE}
+
+
+def load_task(path: str | Path, on_reject: OnReject | None = None) -> Task:
+    """Return a bundled task by its name, or the task of a TOML file or of a Natural Instructions v1 or v2
+    file.
+
+    Args:
+        path: "event-duration", or a file. A file that exists goes before a bundled task of that name.
+        on_reject: takes each row that cannot be used, as {"where", "reason", "row"}; without it such a row is
+            an error.
+
+    Raises:
+        DataError: the file is missing, not UTF-8, not of a known format, or has no usable row; the place is
+        named.
+    """
+    file = task_path(path)
+    text = read_text(file)
+    if not text.strip():
+        raise DataError("The file is empty.", where=str(file))
+    if file.suffix == ".jsonl":
+        raise DataError(
+            "A JSONL file holds rows only, without a definition.",
+            where=str(file),
+            hint='Write a TOML file with name, definition and rows = "' + file.name + '" beside it.',
+        )
+    # Content decides, for TOML cannot begin with "{"; but both may begin with "[", and then the suffix does.
+    if text.lstrip()[0] == "{" or file.suffix == ".json":
+        return load_natural_instructions(file, on_reject)
+    return load_toml_task(file, on_reject)
+
+
+def task_path(path: str | Path) -> Path:
+    """Return the file of a task: the path itself, or a bundled task's file in the package.
+
+    Raises:
+        DataError: neither exists; the nearest file and the bundled names are given.
+    """
+    file = Path(path)
+    if file.exists():
+        return file
+    if str(path) in BUNDLED:
+        return Path(str(files("espalier.tasks") / "bundled" / BUNDLED[str(path)]))
+    beside = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
+    tasks = [name for name in beside if name.endswith((".json", ".toml"))][:20]
+    raise DataError(
+        "There is no such task file.", where=str(file), hint=nearest(file.name, [*tasks, *BUNDLED])
+    )
