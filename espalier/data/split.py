@@ -1,0 +1,77 @@
+"""Which rows are learned from and which are kept for the scores, and unbiased subsets of either.
+
+All is decided per source (for instance the sentence that several questions are about), so that nothing of a
+test row's source is trained on. A source's place is a hash of its name and the seed: rows that are added move
+no other row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from espalier.core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from espalier.core.records import Example
+
+
+def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return (train, test), each in the given order; about `share` of the sources are in train.
+
+    With few sources the hash may put all on one side; the source nearest to the border then changes sides, so
+    that neither is empty.
+
+    Raises:
+        DataError: fewer than two sources, or a share that is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"The share to train on is {share}; expected more than 0 and less than 1.")
+    places = _places(examples, "split", seed)
+    if len(places) < 2:
+        raise DataError(
+            f"{len(examples)} rows with {len(places)} sources cannot be split into train and test.",
+            hint="Add rows with other inputs, or give rows that are independent a 'source' of their own.",
+        )
+    ordered = sorted(places, key=places.__getitem__)
+    count = sum(place < share for place in places.values())
+    train = set(ordered[: min(max(count, 1), len(ordered) - 1)])
+    return [e for e in examples if e.source in train], [e for e in examples if e.source not in train]
+
+
+def limit(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    """Return at most `n` rows, all rows of sources drawn at random, in the given order.
+
+    Sources are drawn until one does not fit, and none is skipped to fill the rest: large sources are as
+    likely as small ones.
+
+    Raises:
+        DataError: the first source drawn has more than `n` rows.
+    """
+    places = _places(examples, "limit", seed)
+    sizes = Counter(example.source for example in examples)
+    kept: set[str] = set()
+    total = 0
+    for source in sorted(places, key=places.__getitem__):
+        total += sizes[source]
+        if total > n:
+            break
+        kept.add(source)
+    if examples and not kept:
+        raise DataError(
+            f"No source fits into {n} rows: whole sources are drawn, and the first has {total}.",
+            hint="Raise the limit.",
+        )
+    return [example for example in examples if example.source in kept]
+
+
+def _places(examples: Sequence[Example], purpose: str, seed: int) -> dict[str, float]:
+    """Return for each source a number in [0, 1) that depends on it, the purpose and the seed alone."""
+    places: dict[str, float] = {}
+    for source in {example.source for example in examples}:
+        digest = hashlib.sha256(f"{purpose}\0{seed}\0{source}".encode()).digest()
+        places[source] = int.from_bytes(digest[:8]) / 2**64
+    return places

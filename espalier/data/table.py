@@ -1,0 +1,127 @@
+"""Examples as one Parquet table, readable by any tool and read back as they were.
+
+Columns: id, task, source, input, messages (role, trained, parts), references, rejected, origin (JSON). A part
+is (type, text, uri, sha256, name): `type` is text, image, audio or tool_call, and what a type does not use is
+null. Rows that were left out are no part of the table; they go to the run's `rejects.jsonl` (`core/run.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from espalier.core.errors import DataError
+from espalier.core.files import write_atomic
+from espalier.core.records import Example, Media, Message, Part, Text, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def write_examples(path: Path, examples: Sequence[Example]) -> None:
+    """Write the examples as Parquet, atomically.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; an older file stands.
+    """
+    pa, pq = _pyarrow()
+    table = pa.Table.from_pylist([_to_row(example) for example in examples], schema=_schema(pa))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Return the examples of a table that `write_examples` wrote.
+
+    Raises:
+        DataError: no such file, not Parquet, or other columns.
+    """
+    pa, pq = _pyarrow()
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise DataError("There is no such file.", where=str(path)) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"The file is not a Parquet table: {error}.", where=str(path)) from None
+    expected = _schema(pa).names
+    if table.schema.names != expected:
+        raise DataError(
+            f"The table has the columns {', '.join(table.schema.names)}; expected {', '.join(expected)}.",
+            where=str(path),
+        )
+    return [_from_row(row) for row in cast("list[dict[str, Any]]", table.to_pylist())]
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    """Return pyarrow and its Parquet module; late, because they take a quarter of a second, and untyped."""
+    return cast("Any", import_module("pyarrow")), cast("Any", import_module("pyarrow.parquet"))
+
+
+def _schema(pa: Any) -> Any:
+    text = pa.string()
+    part = pa.struct([(name, text) for name in ("type", "text", "uri", "sha256", "name")])
+    turn = pa.struct([("role", text), ("trained", pa.bool_()), ("parts", pa.list_(part))])
+    return pa.schema(
+        [
+            *((name, text) for name in ("id", "task", "source", "input")),
+            ("messages", pa.list_(turn)),
+            ("references", pa.list_(text)),
+            ("rejected", pa.list_(text)),
+            ("origin", text),
+        ]
+    )
+
+
+def _to_row(example: Example) -> dict[str, Any]:
+    messages = [
+        {"role": turn.role, "trained": turn.trained, "parts": [_part_row(part) for part in turn.parts]}
+        for turn in example.messages
+    ]
+    return {
+        "id": example.id,
+        "task": example.task,
+        "source": example.source,
+        "input": example.input,
+        "messages": messages,
+        "references": list(example.references),
+        "rejected": list(example.rejected),
+        "origin": json.dumps(dict(example.origin), ensure_ascii=False),
+    }
+
+
+def _from_row(row: dict[str, Any]) -> Example:
+    messages = tuple(
+        Message(turn["role"], tuple(_part(part) for part in turn["parts"]), turn["trained"])
+        for turn in row["messages"]
+    )
+    return Example(
+        id=row["id"],
+        task=row["task"],
+        source=row["source"],
+        messages=messages,
+        references=tuple(row["references"]),
+        rejected=tuple(row["rejected"]),
+        origin=json.loads(row["origin"]),
+        input=row["input"],
+    )
+
+
+def _part_row(part: Part) -> dict[str, str]:
+    match part:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case Media(kind, uri, sha256):
+            return {"type": kind, "uri": uri, "sha256": sha256}
+        case ToolCall(name, arguments):
+            return {"type": "tool_call", "name": name, "text": arguments}
+
+
+def _part(row: dict[str, Any]) -> Part:
+    if row["type"] == "text":
+        return Text(row["text"])
+    if row["type"] == "tool_call":
+        return ToolCall(row["name"], row["text"])
+    return Media(row["type"], row["uri"], row["sha256"])

@@ -1,0 +1,87 @@
+"""A task's rows as conversations: one user message that says what is asked, one trained answer.
+
+The message runs from what all rows share to what each row owns: definition, cautions, good and bad examples,
+and the row's input last. All rows of a task are then one prefix tree whose long trunk is computed once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from espalier.core.records import Demonstration, Example, Task, TaskRow, example_id, message
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Which parts of a task the prompt shows; the fields are the recipe's keys under [task]."""
+
+    definition: bool = True
+    cautions: bool = True
+    positive: int = 2
+    negative: int = 1
+    explanations: bool = False
+
+
+def available(task: Task, show: Show) -> Show:
+    """Return `show` with at most as many examples as the task has: where they differ, fewer are shown."""
+    return replace(
+        show, positive=min(show.positive, len(task.positive)), negative=min(show.negative, len(task.negative))
+    )
+
+
+def prompt_parts(task: Task, show: Show) -> str:
+    """Return what the prompts of all rows begin with, up to a blank line; '' where nothing is shown."""
+    parts: list[str] = []
+    if show.definition:
+        parts.append(task.definition)
+    if show.cautions and task.cautions:
+        parts.append("\n".join(f"- {caution}" for caution in task.cautions))
+    for heading, shown in (
+        ("Good example", task.positive[: show.positive]),
+        ("Bad example", task.negative[: show.negative]),
+    ):
+        parts += [f"{heading}\n{_demonstration(item, show.explanations)}" for item in shown]
+    return "".join(f"{part}\n\n" for part in parts)
+
+
+def to_examples(task: Task, show: Show) -> list[Example]:
+    """Return one Example per row, in the task's order: the first output is trained, all outputs are
+    references.
+
+    The id depends on task, input and outputs, not on what is shown, so that runs with other prompts can be
+    compared row by row. `origin` names the file, the row and the row's tags.
+    """
+    prefix = prompt_parts(task, show)
+    seen: Counter[str] = Counter()
+    examples: list[Example] = []
+    for row in task.rows:
+        identifier = example_id(task.name, row.input, row.outputs)
+        seen[identifier] += 1
+        if seen[identifier] > 1:  # an exact repetition is a row of its own
+            identifier = example_id(identifier, seen[identifier])
+        examples.append(_example(task, row, identifier, prefix))
+    return examples
+
+
+def normalised(text: str) -> str:
+    """Return the text in lower case with single spaces: what makes two inputs one source."""
+    return " ".join(text.lower().split())
+
+
+def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
+    prompt = f"{prefix}Input: {row.input}" if prefix else row.input
+    return Example(
+        id=identifier,
+        task=task.name,
+        source=row.source or normalised(row.input),
+        messages=(message("user", prompt), message("assistant", row.outputs[0], trained=True)),
+        references=row.outputs,
+        origin={"file": task.origin, "row": row.id, **({"tags": dict(row.tags)} if row.tags else {})},
+        input=row.input,
+    )
+
+
+def _demonstration(item: Demonstration, explain: bool) -> str:
+    why = f"\nWhy: {item.explanation}" if explain and item.explanation else ""
+    return f"Input: {item.input}\nOutput: {item.output}{why}"
