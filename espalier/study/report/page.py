@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SYSTEMS = ("tuned", "base", "constant", "copy")
+SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
 DESCRIBED = {
     "tuned": "the model after tuning",
     "base": "the model before tuning",
@@ -186,11 +187,10 @@ def _training(material: Material) -> dict[str, Any]:
     encoded, steps, stages = material.last("encoded"), material.steps(), material.stages()
     tokens = sum(step.get("tokens", 0) for step in steps)
     distinct = sum(step.get("distinct_tokens", 0) for step in steps)
-    pieces = (
-        list(zip(encoded["first"]["pieces"], encoded["first"]["trained"], strict=True))
-        if "first" in encoded
-        else []
-    )
+    first = encoded.get("first", {"pieces": [], "trained": []})
+    pieces = list(zip(first["pieces"], first["trained"], strict=True))
+    long = len(pieces) > SHOWN
+    shown = [*pieces[: SHOWN // 2], *pieces[-SHOWN // 2 :]] if long else pieces
     return {
         "encoded": encoded,
         "steps": steps,
@@ -199,6 +199,7 @@ def _training(material: Material) -> dict[str, Any]:
         "peak": max((stage.get("peak_mb") or 0 for stage in stages), default=0),
         "tokens": tokens,
         "distinct": distinct,
-        "pieces": pieces,
+        "pieces": shown,
+        "cut_at": SHOWN // 2 + 1 if long else 0,
         "sources": len({example.source for example in material.train}),
     }

@@ -145,6 +145,18 @@ def test_a_run_that_was_stopped_tells_its_cost_from_its_steps(run_folder: Path) 
     assert "1.000 at the first step, 1.000 at the last of 2" in text
 
 
+def test_a_long_first_row_shows_its_ends(run_folder: Path) -> None:
+    first = {"pieces": [f"t{i} " for i in range(3_000)], "trained": [i > 2_990 for i in range(3_000)]}
+    encoded = {"event": "encoded", "rows": 1, "tokens": 3_000, "trained_tokens": 9, "distinct_tokens": 3_000}
+    (run_folder / "events.jsonl").write_text(jsonl([{**encoded, "first": first}]))
+    html = write_report(run_folder).read_text()
+    assert "3\u202f000 tokens. The model" in html
+    assert "t499" in html
+    assert "t500 " not in html
+    assert "… 2\u202f000 tokens are not shown …" in html
+    assert "<mark>t2999 </mark>" in html
+
+
 def test_an_empty_folder_has_a_report_and_none_has_none(tmp_path: Path) -> None:
     html = write_report(tmp_path).read_text()
     parsed(html)
