@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 from espalier.core.errors import DataError
 from espalier.core.records import Completion, Score
 from espalier.evaluate.compare import compare
-from espalier.evaluate.scorers import rouge as rouge  # it registers itself, as exact and checks do
 from espalier.evaluate.scorers.checks import check_scorer, single, together
 from espalier.evaluate.scorers.exact import normalised
+from espalier.evaluate.scorers.registry import scorers as scorers
 from espalier.evaluate.statistics import mean, plain
 from espalier.tasks.checks import set_checks
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from espalier.core.records import Completion, Example, Score, Scorer
-from espalier.evaluate.scorers.registry import scorers
 from espalier.tasks.checks import Check, checks, set_checks
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ def check_scorer(names: tuple[str, ...]) -> CheckScorer:
     return CheckScorer({name: checks.build(name, {}, "checks") for name in names})
 
 
-@scorers.register("checks")
 def build_checks(*, names: list[str]) -> Scorer:
     """1 where the answer keeps all the named checks, else 0."""
     return check_scorer(tuple(names))

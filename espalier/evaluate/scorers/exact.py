@@ -8,7 +8,6 @@ from __future__ import annotations
 import string
 
 from espalier.core.records import Completion, Example, Score, Scorer
-from espalier.evaluate.scorers.registry import scorers
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -29,7 +28,6 @@ class ExactMatch:
         return Score(float(any(answer == normalised(reference) for reference in example.references)))
 
 
-@scorers.register("exact_match")
 def build_exact_match() -> Scorer:
     """1 where the normalised answer equals a normalised reference (articles count), else 0."""
     return ExactMatch()

@@ -14,7 +14,6 @@ from rapidfuzz.distance import LCSseq
 
 from espalier.core.porter import stem
 from espalier.core.records import Completion, Example, Score, Scorer
-from espalier.evaluate.scorers.registry import scorers
 
 _WORD = re.compile(r"[a-z0-9]+")
 
@@ -43,7 +42,6 @@ class RougeL:
         return Score(max(rouge_l(completion.text, reference) for reference in example.references))
 
 
-@scorers.register("rouge_l")
 def build_rouge_l() -> Scorer:
     """ROUGE-L F-measure with stemming, the maximum over the references."""
     return RougeL()
