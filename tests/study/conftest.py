@@ -157,9 +157,9 @@ def _events() -> list[dict[str, object]]:
     ]  # fmt: skip
     stages = [
         ("data", 0.4, None),
-        ("train", 92.3, 2310.0),
-        ("generate", 31.0, 1200.0),
-        ("evaluate", 0.8, 1200.0),
+        ("train", 92.3, 2.31e9),
+        ("generate", 31.0, 1.2e9),
+        ("evaluate", 0.8, 1.2e9),
     ]
-    timed = [{"event": "stage", "stage": n, "seconds": s, "peak_mb": p} for n, s, p in stages]
+    timed = [{"event": "stage", "stage": n, "seconds": s, "peak_bytes": p} for n, s, p in stages]
     return [{**encoded, "first": first}, *steps, *timed]

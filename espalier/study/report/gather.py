@@ -5,7 +5,7 @@ Of `events.jsonl` it reads three kinds, whatever else is there:
     {"event": "encoded", "rows", "tokens", "trained_tokens", "distinct_tokens",    of one epoch
      "first": {"pieces": [text, …], "trained": [true, …]}}                         first row, token by token
     {"event": "step", "step", "loss", "tokens", "distinct_tokens", "seconds", "peak_mb", …}
-    {"event": "stage", "stage": name, "seconds", "peak_mb"}
+    {"event": "stage", "stage": name, "seconds", "peak_bytes"}
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Material:
         steps = [event for event in self.steps() if "seconds" in event]
         if stages or not steps:
             return stages
-        seconds, peak = sum(s["seconds"] for s in steps), max(s["peak_mb"] for s in steps)
-        return [{"stage": "train", "seconds": seconds, "peak_mb": peak}]
+        seconds, peak = sum(s["seconds"] for s in steps), 1e6 * max(s["peak_mb"] for s in steps)
+        return [{"stage": "train", "seconds": seconds, "peak_bytes": peak}]
 
 
 def gather(path: Path) -> Material:

@@ -196,7 +196,7 @@ def _training(material: Material) -> dict[str, Any]:
         "steps": steps,
         "stages": stages,
         "seconds": sum(stage["seconds"] for stage in stages),
-        "peak": max((stage.get("peak_mb") or 0 for stage in stages), default=0),
+        "peak": max((stage.get("peak_bytes") or 0 for stage in stages), default=0),
         "tokens": tokens,
         "distinct": distinct,
         "pieces": shown,

@@ -55,9 +55,9 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def size(megabytes: float) -> str:
-    """Return a number of megabytes as '812 MB' or '2.31 GB'."""
-    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.2f} GB"
+def size(count: float) -> str:
+    """Return bytes as '812 MB' or '2.31 GB'."""
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
 
 
 def difference(scores: Mapping[str, Any], other: str, measure: str) -> dict[str, Any] | None:
