@@ -14,7 +14,7 @@ import pytest
 from espalier.core.records import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -70,11 +70,16 @@ def chat_tokenizer() -> Callable[[str], PreTrainedTokenizerFast]:
 
 
 @pytest.fixture
-def tiny_llama() -> LlamaForCausalLM:
-    """A random Llama with grouped-query attention, 2 layers, 64 tokens of vocabulary, in fp32."""
+def tiny_llama() -> Iterator[LlamaForCausalLM]:
+    """A random Llama with grouped-query attention, 2 layers, 64 tokens of vocabulary, in fp32.
+
+    Its test runs on one thread: at this size threads only wait for each other.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=64,
@@ -88,7 +93,8 @@ def tiny_llama() -> LlamaForCausalLM:
         bos_token_id=1,
         eos_token_id=2,
     )
-    return LlamaForCausalLM(config).eval()
+    yield LlamaForCausalLM(config).eval()
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

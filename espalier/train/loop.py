@@ -1,0 +1,180 @@
+"""The one training loop. What differs between kinds of training comes in as functions.
+
+    for each step:  source(step) -> rows and trees     (train/objectives.py; a sampler may run the model here)
+                    forward(model, tree) -> log-probabilities of the tree's edges   (models/forward.py)
+                    loss(logprobs, tree) -> LossSum    (train/objectives.py), scaled, backward
+                    update -> clip, AdamW              (train/optimizer.py)
+                    save                               (train/checkpoint.py)
+
+The loop is a generator of events, plain dicts: the caller logs them and draws the bars, and stops the
+training by not asking on. `seconds_left` and `rows_per_s` are from this process's own steps.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from espalier.core.errors import RunError
+from espalier.core.files import jsonl, write_atomic
+from espalier.encode.tree import Tree, stats
+from espalier.models.forward import edge_logprobs
+from espalier.train.checkpoint import latest, restore, save
+from espalier.train.optimizer import make_optimizer, rate_at, update
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import AdamW
+
+    from espalier.train.objectives import LossSum, Source, Step, Term
+
+Event: TypeAlias = dict[str, Any]
+Forward: TypeAlias = "Callable[[Any, Tree], Tensor]"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of a training; see `docs/recipe.md`, [train], for what each means."""
+
+    steps: int
+    rate: float
+    warmup: float = 0.1
+    schedule: str = "cosine"
+    clip: float = 1.0
+    decay: float = 0.0
+    precision: str = "bf16"
+    checkpoint: int = 50
+
+
+def train(
+    model: nn.Module,
+    source: Source,
+    settings: Settings,
+    folder: Path,
+    *,
+    recipe: Mapping[str, Any],
+    forward: Forward = edge_logprobs,
+) -> Iterator[Event]:
+    """Train `model` in place, and yield an event at the start, after each step and after each checkpoint.
+
+    Training goes on from the newest checkpoint in `folder/checkpoints`, which must be of the same `recipe`:
+    all that determines the weights, as JSON-like values.
+
+    Raises:
+        RunError: the loss or the gradient is not finite. The step's rows are in `folder/bad-step-N.jsonl`,
+            and the last checkpoint stands.
+        CheckpointError: a checkpoint cannot be read or written, or is of another recipe.
+        ModelError: no weight is trained.
+    """
+    optimizer = make_optimizer(model, settings.decay)
+    checkpoints = folder / "checkpoints"
+    done = _resume(checkpoints, model, optimizer, recipe)
+    yield {
+        "event": "train",
+        "step": done,
+        "steps": settings.steps,
+        "trained_weights": _trained_weights(model),
+    }
+    model.train()
+    begun = time.perf_counter()
+    for number in range(done, settings.steps):
+        started = time.perf_counter()
+        step = source(number)
+        sums = _backward(model, step, forward, settings.precision)
+        rate = rate_at(
+            number, settings.steps, peak=settings.rate, warmup=settings.warmup, schedule=settings.schedule
+        )
+        loss = sum(term.share * float(total.total) / total.weight for term, total in sums.items())
+        norm = update(optimizer, rate, settings.clip) if math.isfinite(loss) else math.nan
+        if not math.isfinite(norm):
+            raise _not_finite(folder, number, step, loss, norm)
+        now = time.perf_counter()
+        left = (now - begun) / (number + 1 - done) * (settings.steps - number - 1)
+        yield {
+            "event": "step",
+            "step": number + 1,
+            "steps": settings.steps,
+            "loss": loss,
+            "rate": rate,
+            "norm": norm,
+            **_work(step),
+            "rows_per_s": len(step.rows) / (now - started),
+            "seconds": now - started,
+            "seconds_left": left,
+            "peak_mb": peak_mb(),
+        }
+        if (number + 1) % settings.checkpoint == 0 or number + 1 == settings.steps:
+            path = save(checkpoints, number + 1, model, optimizer, recipe)
+            yield {"event": "checkpoint", "step": number + 1, "path": str(path)}
+    model.eval()
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has held, in MB: the GPU's where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def autocast(model: nn.Module, precision: str) -> torch.autocast:
+    """Return the context of a forward in that precision, "fp32" or "bf16"; weights stay as they are."""
+    device = next(model.parameters()).device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def _resume(checkpoints: Path, model: nn.Module, optimizer: AdamW, recipe: Mapping[str, Any]) -> int:
+    """Restore the newest checkpoint and return the number of steps that are done."""
+    path = latest(checkpoints)
+    return restore(path, model, optimizer, recipe) if path else 0
+
+
+def _backward(model: nn.Module, step: Step, forward: Forward, precision: str) -> dict[Term, LossSum]:
+    """Add the gradients of a step's trees to the weights, and return the loss of each term over the step."""
+    sums: dict[Term, LossSum] = {}
+    for tree, terms in step.work:
+        with autocast(model, precision):
+            logprobs = forward(model, tree)
+        losses = {term: term.loss(logprobs, tree) for term in terms}
+        # The divisors are known beforehand, so each tree's graph can be freed before the next is computed.
+        torch.stack(
+            [loss.total * (term.share / term.divisor) for term, loss in losses.items()]
+        ).sum().backward()
+        for term, loss in losses.items():
+            sums[term] = sums[term] + loss.detach() if term in sums else loss.detach()
+    return sums
+
+
+def _work(step: Step) -> Event:
+    """Return what a step consists of: rows, tokens row by row, tokens computed, tokens that carry loss."""
+    sizes = [stats(tree) for tree, _ in step.work]
+    return {
+        "rows": len(step.rows),
+        "trees": len(step.work),
+        "tokens": sum(size.row_tokens for size in sizes),
+        "distinct_tokens": sum(size.distinct_tokens for size in sizes),
+        "trained_tokens": sum(len(tree.weights) for tree, _ in step.work),
+    }
+
+
+def _trained_weights(model: nn.Module) -> int:
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+
+def _not_finite(folder: Path, number: int, step: Step, loss: float, norm: float) -> RunError:
+    """Save the rows of a step whose loss or gradient is not finite; return the error that names the file."""
+    path = folder / f"bad-step-{number + 1}.jsonl"
+    write_atomic(
+        path, jsonl({"example": row.example, "ids": row.ids, "weights": row.weights} for row in step.rows)
+    )
+    return RunError(
+        f"Training stopped at step {number + 1}: the loss is {loss:g} and the norm of its gradient {norm:g}.",
+        where=str(path),
+        hint="The step's rows are in that file; the last checkpoint stands. A lower train.rate often helps.",
+    )

@@ -1,0 +1,112 @@
+"""N steps equal k steps, a SIGKILL and the same command again, bitwise: with real processes.
+
+This file is also the program that is killed: `python test_resume.py FOLDER` trains and prints each event.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from espalier.core.records import Encoded
+from espalier.train.loop import Settings, train
+from espalier.train.objectives import LossSum, Objective, row_steps, sft
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from espalier.encode.tree import Tree
+
+STEPS, PER_EPOCH = 11, 4
+
+
+def events(folder: Path, *, dropout: float = 0.0) -> Iterator[dict]:
+    """Train a tiny model from a fixed start; a checkpoint every third step, out of step with the epochs."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2))
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(16):
+        ids = (1, *[number % 2 + 3] * 70, *rng.integers(5, 64, 6).tolist(), 2)
+        rows.append(Encoded(ids, (0.0,) * (len(ids) - 4) + (1.0,) * 4, len(ids) - 4, f"row-{number}"))
+
+    def loss(logprobs: torch.Tensor, tree: Tree) -> LossSum:
+        return sft().loss(torch.nn.functional.dropout(logprobs, dropout), tree)
+
+    source = row_steps(rows, [(Objective(loss, sft().weight), 1.0)], size=4, tokens=100, seed=5)
+    settings = Settings(steps=STEPS, rate=1e-2, decay=0.1, precision="bf16", checkpoint=3)
+    return train(model, source, settings, folder, recipe={"rate": 1e-2})
+
+
+def final_state(folder: Path) -> dict[str, torch.Tensor]:
+    (path,) = (folder / "checkpoints").iterdir()
+    assert path.name == f"step-{STEPS:06d}"
+    return load_file(path / "state.safetensors")
+
+
+def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    different = [name for name in one if not torch.equal(one[name], two[name])]
+    assert not different
+
+
+def run_and_kill(folder: Path, at: int | None) -> list[dict]:
+    """Run this file as a program, and kill it as soon as it reports step `at`."""
+    seen = []
+    with subprocess.Popen(
+        [sys.executable, __file__, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            seen.append(json.loads(line))
+            if seen[-1]["event"] == "step" and seen[-1]["step"] == at:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == (0 if at is None else -signal.SIGKILL)
+    return seen
+
+
+def test_a_killed_run_goes_on_bitwise(tmp_path: Path):
+    whole = [event for event in events(tmp_path / "whole") if event["event"] == "step"]
+    assert len(whole) == STEPS
+    parts = [run_and_kill(tmp_path / "killed", at) for at in (4, 9, None)]
+    assert [part[0]["step"] for part in parts[:2]] == [0, 3]
+    assert parts[2][0]["step"] in (6, 9)  # the kill races with the checkpoint after step 9
+    assert_same(final_state(tmp_path / "killed"), final_state(tmp_path / "whole"))
+    seen = {event["step"]: event for part in parts for event in part if event["event"] == "step"}
+    assert [seen[step]["loss"] for step in range(1, STEPS + 1)] == [event["loss"] for event in whole]
+
+
+@pytest.mark.parametrize("stop", [2, 3, 7])
+def test_random_states_go_on_too(tmp_path: Path, stop: int):
+    """With dropout, a resumed run is the same only if its random numbers go on."""
+    whole = [event["loss"] for event in events(tmp_path / "whole", dropout=0.2) if event["event"] == "step"]
+    first = events(tmp_path / "parts", dropout=0.2)
+    for event in first:
+        if event["event"] == "step" and event["step"] == stop:
+            break
+    first.close()
+    rest = list(events(tmp_path / "parts", dropout=0.2))
+    assert rest[0]["step"] == (stop - 1) // 3 * 3
+    losses = [event["loss"] for event in rest if event["event"] == "step"]
+    assert losses == whole[rest[0]["step"] :]
+    assert_same(final_state(tmp_path / "parts"), final_state(tmp_path / "whole"))
+
+
+if __name__ == "__main__":
+    for event in events(Path(sys.argv[1])):
+        print(json.dumps(event), flush=True)
