@@ -21,7 +21,7 @@ OnReject: TypeAlias = Callable[[Reject], None]
 PLACEHOLDERS = frozenset(
     ("", "-", "--", "n/a", "na", "n.a.", "none", "null", "nil", "not available", "not applicable")
 )
-MUST_BE_NAMED = 'Mend the row, or let the recipe leave such rows out with task.on_bad = "reject".'
+LEAVE_OUT = 'Mend the row, or let the recipe leave such rows out with task.on_bad = "reject".'
 _KINDS: tuple[tuple[type, str], ...] = (
     (dict, "an object {…}"),
     (list, "a list […]"),
@@ -83,7 +83,7 @@ def task_rows(raw: Iterable[RawRow], on_reject: OnReject | None, where: str) -> 
                 raise DataError(f"The id '{row.id}' is that of {seen[row.id]} too.", where=item.where)
         except DataError as error:
             if on_reject is None:
-                raise DataError(error.message, where=error.where, hint=error.hint or MUST_BE_NAMED) from None
+                raise DataError(error.message, where=error.where, hint=error.hint or LEAVE_OUT) from None
             on_reject({"where": error.where, "reason": error.message, "row": item.value})
             rejected += 1
         else:
