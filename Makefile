@@ -27,7 +27,7 @@ check: .venv/ready model
 	$(BIN)/pytest
 
 bench: .venv/ready-bench model
-	$(BIN)/python bench/side.py
+	$(BIN)/python -m bench
 
 docs: .venv/ready
 	$(BIN)/espalier recipe > docs/recipe.md

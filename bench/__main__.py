@@ -1,0 +1,90 @@
+"""`python -m bench`: measure Espalier beside its peers on this machine; a table, and JSON last."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+from bench import training
+from espalier.encode.template import Template
+from espalier.models.bundled import default_cache
+from espalier.models.load import find_model, load_tokenizer
+
+STARTED = time.monotonic()
+
+
+def main() -> None:
+    options = _options()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    model = find_model(options.model, options.cache, _say)
+    found: dict[str, Any] = {}
+    if options.what in ("training", "all"):
+        found["training"] = training.main(
+            model,
+            Template(cast("Any", load_tokenizer(model))),
+            _say,
+            task=options.task,
+            only=options.case,
+            threads=options.threads,
+            rounds=options.rounds,
+            settings=options.settings,
+        )
+    if options.what in ("decoding", "all"):
+        from bench import decoding
+
+        found["decoding"] = decoding.main(model, _say)
+    if not options.json and "training" in found:
+        print(_table(found["training"]["cases"]))
+    print(json.dumps(found))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("training", "decoding", "all"), default="all")
+    parser.add_argument("--model", default="smollm2-135m", help="a bundled model or a folder")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of converted models")
+    parser.add_argument("--task", help="a task file in place of the published ones")
+    parser.add_argument("--case", action="append", default=[], help="only this case; may be given again")
+    parser.add_argument("--rounds", type=int, default=3, help="measured steps per case, after one to warm up")
+    parser.add_argument(
+        "--settings", default="likely", help='TRL settings to try: "likely", "all", or one name'
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", action="store_true", help="no table")
+    return parser.parse_args()
+
+
+def _say(line: str) -> None:
+    print(f"[{time.monotonic() - STARTED:5.0f} s] {line}", file=sys.stderr, flush=True)
+
+
+def _table(cases: dict[str, dict[str, Any]]) -> str:
+    rows = [("case", "Espalier", "TRL", "ratio", "lean share", "matrix", "peak MB", "TRL MB", "loss gap")]
+    for name, case in cases.items():
+        share = f"{case['lean_share']:.2f}" if "lean_share" in case else "-"
+        rows.append(
+            (
+                name,
+                f"{case['espalier']:.2f} rows/s",
+                f"{case['trl']:.2f} rows/s",
+                f"{case['ratio']:.1f}x",
+                share,
+                f"{case['matrix_share']:.0%}",
+                str(case["sides"]["espalier"]["peak_mb"]),
+                str(case["sides"]["trl"]["peak_mb"]),
+                f"{case['loss_gap']:.2%}",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+    )
+
+
+if __name__ == "__main__":
+    main()

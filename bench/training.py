@@ -1,0 +1,189 @@
+"""Training side by side: Espalier, TRL's fastest setting and a lean loop take the same steps in turn.
+
+One round is one optimizer step of each side and one look at the machine's matrix rate. The first round is
+warm-up. What counts is the ratio inside a run: a cloud machine can be twice as fast an hour later.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench import espalier, lean, rate, trl
+from bench.rows import cases, describe, load_steps
+from bench.side import Job, Side
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from multiprocessing.connection import Connection
+
+    from bench.rows import Case
+    from espalier.core.records import Encoded
+    from espalier.encode.template import Template
+
+    Say = Callable[[str], None]
+    Run = Callable[[Job, Connection], None]
+
+ROWS = 32
+# Rows per step when settings are tried: enough for each batch size, few enough that all can be tried.
+TRIAL_ROWS = 8
+LEAN_SETTINGS: dict[str, dict[str, Any]] = {f"batch {size}": {"batch": size} for size in (1, 2, 4, 8)}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all cases share: model, template, threads, rounds per case, and where progress goes."""
+
+    model: str
+    template: Template
+    threads: int
+    rounds: int
+    say: Say
+
+    def job(self, case: Case, steps: Sequence[Sequence[Encoded]], settings: dict[str, Any]) -> Job:
+        """Return what one side is to train."""
+        return Job(self.model, [list(s) for s in steps], case.method, case.rate, self.threads, settings)
+
+
+def main(
+    model: str,
+    template: Template,
+    say: Say,
+    *,
+    task: str | None = None,
+    only: Sequence[str] = (),
+    threads: int = 2,
+    rounds: int = 3,
+    settings: str = "likely",
+) -> dict[str, Any]:
+    """Measure each case and return the figures, those of the first case on top.
+
+    Args:
+        model: folder of the model in Hugging Face layout.
+        template: its template.
+        say: takes progress lines.
+        task: measure on this task file and not on the published ones.
+        only: names of cases; all where empty.
+        threads: threads of every side.
+        rounds: measured steps per side and case, after one to warm up.
+        settings: "likely" tries those TRL settings that were close to the fastest in `docs/benchmarks.md`,
+            "all" tries every one, and a setting's name takes it without trying.
+    """
+    bench = Bench(model, template, threads, rounds, say)
+    wanted = [case for case in cases(task) if not only or case.name in only]
+    if not wanted:
+        raise SystemExit(f"No case of {list(only)}; there are {[case.name for case in cases(task)]}.")
+    found: dict[str, dict[str, Any]] = {}
+    for place, case in enumerate(wanted):
+        found[case.name] = measure(bench, case, settings, with_lean=place == 0)
+    first = next(iter(found.values()))
+    return {**{key: first[key] for key in ("espalier", "trl", "ratio")}, "cases": found}
+
+
+def measure(bench: Bench, case: Case, settings: str, *, with_lean: bool) -> dict[str, Any]:
+    """Return the figures of one case."""
+    steps = load_steps(case, bench.template, bench.rounds + 1, ROWS)
+    counts = describe(steps[1:])
+    counts["gflop"] = rate.step_gflop(
+        bench.model, counts["distinct_tokens"], counts["scored_tokens"], case.method
+    )
+    bench.say(
+        f"{case.name}: {counts['row_tokens']:.0f} tokens a step, {counts['distinct_tokens']:.0f} distinct, "
+        f"shared prefix {counts['prefix']:.0f}"
+    )
+    chosen, trials = fastest(bench, case, steps, "trl", trl.run, _tried(settings))
+    jobs: dict[str, tuple[Run, dict[str, Any]]] = {
+        "espalier": (espalier.run, {"precision": "bf16"}),
+        "trl": (trl.run, trl.SETTINGS[chosen]),
+    }
+    if with_lean:
+        batch, tried = fastest(bench, case, steps, "lean", lean.run, LEAN_SETTINGS)
+        trials.update(tried)
+        jobs["lean"] = (lean.run, LEAN_SETTINGS[batch])
+    sides = [Side(name, run, bench.job(case, steps, with_)) for name, (run, with_) in jobs.items()]
+    rater = Side("rate", rate.run, bench.job(case, [], {}))
+    rates = [rater.ask()]
+    loads = [os.getloadavg()[0]]
+    for number in range(bench.rounds + 1):
+        for side in sides:
+            side.step()
+            rates.append(rater.ask())
+        loads.append(os.getloadavg()[0])
+        times = ", ".join(f"{side.name} {side.results[-1].seconds:.1f} s" for side in sides)
+        bench.say(f"  round {number}{' (warm-up)' if not number else ''}: {times}, load {loads[-1]:.1f}")
+    for side in (*sides, rater):
+        side.close()
+    figures = {side.name: _figures(side) for side in sides}
+    return {**_compared(figures, counts, rates), "trl_setting": chosen, "trials": trials, "load": loads}
+
+
+def fastest(
+    bench: Bench,
+    case: Case,
+    steps: Sequence[Sequence[Encoded]],
+    name: str,
+    run: Run,
+    settings: dict[str, dict[str, Any]],
+) -> tuple[str, dict[str, float]]:
+    """Return the setting with the most rows per second on a few rows, and the rows per second of each."""
+    if len(settings) == 1:
+        return next(iter(settings)), {}
+    few = [list(steps[0])[:: ROWS // TRIAL_ROWS]] * 2
+    speeds: dict[str, float] = {}
+    for setting, with_ in settings.items():
+        side = Side(name, run, bench.job(case, few, with_))
+        side.step()
+        speeds[setting] = TRIAL_ROWS / side.step().seconds
+        side.close()
+        bench.say(f"  trying {name}, {setting}: {speeds[setting]:.3f} rows/s")
+    return max(speeds, key=lambda setting: speeds[setting]), {f"{name}, {k}": v for k, v in speeds.items()}
+
+
+def _tried(settings: str) -> dict[str, dict[str, Any]]:
+    if settings in trl.SETTINGS:
+        return {settings: trl.SETTINGS[settings]}
+    names = {"likely": trl.LIKELY, "all": tuple(trl.SETTINGS)}[settings]
+    return {name: trl.SETTINGS[name] for name in names}
+
+
+def _figures(side: Side) -> dict[str, Any]:
+    steady = side.results[1:]
+    seconds = statistics.median(result.seconds for result in steady)
+    return {
+        "rows_per_s": ROWS / seconds,
+        "seconds": [round(result.seconds, 2) for result in side.results],
+        "cpu_seconds": [round(result.cpu, 2) for result in side.results],
+        "losses": [round(result.loss, 5) for result in side.results],
+        "peak_mb": round(max(result.peak for result in side.results)),
+    }
+
+
+def _compared(
+    sides: dict[str, dict[str, Any]], counts: dict[str, float], rates: list[dict[str, float]]
+) -> dict[str, Any]:
+    """Return the figures of the note, from what the sides measured."""
+    ours, theirs = sides["espalier"], sides["trl"]
+    matrix = {name: statistics.median(look[name] for look in rates) for name in rates[0]}
+    achieved = counts["gflop"] * ours["rows_per_s"] / ROWS
+    peak = max(value for name, value in matrix.items() if name.startswith("bf16"))
+    out = {
+        "espalier": ours["rows_per_s"],
+        "trl": theirs["rows_per_s"],
+        "ratio": ours["rows_per_s"] / theirs["rows_per_s"],
+        "loss_gap": max(
+            abs(a - b) / b for a, b in zip(ours["losses"][-2:], theirs["losses"][-2:], strict=True)
+        ),
+        "memory_ratio": ours["peak_mb"] / theirs["peak_mb"],
+        "matrix_share": achieved / peak,
+        "gflops": achieved,
+        "matrix_gflops": matrix,
+        "matrix_spread": [min(look[rate.MODEL] for look in rates), max(look[rate.MODEL] for look in rates)],
+        "tokens": counts,
+        "sides": sides,
+    }
+    if "lean" in sides:
+        gain = ours["rows_per_s"] / sides["lean"]["rows_per_s"]
+        out |= {"lean_ratio": gain, "lean_share": gain / counts["token_ratio"]}
+    return out

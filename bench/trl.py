@@ -1,0 +1,124 @@
+"""TRL's SFTTrainer as a side: its own loop on the same rows per step, timed between its callbacks."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from bench.side import Clock, Job, commands
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from transformers import PreTrainedModel
+
+# What a user of TRL could choose on a CPU; the fastest counts. `batch` rows a forward, accumulated to a step.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "bf16, batch 1": {"bf16": True, "batch": 1},
+    "bf16, batch 2": {"bf16": True, "batch": 2},
+    "bf16, batch 4": {"bf16": True, "batch": 4},
+    "bf16, batch 8": {"bf16": True, "batch": 8},
+    "bf16, batch 2, padding-free": {"bf16": True, "batch": 2, "padding_free": True},
+    "bf16, batch 4, padding-free": {"bf16": True, "batch": 4, "padding_free": True},
+    "bf16, packed to 1280": {"bf16": True, "batch": 1, "pack": 1280},
+    "bf16, packed to 2560": {"bf16": True, "batch": 1, "pack": 2560},
+    "fp32, batch 1": {"bf16": False, "batch": 1},
+    "fp32, batch 4": {"bf16": False, "batch": 4},
+    "bf16, batch 1, compiled": {"bf16": True, "batch": 1, "compile": True},
+}
+# Those within 20 % of the fastest when all were tried (docs/benchmarks.md).
+LIKELY = ("bf16, batch 1", "bf16, batch 2", "bf16, batch 4")
+
+
+def run(job: Job, connection: Connection) -> None:
+    """Train with TRL, one optimizer step per command."""
+    import datasets
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+    from trl.data_utils import pack_dataset
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    from espalier.models.adapters import methods
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+    class Gate(TrainerCallback):
+        """Lets a step begin when it is asked for, and reports it once the trainer has logged its loss."""
+
+        def __init__(self) -> None:
+            self.asked = commands(connection)
+            self.clock = Clock()
+            self.result: Any = None
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            next(self.asked)
+            self.clock = Clock()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.result = self.clock.stop()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if "loss" in logs:
+                connection.send(replace(self.result, loss=logs["loss"]))
+
+    settings = dict(job.settings)
+    batch, pack = int(settings["batch"]), int(settings.get("pack", 0))
+    model = AutoModelForCausalLM.from_pretrained(job.model, dtype=settings.get("dtype", "float32"))
+    model = cast("PreTrainedModel", methods.build(job.method, {})(model))
+    table = datasets.Dataset.from_list([_labelled(row) for step in job.steps for row in step])
+    if pack:  # each step's rows are packed by themselves, so that a step keeps its rows
+        size = len(job.steps[0])
+        packs = [
+            pack_dataset(table.select(range(start, start + size)), pack, "bfd")
+            for start in range(0, len(table), size)
+        ]
+        table, per_step = datasets.concatenate_datasets(packs), len(packs[0])
+        if any(len(p) != per_step for p in packs):
+            raise SystemExit("steps pack into different numbers of blocks")
+    else:
+        per_step = len(job.steps[0]) // batch
+    config = SFTConfig(
+        output_dir=tempfile.mkdtemp(),
+        use_cpu=True,
+        bf16=settings["bf16"],
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=per_step,
+        padding_free=bool(settings.get("padding_free", False)),
+        packing=bool(pack),
+        max_length=pack or None,
+        max_steps=len(job.steps),
+        learning_rate=job.rate,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        optim="adamw_torch_fused",
+        gradient_checkpointing=False,
+        torch_compile=bool(settings.get("compile", False)),
+        train_sampling_strategy="sequential",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=0,
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=table,
+        processing_class=AutoTokenizer.from_pretrained(job.model),
+        callbacks=[Gate()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    assert not model.is_gradient_checkpointing
+    trainer.train()
+
+
+def _labelled(row: Any) -> dict[str, list[int]]:
+    labels = [token if weight else -100 for token, weight in zip(row.ids, row.weights, strict=True)]
+    return {"input_ids": list(row.ids), "labels": labels}
