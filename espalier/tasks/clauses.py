@@ -20,6 +20,7 @@ from espalier.tasks.words import (
     PRONOUNS,
     content_roots,
     is_verb_form,
+    lowered,
     root,
     same_event,
     words,
@@ -105,7 +106,7 @@ def asked_event(question: str, sentence: str) -> Asked:
 
 def split_clauses(sentence: str, durations: list[Duration]) -> list[Clause]:
     """Return the clauses of a sentence in order; durations are not cut, and their words are in none."""
-    masked = sentence.lower()
+    masked = lowered(sentence)
     for d in durations:
         masked = masked[: d.start] + "0" * (d.end - d.start) + masked[d.end :]
     borders = [m for m in _BORDER.finditer(masked) if not _joins_verbs(masked, m)]

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from espalier.tasks.words import FUNCTION_WORDS, is_verb_form
+from espalier.tasks.words import FUNCTION_WORDS, is_verb_form, lowered
 
 Joined: TypeAlias = Literal["clause", "noun", "complement", "deadline"]
 
@@ -39,7 +39,7 @@ Judged: TypeAlias = tuple[Joined, str] | None
 
 def find_durations(text: str) -> list[Duration]:
     """Return the duration expressions of a text in order; where two overlap, the longer one."""
-    lower = text.lower()
+    lower = lowered(text)
     found: list[Duration] = []
     for pattern, judge in _CANDIDATES:
         for match in pattern.finditer(lower):

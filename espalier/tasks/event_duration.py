@@ -100,7 +100,7 @@ def well_formed(task_input: str, output: str) -> Verdict:
     copied = words(output.lower()) == words(task_input.lower())
     for wrong, why in (
         (not output.endswith("?"), "It does not end with a question mark."),
-        (_TWO_SENTENCES.search(output[:-1]) is not None, "It is more than one question."),
+        (_TWO_SENTENCES.search(output[:-1]) is not None, "It is more than one sentence."),
         (copied, "It is a copy of the input."),
         (not WORDS[0] <= count <= WORDS[1], f"It has {count} words; expected {WORDS[0]} to {WORDS[1]}."),
         (not _STARTS.match(output), "It does not start like a question."),

@@ -101,7 +101,8 @@ def _demonstrations(shown: tuple[_Shown, ...], where: str) -> tuple[Demonstratio
 
 def _as_data_error(error: ValidationError, where: str) -> DataError:
     """Return the first problem as one sentence: the key with its place, and the nearest known key."""
-    first = error.errors()[0]
+    # A misspelt key is unknown and missing at once; the unknown one tells more.
+    first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     *parents, key = [str(step) for step in first["loc"]]
     place = ", ".join([where, " ".join(parents)] if parents else [where])
     if first["type"] == "extra_forbidden":

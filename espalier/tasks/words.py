@@ -127,6 +127,11 @@ def same_root(one: str, other: str) -> bool:
     return len(short) >= 5 and long.startswith(short)
 
 
+def lowered(text: str) -> str:
+    """Return the text in lower case with each character in its place (a few would become two)."""
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
+
+
 def words(text: str) -> list[str]:
     """Return the words and numbers of a text, as written."""
     return WORD.findall(text)

@@ -58,6 +58,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         (HEAD + '[[negative]]\ninput = "x"', "'output' is required", ""),
         (HEAD + '[[positive]]\ninput = "x"\noutput = " "', "output is empty", ""),
         ('name = "x"\ndefinition = "d"', "'rows' is required", ""),
+        (HEAD.replace("definition", "definiton"), "no key 'definiton'", "Did you mean 'definition'?"),
         (HEAD + "cautions = 3", "'cautions' is 3", ""),
         (HEAD + 'checks = ["groundet"]', "No check is named 'groundet'", "Did you mean 'grounded'?"),
         (HEAD.replace("Name the colour.", " "), "definition is empty", ""),
