@@ -1,7 +1,7 @@
 """The command `espalier`: each verb is a function in a file of its own, and errors are told here.
 
-An `EspalierError` is printed as one sentence and ends with exit status 2. Anything else is a bug and shows its
-traceback.
+An `EspalierError` is printed as one sentence and ends with exit status 2. Anything else is a bug and shows
+its traceback.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def main() -> None:
     try:
         app()
     except EspalierError as error:
-        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"Error: {error}", style="red", markup=False, highlight=False
+        )
         sys.exit(2)
 
 

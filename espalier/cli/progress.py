@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: a line per stage, and a bar with rate and time left on what takes long."""
+"""What a person sees while work goes on: a line per stage, a bar with the time left on what takes long."""
 
 from __future__ import annotations
 

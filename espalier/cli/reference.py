@@ -57,7 +57,7 @@ def _choices() -> Iterator[str]:
 
 def _registries() -> list[tuple[str, Registry[Any]]]:
     from espalier.decode.strategies import strategies
-    from espalier.evaluate.scorers.catalogue import scorers
+    from espalier.evaluate.harness import scorers
     from espalier.models.adapters import methods
     from espalier.train.objectives import objectives
 
@@ -92,7 +92,9 @@ def _default(field: Any) -> str:
 
 def _toml(value: Any) -> str:
     if isinstance(value, Choice):
-        inner = ", ".join(f"{key} = {_toml(item)}" for key, item in {"kind": value.kind, **value.params}.items())
+        inner = ", ".join(
+            f"{key} = {_toml(item)}" for key, item in {"kind": value.kind, **value.params}.items()
+        )
         return f"{{{inner}}}" if value.params else _toml(value.kind)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"

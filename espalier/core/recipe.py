@@ -74,6 +74,8 @@ class TaskSection(Section):
     """How many bad examples to show."""
     explanations: bool = False
     """Show why each example is good or bad."""
+    checks: tuple[str, ...] | None = None
+    """Names of the checks that answers have to pass; by default those that the task file names."""
     on_bad: Literal["raise", "reject"] = "raise"
     """A row that cannot be used: stop and name it, or leave it out into rejects.jsonl."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
@@ -21,15 +24,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+ADAPTER = "adapter_model.safetensors"
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model in fp32 with its tokenizer and template.
 
     Attributes:
+        place: the folder or hub id it was loaded from.
         weights: hash of the weight files, part of every generation's key.
     """
 
-    name: str
+    place: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     template: Template
@@ -65,8 +72,13 @@ def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
         raise ModelError(f"The tokenizer cannot be loaded: {_first_line(error)}", where=place) from None
 
 
-def load_model(place: str, name: str = "") -> Loaded:
-    """Load a folder or hub id in fp32, ready for training or decoding.
+def load_template(place: str) -> Template:
+    """Return the rendering of a folder or hub id, without its weights. Raises ModelError, TemplateError."""
+    return Template(cast("Any", load_tokenizer(place)))
+
+
+def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
+    """Load a folder or hub id in fp32 onto a device, ready for training or decoding.
 
     Raises:
         ModelError: the weights cannot be loaded, or the model is not a decoder that writes text.
@@ -83,8 +95,49 @@ def load_model(place: str, name: str = "") -> Loaded:
         raise ModelError(
             f"The model cannot be loaded: {_first_line(error)}", where=place, hint=hint if is_hub else ""
         ) from None
-    model.eval()
-    return Loaded(name or place, model, tokenizer, template, weights_hash(place, model))
+    nn.Module.to(model.eval(), device)
+    return Loaded(place, model, tokenizer, template, weights_hash(place, model))
+
+
+def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
+    """Save a tuned model with its tokenizer, all or nothing; an adapter stays an adapter.
+
+    Raises:
+        ModelError: the disk is full or the folder cannot be written.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    logging.disable_progress_bar()
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        model.save_pretrained(str(partial))
+        base.tokenizer.save_pretrained(str(partial))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"The tuned model cannot be saved: {_first_line(error)}",
+            where=str(folder),
+            hint="Free some space and run the same command again; it goes on from the last checkpoint.",
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def load_tuned(folder: Path, base: str, device: torch.device | str = "cpu") -> Loaded:
+    """Load what `save_tuned` saved; `base` is where an adapter's base model is.
+
+    Raises:
+        ModelError: a part is missing or cannot be loaded.
+    """
+    if not (folder / ADAPTER).exists():
+        _check_folder(folder)
+        return load_model(str(folder), device)
+    from peft import PeftModel
+
+    loaded = load_model(base, device)
+    model = PeftModel.from_pretrained(loaded.model, str(folder))
+    both = content_hash([loaded.weights, file_sha256(folder / ADAPTER)])
+    return replace(loaded, place=str(folder), model=cast("PreTrainedModel", model).eval(), weights=both)
 
 
 def weights_hash(place: str, model: PreTrainedModel) -> str:

@@ -1,0 +1,101 @@
+"""`espalier inspect`: what a recipe would train on, before any training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree as Branches
+
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
+
+if TYPE_CHECKING:
+    from espalier.core.records import Encoded
+    from espalier.encode.template import Template
+    from espalier.encode.tree import Tree
+
+SHOWN_CHILDREN = 4
+SHOWN_CHARACTERS = 70
+
+
+def inspect(
+    recipe: RecipeFile,
+    override: Overrides = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many rows to show token by token.")] = 2,
+    cache: Cache = DEFAULT_CACHE,
+) -> None:
+    """Show rows with their trained tokens, the prompt tree, what sharing saves, and what is left out."""
+    from espalier.cli.overview import overview
+    from espalier.cli.prepare import encode_rows, prepare
+    from espalier.cli.run import choose
+    from espalier.core.recipe import load_recipe
+    from espalier.encode.batches import build_trees, schedule_rows
+    from espalier.models.load import find_model, load_template
+
+    console = Console(soft_wrap=True, highlight=False)
+    plan = load_recipe(recipe, override or ())
+    choose(plan)
+    prepared = prepare(plan)
+    template = load_template(find_model(plan.model.name, cache))
+    encoded = encode_rows(prepared.train, template, plan.train.tokens)
+    for number, row in enumerate(encoded.rows[:rows], start=1):
+        console.print(
+            f"Row {number} of {len(encoded.rows)} ({len(row.ids)} tokens; trained ones in green):",
+            style="bold",
+        )
+        console.print(_coloured(row, template), end="\n\n")
+    trees = build_trees(schedule_rows(encoded.rows, plan.train.rows, plan.seed)(0), plan.train.tokens)
+    for number, tree in enumerate(trees, start=1):
+        which = f", tree {number} of {len(trees)}" if len(trees) > 1 else ""
+        console.print(f"The first step{which}: each branch is computed once.", style="bold")
+        console.print(_branches(tree, template), end="\n\n")
+    seen = overview(encoded.rows, plan, template)
+    console.print(
+        f"{seen['rows']} rows of at most {seen['longest']} tokens; one epoch is {seen['steps']} steps of "
+        f"{plan.train.rows} rows in {seen['trees']} trees.\n"
+        f"{seen['tokens']:,} tokens row by row, {seen['distinct_tokens']:,} with sharing: "
+        f"{seen['tokens'] / seen['distinct_tokens']:.2f} times fewer.\n"
+        f"{seen['trained_tokens']:,} tokens are trained "
+        f"({seen['trained_tokens'] / seen['tokens']:.1%} of those seen), stop tokens among them."
+    )
+    _print_rejects(console, [*prepared.rejects, *encoded.rejects])
+
+
+def _coloured(row: Encoded, template: Template) -> Text:
+    text = Text()
+    for piece, weight in zip(template.pieces(row.ids), row.weights, strict=True):
+        text.append(piece, style="bold green" if weight else "dim")
+    return text
+
+
+def _branches(tree: Tree, template: Template) -> Branches:
+    """Return the tree's nodes as branches: how many tokens each has, and the text that begins it."""
+    children: dict[int, list[int]] = {}
+    for node, parent in enumerate(tree.parents.tolist()):
+        children.setdefault(parent, []).append(node)
+
+    def grow(branch: Branches, node: int) -> None:
+        below = children.get(node, [])
+        for child in below[:SHOWN_CHILDREN]:
+            start, end = tree.node_spans[child].tolist()
+            text = " ".join("".join(template.pieces(tree.ids[start:end].tolist())).split())
+            shown = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+            size = "1 token" if end - start == 1 else f"{end - start} tokens"
+            grow(branch.add(Text(f"{size}  {shown}")), child)
+        if len(below) > SHOWN_CHILDREN:
+            rest = sum(tree.ends[child] - tree.node_spans[child, 0] for child in below[SHOWN_CHILDREN:])
+            branch.add(Text(f"… {len(below) - SHOWN_CHILDREN} more branches, {rest} tokens", style="dim"))
+
+    root = Branches(Text(f"{len(tree.rows)} rows, {len(tree.ids)} distinct tokens"))
+    grow(root, -1)
+    return root
+
+
+def _print_rejects(console: Console, rejects: list[dict[str, str]]) -> None:
+    console.print(f"{len(rejects)} rows are left out.")
+    for reject in rejects[:10]:
+        console.print(f"  {reject['where']}: {reject['reason']}", markup=False)
+    if len(rejects) > 10:
+        console.print(f"  … and {len(rejects) - 10} more; `espalier run` writes all to rejects.jsonl.")

@@ -1,0 +1,16 @@
+"""`espalier report`: write a run's report again, for instance of an unfinished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]) -> None:
+    """Write report.html again from what the run folder holds."""
+    from espalier.core.run import find_run
+    from espalier.study.report.page import write_report
+
+    typer.echo(write_report(find_run(run).path))

@@ -1,0 +1,48 @@
+"""The table that a run ends with: scores of the base and the tuned model, their difference, the floors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+NAMES = {"all_checks": "all checks passed", "rouge_l": "ROUGE-L", "exact_match": "exact match"}
+
+
+def print_summary(scores: dict[str, Any]) -> None:
+    """Print the scores of `scores.json` as percentages with 95 % intervals."""
+    systems = scores["systems"]
+    gaps = next(d["values"] for d in scores["differences"] if d["b"] == "base")
+    table = Table(
+        "", "base", "tuned", "difference", "95 % interval", "constant", "copy",
+        title=f"{scores['rows']} test rows from {scores['sources']} sources, in %", title_justify="left",
+        box=None, pad_edge=False, padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    for measure in _measures(systems["tuned"]):
+        gap = gaps[measure]
+        table.add_row(
+            NAMES.get(measure, measure.replace("_", " ")),
+            *(_percent(_estimate(systems[name], measure)["value"]) for name in ("base", "tuned")),
+            _percent(gap["value"], "+"),
+            f"{_percent(gap['low'], '+')} to {_percent(gap['high'], '+')}",
+            *(_percent(_estimate(systems[name], measure)["value"]) for name in ("constant", "copy")),
+        )
+    distinct = [systems[name]["distinct"]["count"] for name in ("base", "tuned", "constant", "copy")]
+    table.add_row("distinct answers", str(distinct[0]), str(distinct[1]), "", "", *map(str, distinct[2:]))
+    Console(soft_wrap=True).print(table)
+
+
+def _measures(system: dict[str, Any]) -> list[str]:
+    first = ["all_checks"] if system["all_checks"] else []
+    return [*first, *system["checks"], *system["scores"]]
+
+
+def _estimate(system: dict[str, Any], measure: str) -> dict[str, Any]:
+    if measure == "all_checks":
+        return system["all_checks"]
+    return {**system["checks"], **system["scores"]}[measure]
+
+
+def _percent(value: float | None, sign: str = "") -> str:
+    return "–" if value is None else f"{100 * value:{sign}.1f}"

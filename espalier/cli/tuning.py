@@ -1,0 +1,101 @@
+"""The model side of a run, shared by the verbs: loading, preparing for training, the copy that decodes."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from espalier.cli.progress import console, say
+from espalier.core.errors import ModelError, RunError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from transformers import PreTrainedModel
+
+    from espalier.core.recipe import ModelSection, Recipe
+    from espalier.core.run import RunFolder
+    from espalier.models.load import Loaded
+    from espalier.train.loop import Forward
+
+
+def load(section: ModelSection, cache: Path) -> Loaded:
+    """Fetch and load the recipe's model onto its device. Raises ModelError."""
+    from espalier.models.allocator import tune_allocator
+    from espalier.models.load import find_model, load_model
+
+    tune_allocator()
+    with console.status(f"Loading {section.name}") as status:
+        return load_model(find_model(section.name, cache, status.update), device_of(section.device))
+
+
+def device_of(wish: str) -> torch.device:
+    """Return the device that the recipe names; 'auto' is the first GPU, or the CPU. Raises ModelError."""
+    import torch
+
+    if wish == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=wish)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ModelError(f"The device '{wish}' cannot be used: {reason}", where="model.device") from None
+    return torch.device(wish)
+
+
+def to_train(recipe: Recipe, model: PreTrainedModel) -> PreTrainedModel:
+    """Return the model with the weights that the recipe's method moves; fresh ones follow the seed."""
+    import torch
+
+    from espalier.models.adapters import methods
+
+    torch.manual_seed(recipe.seed)
+    method = methods.build(recipe.train.method.kind, recipe.train.method.params, "train.method")
+    return cast("PreTrainedModel", method(model))
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Whether the model computes prefixes once, and the forward that follows from it."""
+
+    forward: Forward
+    why_not: str | None
+
+
+def sharing(model: PreTrainedModel, longest: int) -> Sharing:
+    """Probe the model, and tell the user where its rows have to be computed one by one."""
+    from espalier.models.forward import edge_logprobs
+    from espalier.models.support import unsupported
+
+    why_not = unsupported(model, longest)
+    if why_not:
+        say(f"Note: prefixes are not shared with this model, each row is computed by itself: {why_not}.")
+    return Sharing(partial(edge_logprobs, shared=why_not is None), why_not)
+
+
+def to_decode(model: PreTrainedModel, precision: str) -> PreTrainedModel:
+    """Return a copy for decoding, with adapters merged, in the recipe's precision."""
+    import torch
+    from peft import PeftModel
+
+    twin: torch.nn.Module = copy.deepcopy(model)
+    if isinstance(twin, PeftModel):
+        twin = cast("Any", twin).merge_and_unload()
+    twin.requires_grad_(False).eval()
+    torch.nn.Module.to(twin, torch.bfloat16 if precision == "bf16" else torch.float32)
+    return cast("PreTrainedModel", twin)
+
+
+def load_run(run: RunFolder, recipe: Recipe, cache: Path) -> Loaded:
+    """Load the tuned model of a run. Raises RunError where it is not there yet."""
+    from espalier.models.load import find_model, load_tuned
+
+    if not run.model.is_dir():
+        raise RunError(
+            "The run has no tuned model yet.", where=str(run.path), hint="Finish it with `espalier run`."
+        )
+    place = find_model(recipe.model.name, cache)
+    return load_tuned(run.model, place, device_of(recipe.model.device))
