@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from espalier.core.errors import RecipeError
 from espalier.core.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from transformers import PreTrainedModel
 
@@ -40,6 +43,18 @@ def lora(*, rank: int = 16, alpha: int = 32, targets: str | list[str] = "all-lin
         config = LoraConfig(
             r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
         )
-        return get_peft_model(model, config)
+        try:
+            with peft_as_it_is():
+                return get_peft_model(model, config)
+        except ValueError as error:
+            raise RecipeError(f"The adapter cannot be made: {error}", where="train.method") from None
 
     return prepare
+
+
+@contextmanager
+def peft_as_it_is() -> Generator[None]:
+    """Keep a warning from users who can do nothing about it: peft 0.21 asks transformers 5 by an old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield

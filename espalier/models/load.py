@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -16,6 +17,7 @@ from transformers.utils import logging
 from espalier.core.errors import ModelError, nearest
 from espalier.core.files import content_hash, file_sha256
 from espalier.encode.template import Template
+from espalier.models.adapters import peft_as_it_is
 from espalier.models.bundled import KNOWN, fetch
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Loaded:
     """A model in fp32 with its tokenizer and template.
 
     Attributes:
-        place: the folder or hub id it was loaded from.
+        place: the folder it was loaded from.
         weights: hash of the weight files, part of every generation's key.
     """
 
@@ -44,28 +46,45 @@ class Loaded:
 
 
 def find_model(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -> str:
-    """Return what transformers can load for a model's name: a folder, or the hub id itself.
+    """Return the folder of a model by its name; a bundled one or one of the hub is brought first.
 
     Raises:
-        ModelError: neither a bundled name, nor a folder with a model, nor of the form of a hub id.
+        ModelError: neither a bundled name, nor a folder with a model, nor a model of the hub.
     """
     if name in KNOWN:
         return str(fetch(name, cache, say))
     folder = Path(name)
-    if folder.is_dir():
-        _check_folder(folder)
-        return str(folder)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if not folder.is_dir():
+        if name.count("/") != 1 or name.startswith((".", "/", "~")):
+            raise ModelError(
+                f"There is no model '{name}': it is no bundled name, no folder and no hub id (owner/model).",
+                where="model.name",
+                hint=nearest(name, KNOWN),
+            )
+        say(f"Asking the hub for {name}")
+        folder = _from_hub(name)
+    _check_folder(folder)
+    return str(folder)
+
+
+def _from_hub(name: str) -> Path:
+    """Return the folder of a hub model, from the hub's own cache where there is no network.
+
+    transformers could be given the id itself, but without a network it tries for 46 s before it says so.
+    """
+    kept = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=kept, ignore_patterns=["*/*"]))
+    except (OSError, ValueError) as error:
         raise ModelError(
-            f"There is no model '{name}': it is no bundled name, no folder and no hub id (owner/model).",
-            where="model.name",
-            hint=nearest(name, KNOWN),
-        )
-    return name
+            f"There is no such folder, and the hub cannot be asked for it: {_first_line(error)}",
+            where=name,
+            hint="Without the hub, use a bundled model (`espalier models`) or a local folder.",
+        ) from None
 
 
 def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of a folder or hub id. Raises ModelError."""
+    """Return the tokenizer of a model folder. Raises ModelError."""
     try:
         return AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError, KeyError) as error:
@@ -73,30 +92,35 @@ def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
 
 
 def load_template(place: str) -> Template:
-    """Return the rendering of a folder or hub id, without its weights. Raises ModelError, TemplateError."""
+    """Return the rendering of a model folder, without its weights. Raises ModelError, TemplateError."""
     return Template(cast("Any", load_tokenizer(place)))
 
 
 def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
-    """Load a folder or hub id in fp32 onto a device, ready for training or decoding.
+    """Load a model folder in fp32 onto a device, ready for training or decoding.
 
     Raises:
-        ModelError: the weights cannot be loaded, or the model is not a decoder that writes text.
+        ModelError: the weights cannot be loaded or are not complete, or the model does not write text.
         TemplateError: the tokenizer has no usable chat template.
     """
     tokenizer = load_tokenizer(place)
     template = Template(cast("Any", tokenizer))
     logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, attn_implementation="sdpa")
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        hint = "Without the hub, use a bundled model (`espalier models`) or a local folder."
-        is_hub = not Path(place).is_dir()
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            place, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"The model cannot be loaded: {_first_line(error)}", where=place) from None
+    model, found = loaded
+    missing = sorted(found["missing_keys"])
+    if missing:
+        # transformers would fill them with random numbers and say so in a log line.
         raise ModelError(
-            f"The model cannot be loaded: {_first_line(error)}", where=place, hint=hint if is_hub else ""
-        ) from None
+            f"The weights lack {len(missing)} of the model's tensors, such as {missing[0]}.", where=place
+        )
     nn.Module.to(model.eval(), device)
-    return Loaded(place, model, tokenizer, template, weights_hash(place, model))
+    return Loaded(place, model, tokenizer, template, weights_hash(Path(place)))
 
 
 def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
@@ -135,17 +159,22 @@ def load_tuned(folder: Path, base: str, device: torch.device | str = "cpu") -> L
     from peft import PeftModel
 
     loaded = load_model(base, device)
-    model = PeftModel.from_pretrained(loaded.model, str(folder))
+    try:
+        with peft_as_it_is():
+            model = PeftModel.from_pretrained(loaded.model, str(folder))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"The adapter cannot be loaded: {_first_line(error)}", where=str(folder)) from None
     both = content_hash([loaded.weights, file_sha256(folder / ADAPTER)])
     return replace(loaded, place=str(folder), model=cast("PreTrainedModel", model).eval(), weights=both)
 
 
-def weights_hash(place: str, model: PreTrainedModel) -> str:
-    """Return the hash of a model's weight files, or of its configuration where it comes from the hub."""
-    files = sorted(Path(place).glob("*.safetensors")) if Path(place).is_dir() else []
-    if files:
-        return content_hash([file_sha256(file) for file in files])
-    return content_hash([place, model.config.to_dict()])
+def weights_hash(folder: Path) -> str:
+    """Return the hash of a model's weight files."""
+    return content_hash([file_sha256(file) for file in _weights(folder)])
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
 
 
 def _check_folder(folder: Path) -> None:
@@ -158,7 +187,7 @@ def _check_folder(folder: Path) -> None:
             where=str(folder),
             hint="Save it beside the weights with tokenizer.save_pretrained(FOLDER).",
         )
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+    if not _weights(folder):
         raise ModelError("The model folder holds no weights (*.safetensors).", where=str(folder))
 
 

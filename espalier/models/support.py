@@ -56,7 +56,7 @@ def _by_structure(model: PreTrainedModel, longest: int | None) -> str | None:
         return "its attention drops weights at random in training (attention_dropout in its configuration)"
     if not model._supports_attention_backend:
         return "its layers do not call transformers' attention interface"
-    if model.is_gradient_checkpointing:
+    if any(vars(part).get("gradient_checkpointing") for part in model.modules()):
         return "gradient checkpointing is on, which computes layers again without the tree"
     return None
 
