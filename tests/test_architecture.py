@@ -60,6 +60,18 @@ class Module:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
 
+    def dictated(self) -> set[str]:
+        """Functions whose parameters others choose: transformers' attention interface, and torch.autograd."""
+        attention = [
+            ast.unparse(argument)
+            for called, call in self.calls()
+            if called == "AttentionInterface.register"
+            for argument in call.args
+        ]
+        classes = (node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef))
+        autograd = [c for c in classes if any(ast.unparse(b).endswith("autograd.Function") for b in c.bases)]
+        return {*attention, *(["forward", "backward"] if autograd else [])}
+
     def calls(self) -> Iterator[tuple[str, ast.Call]]:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Call):
@@ -109,6 +121,7 @@ def empty_init(module: Module) -> Iterator[str]:
 
 def sizes(module: Module) -> Iterator[str]:
     """A file has at most 400 lines, a function 60 and 6 positional parameters; the loop 220 and 6 ifs."""
+    dictated = module.dictated()
     lines = len(module.text.splitlines())
     loop = module.name == "espalier.train.loop"
     if lines > (220 if loop else 400):
@@ -119,7 +132,7 @@ def sizes(module: Module) -> Iterator[str]:
             yield f"{function.name} has {length} lines"
         given = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
         count = len([name for name in given if name not in ("self", "cls")])
-        if count > 6:
+        if count > 6 and function.name not in dictated:
             yield f"{function.name} has {count} positional parameters"
     ifs = [node for node in ast.walk(module.tree) if isinstance(node, ast.If | ast.IfExp)]
     branches = [node for node in ifs if ast.unparse(node.test) != "TYPE_CHECKING"]
@@ -134,15 +147,10 @@ def names(module: Module) -> Iterator[str]:
 
 
 def open_signatures(module: Module) -> Iterator[str]:
-    """A public function takes no **kwargs; functions that transformers calls for attention must."""
-    attention = {
-        ast.unparse(argument)
-        for called, call in module.calls()
-        if called in ("AttentionInterface.register", "ALL_ATTENTION_FUNCTIONS.register")
-        for argument in call.args
-    }
+    """A public function takes no **kwargs, unless others choose its parameters."""
+    dictated = module.dictated()
     for function in module.functions():
-        if function.args.kwarg and not function.name.startswith("_") and function.name not in attention:
+        if function.args.kwarg and not function.name.startswith("_") and function.name not in dictated:
             yield f"{function.name} takes **{function.args.kwarg.arg}"
 
 

@@ -16,6 +16,7 @@ from espalier.core.errors import DataError
 def generate(
     run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
     text: Annotated[str | None, typer.Argument(help="What to answer; without it, standard input.")] = None,
+    *,
     file: Annotated[Path | None, typer.Option(help="Answer each line of a file that is not blank.")] = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Send the text as it is, not as an input of the run's task.")

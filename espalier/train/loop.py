@@ -76,12 +76,8 @@ def train(
     optimizer = make_optimizer(model, settings.decay)
     checkpoints = folder / "checkpoints"
     done = _resume(checkpoints, model, optimizer, recipe)
-    yield {
-        "event": "train",
-        "step": done,
-        "steps": settings.steps,
-        "trained_weights": _trained_weights(model),
-    }
+    trained = _trained_weights(model)
+    yield {"event": "train", "step": done, "steps": settings.steps, "trained_weights": trained}
     model.train()
     begun = time.perf_counter()
     for number in range(done, settings.steps):
