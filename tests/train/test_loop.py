@@ -121,7 +121,6 @@ def test_a_finished_run_is_not_done_again(tiny_llama: LlamaForCausalLM, source: 
         list(train(tiny_llama, source, SETTINGS, tmp_path, recipe={"rate": 2}))
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_lora_trains_its_adapter_only(tiny_llama: LlamaForCausalLM, source: Source, tmp_path: Path):
     model = methods.build("lora", {"rank": 4})(tiny_llama)
     frozen = {name: w.clone() for name, w in model.named_parameters() if not w.requires_grad}

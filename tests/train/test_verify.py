@@ -30,7 +30,6 @@ def greedy(model, prompts, tokens: int) -> list[tuple[int, ...]]:
     return answers
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_what_is_right_passes(tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], method: str):
     model = methods.build(method, {})(tiny_llama)

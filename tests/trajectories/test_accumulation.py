@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from espalier.encode.tree import build_tree
+from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import Settings, train
 from espalier.train.objectives import Step, row_steps, sft
@@ -28,14 +29,15 @@ STEPS = 5
 by_row = partial(edge_logprobs, shared=False)
 
 
-@pytest.fixture
+@pytest.fixture(params=["full", "lora"])
 def trajectory(
-    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path
+    request: pytest.FixtureRequest, tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path
 ) -> Callable[..., torch.Tensor]:
     """Train a fresh copy of the tiny model in fp64; return losses, norms and final weights in one vector."""
 
     def run(tokens: int, *, change: Callable[[Source], Source] | None = None, forward=edge_logprobs):
-        model = copy.deepcopy(tiny_llama).double()
+        torch.manual_seed(0)
+        model = methods.build(request.param, {})(copy.deepcopy(tiny_llama)).double()
         source = row_steps(tiny_rows, [(sft(), 1.0)], size=8, tokens=tokens, seed=0)
         source = change(source) if change else source
         settings = Settings(steps=STEPS, rate=1e-2, precision="fp32", decay=0.1)
