@@ -67,15 +67,18 @@ AttentionInterface.register(NAME, tree_attention)
 
 
 @contextmanager
-def attending_by_tree(model: PreTrainedModel) -> Iterator[None]:
-    """Switch the model's attention to the tree's inside the block; outside it is the model's own again."""
+def attending_by_tree(model: PreTrainedModel, name: str = NAME) -> Iterator[None]:
+    """Switch the model's attention to the tree's (or to one of another registered name) inside the block.
+
+    Outside it is the model's own again.
+    """
     parts = [vars(part)["config"] for part in model.modules() if "config" in vars(part)]
     configs = {id(config): config for config in parts if isinstance(config, PreTrainedConfig)}
     before = [(config, config._attn_implementation) for config in configs.values()]
     for config, _ in before:
-        config._attn_implementation_internal = NAME
+        config._attn_implementation_internal = name
     try:
         yield
     finally:
-        for config, name in before:
-            config._attn_implementation_internal = name
+        for config, own in before:
+            config._attn_implementation_internal = own

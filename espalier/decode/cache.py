@@ -1,0 +1,237 @@
+"""Keys and values of the rows being decoded: what rows share is held once, the rest in columns of each row.
+
+A run of tokens that many rows have above them is a `Run`: its keys are multiplied with the queries of all
+these rows in one matrix product, and never copied per row. What is left of a row's prompt, and what it
+generates, is its own. A row's scores are [shared columns | own columns], and one softmax is taken over them.
+
+Own columns are aligned at the right end of the prompt, so that each step writes one column for all rows; what
+is left of a short prompt is masked. Heads come first in every buffer, because then the queries of a group of
+heads and of all rows are one matrix and need no copy. Own keys are held transposed, [heads, R, head size,
+columns]: in bf16 the product with a row's queries then takes 0.28 ms where it took 0.55 (100 rows, 80 columns).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import AttentionInterface
+
+from espalier.encode.tree import row_path
+from espalier.models.attention import tree_attention
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from espalier.encode.tree import Tree
+
+ATTENTION = "espalier_decode"
+
+# A shared run costs a few kernel launches per layer and step, a copied token the reading of its key and
+# value: below this many copies a run is not worth its launches.
+MIN_SAVED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Tokens `start` to `end` of the tree, shared by the rows `first` to `last`, at the columns from `column`."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where each token of the prompts is held.
+
+    Attributes:
+        order: rows of the tree, in the order in which they are held [R].
+        runs: what is held once; a row's runs fill its columns from 0 without a gap.
+        own: tokens of the tree that each row holds itself, right aligned, -1 at the left [R, S].
+        lengths: number of tokens of each row's prompt [R].
+    """
+
+    order: NDArray[np.int64]
+    runs: tuple[Run, ...]
+    own: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+def plan_layout(tree: Tree, least: int = MIN_SAVED) -> Layout:
+    """Return the layout that holds a run once where this saves at least `least` copies of a token."""
+    order = np.argsort(tree.leaves, kind="stable")
+    leaves = tree.leaves[order]
+    runs: list[Run] = []
+    columns = np.zeros(len(order), np.int64)
+    shared = np.zeros(len(tree.ids), bool)
+    above = np.ones(len(tree.parents), bool)
+    for node, (start, end) in enumerate(tree.node_spans.tolist()):
+        # Rows that end inside the node hold its beginning themselves. Columns stay without a gap
+        # because a node is shared only if all above it is.
+        first, last = np.searchsorted(leaves, [end - 1, tree.ends[node]]).tolist()
+        parent = int(tree.parents[node])
+        worth = (last - first - 1) * (end - start) >= least
+        above[node] = worth and (parent < 0 or above[parent])
+        if above[node]:
+            runs.append(Run(start, end, first, last, int(columns[first])))
+            columns[first:last] += end - start
+            shared[start:end] = True
+    paths = [row_path(tree, int(row)) for row in order]
+    own = [path[columns[row] :] for row, path in enumerate(paths)]
+    width = max(len(path) for path in own)
+    table = np.full((len(order), width), -1, np.int64)
+    for row, path in enumerate(own):
+        table[row, width - len(path) :] = path
+    return Layout(order, tuple(runs), table, np.array([len(path) for path in paths], np.int64))
+
+
+class RowCache:
+    """Keys and values of every layer for a batch of rows, and the attention of their next tokens to them.
+
+    Filled by `put` (once per layer, from the forward pass over the prompts' tree), then advanced by `advance`
+    before each step; `keep` drops rows that are finished. It travels to the attention as a model keyword
+    argument.
+    """
+
+    def __init__(self, layout: Layout, limit: int) -> None:
+        self.rows = len(layout.order)
+        self.width = layout.own.shape[1]
+        self._capacity = self.width + limit
+        self._runs = layout.runs
+        self._own = torch.from_numpy(layout.own)
+        self._shared_keys: dict[int, list[Tensor]] = {}
+        self._shared_values: dict[int, list[Tensor]] = {}
+        self._keys: dict[int, Tensor] = {}
+        self._values: dict[int, Tensor] = {}
+        self._mask: Tensor | None = None
+        self._scores: Tensor | None = None
+
+    def put(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Take a layer's keys and values [heads, T, head size] of the tree's tokens."""
+        self._shared_keys[layer] = [keys[:, run.start : run.end].mT.contiguous() for run in self._runs]
+        self._shared_values[layer] = [values[:, run.start : run.end].contiguous() for run in self._runs]
+        self._keys[layer] = self._spread(keys).mT.contiguous()
+        self._values[layer] = self._spread(values)
+
+    def advance(self) -> None:
+        """Make room for one more token of each row."""
+        self.width += 1
+        self._scores = None
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Drop all rows but these (ascending)."""
+        index = torch.from_numpy(rows)
+        bounds = np.searchsorted(rows, [(run.first, run.last) for run in self._runs] or np.empty((0, 2)))
+        alive = [number for number, (first, last) in enumerate(bounds) if last > first]
+        self._runs = tuple(
+            replace(self._runs[number], first=int(bounds[number, 0]), last=int(bounds[number, 1]))
+            for number in alive
+        )
+        for layer in self._keys:
+            self._shared_keys[layer] = [self._shared_keys[layer][number] for number in alive]
+            self._shared_values[layer] = [self._shared_values[layer][number] for number in alive]
+            on_device = index.to(self._keys[layer].device)
+            self._keys[layer] = self._keys[layer].index_select(1, on_device)
+            self._values[layer] = self._values[layer].index_select(1, on_device)
+        self._own = self._own[index]
+        self.rows = len(rows)
+        self._mask = self._scores = None
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Write the step's keys and values, and return the attention of its queries.
+
+        Args:
+            layer: index of the layer.
+            query: [R, query heads, 1, head size].
+            key: [R, heads, 1, head size].
+            value: as `key`.
+            scaling: factor of the scores.
+
+        Returns:
+            [R, 1, query heads, head size].
+        """
+        rows, query_heads, _, size = query.shape
+        heads = key.shape[1]
+        group = query_heads // heads
+        keys, values = self._keys[layer], self._values[layer]
+        keys[..., self.width - 1] = key[:, :, 0].transpose(0, 1)
+        values[:, :, self.width - 1] = value[:, :, 0].transpose(0, 1)
+        queries = query.view(rows, heads, group, size).transpose(0, 1).reshape(heads, rows * group, size)
+        scores = self._score_buffer(heads, group, query)
+        shared = scores.shape[3] - self.width
+        flat = scores.view(heads, rows * group, -1)
+        for run, run_keys in zip(self._runs, self._shared_keys[layer], strict=True):
+            of_run = slice(run.first * group, run.last * group)
+            product = torch.bmm(queries[:, of_run], run_keys)
+            flat[:, of_run, run.column : run.column + run.end - run.start] = product.mul_(scaling)
+        own = torch.baddbmm(
+            self._own_mask(heads, query),
+            queries.view(heads * rows, group, size),
+            keys.flatten(0, 1)[:, :, : self.width],
+            alpha=scaling,
+        )
+        scores[..., shared:] = own.view(heads, rows, group, self.width)
+        weights = torch.softmax(scores, dim=-1).view(heads, rows * group, -1)
+        own_weights = weights.view(heads * rows, group, -1)[:, :, shared:]
+        result = torch.bmm(own_weights, values.flatten(0, 1)[:, : self.width]).view(heads, rows * group, size)
+        for run, run_values in zip(self._runs, self._shared_values[layer], strict=True):
+            of_run = slice(run.first * group, run.last * group)
+            columns = slice(run.column, run.column + run.end - run.start)
+            result[:, of_run] += torch.bmm(weights[:, of_run, columns], run_values)
+        return result.view(heads, rows, group, size).transpose(0, 1).reshape(rows, 1, query_heads, size)
+
+    def _spread(self, states: Tensor) -> Tensor:
+        """Return each row's own tokens [heads, R, capacity, head size]; what is masked holds any finite values."""
+        heads, _, size = states.shape
+        block = states.new_zeros(heads, self.rows, self._capacity, size)
+        block[:, :, : self._own.shape[1]] = states[:, self._own.clamp(min=0).to(states.device)]
+        return block
+
+    def _score_buffer(self, heads: int, group: int, like: Tensor) -> Tensor:
+        """Return the scores of a step, reused by all layers: columns that a row does not have stay at -inf."""
+        if self._scores is None:
+            shared = max((run.column + run.end - run.start for run in self._runs), default=0)
+            self._scores = like.new_full((heads, self.rows, group, shared + self.width), -math.inf)
+        return self._scores
+
+    def _own_mask(self, heads: int, like: Tensor) -> Tensor:
+        """Return what is added to the own scores [heads * R, 1, width]: -inf at the pads left of a prompt."""
+        if self._mask is None:
+            mask = like.new_zeros(self.rows, self._capacity)
+            mask[:, : self._own.shape[1]].masked_fill_((self._own < 0).to(like.device), -math.inf)
+            self._mask = mask.repeat(heads, 1)[:, None]
+        return self._mask[..., : self.width]
+
+
+def _decode_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **settings: Any,
+) -> tuple[Tensor, None]:
+    """Attend with the model's keyword argument `row_cache`, or along the tree while the cache is filled.
+
+    transformers fixes the signature; shapes as in `tree_attention` and `RowCache.attend`.
+    """
+    cache: RowCache = settings["row_cache"]
+    layer: Any = module.layer_idx
+    if "tree_plan" in settings:
+        cache.put(layer, key[0], value[0])
+        return tree_attention(module, query, key, value, attention_mask, scaling, dropout, **settings)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return cache.attend(layer, query, key, value, scale), None
+
+
+# No mask function is registered under this name, so that transformers builds no mask.
+AttentionInterface.register(ATTENTION, _decode_attention)

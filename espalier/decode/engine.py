@@ -1,0 +1,256 @@
+"""Answers to many prompts: what the prompts share is computed once, and all rows take each token together.
+
+The prompts of a group form a prefix tree. One forward pass over it fills a `RowCache` and gives every row's
+first logits; then each step runs the model on one token per row. Rows that are finished leave the batch, so
+that a long answer does not keep the short ones waiting. Models whose layers cannot share a prefix write their
+answers through transformers' own `generate` (`rows.py`), with the same results.
+
+Everything that is decoded, streamed text included, comes from one function, `decode_tokens`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from espalier.core.records import Completion, Encoded
+from espalier.decode.cache import ATTENTION, RowCache, plan_layout
+from espalier.decode.requests import Request, groups_of, requests_of
+from espalier.decode.rows import rows_with_generate
+from espalier.encode.tree import build_tree
+from espalier.models.attention import attending_by_tree
+from espalier.models.attention_plan import make_plan
+from espalier.models.support import unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from espalier.core.records import Example, Message
+    from espalier.decode.journal import Journal
+    from espalier.decode.strategies import Strategy
+    from espalier.encode.template import Template
+    from espalier.encode.tree import Ints, Tree
+
+# Keys and values that a group of prompts may hold, in tokens: 46 kB each for the bundled model in fp32.
+TOKENS = 16384
+# Finished rows stay in the batch until they are this share of it: leaving copies the cache.
+FINISHED = 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that a row has taken; `finish` is None where more follow. `logprob` in nats."""
+
+    row: int
+    id: int
+    logprob: float
+    finish: Literal["stop", "length"] | None
+
+
+def generate(
+    model: PreTrainedModel,
+    template: Template,
+    examples: Sequence[Example],
+    strategy: Strategy,
+    *,
+    weights: str = "",
+    journal: Journal | None = None,
+    tokens: int = TOKENS,
+) -> Iterator[Completion]:
+    """Yield `strategy.samples` completions for each example, in any order, each one as soon as it is made.
+
+    Args:
+        model: in the number format to decode in.
+        template: of the model's tokenizer.
+        examples: their prompts are answered; the same prompt is answered once.
+        strategy: from `strategies`.
+        weights: hash of the weights and the adapter, for the keys of the completions.
+        journal: what it holds is not made again; what is made is appended before it is yielded.
+        tokens: keys and values held at a time, in tokens: bounds the memory.
+
+    Raises:
+        GenerationError: an example whose prompt has no tokens.
+    """
+    done = journal.done if journal is not None else {}
+    pending: list[Request] = []
+    for request in requests_of(template, examples, strategy, f"{weights}/{model.dtype}"):
+        if request.key in done:
+            yield from _copies(done[request.key], request)
+        else:
+            pending.append(request)
+    shared = bool(pending) and _can_share(model, pending, strategy)
+    for group in groups_of(pending, strategy.limit, tokens):
+        for completion, request in _completions(model, template, group, strategy, shared=shared):
+            if journal is not None:
+                journal.append(completion)
+            yield from _copies(completion, request)
+
+
+def stream(
+    model: PreTrainedModel, template: Template, messages: Sequence[Message], strategy: Strategy
+) -> Iterator[str]:
+    """Yield the answer to one prompt in pieces, as it is written; joined they are the whole answer."""
+    request = Request("stream", template.prompt_ids(messages), 0, ())
+    ids: list[int] = []
+    said = ""
+    shared = _can_share(model, [request], strategy)
+    for token in decode_tokens(model, [request], strategy, template.stop_ids, shared=shared):
+        if token.finish != "stop":
+            ids.append(token.id)
+        text = template.decode(ids)
+        # A character can be split over tokens; half of one decodes to a replacement character.
+        whole = text if token.finish else text.rstrip("\ufffd")
+        if len(whole) > len(said):
+            yield whole[len(said) :]
+            said = whole
+
+
+def decode_tokens(
+    model: PreTrainedModel,
+    requests: Sequence[Request],
+    strategy: Strategy,
+    stop_ids: Collection[int],
+    *,
+    shared: bool = True,
+) -> Iterator[Token]:
+    """Yield the tokens of all requests as they are taken; a row's come in order, its last with `finish`.
+
+    With `shared` as the module says; without it through transformers' `generate`.
+    """
+    training = model.training
+    model.eval()
+    try:
+        if shared:
+            yield from _decode_tree(model, requests, strategy, stop_ids)
+        else:
+            for row, ids, logprobs in rows_with_generate(model, requests, strategy, stop_ids):
+                for step, (token, logprob) in enumerate(zip(ids, logprobs, strict=True)):
+                    yield Token(row, token, logprob, _finish(token, step, strategy.limit, stop_ids))
+    finally:
+        model.train(training)
+
+
+def _decode_tree(
+    model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy, stop_ids: Collection[int]
+) -> Iterator[Token]:
+    tree = build_tree([_as_row(request) for request in requests])
+    layout = plan_layout(tree)
+    cache = RowCache(layout, strategy.limit)
+    rows, positions = layout.order, layout.lengths
+    logits = _prefill(model, tree, cache, rows)
+    alive = np.ones(len(rows), bool)
+    for step in range(strategy.limit):
+        ids, logprobs = _take(strategy, logits, [requests[row].key for row in rows], step)
+        for place in np.flatnonzero(alive).tolist():
+            finish = _finish(ids[place], step, strategy.limit, stop_ids)
+            alive[place] = finish is None
+            yield Token(int(rows[place]), ids[place], logprobs[place], finish)
+        if not alive.any():
+            return
+        taken = np.array(ids)
+        if (~alive).sum() >= FINISHED * len(alive):
+            kept = np.flatnonzero(alive)
+            cache.keep(kept)
+            rows, positions, taken, alive = rows[kept], positions[kept], taken[kept], alive[kept]
+        logits = _step(model, cache, taken, positions + step)
+
+
+def _can_share(model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy) -> bool:
+    longest = max(len(request.prompt) for request in requests) + strategy.limit
+    return unsupported(model, longest) is None
+
+
+def _as_row(request: Request) -> Encoded:
+    # A tree lays out the tokens before a row's last target: with any target after it, that is the prompt.
+    size = len(request.prompt)
+    return Encoded((*request.prompt, 0), (0.0,) * size + (1.0,), size, request.key)
+
+
+@torch.inference_mode()
+def _prefill(model: PreTrainedModel, tree: Tree, cache: RowCache, rows: Ints) -> Tensor:
+    """Fill the cache from the tree of prompts, and return the logits of each row's first token [R, V]."""
+    with attending_by_tree(model, ATTENTION):
+        output = model(
+            input_ids=_tensor(tree.ids, model)[None],
+            position_ids=_tensor(tree.positions, model)[None],
+            logits_to_keep=_tensor(tree.leaves[rows], model),
+            use_cache=False,
+            tree_plan=make_plan(tree, model.device),
+            row_cache=cache,
+        )
+    return output.logits[0]
+
+
+@torch.inference_mode()
+def _step(model: PreTrainedModel, cache: RowCache, ids: Ints, positions: Ints) -> Tensor:
+    """Run one token of each row [R], and return the logits of the next [R, V]."""
+    cache.advance()
+    with attending_by_tree(model, ATTENTION):
+        output = model(
+            input_ids=_tensor(ids, model)[:, None],
+            position_ids=_tensor(positions, model)[:, None],
+            use_cache=False,
+            row_cache=cache,
+        )
+    return output.logits[:, -1]
+
+
+@torch.inference_mode()
+def _take(
+    strategy: Strategy, logits: Tensor, keys: Sequence[str], step: int
+) -> tuple[list[int], list[float]]:
+    """Return the ids that the strategy takes [R], and their log-probabilities under the model."""
+    ids = strategy.pick(logits, keys, step)
+    logprobs = torch.log_softmax(logits, dim=-1, dtype=torch.float32).gather(1, ids[:, None])
+    return ids.tolist(), logprobs[:, 0].tolist()
+
+
+def _tensor(array: Ints, model: PreTrainedModel) -> Tensor:
+    return torch.from_numpy(array).to(model.device)
+
+
+def _finish(token: int, step: int, limit: int, stop_ids: Collection[int]) -> Literal["stop", "length"] | None:
+    if token in stop_ids:
+        return "stop"
+    return "length" if step + 1 == limit else None
+
+
+def _completions(
+    model: PreTrainedModel,
+    template: Template,
+    requests: Sequence[Request],
+    strategy: Strategy,
+    *,
+    shared: bool,
+) -> Iterator[tuple[Completion, Request]]:
+    ids: list[list[int]] = [[] for _ in requests]
+    logprobs = [0.0] * len(requests)
+    for token in decode_tokens(model, requests, strategy, template.stop_ids, shared=shared):
+        ids[token.row].append(token.id)
+        logprobs[token.row] += token.logprob
+        if token.finish is not None:
+            request, answer = requests[token.row], ids[token.row]
+            text = template.decode(answer[:-1] if token.finish == "stop" else answer)
+            yield (
+                Completion(
+                    example=request.examples[0],
+                    text=text,
+                    ids=tuple(answer),
+                    sample=request.sample,
+                    logprob=logprobs[token.row],
+                    finish=token.finish,
+                    request=request.key,
+                ),
+                request,
+            )
+
+
+def _copies(completion: Completion, request: Request) -> Iterator[Completion]:
+    for example in request.examples:
+        yield replace(completion, example=example)
