@@ -160,8 +160,8 @@ class Recipe(Section):
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file and apply `key.path=value` overrides.
 
-    A relative task path or model folder in the file is meant from the file's own folder; in an override, from
-    the current one.
+    A relative task file or model folder in the file is meant from the file's own folder, in an override from
+    the current one. Both become absolute: a run is the same from wherever it is started again.
 
     Raises:
         RecipeError: not TOML, an unknown key (the nearest is named), a value that does not fit.
@@ -174,6 +174,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     _anchor(table, path.parent)
     for override in overrides:
         _override(table, override)
+    _anchor(table, Path())
     return parse_recipe(table)
 
 
@@ -216,13 +217,13 @@ def _section(path: list[str]) -> type[BaseModel]:
 
 
 def _anchor(table: dict[str, Any], folder: Path) -> None:
-    for section, key in (("task", "path"), ("model", "name")):
+    for section, key, is_one in (("task", "path", Path.is_file), ("model", "name", Path.is_dir)):
         inner = table.get(section)
         if isinstance(inner, dict):
             values = cast("dict[str, Any]", inner)
             value = values.get(key)
-            if isinstance(value, str) and (folder / value).exists():
-                values[key] = str(folder / value)
+            if isinstance(value, str) and is_one(folder / value):
+                values[key] = str((folder / value).resolve())
 
 
 def _override(table: dict[str, Any], override: str) -> None:

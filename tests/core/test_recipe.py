@@ -156,7 +156,7 @@ def test_paths_in_the_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(elsewhere)
     text = '[task]\npath = "task.json"'
     assert load(home, text).task.path == str(home / "task.json")
-    assert load(home, text, ["task.path=task.json"]).task.path == "task.json"
+    assert load(home, text, ["task.path=task.json"]).task.path == str(elsewhere / "task.json")
     assert load(home, '[task]\npath = "event-duration"').task.path == "event-duration"
 
 
