@@ -56,7 +56,8 @@ def task_path(path: str | Path) -> Path:
         DataError: neither exists; the nearest file and the bundled names are given.
     """
     file = Path(path)
-    if file.exists():
+    # A folder of that name, such as the run's own, is not in a bundled task's way.
+    if file.is_file() or (file.exists() and str(path) not in BUNDLED):
         return file
     if str(path) in BUNDLED:
         return Path(str(files("espalier.tasks") / "bundled" / BUNDLED[str(path)]))
