@@ -132,5 +132,5 @@ def _neighbours(path: Path) -> str:
 
     if not path.parent.is_dir():
         return f"The folder {path.parent} does not exist either."
-    names = [entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix]
+    names = [entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix and entry.is_file()]
     return nearest(path.name, names[:20]) if names else ""

@@ -101,7 +101,9 @@ def recipe_error(error: ValidationError, where: str = "") -> RecipeError:
     if first["type"] == "missing":
         return RecipeError("This key is required and missing.", where=path)
     message = first["msg"][0].lower() + first["msg"][1:]
-    return RecipeError(f"{first['input']!r} does not fit: {message}.", where=path)
+    listed = first["type"] in ("tuple_type", "list_type") and isinstance(first["input"], str)
+    hint = f'Write a list: ["{first["input"]}"].' if listed else ""
+    return RecipeError(f"{first['input']!r} does not fit: {message}.", where=path, hint=hint)
 
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
