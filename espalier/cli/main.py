@@ -44,6 +44,8 @@ def main() -> None:
     # Read by torch at its first allocation, and by the tokenizers when they fork.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # A recipe's kind = "my_module:function" is looked for here too, after everything that is installed.
+    sys.path.append(os.getcwd())
     try:
         app()
     except EspalierError as error:

@@ -1,0 +1,109 @@
+"""The documentation says what is so: pages in step, links that lead somewhere, commands and code that run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer.main
+
+from espalier.cli.main import app
+from espalier.cli.reference import reference
+from espalier.core.records import Completion
+from espalier.decode.strategies import strategies
+from espalier.encode.tree import build_tree
+from espalier.evaluate.scorers.registry import scorers
+from espalier.models.adapters import methods
+from espalier.models.forward import edge_logprobs
+from espalier.train.objectives import objectives
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+ROOMS = sorted(path.name for path in (ROOT / "espalier").iterdir() if (path / "__init__.py").exists())
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def code(page: Path) -> list[str]:
+    """Return the page's code: each inline span, and each line of its blocks."""
+    text = page.read_text(encoding="utf-8")
+    fences = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks = "\n".join([*fences, *re.findall(r"^    (.*)", text, re.MULTILINE)])
+    return re.findall(r"`([^`\n]+)`", text) + [line.removeprefix("$ ").strip() for line in blocks.split("\n")]
+
+
+def test_the_recipe_page_is_in_step() -> None:
+    written = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    assert written == reference(), "run `make docs`"
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    dead = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not dead
+
+
+@pages
+def test_files_that_are_named_exist(page: Path) -> None:
+    pattern = re.compile(r"(espalier|tests|docs|bench|recipes|examples)/[\w./-]*\w/?")
+    named = [span for span in code(page) if pattern.fullmatch(span)]
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+@pages
+def test_commands_exist(page: Path) -> None:
+    wrong = [line for line in code(page) if line.startswith("espalier ") and not runs(line)]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    makes = [match.group(1) for line in code(page) if (match := re.match(r"make ([a-z-]+)", line))]
+    assert not wrong
+    assert set(makes) <= set(targets)
+
+
+def runs(line: str) -> bool:
+    """Say whether the command line knows the verb and every option of `line`."""
+    command: Any = typer.main.get_command(app)
+    _, *words = shlex.split(line.split(" | ")[0], comments=True)
+    while words and words[0] in vars(command).get("commands", {}):
+        command = command.commands[words.pop(0)]
+    if words and vars(command).get("commands"):
+        return False
+    options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    return {w.split("=")[0] for w in words if w.startswith("-")} <= options
+
+
+def test_a_wrong_command_is_seen() -> None:
+    assert runs("espalier models fetch smollm2-135m")
+    assert runs("espalier run recipes/event-duration.toml -o train.rate=1e-5  # slower")
+    assert not runs("espalier walk")
+    assert not runs("espalier run x.toml --fast")
+
+
+def test_the_seams_are_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_llama: Any, tiny_rows: list[Any]
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "seams.md").read_text(), re.DOTALL)
+    (tmp_path / "my_module.py").write_text("\n".join(blocks))
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    scorer = scorers.build("my_module:brevity", {"words": 2})
+    assert scorer.score(None, Completion("id", "one two three")).value == 0  # type: ignore[arg-type]
+    objective = objectives.build("my_module:focal", {"gamma": 0.0})
+    tree = build_tree(tiny_rows)
+    logprobs = edge_logprobs(tiny_llama, tree)
+    usual = objectives.build("sft", {}).loss(logprobs, tree)
+    assert torch.allclose(objective.loss(logprobs, tree).total, usual.total)
+    moving = methods.build("my_module:last_layers", {"count": 1})(tiny_llama).named_parameters()
+    assert {name.split(".")[2] for name, weight in moving if weight.requires_grad} == {"1"}
+    strategy = strategies.build("my_module:second_best", {"limit": 3})
+    assert strategy.pick(torch.tensor([[0.0, 2.0, 1.0]]), ["key"], 0).tolist() == [2]
+
+
+def test_the_readme_is_short_and_names_every_room() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert not [room for room in ROOMS if f"`{room}/`" not in text and f"`{room}`" not in text]
