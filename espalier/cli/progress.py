@@ -21,6 +21,20 @@ def say(text: str) -> None:
 
 
 @contextmanager
+def working(what: str) -> Generator[Callable[[str], None]]:
+    """Show what is going on where its end cannot be told; the function yielded changes the text.
+
+    Without a terminal each text is a line.
+    """
+    if not console.is_terminal:
+        say(what)
+        yield say
+        return
+    with console.status(what) as status:
+        yield status.update
+
+
+@contextmanager
 def bar(what: str, total: int, done: int = 0) -> Generator[Callable[[int, str], None]]:
     """Show a bar; the function yielded advances it and sets the text at its end.
 
@@ -29,7 +43,8 @@ def bar(what: str, total: int, done: int = 0) -> Generator[Callable[[int, str], 
     if not console.is_terminal:
         yield _lines(what, total, done)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
         task = progress.add_task(what, total=total, completed=done, note="")
 
@@ -47,6 +62,6 @@ def _lines(what: str, total: int, done: int) -> Callable[[int, str], None]:
         now = time.monotonic()
         if now - state["told"] > 10 or state["done"] == total:
             state["told"] = now
-            say(f"{what}: {state['done']:.0f} of {total}  {note}")
+            say(f"{what}: {state['done']:.0f} of {total}  {note}".rstrip())
 
     return advance

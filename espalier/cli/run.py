@@ -4,37 +4,45 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from espalier.cli import tuning
 from espalier.cli.prepare import Prepared, Rows, encode_rows, prepare
-from espalier.cli.progress import bar, say
+from espalier.cli.progress import bar, say, working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.cli.summary import print_summary
+from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash, jsonl, read_json, write_atomic
 from espalier.core.recipe import Recipe, load_recipe
 from espalier.core.run import RunFolder, open_run, provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from transformers import PreTrainedModel
-
     from espalier.core.records import Completion, Encoded, Scorer
-    from espalier.decode.journal import Journal
     from espalier.decode.strategies import Strategy
     from espalier.models.load import Loaded
     from espalier.train.objectives import Objective
 
+INTERRUPTED = "Interrupted. The same command goes on from here: what is complete is not done again."
+
 
 def run(recipe: RecipeFile, override: Overrides = None, cache: Cache = DEFAULT_CACHE) -> None:
-    """Tune a model on a task and write the report; the same command goes on after an interruption."""
+    """Tune a model on a task and write a report.
+
+    The same command goes on after an interruption; what is done is not done again.
+    """
     plan = load_recipe(recipe, override or ())
-    with open_run(Path(plan.folder) / plan.name) as folder:
-        report = execute(plan, folder, cache)
+    path = Path(plan.folder) / plan.name
+    say(f"Run {plan.name}, in {path}")
+    try:
+        with open_run(path) as folder:
+            report = execute(plan, folder, cache)
+    except KeyboardInterrupt:
+        say(INTERRUPTED)
+        raise typer.Exit(130) from None
     print_summary(read_json(folder.scores))
     say(f"Report: {report}")
 
@@ -49,22 +57,25 @@ class Choices:
 
 
 def execute(recipe: Recipe, run: RunFolder, cache: Path) -> Path:
-    """Do every stage of a run that is not done, and return the report's path."""
+    """Do every stage of a run that is not done, and return the report's path.
+
+    Nothing is written before the task, the choices and the model are known to be usable.
+    """
     from espalier.study.report.page import write_report
 
-    choices = choose(recipe)
-    write_atomic(run.recipe, recipe.to_toml())
-    with _stage(run, "data"):
-        prepared = _data(recipe, run)
-    with _stage(run, "load"):
-        loaded = tuning.load(recipe.model, cache)
-        rows = _encode(recipe, run, prepared, loaded)
+    started = time.monotonic()
+    prepared = prepare(recipe)
+    say(f"Task {prepared.task.name}: {len(prepared.train)} rows to train on, {len(prepared.test)} to score.")
+    with working("Getting ready"):
+        choices = choose(recipe)
+    loaded = tuning.load(recipe.model, cache)
+    encoded = encode_rows(prepared.train, loaded.template, recipe.train.tokens)
+    _open_books(recipe, run, prepared, encoded, loaded)
+    _log_stage(run, "prepare", started)
     base = _generate(recipe, run, choices.strategy, prepared, loaded, "base")
-    with _stage(run, "train"):
-        tuned = _train(recipe, run, choices, rows, loaded)
+    tuned = _train(recipe, run, choices, encoded.rows, loaded)
     answers = _generate(recipe, run, choices.strategy, prepared, tuned, "tuned")
-    with _stage(run, "evaluate"):
-        _evaluate(recipe, run, choices, prepared, {"tuned": answers, "base": base})
+    _evaluate(recipe, run, choices, prepared, {"tuned": answers, "base": base})
     return write_report(run.path)
 
 
@@ -75,6 +86,7 @@ def choose(recipe: Recipe) -> Choices:
     from espalier.models.adapters import methods
     from espalier.train.objectives import objectives
 
+    _check_checks(recipe)
     methods.build(recipe.train.method.kind, recipe.train.method.params, "train.method")
     return Choices(
         objectives=[
@@ -89,58 +101,83 @@ def choose(recipe: Recipe) -> Choices:
     )
 
 
-@contextmanager
-def _stage(run: RunFolder, name: str) -> Generator[None]:
-    from espalier.train.loop import peak_mb
+def _check_checks(recipe: Recipe) -> None:
+    from espalier.tasks.checks import checks, set_checks
 
-    started = time.monotonic()
-    yield
-    run.log(
-        {
-            "event": "stage",
-            "stage": name,
-            "seconds": time.monotonic() - started,
-            "peak_bytes": peak_mb() * 1e6,
-        }
-    )
+    known = [*checks.names(), *set_checks.names()]
+    for name in recipe.task.checks or ():
+        if name not in known:
+            raise RecipeError(f"No check is named '{name}'.", where="task.checks", hint=nearest(name, known))
 
 
-def _data(recipe: Recipe, run: RunFolder) -> Prepared:
+def _determined(recipe: Recipe, rows: list[Encoded], loaded: Loaded) -> dict[str, Any]:
+    """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
+    return {
+        **recipe.model_dump(
+            include={"seed": True, "train": True, "model": {"precision", "device"}},
+            exclude={"train": {"checkpoint"}},
+        ),
+        "weights": loaded.weights,
+        "rows": content_hash([(row.ids, row.weights) for row in rows]),
+    }
+
+
+def _open_books(recipe: Recipe, run: RunFolder, prepared: Prepared, encoded: Rows, loaded: Loaded) -> None:
+    """Write down what the run is made of; results of another recipe or other inputs are removed."""
+    from espalier.cli.overview import overview
     from espalier.data.table import write_examples
 
-    prepared = prepare(recipe)
+    inputs = {
+        "task": content_hash(asdict(prepared.task)),
+        "weights": loaded.weights,
+        "template": loaded.template.hash,
+        "recipe": recipe.hash,
+    }
+    if encoded.rejects:
+        say(f"{len(encoded.rejects)} rows are longer than the budget and left out; see {run.rejects}.")
+    if run.provenance.exists():
+        if read_json(run.provenance)["inputs"] == inputs:
+            return
+        say("The recipe or its inputs have changed: what depends on them is made again.")
+    for stale in (run.provenance, run.outputs, run.scores, run.report):
+        stale.unlink(missing_ok=True)
+    write_atomic(run.recipe, recipe.to_toml())
     write_examples(run.data / "train.parquet", prepared.train)
     write_examples(run.data / "test.parquet", prepared.test)
     run.write_rejects("data", prepared.rejects)
-    say(f"Task {prepared.task.name}: {len(prepared.train)} rows to train on, {len(prepared.test)} to score.")
-    return prepared
-
-
-def _encode(recipe: Recipe, run: RunFolder, prepared: Prepared, loaded: Loaded) -> list[Encoded]:
-    from espalier.cli.overview import overview
-
-    encoded: Rows = encode_rows(prepared.train, loaded.template, recipe.train.tokens)
     run.write_rejects("encode", encoded.rejects)
-    inputs = {"task": content_hash(asdict(prepared.task)), "weights": loaded.weights}
-    made = provenance(recipe.seed, {**inputs, "template": loaded.template.hash, "recipe": recipe.hash})
-    write_atomic(run.provenance, json.dumps(made, indent=1) + "\n")
     run.log({"event": "encoded", **overview(encoded.rows, recipe, loaded.template)})
-    if encoded.rejects:
-        say(f"{len(encoded.rejects)} rows are longer than the budget and left out; see {run.rejects}.")
-    return encoded.rows
+    # Last, because it says that the others are there.
+    write_atomic(run.provenance, json.dumps(provenance(recipe.seed, inputs), indent=1) + "\n")
 
 
-def _train(recipe: Recipe, run: RunFolder, choices: Choices, rows: list[Encoded], loaded: Loaded) -> Loaded:
+def _log_stage(run: RunFolder, stage: str, started: float) -> None:
+    """Log what a stage cost. One that had nothing to do is not logged, or its true cost would be lost."""
+    from espalier.train.loop import peak_mb
+
+    seconds = time.monotonic() - started
+    run.log({"event": "stage", "stage": stage, "seconds": seconds, "peak_bytes": peak_mb() * 1e6})
+
+
+def _train(
+    recipe: Recipe,
+    run: RunFolder,
+    choices: Choices,
+    rows: list[Encoded],
+    loaded: Loaded,
+) -> Loaded:
     """Train, or load what was trained with the same key; return the tuned model."""
-    determined = recipe.model_dump(exclude={"train": {"checkpoint"}}, include={"train", "model", "seed"})
     from espalier.models.load import load_tuned
 
-    key = content_hash([determined, loaded.weights, [(row.ids, row.weights) for row in rows]])
-    if run.is_done("train", key):
+    determined = _determined(recipe, rows, loaded)
+    key = content_hash(determined)
+    if run.is_done("train", key) and run.model.is_dir():
         say(f"Training is done: {run.model}")
     else:
-        _tune(recipe, run, choices, rows, loaded, {**determined, "key": key})
+        started = time.monotonic()
+        _tune(recipe, run, choices, rows, loaded, determined)
         run.mark_done("train", key)
+        _log_stage(run, "train", started)
     return load_tuned(run.model, loaded.place, loaded.model.device)
 
 
@@ -196,22 +233,20 @@ def _generate(
     from espalier.decode.engine import generate
     from espalier.decode.journal import Journal
 
-    with _stage(run, f"decode {system}"):
-        model: PreTrainedModel = tuning.to_decode(loaded.model, recipe.model.precision)
-        journal: Journal = Journal(run.path / "generations.jsonl")
-        total = len(prepared.test) * strategy.samples
-        completions: list[Completion] = []
-        with bar(f"Answers of the {system} model", total) as advance:
-            for completion in generate(
-                model,
-                loaded.template,
-                prepared.test,
-                strategy,
-                weights=loaded.weights,
-                journal=journal,
-            ):
-                completions.append(completion)
-                advance(1, "")
+    started = time.monotonic()
+    journal = Journal(run.path / "generations.jsonl")
+    known = len(journal.done)
+    model = tuning.to_decode(loaded.model, recipe.model.precision)
+    answers = generate(
+        model, loaded.template, prepared.test, strategy, weights=loaded.weights, journal=journal
+    )
+    completions: list[Completion] = []
+    with bar(f"Answers of the {system} model", len(prepared.test) * strategy.samples) as advance:
+        for completion in answers:
+            completions.append(completion)
+            advance(1, "")
+    if len(journal.done) > known:
+        _log_stage(run, f"decode {system}", started)
     return completions
 
 
@@ -222,9 +257,11 @@ def _evaluate(
     prepared: Prepared,
     answers: dict[str, list[Completion]],
 ) -> None:
+    """Write outputs.jsonl and scores.json; of several samples of an answer the first is scored."""
     from espalier.evaluate.baselines import constant, copy
     from espalier.evaluate.harness import evaluate
 
+    started = time.monotonic()
     test = prepared.test
     systems = {**answers, "constant": constant(test, prepared.train), "copy": copy(test)}
     lines = [
@@ -234,5 +271,7 @@ def _evaluate(
     ]
     write_atomic(run.outputs, jsonl(lines))
     checks = prepared.task.checks if recipe.task.checks is None else recipe.task.checks
-    scores = evaluate(test, systems, choices.scorers, checks, recipe.seed)
+    first = {name: [c for c in completions if c.sample == 0] for name, completions in systems.items()}
+    scores = evaluate(test, first, choices.scorers, checks, recipe.seed)
     write_atomic(run.scores, json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
+    _log_stage(run, "evaluate", started)

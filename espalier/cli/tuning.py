@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from espalier.cli.progress import console, say
+from espalier.cli.progress import say, working
 from espalier.core.errors import ModelError, RunError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def load(section: ModelSection, cache: Path) -> Loaded:
     from espalier.models.load import find_model, load_model
 
     tune_allocator()
-    with console.status(f"Loading {section.name}") as status:
-        return load_model(find_model(section.name, cache, status.update), device_of(section.device))
+    with working(f"Loading {section.name}") as tell:
+        return load_model(find_model(section.name, cache, tell), device_of(section.device))
 
 
 def device_of(wish: str) -> torch.device:
@@ -39,11 +39,19 @@ def device_of(wish: str) -> torch.device:
     if wish == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=wish)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ModelError(f"The device '{wish}' cannot be used: {reason}", where="model.device") from None
-    return torch.device(wish)
+        device = torch.device(wish)
+    except RuntimeError:
+        raise ModelError(
+            f"There is no device '{wish}'.",
+            where="model.device",
+            hint="Known: auto, cpu, cuda, cuda:1, mps, …",
+        ) from None
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n", 1)[0].rstrip(".")
+        raise ModelError(f"The device '{wish}' cannot be used: {reason}.", where="model.device") from None
+    return device
 
 
 def to_train(recipe: Recipe, model: PreTrainedModel) -> PreTrainedModel:
