@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from espalier.cli.progress import say
 from espalier.cli.settings import DEFAULT_CACHE, Cache
 from espalier.core.errors import DataError
+
+if TYPE_CHECKING:
+    from espalier.core.run import RunFolder
 
 
 def generate(
@@ -27,31 +30,39 @@ def generate(
 ) -> None:
     """Answer a text with a run's tuned model, as it writes."""
     from espalier.cli import tuning
-    from espalier.cli.prepare import show
     from espalier.core.recipe import load_recipe
     from espalier.core.records import message
     from espalier.core.run import find_run
-    from espalier.data.templates import available, row_prompt
-    from espalier.decode.engine import stream
-    from espalier.decode.strategies import strategies
-    from espalier.tasks.task_files import load_task
 
     folder = find_run(run)
     recipe = load_recipe(folder.recipe)
     texts = _texts(text, file)
+    if not plain:
+        before = _task_prompt(folder)
+        texts = [before + one for one in texts]
+        say("Answering as an input of the run's task; --plain sends the text as it is.")
+    from espalier.decode.engine import stream
+    from espalier.decode.strategies import strategies
+
     params = {**recipe.decode.params, **({"limit": limit} if limit else {})}
     strategy = strategies.build(recipe.decode.kind, params, "decode")
     loaded = tuning.load(recipe.model, cache) if base else tuning.load_run(folder, recipe, cache)
     model = tuning.to_decode(loaded.model, recipe.model.precision)
-    if not plain:
-        task = load_task(recipe.task.path, lambda _: None)
-        shown = available(task, show(recipe.task))
-        say(f"Answering as an input of the task {task.name}; --plain sends the text as it is.")
-        texts = [row_prompt(task, shown, one) for one in texts]
     for one in texts:
         for piece in stream(model, loaded.template, [message("user", one)], strategy):
             typer.echo(piece, nl=False)
         typer.echo()
+
+
+def _task_prompt(run: RunFolder) -> str:
+    """Return what stands before the input in every prompt of the run's task, as it was trained.
+
+    It is taken from the run's own rows: the task file may have been changed or moved since.
+    """
+    from espalier.data.table import read_examples
+
+    example = read_examples(run.data / "train.parquet")[0]
+    return example.prompt[-1].text.removesuffix(example.input)
 
 
 def _texts(text: str | None, file: Path | None) -> list[str]:
@@ -62,6 +73,8 @@ def _texts(text: str | None, file: Path | None) -> list[str]:
     if file is not None:
         texts = [line for line in read_text(file).split("\n") if line.strip()]
     else:
+        if text is None and sys.stdin.isatty():
+            say("Type the text and end it with Ctrl-D.")
         texts = [text if text is not None else sys.stdin.read().strip()]
     if not texts or not texts[0].strip():
         raise DataError("There is no text to answer.", hint='Write: espalier generate RUN "text"')

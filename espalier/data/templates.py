@@ -64,11 +64,6 @@ def to_examples(task: Task, show: Show) -> list[Example]:
     return examples
 
 
-def row_prompt(task: Task, show: Show, text: str) -> str:
-    """Return what a model is asked for any text as the task's input, whether a row has it or not."""
-    return _prompt(prompt_parts(task, show), text)
-
-
 def normalised(text: str) -> str:
     """Return the text in lower case with single spaces: what makes two inputs one source."""
     return " ".join(text.lower().split())
@@ -79,7 +74,10 @@ def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
         id=identifier,
         task=task.name,
         source=row.source or normalised(row.input),
-        messages=(message("user", _prompt(prefix, row.input)), message("assistant", row.outputs[0], trained=True)),
+        messages=(
+            message("user", _prompt(prefix, row.input)),
+            message("assistant", row.outputs[0], trained=True),
+        ),
         references=row.outputs,
         origin={"file": task.origin, "row": row.id, **({"tags": dict(row.tags)} if row.tags else {})},
         input=row.input,
