@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from espalier.cli.progress import console, say
+from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, Overrides, RecipeFile
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def verify(
     sharing = tuning.sharing(loaded.model, max(len(row.ids) for row in rows))
     model = tuning.to_train(plan, loaded.model)
     checks: list[Check] = []
-    with console.status("Comparing on a few rows"):
+    with working("Comparing on a few rows"):
         for check in compare(
             model,
             rows,
@@ -52,10 +51,11 @@ def verify(
             generate=cached_greedy,
             reload=lambda changed: _reloaded(changed, loaded),
         ):
-            verdict = "ok" if check.ok else "TOO LARGE"
-            say(f"{verdict}  {check.name}: {check.gap:.2g} (bound {check.bound:.2g})")
             checks.append(check)
-    _print(checks, as_json)
+            if not as_json:
+                typer.echo(_line(check))
+    if as_json:
+        typer.echo(json.dumps({"checks": [_plain(check) for check in checks]}))
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
@@ -85,12 +85,12 @@ def _reloaded(model: PreTrainedModel, base: Loaded) -> PreTrainedModel:
         return load_tuned(Path(folder) / "model", base.place, model.device).model
 
 
-def _print(checks: list[Check], as_json: bool) -> None:
-    if as_json:
-        rows = [{"name": c.name, "gap": c.gap, "bound": c.bound, "ok": c.ok} for c in checks]
-        typer.echo(json.dumps({"checks": rows}))
-        return
-    table = Table("check", "largest gap", "bound", "", box=None, pad_edge=False)
-    for check in checks:
-        table.add_row(check.name, f"{check.gap:.2g}", f"{check.bound:.2g}", "ok" if check.ok else "too large")
-    Console(soft_wrap=True).print(table)
+def _line(check: Check) -> str:
+    verdict = "ok" if check.ok else "TOO LARGE"
+    return f"{verdict:<9}  {check.name:<36}  gap {check.gap:<8.2g} bound {check.bound:.2g}"
+
+
+def _plain(check: Check) -> dict[str, Any]:
+    """Return a check as JSON has it: a gap that is not a number is null."""
+    gap = check.gap if math.isfinite(check.gap) else None
+    return {"name": check.name, "gap": gap, "bound": check.bound, "ok": check.ok}
