@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache
 
 models = typer.Typer(help="List the bundled models, or fetch one.", invoke_without_command=True)
@@ -20,12 +19,10 @@ def listed(context: typer.Context, cache: Cache = DEFAULT_CACHE) -> None:
         return
     from espalier.models.bundled import KNOWN, cached
 
-    table = Table("name", "what", "parameters", "licence", "folder", box=None, pad_edge=False)
     for model in KNOWN.values():
         folder = cached(model.name, cache)
-        place = str(folder) if folder else f"not fetched: espalier models fetch {model.name}"
-        table.add_row(model.name, model.about, model.parameters, model.licence, place)
-    Console(soft_wrap=True).print(table)
+        typer.echo(f"{model.name}  {model.about}, {model.parameters} parameters, {model.licence}")
+        typer.echo(f"  {folder or f'not fetched yet: espalier models fetch {model.name}'}")
 
 
 @models.command()
@@ -35,7 +32,6 @@ def fetch(
     """Download a bundled model and convert it, once."""
     from espalier.models.bundled import fetch as fetch_model
 
-    console = Console(soft_wrap=True)
-    with console.status(f"Fetching {name}") as status:
-        folder = fetch_model(name, cache, say=lambda text: status.update(text))
-    console.print(folder, highlight=False)
+    with working(f"Fetching {name}") as tell:
+        folder = fetch_model(name, cache, say=tell)
+    typer.echo(folder)
