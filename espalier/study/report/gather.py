@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Material:
     """The content of a run folder; `absent` says of each file that could not be read why.
 
-    `outputs` maps (system, example id) to the line of `outputs.jsonl`.
+    `outputs` maps (system, example id) to the line of `outputs.jsonl`: of several samples the first, which
+    is the one that is scored.
     """
 
     name: str
@@ -54,8 +55,16 @@ class Material:
         return (self.of(kind) or [{}])[-1]
 
     def steps(self) -> list[dict[str, Any]]:
-        """Return the optimizer steps by number; of one that was done again after a kill, the last counts."""
-        by_number = {event["step"]: event for event in self.of("step")}
+        """Return the optimizer steps by number; of one that was done again after a kill, the last counts.
+
+        A training that began again forgets what came after: another recipe can have fewer steps.
+        """
+        by_number: dict[int, dict[str, Any]] = {}
+        for event in self.events:
+            if event.get("event") == "train":
+                by_number = {number: step for number, step in by_number.items() if number <= event["step"]}
+            elif event.get("event") == "step":
+                by_number[event["step"]] = event
         return [by_number[number] for number in sorted(by_number)]
 
     def stages(self) -> list[dict[str, Any]]:
@@ -97,7 +106,9 @@ def gather(path: Path) -> Material:
     material.provenance = read(folder.provenance, read_json) or {}
     material.scores = read(folder.scores, read_json) or {}
     lines = read(folder.outputs, _lines) or []
-    material.outputs = {(line["system"], line["example"]): line for line in lines}
+    material.outputs = {
+        (line["system"], line["example"]): line for line in lines if line.get("sample", 0) == 0
+    }
     material.rejects = read(folder.rejects, _lines) or []
     material.train = read(folder.data / "train.parquet", read_examples) or []
     material.test = read(folder.data / "test.parquet", read_examples) or []
