@@ -60,11 +60,13 @@ class Local:
 class Plan:
     """The parts of the attention of one tree of T tokens, with its index tensors on the model's device.
 
-    `depth` is the length of the longest path: a window that is at least as long hides nothing.
+    `depth` is the length of the longest path: a window that is at least as long hides nothing. `roots` are
+    the first and the last token (exclusive) of each tree of the forest.
     """
 
     tokens: int
     depth: int
+    roots: tuple[tuple[int, int], ...]
     cross: tuple[Cross, ...]
     local: tuple[Local, ...]
 
@@ -92,11 +94,13 @@ def make_plan(tree: Tree, device: torch.device | str = "cpu") -> Plan:
                 cross.append(Cross(first, last, end))
     buckets = _buckets([(len(queries), len(keys)) for queries, keys in problems])
     local = tuple(_pad([problems[index] for index in bucket], len(tree.ids), device) for bucket in buckets)
-    return Plan(len(tree.ids), int(tree.positions.max()) + 1, tuple(cross), local)
+    tops = np.flatnonzero(tree.parents < 0)
+    roots = tuple(zip(tree.node_spans[tops, 0].tolist(), tree.ends[tops].tolist(), strict=True))
+    return Plan(len(tree.ids), int(tree.positions.max()) + 1, roots, tuple(cross), local)
 
 
 def _buckets(shapes: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Group problems of similar shape: padding stays below a quarter of the pairs, or below one part's cost."""
+    """Group problems of similar shape: padding stays below a quarter of the pairs, or one part's cost."""
     buckets: list[list[int]] = []
     high, wide, used = 0, 0, 0
     for index in sorted(range(len(shapes)), key=lambda index: shapes[index], reverse=True):

@@ -25,7 +25,7 @@ CHUNK = 1_000_000
 
 
 def edge_logprobs(model: PreTrainedModel, tree: Tree, *, shared: bool = True) -> torch.Tensor:
-    """Return the log-probability of each edge's target at its source [E], in nats and fp32 (or fp64, as the model).
+    """Return the log-probability of each edge's target at its source [E], in nats, fp32 at least.
 
     Args:
         model: a causal language model of transformers, with or without adapters.

@@ -82,7 +82,9 @@ def _by_trial(model: PreTrainedModel) -> str | None:
         model.train(training)
     if gap <= limit * effect:
         return None
-    return f"two rows with a common prefix come out otherwise when it is shared (by {gap:.2g} of {effect:.2g} nats)"
+    return (
+        f"two rows come out otherwise when their prefix is computed once (by {gap:.2g} of {effect:.2g} nats)"
+    )
 
 
 def _rows(prefix: list[int], ends: list[list[int]]) -> Tree:

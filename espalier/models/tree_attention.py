@@ -1,16 +1,19 @@
 """Exact tree attention, forward and backward, as batched matrix products over the parts of a plan.
 
-The parts of a query are merged by their log-sum-exp. The backward pass takes the probabilities of every part
-with the *merged* log-sum-exp, so that each part yields its exact share of the gradients (as FlashAttention-2,
-arXiv 2307.08691, does over blocks).
+The softmax of a query is cut into parts, and every part takes the exponential of (score - shift) with the
+same shift, so that sums of weights and of weighted values simply add up. Backward the shift is the
+logarithm of that sum, and each part yields its exact share of the gradients (as FlashAttention-2, arXiv
+2307.08691, does over blocks). Forward any shift near the query's largest score will do. The larger of the
+scores with the path's first token, to which trained models attend when they attend to nothing, and with the
+query's own token is near enough and costs nothing; the largest score is computed only if a sum overflows.
 
 All of it works on arrays of [key heads, tokens, queries per key head, size], so that a range of tokens is a
 slice and the queries that share a key head are rows of one product: nothing is repeated, and gradients of
 keys and values sum by themselves. One row more than there are tokens takes the padding of local parts.
 
-In bf16 a product is rounded to 8 bits when it is stored. What is then subtracted from it (the log-sum-exp
-from the scores, the mean of the gradient from its products) is therefore given to the product as two more
-columns against a column of ones, high and low part, and is subtracted before the rounding, in the
+In bf16 a product is rounded to 8 bits when it is stored. What is then subtracted from it (the shift from
+the scores, the mean of the gradient from its products) is therefore given to the product as two more
+columns against columns of ones, high and low part, and is subtracted before the rounding, in the
 accumulators' fp32.
 """
 
@@ -44,29 +47,17 @@ class TreeAttention(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> torch.Tensor:
         """Return the outputs [1, T, H, V] in `dtype`, in which the products are computed."""
-        heads, size, width = key.shape[1], query.shape[3], value.shape[3]
-        q = _rows(query, heads, scaling, dtype, EXTRA)
-        k = _rows(key, heads, 1.0, dtype, EXTRA, fill=1.0)
-        v = _rows(value, heads, 1.0, dtype, EXTRA, fill=1.0)
-        exact = torch.promote_types(dtype, torch.float32)
-        out = torch.empty((*q.shape[:3], width), dtype=exact, device=q.device)
-        top = torch.empty((*q.shape[:3], 1), dtype=exact, device=q.device)
-        total = torch.empty_like(top)
-        for part in plan.local:
-            rows = _gather(part, q[..., :size], k[..., :size], v[..., :width])
-            result = _attend(rows[0], rows[1], rows[2], part.hidden)
-            for whole, found in zip((out, top, total), result, strict=True):
-                whole[:, part.queries] = found.view(heads, *part.queries.shape, *whole.shape[2:])
-        for part in plan.cross:
-            for start, end in _blocks(part, q):
-                result = _attend(
-                    q[:, start:end, :, :size].flatten(1, 2),
-                    k[:, part.key_start : part.key_end, 0, :size],
-                    v[:, part.key_start : part.key_end, 0, :width],
-                )
-                _merge(out[:, start:end], top[:, start:end], total[:, start:end], *result)
+        heads, width = key.shape[1], value.shape[3]
+        q = _rows(query, heads, dtype, scaling=scaling)
+        k = _rows(key, heads, dtype, fill=1.0)
+        v = _rows(value, heads, dtype, fill=1.0)
+        shift = _near_top(plan, q, k)
+        out, total = _sums(plan, q, k, v, shift)
+        if not bool(total.isfinite().all()):
+            shift = _top(plan, q, k)
+            out, total = _sums(plan, q, k, v, shift)
         out /= total
-        _split(top.add_(total.log_()).neg_(), q[..., size:])
+        _split(shift.add_(total.log_()).neg_(), q)
         result = out[:, :-1].permute(1, 0, 2, 3).to(dtype).reshape(1, plan.tokens, -1, width)
         ctx.plan, ctx.scaling, ctx.dtypes = plan, scaling, (query.dtype, key.dtype, value.dtype)
         ctx.save_for_backward(q, k, v, result)
@@ -77,55 +68,123 @@ class TreeAttention(torch.autograd.Function):
         """Return the gradients of the queries, keys and values in their own dtypes."""
         q, k, v, out = ctx.saved_tensors
         plan: Plan = ctx.plan
-        heads, size, width = k.shape[0], q.shape[3] - EXTRA, v.shape[3] - EXTRA
+        heads = len(k)
         exact = torch.promote_types(q.dtype, torch.float32)
-        g = _rows(grads[0].transpose(1, 2), heads, 1.0, q.dtype, EXTRA)
-        mean = (grads[0].to(exact) * out).sum(-1, keepdim=True)  # [1, T, H, 1]
-        _split(mean.view(plan.tokens, heads, -1, 1).transpose(0, 1).neg_(), g[:, :-1, :, width:])
-        dq = torch.empty((*q.shape[:3], size), dtype=exact, device=q.device)
-        dk = torch.zeros((*k.shape[:3], size), dtype=exact, device=q.device)
-        dv = torch.zeros((*v.shape[:3], width), dtype=exact, device=q.device)
+        g = _rows(grads[0].transpose(1, 2), heads, q.dtype)
+        mean = (grads[0].to(exact) * out).sum(-1).view(plan.tokens, heads, -1, 1)
+        _split(mean.transpose(0, 1).neg_(), g[:, :-1])
+        dq, dk, dv = (
+            torch.zeros((*rows.shape[:3], rows.shape[3] - EXTRA), dtype=exact, device=q.device)
+            for rows in (q, k, v)
+        )
         for part in plan.local:
+            queries, keys = part.queries.flatten(), part.keys.flatten()
             rows = _gather(part, q, k, v, g)
-            parts = _differentiate(rows[0], rows[1], rows[2], rows[3], part.hidden)
-            dq[:, part.queries] = parts[0].view(heads, *part.queries.shape, *dq.shape[2:]).to(exact)
-            keys = part.keys.flatten()
-            for whole, found in zip((dk, dv), parts[1:], strict=True):
-                whole.index_add_(1, keys, found.view(heads, len(keys), 1, -1).to(exact))
+            found = _gradients(rows[0], rows[1], rows[2], rows[3], part.hidden)
+            dq.index_copy_(1, queries, found[0].view(heads, len(queries), *dq.shape[2:]).to(exact))
+            dk.index_add_(1, keys, found[1].view(heads, len(keys), 1, -1).to(exact))
+            dv.index_add_(1, keys, found[2].view(heads, len(keys), 1, -1).to(exact))
         for part in plan.cross:
-            keys = slice(part.key_start, part.key_end)
             for start, end in _blocks(part, q):
-                parts = _differentiate(
-                    q[:, start:end].flatten(1, 2), k[:, keys, 0], v[:, keys, 0], g[:, start:end].flatten(1, 2)
+                keys = slice(part.key_start, part.key_end)
+                found = _gradients(
+                    _merge(q[:, start:end]), k[:, keys, 0], v[:, keys, 0], _merge(g[:, start:end])
                 )
-                dq[:, start:end] += parts[0].view(dq[:, start:end].shape)
-                dk[:, keys, 0] += parts[1]
-                dv[:, keys, 0] += parts[2]
+                dq[:, start:end] += found[0].view(dq[:, start:end].shape)
+                dk[:, keys, 0] += found[1]
+                dv[:, keys, 0] += found[2]
         dq *= ctx.scaling
         dtypes: tuple[torch.dtype, ...] = ctx.dtypes
         return (
-            *(_heads(whole, dtype) for whole, dtype in zip((dq, dk, dv), dtypes, strict=True)),
+            *(_heads(rows, dtype) for rows, dtype in zip((dq, dk, dv), dtypes, strict=True)),
             None,
             None,
             None,
         )
 
 
+def _sums(
+    plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, shift: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each query's weighted values [K, T + 1, G, V] and its sum of weights [K, T + 1, G, 1]."""
+    _split(-shift, q)
+    values = v[..., :-EXTRA]
+    out = torch.empty((*q.shape[:3], values.shape[3]), dtype=shift.dtype, device=q.device)
+    total = torch.empty_like(shift)
+    for part in plan.local:
+        rows, keys, taken = _gather(part, q, k, values)
+        weights = _weights(rows, keys, part.hidden)
+        queries = part.queries.flatten()
+        sums = weights.sum(-1, dtype=shift.dtype)
+        total.index_copy_(1, queries, sums.view(len(q), len(queries), -1, 1))
+        found = torch.bmm(weights, taken).to(out.dtype)
+        out.index_copy_(1, queries, found.view(len(q), len(queries), *out.shape[2:]))
+    for part in plan.cross:
+        keys = slice(part.key_start, part.key_end)
+        for start, end in _blocks(part, q):
+            weights = _weights(_merge(q[:, start:end]), k[:, keys, 0])
+            total[:, start:end] += weights.sum(-1, dtype=shift.dtype).view(total[:, start:end].shape)
+            out[:, start:end] += torch.bmm(weights, values[:, keys, 0]).view(out[:, start:end].shape)
+    return out, total
+
+
+def _weights(q: torch.Tensor, k: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
+    """Return exp(score - shift) of a part [B, rows, keys]; the queries' extra columns hold the shift."""
+    scores = torch.bmm(q, k.transpose(1, 2))
+    return (scores if hidden is None else _hide(scores, hidden)).exp_()
+
+
+def _gradients(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor, hidden: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the part's gradients of its scaled queries, keys and values; all inputs carry extra columns."""
+    weights = _weights(q, k, hidden)
+    dv = torch.bmm(weights.transpose(1, 2), g[..., :-EXTRA])
+    scores = torch.bmm(g, v.transpose(1, 2)).mul_(weights)
+    return torch.bmm(scores, k[..., :-EXTRA]), torch.bmm(scores.transpose(1, 2), q[..., :-EXTRA]), dv
+
+
+def _near_top(plan: Plan, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """Return each query's larger score of two: with its path's first token, and itself [K, T + 1, G, 1]."""
+    exact = torch.promote_types(q.dtype, torch.float32)
+    queries, keys = q[..., :-EXTRA], k[..., :-EXTRA]
+    shift = (queries * keys).sum(-1, keepdim=True, dtype=exact)
+    for start, end in plan.roots:
+        first = torch.bmm(_merge(queries[:, start:end]), keys[:, start : start + 1, 0].transpose(1, 2))
+        torch.maximum(shift[:, start:end], first.view(shift[:, start:end].shape), out=shift[:, start:end])
+    return shift
+
+
+def _top(plan: Plan, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """Return each query's largest score [K, T + 1, G, 1]: the safe shift, at the price of another pass."""
+    exact = torch.promote_types(q.dtype, torch.float32)
+    queries, keys = q[..., :-EXTRA], k[..., :-EXTRA]
+    shift = torch.zeros((*q.shape[:3], 1), dtype=exact, device=q.device)
+    for part in plan.local:
+        rows, taken = _gather(part, queries, keys)
+        top = _hide(torch.bmm(rows, taken.transpose(1, 2)), part.hidden).amax(-1)
+        index = part.queries.flatten()
+        shift.index_copy_(1, index, top.view(len(q), len(index), -1, 1).to(exact))
+    for part in plan.cross:
+        for start, end in _blocks(part, q):
+            taken = keys[:, part.key_start : part.key_end, 0]
+            top = torch.bmm(_merge(queries[:, start:end]), taken.transpose(1, 2)).amax(-1)
+            shift[:, start:end] = torch.maximum(shift[:, start:end], top.view(shift[:, start:end].shape))
+    return shift
+
+
 def _rows(
-    heads_first: torch.Tensor, heads: int, scaling: float, dtype: torch.dtype, extra: int, fill: float = 0.0
+    heads_first: torch.Tensor, heads: int, dtype: torch.dtype, *, scaling: float = 1.0, fill: float = 0.0
 ) -> torch.Tensor:
-    """Return [1, H, T, D] as [heads, T + 1, H / heads, D + extra], scaled before it is rounded to `dtype`."""
+    """Return [1, H, T, D] as [heads, T + 1, H / heads, D + EXTRA], scaled before it is rounded to `dtype`."""
     _, every, tokens, size = heads_first.shape
     rows = torch.empty(
-        (heads, tokens + 1, every // heads, size + extra), dtype=dtype, device=heads_first.device
+        (heads, tokens + 1, every // heads, size + EXTRA), dtype=dtype, device=heads_first.device
     )
     rows[..., size:] = fill
     rows[:, -1, :, :size] = 0.0
     grouped = heads_first.view(heads, every // heads, tokens, size).transpose(1, 2)
-    if scaling == 1.0:
-        rows[:, :-1, :, :size] = grouped
-    else:
-        rows[:, :-1, :, :size] = grouped * scaling
+    rows[:, :-1, :, :size] = grouped if scaling == 1.0 else grouped * scaling
     return rows
 
 
@@ -137,10 +196,15 @@ def _heads(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return flat.view(1, tokens - 1, heads * group, size).transpose(1, 2)
 
 
-def _split(values: torch.Tensor, columns: torch.Tensor) -> None:
-    """Write values [..., 1] into two columns whose sum is the value to twice the columns' precision."""
-    columns[..., :1] = values
-    columns[..., 1:] = values - columns[..., :1]
+def _split(values: torch.Tensor, rows: torch.Tensor) -> None:
+    """Write values [..., 1] into the extra columns of rows, whose sum has twice the columns' precision."""
+    rows[..., -2:-1] = values
+    rows[..., -1:] = values - rows[..., -2:-1]
+
+
+def _merge(rows: torch.Tensor) -> torch.Tensor:
+    """Make [K, T, G, D] the rows of one product per key head, [K, T * G, D]."""
+    return rows.flatten(1, 2)
 
 
 def _blocks(part: Cross, q: torch.Tensor) -> Iterator[tuple[int, int]]:
@@ -152,61 +216,19 @@ def _blocks(part: Cross, q: torch.Tensor) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, part.query_end)
 
 
-def _gather(
-    part: Local, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *more: torch.Tensor
-) -> list[torch.Tensor]:
-    """Return the rows of a local part, [heads * B, rows, size] each; `more` is taken at the queries."""
-    heads, batch = q.shape[0], len(part.queries)
-    taken = [(q, part.queries), (k, part.keys), (v, part.keys), *((array, part.queries) for array in more)]
-    return [array[:, index].view(heads * batch, -1, array.shape[-1]) for array, index in taken]
+def _gather(part: Local, q: torch.Tensor, *arrays: torch.Tensor) -> list[torch.Tensor]:
+    """Return the rows of a local part [heads * B, rows, size] for q, keys, values and gradients of q."""
+    indices = (part.queries, part.keys, part.keys, part.queries)
+    taken = [
+        array.index_select(1, index.flatten()) for array, index in zip((q, *arrays), indices, strict=False)
+    ]
+    return [rows.view(len(q) * len(part.queries), -1, rows.shape[-1]) for rows in taken]
 
 
-def _attend(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, hidden: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return weighted values [B, rows, V], each row's largest score and its sum of weights [B, rows, 1]."""
-    scores = torch.bmm(q, k.transpose(1, 2))
-    if hidden is not None:
-        _hide(scores, hidden)
-    top = scores.amax(-1, keepdim=True)
-    weights = scores.sub_(top).exp_()
-    exact = torch.promote_types(q.dtype, torch.float32)
-    return torch.bmm(weights, v).to(exact), top.to(exact), weights.sum(-1, keepdim=True, dtype=exact)
-
-
-def _differentiate(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor, hidden: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the part's gradients of its scaled queries, keys and values; all inputs carry extra columns."""
-    weights = torch.bmm(q, k.transpose(1, 2))
-    if hidden is not None:
-        _hide(weights, hidden)
-    weights.exp_()
-    dv = torch.bmm(weights.transpose(1, 2), g[..., :-EXTRA])
-    scores = torch.bmm(g, v.transpose(1, 2)).mul_(weights)
-    return torch.bmm(scores, k[..., :-EXTRA]), torch.bmm(scores.transpose(1, 2), q[..., :-EXTRA]), dv
-
-
-def _hide(scores: torch.Tensor, hidden: torch.Tensor) -> None:
-    """Set scores [heads * B, Q * group, K] to minus infinity in place where [B, Q, K] says so."""
+def _hide(scores: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """Set scores [heads * B, Q * group, K] to minus infinity, in place, where [B, Q, K] says so."""
     batch, queries, keys = hidden.shape
     scores.view(-1, batch, queries, scores.shape[1] // queries, keys).masked_fill_(
         hidden.unsqueeze(2), -torch.inf
     )
-
-
-def _merge(
-    out: torch.Tensor,
-    top: torch.Tensor,
-    total: torch.Tensor,
-    values: torch.Tensor,
-    peak: torch.Tensor,
-    part: torch.Tensor,
-) -> None:
-    """Add a part's weighted values and sum of weights to those so far, in place, at the larger top score."""
-    peak, part, values = peak.view(top.shape), part.view(top.shape), values.view(out.shape)
-    high = torch.maximum(top, peak)
-    old, new = (top - high).exp_(), peak.sub_(high).exp_()
-    out.mul_(old).addcmul_(values, new)
-    total.mul_(old).addcmul_(part, new)
-    top.copy_(high)
+    return scores
