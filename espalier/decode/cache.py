@@ -7,7 +7,7 @@ generates, is its own. A row's scores are [shared columns | own columns], and on
 Own columns are aligned at the right end of the prompt, so that each step writes one column for all rows; what
 is left of a short prompt is masked. Heads come first in every buffer, because then the queries of a group of
 heads and of all rows are one matrix and need no copy. Own keys are held transposed, [heads, R, head size,
-columns]: in bf16 the product with a row's queries then takes 0.28 ms where it took 0.55 (100 rows, 80 columns).
+columns]: in bf16 their product with the queries then takes 0.28 ms where it took 0.55 (100 rows, 80 columns).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MIN_SAVED = 1024
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Tokens `start` to `end` of the tree, shared by the rows `first` to `last`, at the columns from `column`."""
+    """Tokens `start` to `end` of the tree, shared by rows `first` to `last`, at the columns from `column`."""
 
     start: int
     end: int
@@ -188,14 +188,14 @@ class RowCache:
         return result.view(heads, rows, group, size).transpose(0, 1).reshape(rows, 1, query_heads, size)
 
     def _spread(self, states: Tensor) -> Tensor:
-        """Return each row's own tokens [heads, R, capacity, head size]; what is masked holds any finite values."""
+        """Return each row's own tokens [heads, R, capacity, head size]; masked ones are any finite values."""
         heads, _, size = states.shape
         block = states.new_zeros(heads, self.rows, self._capacity, size)
         block[:, :, : self._own.shape[1]] = states[:, self._own.clamp(min=0).to(states.device)]
         return block
 
     def _score_buffer(self, heads: int, group: int, like: Tensor) -> Tensor:
-        """Return the scores of a step, reused by all layers: columns that a row does not have stay at -inf."""
+        """Return the scores of a step, for all layers: columns that a row does not have stay at -inf."""
         if self._scores is None:
             shared = max((run.column + run.end - run.start for run in self._runs), default=0)
             self._scores = like.new_full((heads, self.rows, group, shared + self.width), -math.inf)

@@ -1,4 +1,4 @@
-"""The journal of generations: one JSON line for each, appended and flushed as it is made, so that none is made twice.
+"""The journal of generations: one JSON line for each, written as it is made, so that none is made twice.
 
 A kill can leave the last line torn. It is recognised by the missing line end, ignored, and overwritten.
 """

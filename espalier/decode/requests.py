@@ -1,4 +1,4 @@
-"""What is to be generated: distinct requests, each with its key, cut into groups that share and fit the memory."""
+"""What is to be generated: distinct requests with their keys, in groups that share and fit the memory."""
 
 from __future__ import annotations
 

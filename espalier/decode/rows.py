@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
@@ -20,7 +20,7 @@ BATCH = 16
 
 
 class _Taker:
-    """Takes the strategy's token by leaving it as the only one that `generate` can choose; notes its logprob."""
+    """Takes the strategy's token by leaving it as all that `generate` can choose, and notes its logprob."""
 
     def __init__(self, strategy: Strategy, keys: Sequence[str]) -> None:
         self._strategy = strategy
@@ -36,7 +36,7 @@ class _Taker:
 def rows_with_generate(
     model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy, stop_ids: Collection[int]
 ) -> Iterator[tuple[int, list[int], list[float]]]:
-    """Yield (row, ids with the stop token, log-probability of each) for all requests, in left-padded batches."""
+    """Yield (row, ids with the stop token, logprob of each) for all requests, from left-padded batches."""
     order = sorted(range(len(requests)), key=lambda row: len(requests[row].prompt))
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
@@ -63,7 +63,7 @@ def _generate(
     own: Any = model.generation_config
     model.generation_config = GenerationConfig()
     try:
-        output: Any = model.generate(
+        output: Any = cast("Any", model).generate(
             ids.to(model.device),
             attention_mask=mask.to(model.device),
             generation_config=GenerationConfig(

@@ -55,7 +55,7 @@ def greedy(*, limit: int = 64) -> Strategy:
 def sample(
     *, limit: int = 64, temperature: float = 1.0, top_p: float = 1.0, samples: int = 1, seed: int = 0
 ) -> Strategy:
-    """Draw each token from the model's distribution, sharpened by `temperature` and cut to the nucleus `top_p`.
+    """Draw each token from the distribution, sharpened by `temperature` and cut to the nucleus `top_p`.
 
     The nucleus is the smallest set of likeliest tokens with at least the probability `top_p`
     (Holtzman et al. 2020, arXiv 1904.09751), after temperature.
