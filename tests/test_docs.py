@@ -23,7 +23,7 @@ from espalier.train.objectives import objectives
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-ROOMS = sorted(path.name for path in (ROOT / "espalier").iterdir() if (path / "__init__.py").exists())
+ROOMS = sorted({path.parent.name for path in (ROOT / "espalier").glob("*/*.py") if path.stem != "__init__"})
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
