@@ -14,10 +14,12 @@ if "ends_with_mark" not in checks.names():
 
     @check("ends_with_mark")
     def ends_with_mark(task_input: str, output: str) -> Verdict:
+        """The answer ends with a question mark."""
         return Verdict(output.endswith("?"), "It does not end with a question mark.")
 
     @set_checks.register("not_all_alike")
     def not_all_alike() -> SetCheck:
+        """The answers are not all the same."""
         return lambda inputs, outputs: Verdict(len(set(outputs)) > 1, "All are alike.")
 
 
