@@ -106,7 +106,7 @@ class _Logprobs(torch.autograd.Function):
         step = _step(logits)
         for start in range(0, len(logits), step):
             block = slice(start, start + step)
-            chances = logits[block].to(norm.dtype).sub_(norm[block, None]).exp_()
+            chances = (logits[block] - norm[block, None]).exp_()
             out[block] = chances.mul_(weight[block, None]).neg_()
         out[rows, targets] += grad.to(out.dtype)
         return out, None, None
