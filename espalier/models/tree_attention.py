@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EXTRA = 2
 # Scores that one product may hold at a time: they should stay in the cache, and memory must stay bounded.
-BLOCK = 4_000_000
+BLOCK = 2_000_000
 
 
 class TreeAttention(torch.autograd.Function):
