@@ -47,7 +47,7 @@ def _by_tree(model: PreTrainedModel, tree: Tree) -> torch.Tensor:
             use_cache=False,
             tree_plan=make_plan(tree, device),
         ).logits
-    return _logprobs(logits[0], rows, tree.targets)
+    return _logprobs(logits.squeeze(0), rows, tree.targets)
 
 
 def _by_row(model: PreTrainedModel, tree: Tree) -> torch.Tensor:
@@ -69,7 +69,7 @@ def _by_row(model: PreTrainedModel, tree: Tree) -> torch.Tensor:
             logits_to_keep=_tensor(sources, model.device),
             use_cache=False,
         ).logits
-        found.append(_logprobs(logits[0], rows, tree.targets[edges]))
+        found.append(_logprobs(logits.squeeze(0), rows, tree.targets[edges]))
     back = np.argsort(np.concatenate(order))
     return torch.cat(found)[_tensor(back, model.device)]
 
