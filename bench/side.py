@@ -108,7 +108,9 @@ def commands(connection: Connection) -> Iterator[None]:
 
 def _serve(run: Callable[[Job, Connection], None], job: Job, connection: Connection) -> None:
     import torch
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.set_num_threads(job.threads)
     torch.manual_seed(0)
     run(job, connection)

@@ -34,7 +34,6 @@ LIKELY = ("bf16, batch 1", "bf16, batch 2", "bf16, batch 4")
 def run(job: Job, connection: Connection) -> None:
     """Train with TRL, one optimizer step per command."""
     import datasets
-    import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
     from trl.data_utils import pack_dataset
     from trl.trainer.sft_config import SFTConfig
@@ -43,7 +42,6 @@ def run(job: Job, connection: Connection) -> None:
     from espalier.models.adapters import methods
 
     datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
 
     class Gate(TrainerCallback):
         """Lets a step begin when it is asked for, and reports it once the trainer has logged its loss."""
