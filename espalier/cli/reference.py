@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rich.console import Console
 
@@ -78,10 +78,12 @@ def _type(annotation: Any) -> str:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     if "Choice" in text:
         return "choices" if "tuple" in text.lower() else "choice"
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{_toml(value)}`" for value in get_args(annotation))
     names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
-    for name, said in names.items():
+    for name, said in {**names, "tuple[text, ...]": "list of texts", " | None": ""}.items():
         text = text.replace(name, said)
-    return text.replace("typing.Literal", "one of ").replace(" | None", "").replace("|", "or")
+    return text
 
 
 def _default(field: Any) -> str:
