@@ -149,8 +149,12 @@ class Recipe(Section):
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits of everything that determines the run; not of where its folder lies."""
-        return content_hash(self.model_dump(exclude={"folder"}))
+        """16 hexadecimal digits of everything that determines the run; not of where files and folders lie."""
+        table = self.model_dump(exclude={"folder"})
+        for section, key in (("task", "path"), ("model", "name")):
+            if Path(table[section][key]).is_absolute():
+                table[section][key] = Path(table[section][key]).name
+        return content_hash(table)
 
     def to_toml(self) -> str:
         """Return the resolved recipe as TOML, every default written out."""
@@ -239,7 +243,9 @@ def _override(table: dict[str, Any], override: str) -> None:
         if not isinstance(step, dict):
             raise RecipeError(f"'{parent}' is not a table here.", where=path)
         inner = cast("dict[str, Any]", step)
-    inner[key] = _toml_value(text.strip())
+    value = _toml_value(text.strip())
+    takes_text = any(name == path.strip() and field.annotation is str for name, field in recipe_keys())
+    inner[key] = text.strip() if takes_text and not isinstance(value, str) else value
 
 
 def _default_choice(path: str) -> dict[str, Any]:

@@ -106,6 +106,11 @@ def test_a_choice_is_overridden_by_name_and_parameter(tmp_path: Path) -> None:
     assert (both.kind, both.params) == ("lora", {"rank": 8})
 
 
+def test_a_text_may_look_like_a_number(tmp_path: Path) -> None:
+    recipe = load(tmp_path, "", ["name=2024", "task.path=nan", "model.name='true'"])
+    assert (recipe.name, recipe.task.path, recipe.model.name) == ("2024", "nan", "true")
+
+
 def test_a_parameter_of_a_default_choice_is_overridden(tmp_path: Path) -> None:
     assert load(tmp_path, "", ["decode.limit=9"]).decode.params == {"limit": 9}
     assert load(tmp_path, "", ["decode.limit=9"]).decode.kind == "greedy"
@@ -141,9 +146,11 @@ def test_a_resolved_recipe_is_the_same_run(tmp_path: Path) -> None:
     assert load_recipe(again).hash == recipe.hash
 
 
-def test_the_hash_knows_everything_but_the_folder(tmp_path: Path) -> None:
+def test_the_hash_knows_everything_but_where_things_lie(tmp_path: Path) -> None:
     base = load(tmp_path)
     assert load(tmp_path, "", ["folder=elsewhere"]).hash == base.hash
+    here, there = (load(tmp_path, "", [f"task.path={place}/task.json"]).hash for place in ("/here", "/there"))
+    assert here == there != base.hash
     for change in ("seed=1", "train.rate=1.0", "decode.limit=3", "train.method.rank=3", "name=other"):
         assert load(tmp_path, "[train]\nmethod = 'full'", [change]).hash != base.hash
 
