@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,13 +128,17 @@ def _open_books(recipe: Recipe, run: RunFolder, prepared: Prepared, encoded: Row
     from espalier.data.table import write_examples
 
     inputs = {
-        "task": content_hash(asdict(prepared.task)),
+        "task": content_hash(asdict(replace(prepared.task, origin=""))),
         "weights": loaded.weights,
         "template": loaded.template.hash,
         "recipe": recipe.hash,
     }
-    if encoded.rejects:
-        say(f"{len(encoded.rejects)} rows are longer than the budget and left out; see {run.rejects}.")
+    for rejects, why in (
+        (prepared.rejects, "cannot be used"),
+        (encoded.rejects, "longer than train.tokens"),
+    ):
+        if rejects:
+            say(f"Rows left out, {why}: {len(rejects)}; see {run.rejects}.")
     if run.provenance.exists():
         if read_json(run.provenance)["inputs"] == inputs:
             return
@@ -222,6 +226,7 @@ def _tune(
                 advance(
                     1, f"loss {event['loss']:.3f}  {event['rows_per_s']:.1f} rows/s  {saved:.0%} tokens saved"
                 )
+    run.mark_done("train", "")  # before its model is replaced: a kill must not leave the new one as its
     save_tuned(model, loaded, run.model)
     # Only an unfinished training needs them, and they are three times the weights.
     shutil.rmtree(run.checkpoints, ignore_errors=True)
@@ -247,7 +252,8 @@ def _generate(
             advance(1, "")
     if len(journal.done) > known:
         _log_stage(run, f"decode {system}", started)
-    return completions
+    place = {example.id: number for number, example in enumerate(prepared.test)}
+    return sorted(completions, key=lambda completion: (place[completion.example], completion.sample))
 
 
 def _evaluate(
