@@ -72,8 +72,10 @@ def encode_rows(examples: list[Example], template: Template, tokens: int) -> Row
         DataError: no row fits.
     """
     result = Rows([])
+    sizes: list[int] = []
     for example in examples:
         row = encode(example, template)
+        sizes.append(len(row.ids))
         if len(row.ids) <= tokens:
             result.rows.append(row)
             continue
@@ -82,10 +84,9 @@ def encode_rows(examples: list[Example], template: Template, tokens: int) -> Row
         result.rejects.append({"where": where, "reason": reason, "example": example.id})
     if not result.rows:
         raise DataError(
-            f"None of the {len(examples)} training rows fits the token budget. {result.rejects[0]['reason']}"
-            if examples
-            else "There is no training row.",
+            f"None of the {len(examples)} training rows fits the budget of {tokens} tokens; they have "
+            f"{min(sizes)} to {max(sizes)}.",
             where="train.tokens",
-            hint="Raise it with -o train.tokens=8192, or show fewer examples (task.positive).",
+            hint=f"Raise it with -o train.tokens={max(sizes)}, or show fewer examples (task.positive).",
         )
     return result
