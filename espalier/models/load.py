@@ -135,6 +135,8 @@ def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         model.save_pretrained(str(partial))
         base.tokenizer.save_pretrained(str(partial))
+        for file in partial.iterdir():
+            file.chmod(0o644)  # safetensors makes files that only their owner can read
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except (OSError, SafetensorError) as error:
