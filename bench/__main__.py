@@ -37,7 +37,7 @@ def main() -> None:
     if options.what in ("decoding", "all"):
         from bench import decoding
 
-        found["decoding"] = decoding.main(model, _say)
+        found["decoding"] = decoding.main(model, _say, task=options.task, threads=options.threads)
     if not options.json and "training" in found:
         print(_table(found["training"]["cases"]))
     print(json.dumps(found))
