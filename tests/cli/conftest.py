@@ -1,0 +1,192 @@
+"""The command line as a user has it: a tiny model, a small task, and `espalier` in a process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from espalier.cli.main import main
+
+THINGS = """
+    kettle boat ladder window violin teapot orchard lantern saddle bridge pillow compass feather anvil basket
+    mitten chimney drum glacier hammock island jacket kite lemon mirror needle onion paddle quilt ribbon
+"""
+
+TASK = """
+name = "plural"
+definition = "Write the plural of the noun."
+cautions = ["Write one word and nothing else."]
+rows = "plural.jsonl"
+[[positive]]
+input = "a cup"
+output = "cups"
+[[positive]]
+input = "a naïve reader"
+output = "naïve readers"
+"""
+
+RECIPE = """
+name = "plural"
+folder = "runs"
+[task]
+path = "plural.toml"
+[data]
+train = 0.7
+[model]
+name = "tiny"
+precision = "fp32"
+[train]
+rate = 3e-3
+epochs = 2
+rows = 8
+checkpoint = 1
+[decode]
+kind = "greedy"
+limit = 6
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left: its exit status and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(*arguments: object, stdin: str = "", cwd: Path | None = None) -> Result:
+    """Run `espalier` in this process: another one needs seconds to import torch."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        mock.patch.object(sys, "argv", ["espalier", *map(str, arguments)]),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+        mock.patch.object(sys, "path", list(sys.path)),
+        mock.patch.dict(os.environ),
+        contextlib.chdir(cwd or "."),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """Start `espalier` as a process of its own, with as many threads as this one."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "espalier.cli.main", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def espalier() -> Callable[..., Result]:
+    """Runs a command in this process; see `call`."""
+    return call
+
+
+@pytest.fixture(scope="session")
+def espalier_process() -> Callable[..., subprocess.Popen[str]]:
+    """Starts a command as a process; see `start`."""
+    return start
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """At this size threads only wait for each other, and the order of sums shall not depend on cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, chat_tokenizer: Callable[[str], object]) -> Path:
+    """A random Llama of 2 layers as a folder, with a byte-level tokenizer and the ChatML template."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tokenizer = chat_tokenizer("chatml")
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_home(folder: Path, model: Path) -> Path:
+    """Write recipe.toml, plural.toml with its rows, and a link to the tiny model into a folder; return it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "recipe.toml").write_text(RECIPE)
+    (folder / "plural.toml").write_text(TASK)
+    rows = [{"input": f"a {thing}", "output": [f"{thing}s", f"some {thing}s"]} for thing in THINGS.split()]
+    (folder / "plural.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "tiny").symlink_to(model)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, tiny_model: Path) -> Path:
+    """A user's folder with a recipe, a task and a model."""
+    return make_home(tmp_path / "home", tiny_model)
+
+
+@pytest.fixture
+def after(finished: Finished, tmp_path: Path) -> Finished:
+    """A copy of the finished run, in a folder of its own."""
+    home = tmp_path / "after"
+    shutil.copytree(finished.home, home, symlinks=True)
+    return Finished(home, home / "runs" / "plural", finished.result)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that went through: the user's folder, the run's folder, and what was printed."""
+
+    home: Path
+    folder: Path
+    result: Result
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Finished:
+    """One run for all tests that only look; one that changes it copies `home` first."""
+    home = make_home(tmp_path_factory.mktemp("finished") / "home", tiny_model)
+    result = call("run", "recipe.toml", cwd=home)
+    assert result.code == 0, result.err
+    return Finished(home, home / "runs" / "plural", result)

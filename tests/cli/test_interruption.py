@@ -1,0 +1,128 @@
+"""A run that is killed, interrupted, out of space or held by another goes on with the same command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from espalier.core.run import open_run
+
+COMMAND = ("run", "recipe.toml")
+
+
+def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    """Wait until a file of the process is there, and fail where the process ends before."""
+    end = time.monotonic() + 60
+    while not any(path.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def keys(folder: Path) -> list[str]:
+    return [json.loads(line)["request"] for line in (folder / "generations.jsonl").read_text().splitlines()]
+
+
+def same_result(one: Path, other: Path) -> bool:
+    """Whether two runs ended with the same weights, bit by bit, and the same answers and scores."""
+    answers = [
+        [
+            (line["system"], line["example"], line["ids"])
+            for line in map(json.loads, file.read_text().splitlines())
+        ]
+        for file in (one / "outputs.jsonl", other / "outputs.jsonl")
+    ]
+    return answers[0] == answers[1] and all(
+        (one / name).read_bytes() == (other / name).read_bytes()
+        for name in ("model/model.safetensors", "scores.json")
+    )
+
+
+def test_a_killed_run_goes_on_to_the_same_weights_and_answers(
+    home: Path, finished, espalier, espalier_process
+) -> None:
+    run = home / "runs" / "plural"
+    process = espalier_process(*COMMAND, cwd=home)
+    wait_for(run, "generations.jsonl", process)
+    process.kill()
+    process.communicate()
+    made = keys(run) if (run / "generations.jsonl").read_bytes().endswith(b"\n") else []
+    process = espalier_process(*COMMAND, cwd=home)
+    wait_for(run, "checkpoints/step-*", process)
+    process.kill()
+    process.communicate()
+    assert not (run / "model").exists()
+    assert any((run / "checkpoints").glob("step-*"))
+    assert espalier(*COMMAND, cwd=home).code == 0
+    assert same_result(run, finished.folder)
+    assert keys(run)[: len(made)] == made
+    assert len(keys(run)) == len(set(keys(run))) == len(keys(finished.folder))
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(home: Path, finished, espalier, espalier_process) -> None:
+    process = espalier_process(*COMMAND, cwd=home)
+    wait_for(home / "runs" / "plural", "events.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1].startswith("Interrupted. The same command goes on from here")
+    assert "Traceback" not in err
+    assert out == ""
+    assert espalier(*COMMAND, cwd=home).code == 0
+    assert same_result(home / "runs" / "plural", finished.folder)
+
+
+def test_a_torn_generation_is_made_again_and_no_other(after, finished, espalier) -> None:
+    journal = after.folder / "generations.jsonl"
+    whole, made = journal.read_text(), keys(after.folder)
+    journal.write_text(whole[:-40])
+    assert espalier(*COMMAND, cwd=after.home).code == 0
+    assert keys(after.folder) == made
+    assert journal.read_text().startswith(whole[: whole[:-1].rindex("\n")])
+    assert same_result(after.folder, finished.folder)
+
+
+def test_two_runs_into_one_folder_are_refused(after, espalier) -> None:
+    with open_run(after.folder):
+        result = espalier(*COMMAND, cwd=after.home)
+    assert result.code == 2
+    assert "Error: runs/plural: Another run is writing to this folder." in result.err
+    assert "-o name=NEW" in result.err
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A file system of 4 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs more rights")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("free", [0, 100, 700, 1600])
+def test_on_a_full_disk_what_was_complete_stands(
+    home: Path, finished, espalier, small_disk: Path, free: int
+) -> None:
+    """`free`: kB for the run; a checkpoint takes 1,200, so it stops before, at or after the first."""
+    command = (*COMMAND, "-o", f"folder={small_disk}")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"0" * (4096 - free) * 1024)
+    run = small_disk / "plural"
+    result = espalier(*command, cwd=home)
+    assert result.code == 2, result.err
+    assert "Free some space and run the same command again" in result.err
+    assert "Traceback" not in result.err
+    left = [path.name for path in (run / "checkpoints").glob("*")]
+    assert left == (["step-000001"] if free > 1200 else [])
+    ballast.unlink()
+    assert espalier(*command, cwd=home).code == 0
+    assert same_result(run, finished.folder)
