@@ -89,8 +89,9 @@ def call(*arguments: object, stdin: str = "", cwd: Path | None = None) -> Result
 
 def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     """Start `espalier` as a process of its own, with as many threads as this one."""
+    warnings = ("-W", "error", "-W", "ignore::ResourceWarning")  # a signal may come while a file is opened
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "espalier.cli.main", *map(str, arguments)],
+        [sys.executable, *warnings, "-m", "espalier.cli.main", *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
