@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree as Branches
 
+from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 
 if TYPE_CHECKING:
@@ -26,20 +27,26 @@ def inspect(
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show token by token.")] = 2,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
-    """Show rows with their trained tokens, the prompt tree, what sharing saves, and what is left out."""
+    """Show what would be trained on, before any training.
+
+    It shows rows with their trained tokens, the prompt tree, what sharing saves, and what is left out.
+    """
     from espalier.cli.overview import overview
     from espalier.cli.prepare import encode_rows, prepare
-    from espalier.cli.run import choose
     from espalier.core.recipe import load_recipe
     from espalier.encode.batches import build_trees, schedule_rows
-    from espalier.models.load import find_model, load_template
 
     console = Console(soft_wrap=True, highlight=False)
     plan = load_recipe(recipe, override or ())
-    choose(plan)
     prepared = prepare(plan)
-    template = load_template(find_model(plan.model.name, cache))
-    encoded = encode_rows(prepared.train, template, plan.train.tokens)
+    with working("Getting ready") as tell:
+        from espalier.cli.run import choose
+        from espalier.models.load import find_model, load_template
+
+        choose(plan)
+        template = load_template(find_model(plan.model.name, cache, tell))
+        encoded = encode_rows(prepared.train, template, plan.train.tokens)
+        seen = overview(encoded.rows, plan, template)
     for number, row in enumerate(encoded.rows[:rows], start=1):
         console.print(
             f"Row {number} of {len(encoded.rows)} ({len(row.ids)} tokens; trained ones in green):",
@@ -51,7 +58,6 @@ def inspect(
         which = f", tree {number} of {len(trees)}" if len(trees) > 1 else ""
         console.print(f"The first step{which}: each branch is computed once.", style="bold")
         console.print(_branches(tree, template), end="\n\n")
-    seen = overview(encoded.rows, plan, template)
     console.print(
         f"{seen['rows']} rows of at most {seen['longest']} tokens; one epoch is {seen['steps']} steps of "
         f"{plan.train.rows} rows in {seen['trees']} trees.\n"

@@ -22,7 +22,10 @@ def score(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Score predictions of any tool on a task, beside a constant answer and a copy of the input."""
+    """Score any tool's predictions on a task.
+
+    They stand with their intervals, beside a constant answer and a copy of the input.
+    """
     from espalier.evaluate.predictions import score_predictions
     from espalier.tasks.task_files import load_task
 

@@ -10,7 +10,12 @@ import typer
 RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("-o", "--override", metavar="KEY=VALUE", help="Change one key, such as train.rate=1e-5."),
+    typer.Option(
+        "-o",
+        "--override",
+        metavar="KEY=VALUE",
+        help="Change one key, such as train.rate=1e-5; `espalier recipe` tells all keys. Can be repeated.",
+    ),
 ]
 Cache = Annotated[
     Path,

@@ -28,16 +28,21 @@ def verify(
     as_json: Json = False,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
-    """Compute a few rows both ways and print the largest gaps; exit with 1 if one is too large."""
+    """Compare each fast path with its slow twin.
+
+    A few of the recipe's rows are computed both ways; the exit status is 1 if a gap is too large.
+    """
     from espalier.cli import tuning
     from espalier.cli.prepare import encode_rows, prepare
-    from espalier.cli.run import choose
     from espalier.core.recipe import load_recipe
-    from espalier.train.verify import verify as compare
 
     plan = load_recipe(recipe, override or ())
-    choose(plan)
     prepared = prepare(plan)
+    with working("Getting ready"):
+        from espalier.cli.run import choose
+        from espalier.train.verify import verify as compare
+
+        choose(plan)
     loaded = tuning.load(plan.model, cache)
     rows = encode_rows(prepared.train, loaded.template, plan.train.tokens).rows
     sharing = tuning.sharing(loaded.model, max(len(row.ids) for row in rows))
