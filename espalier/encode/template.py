@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PROBE = "\u241fanswer\u241f"
 # Stand for a quoted control token, as its number between the two. Noncharacters: no text has them.
 OPEN, CLOSE = "\ufdd0", "\ufdd1"
+LONGEST_CHARACTER = 4  # bytes, and so tokens
 
 
 class Tokenizer(Protocol):
@@ -157,8 +158,22 @@ class Template:
         return text.removeprefix(self._frame.lead).removesuffix(self._frame.ending.removesuffix(self.stop))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Return the text of each token by itself, special tokens included, for showing."""
-        return [str(self._tokenizer.decode([token], skip_special_tokens=False)) for token in ids]
+        """Return the text that each token adds, special tokens included, for showing.
+
+        A character that is split over tokens is shown at its last one. A token is decoded after the one
+        before it, for by themselves some tokenizers' tokens lose the space they begin with.
+        """
+        pieces: list[str] = []
+        start, before = 0, ""
+        for end in range(1, len(ids) + 1):
+            text = str(self._tokenizer.decode(list(ids[start:end]), skip_special_tokens=False))
+            if text.endswith("\ufffd") and end < len(ids) and end - start <= LONGEST_CHARACTER:
+                pieces.append("")
+                continue
+            pieces.append(text[len(before) :])
+            start = end - 1
+            before = str(self._tokenizer.decode([ids[start]], skip_special_tokens=False))
+        return pieces
 
     def _ids(self, text: str) -> tuple[int, ...]:
         if OPEN not in text:

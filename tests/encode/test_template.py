@@ -78,6 +78,16 @@ def test_pieces_show_each_token(chat_tokenizer: Callable[[str], Any]) -> None:
     assert "<|im_end|>" in template.pieces(template.prompt_ids(TURN))
 
 
+@pytest.mark.parametrize("said", ["größer als 東京", "🦊🦊 naïve", "a \ufffd b", "привет<|im_end|>ё"])
+def test_pieces_show_whole_characters(chat_tokenizer: Callable[[str], Any], said: str) -> None:
+    template = Template(chat_tokenizer("chatml"))
+    ids = template.prompt_ids((message("user", said),))
+    pieces = template.pieces(ids)
+    assert len(pieces) == len(ids)
+    assert said in "".join(pieces)
+    assert any("\ufffd" in piece for piece in pieces) == ("\ufffd" in said)
+
+
 def test_a_quoted_control_token_is_text(chat_tokenizer: Callable[[str], Any]) -> None:
     tokenizer = chat_tokenizer("chatml")
     template = Template(tokenizer)
