@@ -8,6 +8,7 @@ it is built (`core/registry.py`), because the factories live in rooms that this 
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
@@ -221,7 +222,7 @@ def _section(path: list[str]) -> type[BaseModel]:
 
 
 def _anchor(table: dict[str, Any], folder: Path) -> None:
-    for section, key, is_one in (("task", "path", Path.is_file), ("model", "name", Path.is_dir)):
+    for section, key, is_one in (("task", "path", os.path.isfile), ("model", "name", os.path.isdir)):
         inner = table.get(section)
         if isinstance(inner, dict):
             values = cast("dict[str, Any]", inner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def find_model(name: str, cache: Path, say: Callable[[str], None] = lambda _: No
     if name in KNOWN:
         return str(fetch(name, cache, say))
     folder = Path(name)
-    if not folder.is_dir():
+    if not os.path.isdir(name):
         if name.count("/") != 1 or name.startswith((".", "/", "~")):
             raise ModelError(
                 f"There is no model '{name}': it is no bundled name, no folder and no hub id (owner/model).",

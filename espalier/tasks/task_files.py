@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ def task_path(path: str | Path) -> Path:
     """
     file = Path(path)
     # A folder of that name, such as the run's own, is not in a bundled task's way.
-    if file.is_file() or (file.exists() and str(path) not in BUNDLED):
+    if os.path.isfile(file) or (os.path.exists(file) and str(path) not in BUNDLED):
         return file
     if str(path) in BUNDLED:
         return Path(str(files("espalier.tasks") / "bundled" / BUNDLED[str(path)]))

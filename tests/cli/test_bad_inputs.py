@@ -44,6 +44,8 @@ def refused(result, *said: str) -> None:
         ("train.tokens=50", ["train.tokens: None of the 24 training rows fits the budget of 50 tokens"]),
         ("data.train=1.0", ["data.train: ", "less than 1"]),
         ("name=a/b", ["name: "]),
+        (f"task.path={'long' * 99}", ["There is no such task file"]),
+        (f"model.name={'long' * 99}", ["There is no model"]),
     ],
 )
 def test_a_wrong_value_is_named(home: Path, espalier, override: str, said: list[str]) -> None:
