@@ -70,14 +70,16 @@ class Material:
     def stages(self) -> list[dict[str, Any]]:
         """Return the stages in the order they first ran; of a stage that ran again, the last counts.
 
-        A run that did not get far enough to tell its stages is told from its training steps.
+        Training takes at least as long as its steps did: of one that was interrupted, and of a run that did
+        not get far enough to tell its stages, those know more.
         """
-        stages = list({event["stage"]: event for event in self.of("stage")}.values())
+        stages = {event["stage"]: dict(event) for event in self.of("stage")}
         steps = [event for event in self.steps() if "seconds" in event]
-        if stages or not steps:
-            return stages
-        seconds, peak = sum(s["seconds"] for s in steps), 1e6 * max(s["peak_mb"] for s in steps)
-        return [{"stage": "train", "seconds": seconds, "peak_bytes": peak}]
+        if steps:
+            peak = 1e6 * max(step["peak_mb"] for step in steps)
+            train = stages.setdefault("train", {"stage": "train", "seconds": 0.0, "peak_bytes": peak})
+            train["seconds"] = max(train["seconds"], sum(step["seconds"] for step in steps))
+        return list(stages.values())
 
 
 def gather(path: Path) -> Material:
