@@ -190,6 +190,23 @@ def test_rows_that_cannot_be_used_are_left_out_when_asked(home: Path, espalier) 
     assert lines(home / "runs" / "plural" / "rejects.jsonl")[0]["reason"] == "The output is empty."
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "natural-instructions-v1/subtask003_mctaco_question_generation_event_duration.json",
+        "natural-instructions-v2/tasks/task745_ai2_arithmetic_questions_arithmetic.json",
+        "natural-instructions-v2/tasks/task1732_bbh_boolean_expressions.json",
+    ],
+)
+def test_a_published_task_runs_as_it_is(home: Path, shared_data: Path, espalier, name: str) -> None:
+    changes = (f"task.path={shared_data / name}", "data.limit=6", "data.test_limit=3", "train.epochs=1")
+    result = espalier(
+        "run", "recipe.toml", *(word for change in changes for word in ("-o", change)), cwd=home
+    )
+    assert result.code == 0, result.err
+    assert "ROUGE-L" in result.out
+
+
 def test_every_recipe_runs_at_toy_size(tmp_path: Path, tiny_model: Path, espalier) -> None:
     recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
     assert recipes
