@@ -37,7 +37,15 @@ def main() -> None:
     if options.what in ("decoding", "all"):
         from bench import decoding
 
-        found["decoding"] = decoding.main(model, _say, task=options.task, threads=options.threads)
+        found["decoding"] = decoding.main(
+            model,
+            _say,
+            task=options.task,
+            threads=options.threads,
+            rounds=options.rounds,
+            llama_python=options.llama_python,
+            gguf=options.gguf,
+        )
     if not options.json and "training" in found:
         print(_table(found["training"]["cases"]))
     print(json.dumps(found))
@@ -55,6 +63,8 @@ def _options() -> argparse.Namespace:
         "--settings", default="likely", help='TRL settings to try: "likely", "all", or one name'
     )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--llama-python", default=sys.executable, help="a Python that has llama-cpp-python")
+    parser.add_argument("--gguf", help="the model's GGUF file, for llama.cpp")
     parser.add_argument("--json", action="store_true", help="no table")
     return parser.parse_args()
 
