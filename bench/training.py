@@ -72,12 +72,13 @@ def main(
             "all" tries every one, and a setting's name takes it without trying.
     """
     bench = Bench(model, template, threads, rounds, say)
-    wanted = [case for case in cases(task) if not only or case.name in only]
+    all_cases = cases(task)
+    wanted = [case for case in all_cases if not only or case.name in only]
     if not wanted:
-        raise SystemExit(f"No case of {list(only)}; there are {[case.name for case in cases(task)]}.")
+        raise SystemExit(f"No case of {list(only)}; there are {[case.name for case in all_cases]}.")
     found: dict[str, dict[str, Any]] = {}
-    for place, case in enumerate(wanted):
-        found[case.name] = measure(bench, case, settings, with_lean=place == 0)
+    for case in wanted:
+        found[case.name] = measure(bench, case, settings, with_lean=case == all_cases[0])
     first = next(iter(found.values()))
     return {**{key: first[key] for key in ("espalier", "trl", "ratio")}, "cases": found}
 
