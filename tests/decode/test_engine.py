@@ -17,6 +17,7 @@ from espalier.decode.engine import decode_tokens, generate, stream
 from espalier.decode.journal import Journal
 from espalier.decode.requests import Request, groups_of
 from espalier.decode.strategies import greedy, sample
+from espalier.models.adapters import methods
 from espalier.models.support import unsupported
 
 if TYPE_CHECKING:
@@ -90,6 +91,26 @@ def test_a_model_with_a_window_is_decoded_through_transformers(template: Templat
         prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=6, do_sample=False, eos_token_id=None
     )
     assert together["row-1", 0][0] == tuple(output[0, prompt.shape[1] :].tolist())
+
+
+def test_an_adapter_is_decoded_with_its_model(
+    talker: LlamaForCausalLM, template: Template, questions: list[Example]
+):
+    bare = _answers(generate(talker, template, questions, greedy(limit=6)))
+    tuned = methods.build("lora", {"rank": 4})(talker)
+    torch.manual_seed(2)
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    answers = _answers(generate(tuned, template, questions, greedy(limit=6)))
+    assert answers != bare
+    for question in questions[:3]:
+        ids = list(template.prompt_ids(question.prompt))
+        for token in answers[question.id, 0][0]:
+            with torch.no_grad():
+                logits = tuned.eval()(input_ids=torch.tensor([ids]), use_cache=False).logits
+            assert int(logits[0, -1].argmax()) == token
+            ids.append(token)
 
 
 def test_finish_ids_and_text_agree(talker: LlamaForCausalLM, template: Template, questions: list[Example]):
