@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -113,7 +114,8 @@ def _serve(run: Callable[[Job, Connection], None], job: Job, connection: Connect
     logging.disable_progress_bar()
     torch.set_num_threads(job.threads)
     torch.manual_seed(0)
-    run(job, connection)
+    with suppress(EOFError):  # the measuring process is gone: end with it
+        run(job, connection)
 
 
 def _forget_peak() -> None:
