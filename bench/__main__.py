@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of converted models")
     parser.add_argument("--task", help="a task file in place of the published ones")
     parser.add_argument("--case", action="append", default=[], help="only this case; may be given again")
-    parser.add_argument("--rounds", type=int, default=3, help="measured steps per case, after one to warm up")
+    parser.add_argument("--rounds", type=int, default=2, help="measured steps per case, after one to warm up")
     parser.add_argument(
         "--settings", default="likely", help='TRL settings to try: "likely", "all", or one name'
     )

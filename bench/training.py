@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ROWS = 32
 # Rows per step when settings are tried: enough for each batch size, few enough that all can be tried.
 TRIAL_ROWS = 8
-LEAN_SETTINGS: dict[str, dict[str, Any]] = {f"batch {size}": {"batch": size} for size in (1, 2, 4, 8)}
+# 1 and 8 were slower by 15 % (docs/benchmarks.md).
+LEAN_SETTINGS: dict[str, dict[str, Any]] = {f"batch {size}": {"batch": size} for size in (2, 4)}
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def main(
     task: str | None = None,
     only: Sequence[str] = (),
     threads: int = 2,
-    rounds: int = 3,
+    rounds: int = 2,
     settings: str = "likely",
 ) -> dict[str, Any]:
     """Measure each case and return the figures, those of the first case on top.

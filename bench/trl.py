@@ -28,7 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "fp32, batch 4": {"bf16": False, "batch": 4},
     "bf16, batch 1, compiled": {"bf16": True, "batch": 1, "compile": True},
 }
-# Those within 20 % of the fastest when all were tried (docs/benchmarks.md).
+# Those that were the fastest of some case, or close to it (docs/benchmarks.md).
 LIKELY = ("bf16, batch 1", "bf16, batch 2", "bf16, batch 4")
 
 
