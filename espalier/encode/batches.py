@@ -4,9 +4,8 @@
 learned must not depend on that. An epoch is dealt like this, afresh from (seed, epoch):
 
 1. Rows are grouped by what they share, at every depth: two rows are in one family if they share at least
-   `WORTH` (64) tokens more than the family above does. The rows of a task are a family; so are the rows of a
-   long passage inside it. A shared sentence is too short: such rows are kept apart as all others are, because
-   near-equal rows in one step teach less than rows that differ.
+   `WORTH` (16) tokens more than the family above does. The rows of a task are a family; so are the questions
+   on one passage or one sentence inside it. Rows that share a few words are kept apart as all others are.
 2. A family is shuffled and cut into blocks of a step's rows. Its remainder goes up to the family above, where
    the remainders are laid end to end in random order and cut again.
 3. All blocks are shuffled. A block is a step.
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Encoded
     from espalier.encode.tree import Tree
 
-WORTH = 64
+WORTH = 16
 
 
 def steps_per_epoch(rows: int, size: int) -> int:

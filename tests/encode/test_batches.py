@@ -58,7 +58,7 @@ def test_families_share_steps():
 
 def test_rows_that_share_less_than_it_is_worth_are_not_kept_together():
     together = 0
-    twins = [row([1] * 70 + [40 + n // 2] * 20 + [100 + n, 2], f"{n}") for n in range(40)]
+    twins = [row([1] * 70 + [40 + n // 2] * 10 + [100 + n, 2], f"{n}") for n in range(40)]
     for seed in range(60):
         rows_at = schedule_rows(twins, 4, seed)
         together += sum({"0", "1"} <= set(names(rows_at(step))) for step in range(10))
