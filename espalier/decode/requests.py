@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from espalier.core.errors import GenerationError
 from espalier.core.files import content_hash
+from espalier.encode.tree import common_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -79,20 +82,16 @@ def groups_of(requests: Sequence[Request], limit: int, tokens: int) -> Iterator[
     """
     group: list[Request] = []
     common, longest = 0, 0
+    before = np.empty(0, np.int64)
     for request in sorted(requests, key=lambda request: request.prompt):
-        size = len(request.prompt)
-        shared = min(common, _common(group[-1].prompt, request.prompt)) if group else size
+        prompt = np.array(request.prompt, np.int64)
+        size = len(prompt)
+        shared = min(common, common_prefix(before, prompt)) if group else size
         wide = max(longest, size)
         if group and shared + (len(group) + 1) * (wide - shared + limit) > tokens:
             yield group
             group, shared, wide = [], size, size
         group.append(request)
-        common, longest = shared, wide
+        common, longest, before = shared, wide, prompt
     if group:
         yield group
-
-
-def _common(one: Sequence[int], two: Sequence[int]) -> int:
-    """Return the length of the common prefix."""
-    pairs = enumerate(zip(one, two, strict=False))
-    return next((index for index, (left, right) in pairs if left != right), min(len(one), len(two)))
