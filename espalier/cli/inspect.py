@@ -45,7 +45,7 @@ def inspect(
 
         choose(plan)
         template = load_template(find_model(plan.model.name, cache, tell))
-        encoded = encode_rows(prepared.train, template, plan.train.tokens)
+        encoded = encode_rows(prepared.train, template, plan.train[0].tokens)
         seen = overview(encoded.rows, plan, template)
     for number, row in enumerate(encoded.rows[:rows], start=1):
         console.print(
@@ -53,14 +53,14 @@ def inspect(
             style="bold",
         )
         console.print(_coloured(row, template), end="\n\n")
-    trees = build_trees(schedule_rows(encoded.rows, plan.train.rows, plan.seed)(0), plan.train.tokens)
+    trees = build_trees(schedule_rows(encoded.rows, plan.train[0].rows, plan.seed)(0), plan.train[0].tokens)
     for number, tree in enumerate(trees, start=1):
         which = f", tree {number} of {len(trees)}" if len(trees) > 1 else ""
         console.print(f"The first step{which}: each branch is computed once.", style="bold")
         console.print(_branches(tree, template), end="\n\n")
     console.print(
         f"{seen['rows']} rows of at most {seen['longest']} tokens; one epoch is {seen['steps']} steps of "
-        f"{plan.train.rows} rows in {seen['trees']} trees.\n"
+        f"{plan.train[0].rows} rows in {seen['trees']} trees.\n"
         f"{seen['tokens']:,} tokens row by row, {seen['distinct_tokens']:,} with sharing: "
         f"{seen['tokens'] / seen['distinct_tokens']:.2f} times fewer.\n"
         f"{seen['trained_tokens']:,} tokens are trained "

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def overview(rows: list[Encoded], recipe: Recipe, template: Template) -> dict[str, Any]:
     """Return the numbers of one epoch, and the first row token by token with what is trained in it."""
-    steps = steps_per_epoch(len(rows), recipe.train.rows)
-    rows_at = schedule_rows(rows, recipe.train.rows, recipe.seed)
+    steps = steps_per_epoch(len(rows), recipe.train[0].rows)
+    rows_at = schedule_rows(rows, recipe.train[0].rows, recipe.seed)
     sizes = [
-        [stats(tree) for tree in build_trees(rows_at(step), recipe.train.tokens)] for step in range(steps)
+        [stats(tree) for tree in build_trees(rows_at(step), recipe.train[0].tokens)] for step in range(steps)
     ]
     trees = [size for step in sizes for size in step]
     return {

@@ -69,7 +69,7 @@ def execute(recipe: Recipe, run: RunFolder, cache: Path) -> Path:
     with working("Getting ready"):
         choices = choose(recipe)
     loaded = tuning.load(recipe.model, cache)
-    encoded = encode_rows(prepared.train, loaded.template, recipe.train.tokens)
+    encoded = encode_rows(prepared.train, loaded.template, recipe.train[0].tokens)
     _open_books(recipe, run, prepared, encoded, loaded)
     _log_stage(run, "prepare", started)
     base = _generate(recipe, run, choices.strategy, prepared, loaded, "base")
@@ -87,11 +87,11 @@ def choose(recipe: Recipe) -> Choices:
     from espalier.train.objectives import objectives
 
     _check_checks(recipe)
-    methods.build(recipe.train.method.kind, recipe.train.method.params, "train.method")
+    methods.build(recipe.train[0].method.kind, recipe.train[0].method.params, "train.method")
     return Choices(
         objectives=[
             (objectives.build(choice.kind, choice.params, f"train.objective.{index}"), choice.weight)
-            for index, choice in enumerate(recipe.train.objective)
+            for index, choice in enumerate(recipe.train[0].objective)
         ],
         strategy=strategies.build(recipe.decode.kind, recipe.decode.params, "decode"),
         scorers={
@@ -113,10 +113,8 @@ def _check_checks(recipe: Recipe) -> None:
 def _determined(recipe: Recipe, rows: list[Encoded], loaded: Loaded) -> dict[str, Any]:
     """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
     return {
-        **recipe.model_dump(
-            include={"seed": True, "train": True, "model": {"precision", "device"}},
-            exclude={"train": {"checkpoint"}},
-        ),
+        **recipe.model_dump(include={"seed": True, "model": {"precision", "device"}}),
+        "train": recipe.train[0].model_dump(exclude={"checkpoint"}),
         "weights": loaded.weights,
         "rows": content_hash([(row.ids, row.weights) for row in rows]),
     }
@@ -201,7 +199,7 @@ def _tune(
     from espalier.train.loop import Settings, train
     from espalier.train.objectives import row_steps
 
-    section = recipe.train
+    section = recipe.train[0]
     sharing = tuning.sharing(loaded.model, max(len(row.ids) for row in rows))
     model = tuning.to_train(recipe, loaded.model)
     source = row_steps(rows, choices.objectives, size=section.rows, tokens=section.tokens, seed=recipe.seed)

@@ -61,7 +61,7 @@ def to_train(recipe: Recipe, model: PreTrainedModel) -> PreTrainedModel:
     from espalier.models.adapters import methods
 
     torch.manual_seed(recipe.seed)
-    method = methods.build(recipe.train.method.kind, recipe.train.method.params, "train.method")
+    method = methods.build(recipe.train[0].method.kind, recipe.train[0].method.params, "train.method")
     return cast("PreTrainedModel", method(model))
 
 

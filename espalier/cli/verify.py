@@ -44,7 +44,7 @@ def verify(
 
         choose(plan)
     loaded = tuning.load(plan.model, cache)
-    rows = encode_rows(prepared.train, loaded.template, plan.train.tokens).rows
+    rows = encode_rows(prepared.train, loaded.template, plan.train[0].tokens).rows
     sharing = tuning.sharing(loaded.model, max(len(row.ids) for row in rows))
     model = tuning.to_train(plan, loaded.model)
     checks: list[Check] = []

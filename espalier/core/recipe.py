@@ -64,7 +64,10 @@ class TaskSection(Section):
     """What is asked, and which parts of it the prompt shows."""
 
     path: str = "event-duration"
-    """A bundled task's name, a task file (TOML), or a Super-NaturalInstructions file (JSON, v1 or v2)."""
+    """A bundled task's name, a task file (TOML, Super-NaturalInstructions JSON), or a file of rows: see
+    `task.format`."""
+    format: str = "auto"
+    """Format of the file; "auto" tells it from the content."""
     definition: bool = True
     """Show the definition."""
     cautions: bool = True
@@ -104,12 +107,16 @@ class ModelSection(Section):
 
 
 class TrainSection(Section):
-    """How it is tuned."""
+    """How it is tuned. A list, `[[train]]`, is a run of stages, each from the weights of the one before."""
 
+    data: str = ""
+    """A file of rows for this stage, in any format of `task.format`; by default the task's training rows."""
     method: Named = Choice(kind="full")
     """Which weights move: "full", or "lora" with its rank."""
     objective: tuple[WeightedNamed, ...] = (WeightedChoice(kind="sft"),)
     """What is minimised: a list of objectives with weights."""
+    optimizer: Named = Choice(kind="adamw")
+    """How gradients become steps."""
     rate: float = Field(default=2e-5, gt=0)
     """Peak learning rate."""
     epochs: float = Field(default=2.0, gt=0)
@@ -126,6 +133,12 @@ class TrainSection(Section):
     """Largest norm of a step's gradient."""
     decay: float = Field(default=0.0, ge=0)
     """Weight decay of the matrices."""
+    noise: float = Field(default=0.0, ge=0)
+    """NEFTune: size of the noise on the embeddings while training, such as 5; 0 is none."""
+    recompute: bool = False
+    """Activation checkpointing: less memory, a third more time."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun: every process holds all weights, or a share of each."""
     checkpoint: int = Field(default=50, gt=0)
     """Steps between checkpoints."""
 
@@ -142,19 +155,26 @@ class Recipe(Section):
     task: TaskSection = TaskSection()
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
-    train: TrainSection = TrainSection()
+    train: tuple[TrainSection, ...] = Field(default=(TrainSection(),), min_length=1)
     decode: Named = Choice.model_validate({"kind": "greedy", "limit": 64})
     """How answers are decoded: a strategy with its parameters."""
     evaluate: tuple[Named, ...] = (Choice(kind="rouge_l"), Choice(kind="exact_match"))
     """Scorers, besides the task's own checks, which always run."""
+    track: tuple[Named, ...] = ()
+    """Trackers that the events go to, besides events.jsonl."""
 
     @property
     def hash(self) -> str:
         """16 hexadecimal digits of everything that determines the run; not of where files and folders lie."""
         table = self.model_dump(exclude={"folder"})
-        for section, key in (("task", "path"), ("model", "name")):
-            if Path(table[section][key]).is_absolute():
-                table[section][key] = Path(table[section][key]).name
+        paths = [
+            (table["task"], "path"),
+            (table["model"], "name"),
+            *((stage, "data") for stage in table["train"]),
+        ]
+        for section, key in paths:
+            if Path(section[key]).is_absolute():
+                section[key] = Path(section[key]).name
         return content_hash(table)
 
     def to_toml(self) -> str:
@@ -185,30 +205,39 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def parse_recipe(table: dict[str, Any]) -> Recipe:
     """Return the recipe of a table as TOML would give it. Raises RecipeError."""
+    one_stage = isinstance(table.get("train"), dict)  # several are written as a list
+    if one_stage:
+        table = {**table, "train": [table["train"]]}
     try:
         # Strict, or "2" and true would pass for numbers; by way of JSON, or lists would not pass for tuples.
         return Recipe.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "extra_forbidden":
-            *parents, key = (str(step) for step in first["loc"])
+            *parents, key = (str(step) for step in first["loc"] if not (one_stage and step == 0))
             section = _section(parents)
             raise RecipeError(
                 f"There is no key '{key}' here.",
                 where=".".join((*parents, key)),
                 hint=nearest(key, section.model_fields),
             ) from None
-        raise recipe_error(error) from None
+        found = recipe_error(error)
+        where = found.where.replace("train.0.", "train.") if one_stage else found.where
+        raise RecipeError(found.message, where=where, hint=found.hint) from None
 
 
 def recipe_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every key of the schema as (TOML path, pydantic field), depth first."""
     for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Section):
-            yield from recipe_keys(inner, f"{prefix}{name}.")
+        inner = [t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)]
+        if inner:
+            yield from recipe_keys(cast("type[BaseModel]", inner[0]), f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
+
+
+def _is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def _section(path: list[str]) -> type[BaseModel]:
@@ -222,13 +251,17 @@ def _section(path: list[str]) -> type[BaseModel]:
 
 
 def _anchor(table: dict[str, Any], folder: Path) -> None:
-    for section, key, is_one in (("task", "path", os.path.isfile), ("model", "name", os.path.isdir)):
+    places = (
+        ("task", "path", os.path.isfile),
+        ("model", "name", os.path.isdir),
+        ("train", "data", os.path.isfile),
+    )
+    for section, key, is_one in places:
         inner = table.get(section)
-        if isinstance(inner, dict):
-            values = cast("dict[str, Any]", inner)
-            value = values.get(key)
+        for values in cast("list[object]", inner if isinstance(inner, list) else [inner]):
+            value = cast("dict[str, Any]", values).get(key) if isinstance(values, dict) else None
             if isinstance(value, str) and is_one(folder / value):
-                values[key] = str((folder / value).resolve())
+                cast("dict[str, Any]", values)[key] = str((folder / value).resolve())
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -238,15 +271,35 @@ def _override(table: dict[str, Any], override: str) -> None:
     *parents, key = path.strip().split(".")
     inner = table
     for depth, parent in enumerate(parents, start=1):
-        step = inner.setdefault(parent, _default_choice(".".join(parents[:depth])))
-        if isinstance(step, str) and _default_choice(".".join(parents[:depth])):
+        if parent.isdigit():  # the number of a stage was taken with its list
+            continue
+        default = _default_choice(".".join(p for p in parents[:depth] if not p.isdigit()))
+        step = inner.setdefault(parent, default)
+        if isinstance(step, str) and default:
             step = inner[parent] = {"kind": step}
+        if isinstance(step, list):
+            step = _stage(cast("list[object]", step), parents[depth : depth + 1], path.strip())
         if not isinstance(step, dict):
             raise RecipeError(f"'{parent}' is not a table here.", where=path)
         inner = cast("dict[str, Any]", step)
     value = _toml_value(text.strip())
-    takes_text = any(name == path.strip() and field.annotation is str for name, field in recipe_keys())
+    plain = ".".join(step for step in path.strip().split(".") if not step.isdigit())
+    takes_text = any(name == plain and field.annotation is str for name, field in recipe_keys())
     inner[key] = text.strip() if takes_text and not isinstance(value, str) else value
+
+
+def _stage(stages: list[object], number: list[str], path: str) -> object:
+    """Return the stage that an override's number names; a list of one needs no number."""
+    if number and number[0].isdigit() and int(number[0]) < len(stages):
+        return stages[int(number[0])]
+    if len(stages) == 1 and not (number and number[0].isdigit()):
+        return stages[0]
+    first, _, rest = path.partition(".")
+    raise RecipeError(
+        f"'{first}' is a list of {len(stages)} here, so an override has to say which one.",
+        where=path,
+        hint=f"Write it as {first}.0.{rest}=…, counted from 0.",
+    )
 
 
 def _default_choice(path: str) -> dict[str, Any]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 Finish: TypeAlias = Literal["stop", "length", "error"]
+# What a row of tokens is to its example: its trained answer, a worse answer, or one that the model sampled.
+RowRole: TypeAlias = Literal["answer", "rejected", "sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Example:
         source: what rows share for clustering, e.g. the source sentence; rows of one source are never split.
         messages: the conversation; at most the last message of a prompt–answer row is trained.
         references: accepted answers, for scoring.
-        rejected: the worse answers of a preference pair.
+        rejected: worse answers to the prompt: of a preference pair, or one that a person turned down.
         origin: how it was made: file and row, or prompt, model and request.
         input: the task's own input, without definition and examples: what checks and the report look at.
     """
@@ -105,7 +107,7 @@ class Example:
     def __post_init__(self) -> None:
         if not self.messages:
             raise DataError("A row has no message.", where=str(self.origin or self.id))
-        if not self.references and not any(m.trained for m in self.messages):
+        if not (self.references or self.rejected or any(m.trained for m in self.messages)):
             raise DataError(
                 "A row has nothing to train on and nothing to score.", where=str(self.origin or self.id)
             )
@@ -185,12 +187,15 @@ class Encoded:
         weights: loss weight of each token *as a target*, 0.0 on the prompt; same length as `ids`.
         prompt: number of leading tokens that a generation is prompted with.
         example: id of the example.
+        role: what the row is to its example; `number` counts those of one role.
     """
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
     prompt: int
     example: str
+    role: RowRole = "answer"
+    number: int = 0
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.weights):

@@ -87,7 +87,7 @@ def test_overrides_are_toml_values(tmp_path: Path) -> None:
             "model.name='quoted'",
         ],
     )
-    assert recipe.train.rate == 2e-4
+    assert recipe.train[0].rate == 2e-4
     assert [scorer.kind for scorer in recipe.evaluate] == ["rouge_l", "check"]
     assert recipe.evaluate[1].params == {"name": "question"}
     assert recipe.task.explanations
@@ -97,12 +97,12 @@ def test_overrides_are_toml_values(tmp_path: Path) -> None:
 
 
 def test_a_choice_is_overridden_by_name_and_parameter(tmp_path: Path) -> None:
-    lora = load(tmp_path, "", ["train.method=lora"]).train.method
+    lora = load(tmp_path, "", ["train.method=lora"]).train[0].method
     assert (lora.kind, lora.params) == ("lora", {})
     text = '[train]\nmethod = "lora"'
-    ranked = load(tmp_path, text, ["train.method.rank=8", "train.method.alpha=16"]).train.method
+    ranked = load(tmp_path, text, ["train.method.rank=8", "train.method.alpha=16"]).train[0].method
     assert (ranked.kind, ranked.params) == ("lora", {"rank": 8, "alpha": 16})
-    both = load(tmp_path, "", ["train.method=lora", "train.method.rank=8"]).train.method
+    both = load(tmp_path, "", ["train.method=lora", "train.method.rank=8"]).train[0].method
     assert (both.kind, both.params) == ("lora", {"rank": 8})
 
 
@@ -175,5 +175,5 @@ def test_a_recipe_is_frozen_and_every_key_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_table_of_python_is_a_recipe(tmp_path: Path) -> None:
-    recipe = Recipe.model_validate({"name": "trial", "train": {"method": "lora"}})
+    recipe = Recipe.model_validate({"name": "trial", "train": [{"method": "lora"}]})
     assert load(tmp_path, tomli_w.dumps({"train": {"method": "lora"}})) == recipe
