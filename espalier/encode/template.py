@@ -11,8 +11,9 @@ template renders, and comes back as ordinary text, so that no row can end a turn
 
 from __future__ import annotations
 
+import copy
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -95,6 +96,8 @@ class Frame:
 class Template:
     """A tokenizer with its chat template, and the stop token that the template ends an answer with.
 
+    `prefix` are the ids that every conversation begins with besides: a soft prompt's (`models/prompt.py`).
+
     Raises:
         TemplateError: the tokenizer has no chat template or no end token, or the template changes what it
             renders for a prompt once an answer follows.
@@ -107,6 +110,7 @@ class Template:
                 where=tokenizer.name_or_path,
                 hint="Use an instruction-tuned model, or set tokenizer.chat_template and save it again.",
             )
+        self.prefix: tuple[int, ...] = ()
         self._tokenizer = tokenizer
         specials = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         names = sorted(specials, key=lambda name: (-len(name), name))
@@ -123,6 +127,12 @@ class Template:
     def hash(self) -> str:
         """Hash of the chat template and the vocabulary: what a generation depends on besides the weights."""
         return content_hash([self._tokenizer.chat_template, sorted(self._tokenizer.get_vocab().items())])
+
+    def prefixed(self, ids: tuple[int, ...]) -> Template:
+        """Return this template with `ids` before every conversation."""
+        twin = copy.copy(self)
+        twin.prefix = ids
+        return twin
 
     def segments(self, messages: Sequence[Message]) -> list[Segment]:
         """Return the conversation as tokenised segments, answers apart from what comes between them.
@@ -142,6 +152,7 @@ class Template:
         if messages[-1].role != "assistant":
             whole = self._prompt(messages)
             segments.append(Segment(self._ids(self._after(done, whole)), trained=False))
+        segments[0] = replace(segments[0], ids=self.prefix + segments[0].ids)
         return segments
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:

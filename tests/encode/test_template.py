@@ -59,6 +59,15 @@ def test_segments_cut_at_the_answers(chat_tokenizer: Callable[[str], Any]) -> No
     ]
 
 
+def test_a_prefix_comes_before_all_else(chat_tokenizer: Callable[[str], Any]) -> None:
+    template = Template(chat_tokenizer("chatml"))
+    prefixed = template.prefixed((500, 501))
+    assert prefixed.prompt_ids(TURNS) == (500, 501, *template.prompt_ids(TURNS))
+    row, plain = (encode(Example("", "t", "s", tuple(TURNS[:2])), one) for one in (prefixed, template))
+    assert (row.ids, row.prompt) == ((500, 501, *plain.ids), plain.prompt + 2)
+    assert row.weights == (0.0, 0.0, *plain.weights)
+
+
 def test_an_answer_that_is_not_trained_carries_no_weight(chat_tokenizer: Callable[[str], Any]) -> None:
     turns = (
         *TURN,
