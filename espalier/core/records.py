@@ -146,13 +146,17 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """One instance of a task: its input and all accepted outputs; rows of one `source` belong together."""
+    """One instance of a task: its input, all accepted outputs, and those that someone turned down.
+
+    Rows of one `source` belong together. A row may have rejected outputs only.
+    """
 
     id: str
     input: str
     outputs: tuple[str, ...]
     source: str = ""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    rejected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,16 +47,16 @@ def prompt_parts(task: Task, show: Show) -> str:
 
 def to_examples(task: Task, show: Show) -> list[Example]:
     """Return one Example per row, in the task's order: the first output is trained, all outputs are
-    references.
+    references. A row with rejected outputs only becomes a prompt with these.
 
-    The id depends on task, input and outputs, not on what is shown, so that runs with other prompts can be
-    compared row by row. `origin` names the file, the row and the row's tags.
+    The id depends on task, input, outputs and rejected ones, not on what is shown, so that runs with other
+    prompts can be compared row by row. `origin` names the file, the row and the row's tags.
     """
     prefix = prompt_parts(task, show)
     seen: Counter[str] = Counter()
     examples: list[Example] = []
     for row in task.rows:
-        identifier = example_id(task.name, row.input, row.outputs)
+        identifier = example_id(task.name, row.input, row.outputs, *row.rejected)
         seen[identifier] += 1
         if seen[identifier] > 1:  # an exact repetition is a row of its own
             identifier = example_id(identifier, seen[identifier])
@@ -70,15 +70,14 @@ def normalised(text: str) -> str:
 
 
 def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
+    trained = [message("assistant", output, trained=True) for output in row.outputs[:1]]
     return Example(
         id=identifier,
         task=task.name,
         source=row.source or normalised(row.input),
-        messages=(
-            message("user", _prompt(prefix, row.input)),
-            message("assistant", row.outputs[0], trained=True),
-        ),
+        messages=(message("user", _prompt(prefix, row.input)), *trained),
         references=row.outputs,
+        rejected=row.rejected,
         origin={"file": task.origin, "row": row.id, **({"tags": dict(row.tags)} if row.tags else {})},
         input=row.input,
     )

@@ -22,6 +22,7 @@ PLACEHOLDERS = frozenset(
     ("", "-", "--", "n/a", "na", "n.a.", "none", "null", "nil", "not available", "not applicable")
 )
 LEAVE_OUT = 'Mend the row, or let the recipe leave such rows out with task.on_bad = "reject".'
+_KEYS = ("id", "input", "output", "rejected", "source")
 _KINDS: tuple[tuple[type, str], ...] = (
     (dict, "an object {…}"),
     (list, "a list […]"),
@@ -108,7 +109,7 @@ def demonstration(value: object, where: str) -> Demonstration:
     explanation = example.get("explanation", example.get("reason"))
     if isinstance(explanation, list):
         explanation = " ".join(texts(cast("object", explanation), "explanation", where))
-    outputs = _outputs(example, where)
+    outputs = _outputs(example, "output", where)
     return Demonstration(_input(example, where), outputs[0], optional_text(explanation))
 
 
@@ -133,12 +134,17 @@ def kind(value: object) -> str:
 
 def _row(raw: RawRow) -> TaskRow:
     value = mapping(raw.value, raw.where, "a row")
-    tags = {key: item for key, item in value.items() if key not in ("id", "input", "output", "source")}
+    tags = {key: item for key, item in value.items() if key not in _KEYS}
     identifier = value.get("id", raw.default_id)
+    outputs = _outputs(value, "output", raw.where)
+    rejected = _outputs(value, "rejected", raw.where) if "rejected" in value else ()
+    if value.get("label") is False:
+        outputs, rejected = (), outputs + rejected
     return TaskRow(
         id=str(identifier),
         input=_input(value, raw.where),
-        outputs=_outputs(value, raw.where),
+        outputs=outputs,
+        rejected=rejected,
         source=_string(value.get("source", ""), "source", raw.where),
         tags={key: item if isinstance(item, str) else json.dumps(item) for key, item in tags.items()},
     )
@@ -153,19 +159,19 @@ def _input(value: Mapping[str, Any], where: str) -> str:
     return text
 
 
-def _outputs(value: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    if "output" not in value:
+def _outputs(value: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    if key not in value:
         raise DataError(
-            "There is no 'output'.", where=where, hint=f"It has: {', '.join(value) or 'nothing'}."
+            f"There is no '{key}'.", where=where, hint=f"It has: {', '.join(value) or 'nothing'}."
         )
-    output: object = value["output"]
+    output: object = value[key]
     items = cast("list[object]", output) if isinstance(output, list) else [output]
     if not items:
-        raise DataError("The list of outputs is empty.", where=where)
-    outputs = tuple(_string(item, "output", where).strip() for item in items)
+        raise DataError(f"The list '{key}' is empty.", where=where)
+    outputs = tuple(_string(item, key, where).strip() for item in items)
     if not all(outputs):
         number = f" ({outputs.index('') + 1} of {len(outputs)})" if len(outputs) > 1 else ""
-        raise DataError(f"The output{number} is empty.", where=where)
+        raise DataError(f"The {key}{number} is empty.", where=where)
     return outputs
 
 

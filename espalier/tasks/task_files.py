@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from espalier.tasks.rows import OnReject
 
 # Name in a recipe → file in the package's folder `bundled`.
-BUNDLED = {"event-duration": event_duration.TASK_FILE}
+BUNDLED = {
+    "event-duration": event_duration.TASK_FILE,
+    "duration-pairs": "duration_pairs.toml",
+    "duration-thumbs": "duration_thumbs.toml",
+}
 
 
 def load_task(path: str | Path, on_reject: OnReject | None = None) -> Task:
@@ -26,7 +30,7 @@ def load_task(path: str | Path, on_reject: OnReject | None = None) -> Task:
     file.
 
     Args:
-        path: "event-duration", or a file. A file that exists goes before a bundled task of that name.
+        path: a bundled task's name, or a file. A file that exists goes before a bundled task of that name.
         on_reject: takes each row that cannot be used, as {"where", "reason", "row"}; without it such a row is
             an error.
 

@@ -11,13 +11,17 @@
     output = "…"
 
 Each line of the rows is `{"input", "output"}`, the output a text or a list of accepted ones; `id` and
-`source` are optional, and any other key is a tag (a text), for instance `domain`.
+`source` are optional, and any other key is a tag (a text), for instance `domain`. For preferences a line has
+`rejected` (a text or a list of worse ones) too, or a `label`: false says that the output was turned down.
+
+`like = "event_duration.toml"` takes every key that this file does not have from that file: the same task with
+other rows.
 """
 
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -45,6 +49,7 @@ class _TaskFile(BaseModel):
     name: str
     definition: str
     rows: str
+    like: str = ""
     cautions: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -62,10 +67,11 @@ def load_toml_task(path: Path, on_reject: OnReject | None = None) -> Task:
             file; or a bad row, unless `on_reject` takes it.
     """
     where = str(path)
+    table = _toml(path)
+    if "like" in table:
+        table = {**_toml(path.parent / str(table["like"])), **table}
     try:
-        file = _TaskFile.model_validate(tomllib.loads(read_text(path)))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"The file is not TOML: {error}.", where=where) from None
+        file = _TaskFile.model_validate(table)
     except ValidationError as error:
         raise _as_data_error(error, where) from None
     if not file.definition.strip():
@@ -93,6 +99,13 @@ def load_toml_task(path: Path, on_reject: OnReject | None = None) -> Task:
         licence=file.licence,
         origin=where,
     )
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"The file is not TOML: {error}.", where=str(path)) from None
 
 
 def _demonstrations(shown: tuple[_Shown, ...], where: str) -> tuple[Demonstration, ...]:

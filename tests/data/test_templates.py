@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from espalier.core.records import Demonstration, Task, TaskRow
@@ -98,3 +100,14 @@ def test_fewer_examples_than_asked_for_are_told() -> None:
     show = Show(positive=5, negative=1)
     assert available(TASK, show) == Show(positive=2, negative=1)
     assert prompt_parts(TASK, show) == prompt_parts(TASK, available(TASK, show))
+
+
+def test_rejected_outputs_stay_beside_the_prompt() -> None:
+    pair = TaskRow("p", "snow", ("white",), rejected=("green", "milk"))
+    thumb_down = TaskRow("d", "snow", (), rejected=("green",))
+    task = replace(TASK, rows=(TASK.rows[2], pair, thumb_down))
+    plain, both, down = to_examples(task, Show())
+    assert (both.answer, both.rejected) == ("white", ("green", "milk"))
+    assert (down.messages, down.references, down.rejected) == (down.prompt, (), ("green",))
+    assert plain.prompt == both.prompt == down.prompt
+    assert len({plain.id, both.id, down.id}) == 3

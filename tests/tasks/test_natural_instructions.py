@@ -116,7 +116,7 @@ def test_an_answer_may_look_like_a_placeholder(tmp_path: Path) -> None:
         ),
         (
             {"Definition": "d", "Instances": [{"input": "x", "output": []}]},
-            "list of outputs is empty",
+            "list 'output' is empty",
             "instance 0",
         ),
         (

@@ -49,6 +49,32 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert (task.rows[1].source, task.rows[1].outputs) == ("winter", ("white", "pale"))
 
 
+def test_rows_with_preferences(tmp_path: Path) -> None:
+    rows = (
+        '{"input": "sky", "output": "blue", "rejected": ["red", "loud"], "label": true}\n'
+        '{"input": "sea", "output": "square", "label": false}\n'
+        '{"input": "hat", "output": "black", "label": "clothes"}\n'
+    )
+    pair, down, tagged = load_task(write(tmp_path, HEAD, rows)).rows
+    assert (pair.outputs, pair.rejected) == (("blue",), ("red", "loud"))
+    assert (down.outputs, down.rejected) == ((), ("square",))
+    assert (tagged.outputs, tagged.rejected, tagged.tags) == (("black",), (), {"label": "clothes"})
+    rows = '{"input": "sky", "output": "blue", "rejected": []}\n'
+    assert "The list 'rejected' is empty" in refusal(write(tmp_path, HEAD, rows)).message
+
+
+def test_a_file_may_take_its_keys_from_another(tmp_path: Path) -> None:
+    write(tmp_path, HEAD + GOOD)
+    other = tmp_path / "other.toml"
+    other.write_text('name = "sea"\nlike = "task.toml"\nrows = "other.jsonl"\n')
+    (tmp_path / "other.jsonl").write_text('{"input": "sea", "output": "green"}\n')
+    task = load_task(other)
+    assert (task.name, task.definition, task.rows[0].outputs) == ("sea", "Name the colour.", ("green",))
+    assert task.positive[0].input == "grass"
+    write(tmp_path, HEAD + "name 3")
+    assert refusal(other).where == str(tmp_path / "task.toml")
+
+
 @pytest.mark.parametrize(
     ("toml", "message", "hint"),
     [
