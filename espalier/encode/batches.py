@@ -19,8 +19,10 @@ noise: consecutive steps differ more from each other than under a plain shuffle 
 The order is a pure function of (rows, seed, epoch), so a step can be computed without those before it: that
 is how a run resumes.
 
+A row stands here for an example with all its rows: a pair, or a prompt that the model will answer.
+
 **The trees.** A step is one tree if its distinct tokens fit the budget, and else the few trees that lose the
-least sharing. Rows are never cut.
+least sharing. Rows are never cut, and rows that a loss compares (a group) are never in two trees.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from espalier.core.records import Encoded
+    from espalier.encode.tokens import Unit
     from espalier.encode.tree import Tree
 
 WORTH = 16
@@ -48,46 +51,46 @@ def steps_per_epoch(rows: int, size: int) -> int:
     return -(-rows // size)
 
 
-def schedule_rows(rows: Sequence[Encoded], size: int, seed: int) -> Callable[[int], list[Encoded]]:
-    """Return the function from a step's number, counted from 0 over all epochs, to its rows.
+def schedule(units: Sequence[Unit], size: int, seed: int) -> Callable[[int], list[Unit]]:
+    """Return the function from a step's number, counted from 0 over all epochs, to its units.
 
     Raises:
         DataError: there is no row.
     """
-    if not rows:
+    if not units:
         raise DataError("There is no row to train on.")
-    order, shared = _sorted(rows)
-    steps = steps_per_epoch(len(rows), size)
-    even = steps_per_epoch(len(rows), steps)
+    order, shared = _sorted([_trunk(unit.rows, unit.prompt) for unit in units])
+    steps = steps_per_epoch(len(units), size)
+    even = steps_per_epoch(len(units), steps)
 
     @lru_cache(maxsize=1)
     def epoch_blocks(epoch: int) -> list[list[int]]:
         rng = np.random.Generator(np.random.PCG64([seed, epoch]))
-        blocks, rest = _deal(range(len(rows)), shared, even, rng)
+        blocks, rest = _deal(range(len(units)), shared, even, rng)
         blocks += [rest] if rest else []
         return [[order[place] for place in blocks[block]] for block in _shuffled(len(blocks), rng)]
 
-    def rows_at(step: int) -> list[Encoded]:
+    def units_at(step: int) -> list[Unit]:
         epoch, block = divmod(step, steps)
-        return [rows[row] for row in epoch_blocks(epoch)[block]]
+        return [units[unit] for unit in epoch_blocks(epoch)[block]]
 
-    return rows_at
+    return units_at
 
 
-def build_trees(rows: Sequence[Encoded], tokens: int) -> list[Tree]:
-    """Return the trees of one step's rows, each of at most `tokens` distinct tokens.
+def build_trees(groups: Sequence[Sequence[Encoded]], tokens: int) -> list[Tree]:
+    """Return the trees of one step's groups of rows, each of at most `tokens` distinct tokens.
 
-    Rows are taken in sorted order, where each shares most with its neighbour. A cut makes the prefix that the
-    two rows at it share be computed twice; the cuts are those that cost the fewest tokens in all, and among
-    equals the fewest trees.
+    Groups are taken in sorted order, where each shares most with its neighbour. A cut makes the prefix that
+    the two groups at it share be computed twice; the cuts are those that cost the fewest tokens in all, and
+    among equals the fewest trees. A group is taken to share with its neighbours what all its rows share.
 
     Raises:
-        DataError: a row alone is longer than the budget.
+        DataError: a group alone is larger than the budget.
     """
-    order, shared = _sorted(rows)
-    new = [path_length(rows[row]) - common for row, common in zip(order, shared, strict=True)]
+    order, shared = _sorted([_trunk(group) for group in groups])
+    new = [group_size(groups[at]) - common for at, common in zip(order, shared, strict=True)]
     best: list[tuple[int, int, int]] = [(0, 0, 0)]  # (tokens computed twice, trees, start of the last tree)
-    for end in range(1, len(rows) + 1):
+    for end in range(1, len(groups) + 1):
         below, options = 0, list[tuple[int, int, int]]()
         for start in range(end - 1, -1, -1):
             below += new[start]
@@ -97,14 +100,23 @@ def build_trees(rows: Sequence[Encoded], tokens: int) -> list[Tree]:
             elif below > tokens:
                 break
         if not options:
-            row = rows[order[end - 1]]
+            group = groups[order[end - 1]]
             raise DataError(
-                f"A row has {path_length(row) + 1} tokens, and a tree may have {tokens}.",
-                where=row.example,
-                hint="Raise train.tokens, or leave the row out.",
+                f"An example has {group_size(group) + 1} tokens, and a tree may have {tokens}.",
+                where=group[0].example,
+                hint="Raise train.tokens, or leave the example out.",
             )
         best.append(min(options))
-    return [build_tree([rows[order[place]] for place in span]) for span in _spans(best)]
+    return [build_tree([row for place in span for row in groups[order[place]]]) for span in _spans(best)]
+
+
+def group_size(group: Sequence[Encoded]) -> int:
+    """Return how many distinct tokens the rows of a group are laid out in."""
+    if len(group) == 1:
+        return path_length(group[0])
+    paths = sorted(row.ids[: path_length(row)] for row in group)
+    arrays = [np.array(path, np.int64) for path in paths]
+    return sum(map(len, paths)) - sum(common_prefix(one, two) for one, two in pairwise(arrays))
 
 
 def _spans(best: list[tuple[int, int, int]]) -> list[range]:
@@ -117,11 +129,20 @@ def _spans(best: list[tuple[int, int, int]]) -> list[range]:
     return spans[::-1]
 
 
-def _sorted(rows: Sequence[Encoded]) -> tuple[list[int], list[int]]:
-    """Return the rows' sorted order, and how many tokens each shares with the one before it."""
-    paths = [np.array(row.ids[: path_length(row)], np.int64) for row in rows]
-    order = sorted(range(len(rows)), key=lambda row: rows[row].ids[: len(paths[row])])
-    return order, [0, *(common_prefix(paths[one], paths[two]) for one, two in pairwise(order))]
+def _trunk(rows: Sequence[Encoded], prompt: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """Return the tokens that are laid out in common for all the rows; the prompt where there is none."""
+    if not rows:
+        return prompt
+    paths = sorted(row.ids[: path_length(row)] for row in rows)
+    first, last = np.array(paths[0], np.int64), np.array(paths[-1], np.int64)
+    return paths[0][: common_prefix(first, last)]
+
+
+def _sorted(paths: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
+    """Return the paths' sorted order, and how many tokens each shares with the one before it."""
+    order = sorted(range(len(paths)), key=lambda at: paths[at])
+    arrays = [np.array(paths[at], np.int64) for at in order]
+    return order, [0, *(common_prefix(one, two) for one, two in pairwise(arrays))]
 
 
 def _deal(

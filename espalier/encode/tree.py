@@ -43,7 +43,7 @@ class Tree:
         entry_rows: row of each weighted target token, in the order of rows and then of tokens [M].
         entry_edges: its edge [M].
         weights: its loss weight [M].
-        rows: example ids, in the order they were given [R].
+        rows: the rows themselves, in the order they were given [R].
         leaves: last laid-out token of each row: the source of its last target [R].
     """
 
@@ -57,7 +57,7 @@ class Tree:
     entry_rows: Ints
     entry_edges: Ints
     weights: Floats
-    rows: tuple[str, ...]
+    rows: tuple[Encoded, ...]
     leaves: Ints
 
 
@@ -116,7 +116,7 @@ def build_tree(rows: Sequence[Encoded]) -> Tree:
         entry_rows=entry_rows,
         entry_edges=entry_edges,
         weights=weights,
-        rows=tuple(row.example for row in rows),
+        rows=tuple(rows),
         leaves=np.array([path[-1] for path in paths], np.int64),
     )
 

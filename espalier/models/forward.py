@@ -6,7 +6,7 @@ The output head runs at the tokens that are sources and nowhere else, through th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -24,8 +24,20 @@ if TYPE_CHECKING:
 CHUNK = 1_000_000
 
 
-def edge_logprobs(model: PreTrainedModel, tree: Tree, *, shared: bool = True) -> torch.Tensor:
-    """Return the log-probability of each edge's target at its source [E], in nats, fp32 at least.
+class Edges(NamedTuple):
+    """What the model says at each edge, in nats, fp32 at least.
+
+    Attributes:
+        logprobs: log-probability of the edge's target at its source [E].
+        means: mean log-probability of all tokens of the vocabulary there [E], for label smoothing.
+    """
+
+    logprobs: torch.Tensor
+    means: torch.Tensor
+
+
+def edge_logprobs(model: PreTrainedModel, tree: Tree, *, shared: bool = True) -> Edges:
+    """Return the log-probabilities at each edge of the tree.
 
     Args:
         model: a causal language model of transformers, with or without adapters.
@@ -36,7 +48,7 @@ def edge_logprobs(model: PreTrainedModel, tree: Tree, *, shared: bool = True) ->
     return _by_tree(model, tree) if shared else _by_row(model, tree)
 
 
-def _by_tree(model: PreTrainedModel, tree: Tree) -> torch.Tensor:
+def _by_tree(model: PreTrainedModel, tree: Tree) -> Edges:
     device = model.device
     sources, rows = np.unique(tree.sources, return_inverse=True)
     with attending_by_tree(model):
@@ -50,9 +62,9 @@ def _by_tree(model: PreTrainedModel, tree: Tree) -> torch.Tensor:
     return _logprobs(logits.squeeze(0), rows, tree.targets)
 
 
-def _by_row(model: PreTrainedModel, tree: Tree) -> torch.Tensor:
+def _by_row(model: PreTrainedModel, tree: Tree) -> Edges:
     """Compute every edge in the first row that has it."""
-    found: list[torch.Tensor] = []
+    found: list[Edges] = []
     order: list[Ints] = []
     seen = np.zeros(len(tree.sources), bool)
     for row in range(len(tree.rows)):
@@ -70,14 +82,15 @@ def _by_row(model: PreTrainedModel, tree: Tree) -> torch.Tensor:
             use_cache=False,
         ).logits
         found.append(_logprobs(logits.squeeze(0), rows, tree.targets[edges]))
-    back = np.argsort(np.concatenate(order))
-    return torch.cat(found)[_tensor(back, model.device)]
+    back = _tensor(np.argsort(np.concatenate(order)), model.device)
+    logprobs, means = zip(*found, strict=True)
+    return Edges(torch.cat(logprobs)[back], torch.cat(means)[back])
 
 
-def _logprobs(logits: torch.Tensor, rows: Ints, targets: Ints) -> torch.Tensor:
+def _logprobs(logits: torch.Tensor, rows: Ints, targets: Ints) -> Edges:
     device = logits.device
     out = _Logprobs.apply(logits, _tensor(rows.reshape(-1), device), _tensor(targets, device))
-    return cast("torch.Tensor", out)
+    return Edges(*cast("tuple[torch.Tensor, torch.Tensor]", out))
 
 
 def _tensor(array: Ints, device: torch.device) -> torch.Tensor:
@@ -91,24 +104,41 @@ class _Logprobs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         exact = torch.promote_types(logits.dtype, torch.float32)
-        norm = torch.cat([block.to(exact).logsumexp(-1) for block in logits.split(_step(logits))])
+        norm = logits.new_empty(len(logits), dtype=exact)
+        means = torch.empty_like(norm)
+        step = _step(logits)
+        for start in range(0, len(logits), step):
+            block = logits[start : start + step].to(exact)
+            norm[start : start + step] = block.logsumexp(-1)
+            means[start : start + step] = block.mean(-1)
+        means -= norm
         ctx.save_for_backward(logits, rows, targets, norm)
-        return logits[rows, targets].to(exact) - norm[rows]
+        ctx.set_materialize_grads(False)
+        return logits[rows, targets].to(exact) - norm[rows], means[rows]
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         logits, rows, targets, norm = ctx.saved_tensors
-        (grad,) = grads
-        weight = torch.zeros_like(norm).index_add_(0, rows, grad)
+        chosen, means = grads
+        weight = torch.zeros_like(norm)
+        each = torch.zeros_like(norm)  # what the mean adds to every token of the vocabulary
+        if chosen is not None:
+            weight.index_add_(0, rows, chosen)
+        if means is not None:
+            weight.index_add_(0, rows, means)
+            each.index_add_(0, rows, means / logits.shape[1])
         out = torch.empty_like(logits)
         step = _step(logits)
         for start in range(0, len(logits), step):
             block = slice(start, start + step)
-            chances = (logits[block] - norm[block, None]).exp_()
-            out[block] = chances.mul_(weight[block, None]).neg_()
-        out[rows, targets] += grad.to(out.dtype)
+            chances = (logits[block] - norm[block, None]).exp_().mul_(weight[block, None])
+            out[block] = chances.neg_() if means is None else each[block, None] - chances
+        if chosen is not None:
+            out[rows, targets] += chosen.to(out.dtype)
         return out, None, None
 
 

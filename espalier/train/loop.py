@@ -1,9 +1,9 @@
 """The one training loop. What differs between kinds of training comes in as functions.
 
-    for each step:  source(step) -> rows and trees     (train/objectives.py; a sampler may run the model here)
+    for each step:  source(step) -> rows, trees, terms (train/steps.py; a sampler may run the model here)
                     forward(model, tree) -> log-probabilities of the tree's edges   (models/forward.py)
-                    loss(logprobs, tree) -> LossSum    (train/objectives.py), scaled, backward
-                    update -> clip, AdamW              (train/optimizer.py)
+                    loss(edges, tree) -> LossSum       (train/objectives.py), scaled, backward
+                    updater -> clip, move the weights  (train/optimizer.py)
                     save                               (train/checkpoint.py)
 
 The loop is a generator of events, plain dicts: the caller logs them and draws the bars, and stops the
@@ -16,7 +16,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,18 +25,19 @@ import torch
 from espalier.core.errors import RunError
 from espalier.core.files import jsonl, write_atomic
 from espalier.encode.tree import Tree, stats
-from espalier.models.forward import edge_logprobs
+from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.checkpoint import latest, restore, save
-from espalier.train.optimizer import make_optimizer, rate_at, update
+from espalier.train.optimizer import MakeUpdater, adamw, make_updater, rate_at
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-    from torch.optim import AdamW
+    from torch import nn
+    from torch.optim import Optimizer
 
-    from espalier.train.objectives import LossSum, Source, Step, Term
+    from espalier.train.objectives import LossSum
+    from espalier.train.steps import Source, Step, Term
 
 Event: TypeAlias = dict[str, Any]
-Forward: TypeAlias = "Callable[[Any, Tree], Tensor]"
+Forward: TypeAlias = Callable[[Any, Tree], Edges]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Settings:
     schedule: str = "cosine"
     clip: float = 1.0
     decay: float = 0.0
+    optimizer: MakeUpdater = field(default_factory=adamw)
     precision: str = "bf16"
     checkpoint: int = 50
 
@@ -72,10 +74,11 @@ def train(
             and the last checkpoint stands.
         CheckpointError: a checkpoint cannot be read or written, or is of another recipe.
         ModelError: no weight is trained.
+        RecipeError: the optimizer cannot add up the gradients of a step's trees.
     """
-    optimizer = make_optimizer(model, settings.decay)
+    updater = make_updater(model, settings.optimizer, decay=settings.decay, clip=settings.clip)
     checkpoints = folder / "checkpoints"
-    done = _resume(checkpoints, model, optimizer, recipe)
+    done = _resume(checkpoints, model, updater.optimizer, recipe)
     trained = _trained_weights(model)
     yield {"event": "train", "step": done, "steps": settings.steps, "trained_weights": trained}
     model.train()
@@ -83,13 +86,14 @@ def train(
     for number in range(done, settings.steps):
         started = time.perf_counter()
         step = source(number)
-        sums = _backward(model, step, forward, settings.precision)
         rate = rate_at(
             number, settings.steps, peak=settings.rate, warmup=settings.warmup, schedule=settings.schedule
         )
-        loss = sum(term.share * float(total.total) / total.weight for term, total in sums.items())
-        norm = update(optimizer, rate, settings.clip) if math.isfinite(loss) else math.nan
-        if not math.isfinite(norm):
+        updater.start(rate, len(step.work))
+        sums = backward(model, step, forward, settings.precision)
+        loss = sum(term.share * float(total.total) / max(total.weight, 1e-9) for term, total in sums.items())
+        norm = updater.finish(loss)
+        if not math.isfinite(norm + loss):
             raise _not_finite(folder, number, step, loss, norm)
         now = time.perf_counter()
         left = (now - begun) / (number + 1 - done) * (settings.steps - number - 1)
@@ -100,14 +104,14 @@ def train(
             "loss": loss,
             "rate": rate,
             "norm": norm,
-            **_work(step),
+            **_work(step, sums),
             "rows_per_s": len(step.rows) / (now - started),
             "seconds": now - started,
             "seconds_left": left,
             "peak_mb": peak_mb(),
         }
         if (number + 1) % settings.checkpoint == 0 or number + 1 == settings.steps:
-            path = save(checkpoints, number + 1, model, optimizer, recipe)
+            path = save(checkpoints, number + 1, model, updater.optimizer, recipe)
             yield {"event": "checkpoint", "step": number + 1, "path": str(path)}
     model.eval()
 
@@ -125,19 +129,19 @@ def autocast(model: nn.Module, precision: str) -> torch.autocast:
     return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def _resume(checkpoints: Path, model: nn.Module, optimizer: AdamW, recipe: Mapping[str, Any]) -> int:
+def _resume(checkpoints: Path, model: nn.Module, optimizer: Optimizer, recipe: Mapping[str, Any]) -> int:
     """Restore the newest checkpoint and return the number of steps that are done."""
     path = latest(checkpoints)
     return restore(path, model, optimizer, recipe) if path else 0
 
 
-def _backward(model: nn.Module, step: Step, forward: Forward, precision: str) -> dict[Term, LossSum]:
+def backward(model: nn.Module, step: Step, forward: Forward, precision: str) -> dict[Term, LossSum]:
     """Add the gradients of a step's trees to the weights, and return the loss of each term over the step."""
     sums: dict[Term, LossSum] = {}
     for tree, terms in step.work:
         with autocast(model, precision):
-            logprobs = forward(model, tree)
-        losses = {term: term.loss(logprobs, tree) for term in terms}
+            edges = forward(model, tree)
+        losses = {term: term.loss(edges, tree) for term in terms}
         # The divisors are known beforehand, so each tree's graph can be freed before the next is computed.
         torch.stack(
             [loss.total * (term.share / term.divisor) for term, loss in losses.items()]
@@ -147,8 +151,16 @@ def _backward(model: nn.Module, step: Step, forward: Forward, precision: str) ->
     return sums
 
 
-def _work(step: Step) -> Event:
-    """Return what a step consists of: rows, tokens row by row, tokens computed, tokens that carry loss."""
+def _work(step: Step, sums: Mapping[Term, LossSum]) -> Event:
+    """Return what a step consists of: rows, tokens row by row, tokens computed, tokens that carry loss.
+
+    And what its objectives say of it: sums over their weight, such as the share of pairs in the right order.
+    """
+    said = {
+        name: value / max(total.weight, 1e-9)
+        for total in sums.values()
+        for name, value in total.parts.items()
+    }
     sizes = [stats(tree) for tree, _ in step.work]
     return {
         "rows": len(step.rows),
@@ -156,6 +168,7 @@ def _work(step: Step) -> Event:
         "tokens": sum(size.row_tokens for size in sizes),
         "distinct_tokens": sum(size.distinct_tokens for size in sizes),
         "trained_tokens": sum(len(tree.weights) for tree, _ in step.work),
+        "said": {**step.log, **said},
     }
 
 

@@ -1,30 +1,35 @@
 """What is minimised: each objective is one function from a tree's log-probabilities to a `LossSum`.
 
 Sums, never means. A step's rows may lie in one tree, in several, or on several ranks: the sums of the parts
-add up to the sum of the whole, so all of these train the same. The divisor is known before the forward and is
-the same for every step of an epoch (`Term.divisor`), so a tree's backward can run once its loss is there.
+add up to the sum of the whole, so all of these train the same. The divisor is known before the forward, so a
+tree's backward can run once its loss is there.
 
-To add an objective, write one factory with `@objectives.register("name")`; what it needs besides the tree
-(reference log-probabilities, rewards) its closure keeps by example id, the names in `tree.rows`.
+An objective begins once a run, with all rows and the `Tools`, and is then asked at each step for its `Part`:
+the rows it learns from, its loss over their trees, and the divisor. So it may compute what a frozen model
+says of the rows beforehand (`preference.py`), or sample rows from the model as it is at that step
+(`reinforcement.py`). To add one, write one factory with `@objectives.register("name")`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 
-from espalier.core.errors import DataError
+from espalier.core.errors import DataError, RecipeError
 from espalier.core.records import Encoded
 from espalier.core.registry import Registry
-from espalier.encode.batches import build_trees, schedule_rows, steps_per_epoch
+from espalier.encode.tokens import Unit
 from espalier.encode.tree import Tree
+from espalier.models.forward import Edges
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from espalier.core.records import RowRole
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class LossSum:
     Attributes:
         total: the weighted sum, a scalar with its graph.
         weight: the sum of the weights (SFT: trained tokens), so that `total / weight` is the mean.
-        parts: further sums for the log, by name.
+        parts: further sums for the log, by name; also to be divided by `weight`.
     """
 
     total: Tensor
@@ -52,7 +57,67 @@ class LossSum:
         return LossSum(self.total.detach(), self.weight, self.parts)
 
 
-Loss: TypeAlias = "Callable[[Tensor, Tree], LossSum]"
+Loss: TypeAlias = Callable[[Edges, Tree], LossSum]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one objective gives to a step.
+
+    Attributes:
+        rows: those it learns from.
+        loss: from what the model says at the edges of a tree, in which some of the rows are, to the loss.
+        divisor: what the step's loss is divided by.
+        log: what there is to say of the step besides.
+    """
+
+    rows: Sequence[Encoded]
+    loss: Loss
+    divisor: float
+    log: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """An answer that the model has just written: its tokens, their log-probabilities in nats, its reward.
+
+    `rewards` holds what each part of the reward said, None where it could not judge; `reward` their weighted
+    sum.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finish: str
+    rewards: Mapping[str, float | None]
+    reward: float
+
+
+# From a round's number and its units to `samples` answers of at most `limit` tokens for each, rewarded.
+Sampler: TypeAlias = Callable[[int, Sequence[Unit], int, int], list[list[Sampled]]]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What an objective may use besides the rows.
+
+    Attributes:
+        steps: optimizer steps in which all units are seen once.
+        kept: the log-probability of each row's weighted tokens [R] under the model as the stage found it.
+        policy: the same under the model as it is now.
+        reference: freezes the model as the stage found it, and returns the function that tells the
+            log-probability of each weighted token of each row under it.
+        sampler: for objectives that learn from the model's own answers, by their rewards' names and weights.
+    """
+
+    steps: int
+    kept: Callable[[Sequence[Encoded]], list[float]]
+    policy: Callable[[Sequence[Encoded]], list[float]]
+    reference: Callable[[], Callable[[Sequence[Encoded]], list[tuple[float, ...]]]]
+    sampler: Callable[[Mapping[str, float]], Sampler]
+
+
+Begun: TypeAlias = Callable[[int, Sequence[Unit]], Part]
 
 
 @dataclass(frozen=True)
@@ -60,75 +125,74 @@ class Objective:
     """What is minimised.
 
     Attributes:
-        loss: from the edges' log-probabilities [E] and their tree to the loss.
-        weight: what `LossSum.weight` will be in all for these rows; known without a forward.
+        begin: from all units of the run and the tools to the function from a step's number and its units to
+            its part. It raises DataError where there is nothing in the units to learn from.
+        hold: how many steps in turn learn from the same units.
     """
 
-    loss: Loss
-    weight: Callable[[Sequence[Encoded]], float]
+    begin: Callable[[Sequence[Unit], Tools], Begun]
+    hold: int = 1
 
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One objective in a run's sum: `share` times its loss over `divisor`, its mean weight in a step."""
-
-    loss: Loss
-    share: float
-    divisor: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """The work of one optimizer step: its rows, and their trees, each with the terms that apply to it."""
-
-    rows: Sequence[Encoded]
-    work: Sequence[tuple[Tree, Sequence[Term]]]
-
-
-# From a step's number to its work. It is called when the step's turn comes, so that a source may sample from
-# the model as it is then.
-Source: TypeAlias = Callable[[int], Step]
 
 objectives: Registry[Objective] = Registry("objective")
 
 
 @objectives.register("sft")
-def sft() -> Objective:
-    """Cross-entropy of the trained tokens, each weighed as its row says."""
+def sft(*, smoothing: float = 0.0) -> Objective:
+    """Cross-entropy of the trained tokens; `smoothing` of the target's weight is spread over all tokens.
 
-    def loss(logprobs: Tensor, tree: Tree) -> LossSum:
-        counts = np.bincount(tree.entry_edges, weights=tree.weights, minlength=len(tree.sources))
-        edge_weights = torch.from_numpy(counts).to(logprobs)
-        return LossSum(-(logprobs * edge_weights).sum(), float(tree.weights.sum()), {})
-
-    return Objective(loss, lambda rows: sum(sum(row.weights) for row in rows))
-
-
-def row_steps(
-    rows: Sequence[Encoded], shared: Sequence[tuple[Objective, float]], *, size: int, tokens: int, seed: int
-) -> Source:
-    """Return the steps of training on `rows`, `size` a step, with each of the objectives at its share.
-
-    A term is divided by the mean weight of a step over the epoch, not by the step's own: a token then counts
-    the same whichever rows share its step, and how rows are grouped biases nothing.
-
-    Raises:
-        DataError: no row, or no weight on any token of any row: nothing would be learned.
+    A loss is divided by the mean weight of a step over the epoch, not by the step's own: a token then counts
+    the same whichever rows share its step, and how rows are grouped biases nothing. Label smoothing is that
+    of Szegedy et al. 2016 (arXiv 1512.00567).
     """
-    rows_at = schedule_rows(rows, size, seed)
-    steps = steps_per_epoch(len(rows), size)
-    terms: list[Term] = []
-    for objective, share in shared:
-        weight = objective.weight(rows)
-        if not weight > 0:
-            first = ", ".join(row.example for row in rows[:5])
-            raise DataError(
-                f"None of the {len(rows)} rows has a trained token: nothing would be learned.", where=first
-            )
-        terms.append(Term(objective.loss, share, weight / steps))
+    if not 0 <= smoothing < 1:
+        raise RecipeError(f"smoothing = {smoothing} does not fit: it must be at least 0 and below 1.")
 
-    def step(number: int) -> Step:
-        taken = rows_at(number)
-        return Step(taken, [(tree, terms) for tree in build_trees(taken, tokens)])
+    def loss(edges: Edges, tree: Tree) -> LossSum:
+        weights = tree.weights * of_role(tree, "answer")[tree.entry_rows]
+        counts = np.bincount(tree.entry_edges, weights=weights, minlength=len(tree.sources))
+        scored = edges.logprobs
+        if smoothing:
+            scored = (1 - smoothing) * scored + smoothing * edges.means
+        return LossSum(-(scored * torch.from_numpy(counts).to(scored)).sum(), float(weights.sum()), {})
 
-    return step
+    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
+        rows = [row for unit in units for row in rows_of(unit, "answer")]
+        require(rows, units, "an answer to train on", "sft")
+        divisor = sum(sum(row.weights) for row in rows) / tools.steps
+        return lambda number, taken: Part(
+            [row for unit in taken for row in rows_of(unit, "answer")], loss, divisor
+        )
+
+    return Objective(begin)
+
+
+def rows_of(unit: Unit, *roles: RowRole) -> list[Encoded]:
+    """Return the rows of a unit that have one of the roles."""
+    return [row for row in unit.rows if row.role in roles]
+
+
+def of_role(tree: Tree, role: RowRole) -> np.ndarray:
+    """Return which rows of a tree have the role, as booleans [R]."""
+    return np.array([row.role == role for row in tree.rows])
+
+
+def row_sums(edges: Edges, tree: Tree) -> Tensor:
+    """Return the log-probability of each row's weighted tokens, each times its weight [R]."""
+    logprobs = edges.logprobs
+    device = logprobs.device
+    taken = logprobs[torch.from_numpy(tree.entry_edges).to(device)]
+    weighted = taken * torch.from_numpy(tree.weights).to(taken)
+    rows = torch.from_numpy(tree.entry_rows).to(device)
+    return weighted.new_zeros(len(tree.rows)).index_add(0, rows, weighted)
+
+
+def require(found: Sequence[object], units: Sequence[Unit], what: str, kind: str) -> None:
+    """Refuse data in which an objective finds nothing. Raises DataError."""
+    if not found:
+        first = ", ".join(unit.example for unit in units[:5])
+        raise DataError(
+            f"None of the {len(units)} examples has {what}: nothing would be learned.",
+            where=first,
+            hint=f"The objective '{kind}' needs it; see docs/training.md.",
+        )

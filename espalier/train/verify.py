@@ -107,7 +107,7 @@ def _training_checks(model: nn.Module, rows: Sequence[Encoded], forward: Forward
     for name, trees in (
         ("prefix sharing, gradient, fp32", together),
         ("accumulation, row by row, fp32", alone),
-        ("accumulation, packs, fp32", build_trees(rows, half)),
+        ("accumulation, packs, fp32", build_trees([[row] for row in rows], half)),
         ("batch order, fp32", [build_tree(rows[::-1])]),
     ):
         yield Check(name, _gap(_gradients(model, trees, forward)[1], exact), ROUNDING * own_gap)
