@@ -6,15 +6,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
+from espalier.core.records import Task, TaskRow
+from espalier.data.formats.rows import load_rows
 from espalier.data.split import limit, split
 from espalier.data.templates import Show, available, to_examples
-from espalier.encode.tokens import encode
-from espalier.tasks.task_files import load_task
+from espalier.encode.batches import group_size
+from espalier.encode.tokens import encode_unit
+from espalier.tasks.task_files import is_task, load_task, task_path
 
 if TYPE_CHECKING:
-    from espalier.core.recipe import Recipe, TaskSection
-    from espalier.core.records import Encoded, Example, Task
+    from espalier.core.recipe import Recipe, TaskSection, TrainSection
+    from espalier.core.records import Encoded, Example
     from espalier.encode.template import Template
+    from espalier.tasks.rows import OnReject
 
 
 @dataclass(frozen=True)
@@ -29,29 +33,71 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Units:
     """Training examples as tokens, and those that do not fit the token budget."""
 
-    rows: list[Encoded]
+    units: list[Unit]
     rejects: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
 def prepare(recipe: Recipe) -> Prepared:
-    """Load the task, render its rows and split them.
+    """Load the task or the rows, render a task's rows and split them.
 
     Raises:
-        DataError: the task file cannot be used, or too few rows are left.
+        DataError: the file cannot be used, or too few rows are left.
     """
     rejects: list[dict[str, Any]] = []
-    on_reject = rejects.append if recipe.task.on_bad == "reject" else None
-    task = load_task(recipe.task.path, on_reject)
-    shown = available(task, show(recipe.task))
-    train, test = split(to_examples(task, shown), recipe.data.train, recipe.seed)
+    task, shown, examples = _loaded(recipe.task.path, recipe.task, _rejecting(recipe, rejects))
+    train, test = split(examples, recipe.data.train, recipe.seed)
     if recipe.data.limit:
         train = limit(train, recipe.data.limit, recipe.seed)
     if recipe.data.test_limit:
         test = limit(test, recipe.data.test_limit, recipe.seed)
     return Prepared(task, shown, train, test, rejects)
+
+
+def stage_examples(recipe: Recipe, stage: TrainSection, prepared: Prepared) -> list[Example]:
+    """Return what a stage trains on: the rows of its own file, or the recipe's training rows.
+
+    Rows of a source that is scored go to `prepared.rejects`, as those that cannot be used do.
+
+    Raises:
+        DataError: the file cannot be used, or all its rows belong to sources that are scored.
+    """
+    if not stage.data:
+        return prepared.train
+    _, _, examples = _loaded(stage.data, recipe.task, _rejecting(recipe, prepared.rejects))
+    scored = {example.source for example in prepared.test}
+    for example in examples:
+        if example.source in scored:
+            reason = "Its source is in the test set, so it is not trained on."
+            where = f"{example.origin['file']}, row {example.origin['row']}"
+            prepared.rejects.append({"where": where, "reason": reason, "example": example.id})
+    kept = [example for example in examples if example.source not in scored]
+    if not kept:
+        raise DataError(
+            f"All {len(examples)} rows belong to sources that are scored.",
+            where=f"{stage.data} (train.data)",
+            hint="Give the stage rows of its own, or leave train.data out.",
+        )
+    return kept
+
+
+def _loaded(path: str, section: TaskSection, on_reject: OnReject | None) -> tuple[Task, Show, list[Example]]:
+    """Return the task with what its prompts show and its examples; a file of rows is a task without words."""
+    file = task_path(path)
+    if section.format == "auto" and is_task(file):
+        task = load_task(path, on_reject)
+        shown = available(task, show(section))
+        return task, shown, to_examples(task, shown)
+    examples = load_rows(file, section.format, on_reject)
+    rows = (TaskRow(e.id, e.input, e.references, e.source, rejected=e.rejected) for e in examples)
+    task = Task(file.stem, "", tuple(rows), origin=str(file))
+    return task, available(task, show(section)), examples
+
+
+def _rejecting(recipe: Recipe, rejects: list[dict[str, Any]]) -> OnReject | None:
+    return rejects.append if recipe.task.on_bad == "reject" else None
 
 
 def show(section: TaskSection) -> Show:
@@ -65,24 +111,24 @@ def show(section: TaskSection) -> Show:
     )
 
 
-def encode_rows(examples: list[Example], template: Template, tokens: int) -> Rows:
-    """Return the examples in tokens; a row longer than the budget is left out with the reason, never cut.
+def encode_units(examples: list[Example], template: Template, tokens: int) -> Units:
+    """Return the examples in tokens; one longer than the budget is left out with the reason, never cut.
 
     Raises:
-        DataError: no row fits.
+        DataError: no example fits.
     """
-    result = Rows([])
+    result = Units([])
     sizes: list[int] = []
     for example in examples:
-        row = encode(example, template)
-        sizes.append(len(row.ids))
-        if len(row.ids) <= tokens:
-            result.rows.append(row)
+        unit = encode_unit(example, template)
+        sizes.append(1 + (group_size(unit.rows) if unit.rows else len(unit.prompt)))
+        if sizes[-1] <= tokens:
+            result.units.append(unit)
             continue
-        reason = f"The row has {len(row.ids)} tokens; the budget train.tokens is {tokens}."
+        reason = f"The row has {sizes[-1]} tokens; the budget train.tokens is {tokens}."
         where = ", row ".join(str(example.origin[key]) for key in ("file", "row") if key in example.origin)
         result.rejects.append({"where": where, "reason": reason, "example": example.id})
-    if not result.rows:
+    if not result.units:
         raise DataError(
             f"None of the {len(examples)} training rows fits the budget of {tokens} tokens; they have "
             f"{min(sizes)} to {max(sizes)}.",

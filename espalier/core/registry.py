@@ -55,7 +55,7 @@ class Registry(Generic[T]):
         if kind in self._factories:
             return self._factories[kind]
         if ":" in kind:
-            return cast("Callable[..., T]", _imported(kind, where))
+            return cast("Callable[..., T]", imported(kind, where))
         raise RecipeError(
             f"No {self.sort} is named '{kind}'.", where=where, hint=nearest(kind, self._factories)
         )
@@ -118,7 +118,7 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return dict(signature.parameters)
 
 
-def _imported(kind: str, where: str) -> object:
+def imported(kind: str, where: str) -> object:
     """Return somebody else's factory, held to the same rules as ours."""
     module_name, _, function = kind.partition(":")
     try:

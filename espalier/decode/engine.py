@@ -84,7 +84,7 @@ def generate(
             yield from _copies(done[request.key], request)
         else:
             pending.append(request)
-    shared = bool(pending) and _can_share(model, pending, strategy)
+    shared = bool(pending) and can_share(model, pending, strategy)
     for group in groups_of(pending, strategy.limit, tokens):
         for completion, request in _completions(model, template, group, strategy, shared=shared):
             if journal is not None:
@@ -99,7 +99,7 @@ def stream(
     request = Request("stream", template.prompt_ids(messages), 0, ())
     ids: list[int] = []
     said = ""
-    shared = _can_share(model, [request], strategy)
+    shared = can_share(model, [request], strategy)
     for token in decode_tokens(model, [request], strategy, template.stop_ids, shared=shared):
         if token.finish != "stop":
             ids.append(token.id)
@@ -161,7 +161,8 @@ def _decode_tree(
         logits = _step(model, cache, taken, positions + step)
 
 
-def _can_share(model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy) -> bool:
+def can_share(model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy) -> bool:
+    """Say whether the model computes what these prompts share once; see `decode_tokens`."""
     longest = max(len(request.prompt) for request in requests) + strategy.limit
     return unsupported(model, longest) is None
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from espalier.core.errors import DataError, RecipeError
-from espalier.core.records import Encoded
+from espalier.core.records import Encoded, RowRole
 from espalier.core.registry import Registry
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import Tree
@@ -28,8 +28,6 @@ from espalier.models.forward import Edges
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from espalier.core.records import RowRole
 
 
 @dataclass(frozen=True)
@@ -127,10 +125,14 @@ class Objective:
     Attributes:
         begin: from all units of the run and the tools to the function from a step's number and its units to
             its part. It raises DataError where there is nothing in the units to learn from.
+        roles: which of an example's own rows it learns from.
+        rewards: by their names, the weights of what its samples are judged by.
         hold: how many steps in turn learn from the same units.
     """
 
     begin: Callable[[Sequence[Unit], Tools], Begun]
+    roles: frozenset[RowRole]
+    rewards: Mapping[str, float] = field(default_factory=dict[str, float])
     hold: int = 1
 
 
@@ -164,7 +166,7 @@ def sft(*, smoothing: float = 0.0) -> Objective:
             [row for unit in taken for row in rows_of(unit, "answer")], loss, divisor
         )
 
-    return Objective(begin)
+    return Objective(begin, frozenset({"answer"}))
 
 
 def rows_of(unit: Unit, *roles: RowRole) -> list[Encoded]:

@@ -68,7 +68,7 @@ def dpo(*, beta: float = 0.1, variant: Variant = "sigmoid") -> Objective:
             [row for unit in taken for row in _pairs(unit)], loss, pairs / tools.steps
         )
 
-    return Objective(begin)
+    return Objective(begin, frozenset({"answer", "rejected"}))
 
 
 @objectives.register("kto")
@@ -108,7 +108,7 @@ def kto(*, beta: float = 0.1, desirable: float = 1.0, undesirable: float = 1.0) 
 
         return part
 
-    return Objective(begin)
+    return Objective(begin, frozenset({"answer", "rejected"}))
 
 
 def _pairs(unit: Unit) -> list[Encoded]:

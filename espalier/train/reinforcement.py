@@ -90,7 +90,7 @@ def grpo(
 
         return part
 
-    return Objective(begin, hold=updates)
+    return Objective(begin, frozenset(), rewards, hold=updates)
 
 
 class Round:

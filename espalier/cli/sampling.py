@@ -1,0 +1,99 @@
+"""The answers that a model learns from: sampled by the decoder from its weights as they are, and rewarded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from transformers import PreTrainedModel
+
+    from espalier.core.records import Completion, Example
+    from espalier.decode.requests import Request
+    from espalier.encode.template import Template
+    from espalier.encode.tokens import Unit
+    from espalier.train.objectives import Sampled, Sampler
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How a stage's model answers while it learns.
+
+    Attributes:
+        model: the one that is trained.
+        template: of its tokenizer.
+        examples: by their ids.
+        precision: of decoding.
+        seed: of the draws.
+    """
+
+    model: PreTrainedModel
+    template: Template
+    examples: Mapping[str, Example]
+    precision: str
+    seed: int
+
+    def sampler(self, rewards: Mapping[str, float]) -> Sampler:
+        """Return the sampler whose answers these rewards judge. Raises RecipeError for an unknown one."""
+        from espalier.evaluate.rewards import reward_of
+
+        for name in rewards:
+            reward_of(name, "train.objective.rewards")
+
+        def sample(turn: int, units: Sequence[Unit], samples: int, limit: int) -> list[list[Sampled]]:
+            return self._round(turn, units, samples, limit, rewards)
+
+        return sample
+
+    def _round(
+        self, turn: int, units: Sequence[Unit], samples: int, limit: int, rewards: Mapping[str, float]
+    ) -> list[list[Sampled]]:
+        from espalier.core.records import Completion
+        from espalier.decode.requests import Request
+        from espalier.evaluate.rewards import rewarded
+        from espalier.train.objectives import Sampled
+
+        requests = [
+            Request(f"{turn}/{unit.example}/{number}", unit.prompt, number, (unit.example,))
+            for unit in units
+            for number in range(samples)
+        ]
+        written = self._written(requests, limit)
+        answers: list[Completion] = []
+        for request in requests:
+            ids, _, finish = written[request.key]
+            text = self.template.decode(ids[:-1] if finish == "stop" else ids)
+            answers.append(Completion(request.examples[0], text, ids, request.sample, finish=finish))
+        examples = [self.examples[answer.example] for answer in answers]
+        judged, sums = rewarded(rewards, examples, answers, "train.objective.rewards")
+        flat = [
+            Sampled(answer.ids, written[request.key][1], answer.text, answer.finish, parts, total)
+            for request, answer, parts, total in zip(requests, answers, judged, sums, strict=True)
+        ]
+        return [flat[start : start + samples] for start in range(0, len(flat), samples)]
+
+    def _written(
+        self, requests: Sequence[Request], limit: int
+    ) -> dict[str, tuple[tuple[int, ...], tuple[float, ...], str]]:
+        """Return each request's tokens, their log-probabilities, and why they end, by its key."""
+        from espalier.cli.tuning import to_decode
+        from espalier.decode.engine import TOKENS, can_share, decode_tokens
+        from espalier.decode.requests import groups_of
+        from espalier.decode.strategies import sample
+
+        decoder = to_decode(self.model, self.precision)
+        strategy = sample(limit=limit, seed=self.seed)
+        shared = can_share(decoder, requests, strategy)
+        found: dict[str, tuple[tuple[int, ...], tuple[float, ...], str]] = {}
+        for group in groups_of(requests, limit, TOKENS):
+            ids: list[list[int]] = [[] for _ in group]
+            logprobs: list[list[float]] = [[] for _ in group]
+            for token in decode_tokens(decoder, group, strategy, self.template.stop_ids, shared=shared):
+                ids[token.row].append(token.id)
+                logprobs[token.row].append(token.logprob)
+                if token.finish:
+                    done = tuple(ids[token.row]), tuple(logprobs[token.row]), token.finish
+                    found[group[token.row].key] = done
+        return found
