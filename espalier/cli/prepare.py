@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from espalier.core.errors import DataError
 from espalier.core.records import Task, TaskRow
 from espalier.data.formats.rows import load_rows
+from espalier.core.records import Task, TaskRow
+from espalier.data.formats.rows import load_rows
 from espalier.data.split import limit, split
 from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import group_size
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from espalier.core.recipe import Recipe, TaskSection, TrainSection
     from espalier.core.records import Encoded, Example
     from espalier.encode.template import Template
+    from espalier.tasks.rows import OnReject
     from espalier.tasks.rows import OnReject
 
 

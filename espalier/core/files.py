@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError, RunError
 
@@ -68,13 +68,22 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"The line is not JSON: {error.msg}.", where=f"{path}:{number}") from None
-        if not isinstance(value, dict):
-            raise DataError("The line is JSON but not an object {…}.", where=f"{path}:{number}")
-        yield number, value
+        yield number, json_line(line, f"{path}:{number}")
+
+
+def json_line(line: str, where: str) -> dict[str, Any]:
+    """Return the object that a line of JSONL holds.
+
+    Raises:
+        DataError: not JSON, or not an object.
+    """
+    try:
+        value: object = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"The line is not JSON: {error.msg}.", where=where) from None
+    if not isinstance(value, dict):
+        raise DataError("The line is JSON but not an object {…}.", where=where)
+    return cast("dict[str, Any]", value)
 
 
 def jsonl(rows: Iterable[Mapping[str, Any]]) -> str:

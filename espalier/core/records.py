@@ -42,13 +42,26 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A part of an assistant's message that calls a tool."""
+    """A part of an assistant's message that calls a tool; `arguments` is JSON text."""
 
     name: str
     arguments: str
 
+    @property
+    def text(self) -> str:
+        """The call as text, in the form of Hermes 2 Pro, which most templates with tools share."""
+        name = json.dumps(self.name, ensure_ascii=False)
+        return f'<tool_call>\n{{"name": {name}, "arguments": {self.arguments}}}\n</tool_call>'
 
-Part: TypeAlias = Text | Media | ToolCall
+
+@dataclass(frozen=True, slots=True)
+class ToolList:
+    """A part of a system message that lists the tools: JSON text, a list as OpenAI's `tools`."""
+
+    schemas: str
+
+
+Part: TypeAlias = Text | Media | ToolCall | ToolList
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +84,10 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of all text parts, joined."""
-        return "".join(part.text for part in self.parts if isinstance(part, Text))
+        """The text parts joined, and each tool call as text on lines of its own."""
+        words = "".join(part.text for part in self.parts if isinstance(part, Text))
+        calls = [part.text for part in self.parts if isinstance(part, ToolCall)]
+        return "\n".join([*([words] if words else []), *calls])
 
 
 def message(role: Role, text: str, *, trained: bool = False) -> Message:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.files import write_atomic
-from espalier.core.records import Example, Media, Message, Part, Text, ToolCall
+from espalier.core.records import Example, Media, Message, Part, Text, ToolCall, ToolList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +117,8 @@ def _part_row(part: Part) -> dict[str, str]:
             return {"type": kind, "uri": uri, "sha256": sha256}
         case ToolCall(name, arguments):
             return {"type": "tool_call", "name": name, "text": arguments}
+        case ToolList(schemas):
+            return {"type": "tools", "text": schemas}
 
 
 def _part(row: dict[str, Any]) -> Part:
@@ -124,4 +126,6 @@ def _part(row: dict[str, Any]) -> Part:
         return Text(row["text"])
     if row["type"] == "tool_call":
         return ToolCall(row["name"], row["text"])
+    if row["type"] == "tools":
+        return ToolList(row["text"])
     return Media(row["type"], row["uri"], row["sha256"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ BUNDLED = {
     "event-duration": event_duration.TASK_FILE,
     "duration-pairs": "duration_pairs.toml",
     "duration-thumbs": "duration_thumbs.toml",
+    "conversations": "conversations.jsonl",
 }
 
 
@@ -54,6 +57,32 @@ def load_task(path: str | Path, on_reject: OnReject | None = None) -> Task:
     return load_toml_task(file, on_reject)
 
 
+def is_task(file: Path) -> bool:
+    """Tell a task's file from a file of rows: TOML, or one JSON object with what it asks.
+
+    Raises:
+        DataError: the file is missing or not UTF-8.
+    """
+    text = read_text(file).lstrip()
+    if file.suffix in (".jsonl", ".csv", ".tsv") or not text.startswith(("{", "[")):
+        return file.suffix not in (".jsonl", ".csv", ".tsv")
+    if text[0] == "[":  # a table's head in TOML, a list in JSON
+        return file.suffix != ".json" and not re.match(r"\[\s*[{\]]", text)
+    try:
+        keys = json.loads(text)
+    except json.JSONDecodeError:
+        return not _is_json(text.split("\n", 1)[0])
+    return any(key.lower() == "definition" or key == "Instances" for key in keys)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
 def task_path(path: str | Path) -> Path:
     """Return the file of a task: the path itself, or a bundled task's file in the package.
 
@@ -67,7 +96,7 @@ def task_path(path: str | Path) -> Path:
     if str(path) in BUNDLED:
         return Path(str(files("espalier.tasks") / "bundled" / BUNDLED[str(path)]))
     beside = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-    tasks = [name for name in beside if name.endswith((".json", ".toml"))][:20]
+    tasks = [name for name in beside if name.endswith((".json", ".jsonl", ".toml"))][:20]
     raise DataError(
         "There is no such task file.", where=str(file), hint=nearest(file.name, [*tasks, *BUNDLED])
     )

@@ -1,0 +1,110 @@
+"""What people prefer: pairs of a better and a worse answer (DPO), and single answers with a thumb (KTO)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from espalier.core.errors import DataError
+from espalier.core.records import Example, Message
+from espalier.data.formats.instructions import instructed, prompted
+from espalier.data.formats.row import Format, Row, example
+from espalier.data.formats.turns import answer, check, conversation, framed, turns
+from espalier.tasks.rows import kind
+
+
+def preference() -> Format:
+    """Pairs: a prompt (`prompt`, `conversations`, `messages` or `instruction`), `chosen` and `rejected`.
+
+    Each answer is a text, a turn, or a list of turns, before which the prompt may stand; without a prompt of
+    its own a row's prompt is what its two lists of turns begin with.
+    """
+
+    def read(row: Row) -> list[Example]:
+        value, where = row.value, row.where
+        prompt = _prompt(value, where)
+        chosen, rejected = (answer(value[key], prompt, f"{where}, {key}") for key in ("chosen", "rejected"))
+        if chosen.text == rejected.text:
+            raise DataError(
+                "The chosen and the rejected answer are the same.",
+                where=f"{where}, rejected",
+                hint="Remove the row: nothing is learned from it.",
+            )
+        asked = _history(value, prompt, where)
+        return [example(row, [*asked, chosen], rejected=(rejected.text,))]
+
+    return Format(("chosen rejected",), read, '{"prompt": "…", "chosen": "…", "rejected": "…"}')
+
+
+def kto() -> Format:
+    """Single answers with a thumb: `messages` or `prompt` and `completion`, and `label` true or false."""
+
+    def read(row: Row) -> list[Example]:
+        value, where = row.value, row.where
+        key = "label" if "label" in value else "kto_tag"
+        label: object = value[key]
+        if not isinstance(label, bool):
+            raise DataError(
+                f"The label should be true or false; it is {label!r}, {kind(label)}.",
+                where=f"{where}, {key}",
+                hint="Write true for a good answer and false for a bad one, without quotes.",
+            )
+        given = next((name for name in ("messages", "conversations") if name in value), "")
+        if given:
+            *asked, last = conversation(value, given, where)
+            check([*asked, last], f"{where}, {given}", answered=True)
+            asked = [replace(turn, trained=False) for turn in asked]
+        else:
+            prompt = _prompt(value, where)
+            name = "completion" if "completion" in value else "output"
+            last = answer(value[name], prompt, f"{where}, {name}")
+            asked = _history(value, prompt, where)
+        if label:
+            return [example(row, [*asked, replace(last, trained=True)])]
+        return [example(row, asked, rejected=(last.text,))]
+
+    shapes = (
+        "messages label",
+        "conversations label",
+        "prompt completion label",
+        "instruction output kto_tag",
+    )
+    sample = '{"prompt": "…", "completion": "…", "label": true}'
+    return Format(shapes, read, sample)
+
+
+def _prompt(value: Mapping[str, Any], where: str) -> list[Message]:
+    """Return the prompt that the row names, without its system text and tools, or what its answers share."""
+    for key in ("conversations", "messages", "prompt"):
+        if key in value:
+            return prompted(value, key, where)
+    if "instruction" in value:
+        return instructed(value, where)
+    chosen: object = value.get("chosen")
+    rejected: object = value.get("rejected")
+    if not (isinstance(chosen, list) and isinstance(rejected, list)):
+        raise DataError(
+            "The row has no prompt.", where=where, hint='Add "prompt": a text or a list of turns.'
+        )
+    better = turns(cast("object", chosen), f"{where}, chosen")
+    worse = turns(cast("object", rejected), f"{where}, rejected")
+    shared: list[Message] = []
+    for one, other in zip(better, worse, strict=False):
+        if (one.role, one.text) != (other.role, other.text):
+            break
+        shared.append(one)
+    if not shared:
+        raise DataError(
+            "The two answers do not begin with the same prompt.",
+            where=f"{where}, chosen",
+            hint='Begin both lists with the prompt\'s turns, or add "prompt".',
+        )
+    return shared
+
+
+def _history(value: Mapping[str, Any], prompt: Sequence[Message], where: str) -> list[Message]:
+    """Return the prompt with the row's system text and tools, its answers shown and not trained."""
+    asked = list(prompt) if "instruction" in value else framed(value, prompt, where)
+    check(asked, f"{where}, prompt", answered=False)
+    return [replace(turn, trained=False) for turn in asked]

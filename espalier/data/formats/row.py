@@ -1,0 +1,87 @@
+"""What a file format is: keys by which its rows are recognised, and a function from one row to examples.
+
+A format is a factory that returns a `Format`. A new one is a function in a module of this folder and a line
+in `rows.py`, or `task.format = "my_module:function"`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from espalier.core.records import Example, Message, example_id
+from espalier.data.templates import normalised
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file: its keys and values, and where it stands, as errors say it."""
+
+    file: str
+    task: str
+    number: int
+    where: str
+    value: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How the rows of a format are recognised and read.
+
+    Attributes:
+        shapes: the sets of keys that a row may have, each as words; whatever else it has is optional.
+        read: a row to its examples; raises DataError where it cannot be used.
+        sample: a row in short, for errors.
+    """
+
+    shapes: tuple[str, ...]
+    read: Callable[[Row], list[Example]]
+    sample: str
+
+    def fits(self, keys: set[str]) -> bool:
+        """Tell whether a row with these keys is of the format."""
+        return any(set(shape.split()) <= keys for shape in self.shapes)
+
+    def missing(self, keys: set[str]) -> list[str]:
+        """Return the keys that a row lacks of the shape that it comes nearest to."""
+        lacks = [[key for key in shape.split() if key not in keys] for shape in self.shapes]
+        return min(lacks, key=len)
+
+
+def trained(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the messages with the last one trained, and no other."""
+    history = (replace(turn, trained=False) for turn in messages[:-1])
+    return (*history, replace(messages[-1], trained=True))
+
+
+def example(
+    row: Row,
+    messages: Sequence[Message],
+    references: tuple[str, ...] | None = None,
+    rejected: tuple[str, ...] = (),
+    source: str = "",
+) -> Example:
+    """Return the example of a conversation, with an id from its content.
+
+    Args:
+        row: where it comes from.
+        messages: the conversation, its trained turns marked.
+        references: by default the text of the last turn, where that is trained.
+        rejected: worse answers to the prompt.
+        source: by default what was asked first, so that histories with the same beginning stay together.
+    """
+    turns = tuple(messages)
+    if references is None:
+        references = (turns[-1].text,) if turns[-1].trained else ()
+    asked = [turn.text for turn in turns if turn.role != "system"]
+    made = Example(
+        id=example_id(row.task, [asdict(turn) for turn in turns], references, rejected),
+        task=row.task,
+        source=source or normalised(asked[0] if asked else turns[0].text),
+        messages=turns,
+        references=references,
+        rejected=rejected,
+        origin={"file": row.file, "row": str(row.number)},
+    )
+    return replace(made, input=made.prompt[-1].text)

@@ -1,0 +1,88 @@
+"""Tool calls and lists of tools as files write them, OpenAI's and ShareGPT's, to the parts of messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from espalier.core.errors import DataError
+from espalier.core.records import ToolCall
+from espalier.tasks.rows import is_placeholder, kind, mapping
+
+_CALL = 'Write {"name": "…", "arguments": {…}}.'
+
+
+def calls(turn: Mapping[str, Any], where: str) -> tuple[ToolCall, ...]:
+    """Return the calls of an OpenAI turn: its `tool_calls`, or `function_call` as it was before."""
+    found: object = turn.get("tool_calls")
+    if found is None and turn.get("function_call") is not None:
+        return (_call(turn["function_call"], f"{where}.function_call"),)
+    if not isinstance(found, list | None):
+        raise DataError(
+            f"Here should be a list of calls; it is {kind(found)}.",
+            where=f"{where}.tool_calls",
+            hint='Write [{"type": "function", "function": {"name": "…", "arguments": "{…}"}}].',
+        )
+    items = cast("list[object]", found or [])
+    return tuple(_call(item, f"{where}.tool_calls[{index}]") for index, item in enumerate(items))
+
+
+def called(text: str, where: str) -> tuple[ToolCall, ...]:
+    """Return the calls of a ShareGPT `function_call`: a JSON text with one call or a list of them."""
+    value = _parsed(text, where, _CALL)
+    items = cast("list[object]", value) if isinstance(value, list) else [value]
+    if not items:
+        raise DataError("The list of calls is empty.", where=where, hint=_CALL)
+    return tuple(_call(item, where) for item in items)
+
+
+def listed(value: object, where: str) -> str:
+    """Return a list of tools as the JSON text of OpenAI's `tools`; '' where there are none.
+
+    Raises:
+        DataError: neither a list nor its JSON text, or a tool without a name.
+    """
+    if isinstance(value, str) and not is_placeholder(value):
+        value = _parsed(value, where, 'Write [{"name": "…", "description": "…", "parameters": {…}}].')
+    if is_placeholder(value):
+        return ""
+    if not isinstance(value, list):
+        raise DataError(
+            f"Here should be a list of tools; it is {kind(value)}.", where=where, hint="Write […] around it."
+        )
+    tools: list[dict[str, Any]] = []
+    for index, item in enumerate(cast("list[object]", value)):
+        tool = mapping(item, f"{where}[{index}]", "a tool")
+        inner = mapping(tool.get("function", tool), f"{where}[{index}].function", "a tool")
+        if not isinstance(inner.get("name"), str):
+            raise DataError("The tool has no name.", where=f"{where}[{index}]", hint='Add "name": "…".')
+        tools.append({"type": "function", "function": inner})
+    return json.dumps(tools, ensure_ascii=False) if tools else ""
+
+
+def _call(value: object, where: str) -> ToolCall:
+    item = mapping(value, where, "a call")
+    inner = mapping(item.get("function", item), f"{where}.function", "a call")
+    name: object = inner.get("name")
+    if not isinstance(name, str) or not name:
+        raise DataError("The call has no name.", where=where, hint=_CALL)
+    arguments: object = inner.get("arguments", inner.get("parameters"))
+    if isinstance(arguments, str) and arguments.strip():
+        arguments = _parsed(arguments, f"{where}.arguments", _CALL)
+    if not isinstance(arguments or {}, dict):
+        raise DataError(
+            f"The arguments should be an object {{…}}; they are {kind(arguments)}.",
+            where=f"{where}.arguments",
+            hint=_CALL,
+        )
+    return ToolCall(name, json.dumps(arguments or {}, ensure_ascii=False))
+
+
+def _parsed(text: str, where: str, hint: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"The text is not JSON: {error.msg}, position {error.pos}.", where=where, hint=hint
+        ) from None

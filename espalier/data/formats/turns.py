@@ -1,0 +1,203 @@
+"""Turns as files write them, OpenAI's `role` and `content` or ShareGPT's `from` and `value`, to messages.
+
+What is refused here is refused for every format: an empty turn, a value of another type, an unknown role,
+two answers in a row, a conversation that begins with an answer or ends without one. The place in an error is
+the path of the value: `rows.jsonl:7, messages[2].content`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from espalier.core.errors import DataError, nearest
+from espalier.core.records import Message, Part, Role, Text, ToolList, message
+from espalier.data.formats.tools import called, calls, listed
+from espalier.tasks.rows import is_placeholder, kind, mapping
+
+ROLES: dict[str, Role] = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt", "function_call"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation"), "tool"),
+}
+
+
+def text(value: object, where: str, *, empty: bool = False) -> str:
+    """Return a text as it is.
+
+    Raises:
+        DataError: another type, an empty text unless `empty`, or half a character.
+    """
+    if not isinstance(value, str):
+        quote = kind(value) in ("a number", "true or false")
+        raise DataError(
+            f"Here should be a text; it is {kind(value)}.",
+            where=where,
+            hint="Write it in quotes." if quote else "Write a text, or remove the row.",
+        )
+    if not (value.strip() or empty):
+        raise DataError("The text is empty.", where=where, hint="Write what it says, or remove the row.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"The text holds half a character (a lone surrogate) at position {error.start}.",
+            where=where,
+            hint="It was cut inside an emoji or the like; write it again.",
+        ) from None
+    return value
+
+
+def items(value: object, where: str, what: str, hint: str) -> list[object]:
+    """Return the items of a list that is not empty. Raises DataError for anything else."""
+    if not isinstance(value, list) or not value:
+        found = "empty" if isinstance(value, list) else kind(value)
+        raise DataError(f"Here should be a list of {what}; it is {found}.", where=where, hint=hint)
+    return cast("list[object]", value)
+
+
+def turns(value: object, where: str) -> list[Message]:
+    """Return the messages of a list of turns, every answer trained unless its `weight` is 0."""
+    hint = 'Write [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}].'
+    return [turn(item, f"{where}[{n}]") for n, item in enumerate(items(value, where, "turns", hint))]
+
+
+def turn(value: object, where: str) -> Message:
+    """Return one turn: `role` and `content` with `tool_calls`, or `from` and `value`."""
+    item = mapping(value, where, "a turn")
+    speaker, said = ("from", "value") if "from" in item else ("role", "content")
+    if speaker not in item:
+        raise DataError("The turn has neither 'role' nor 'from'.", where=where, hint=nearest("role", item))
+    name = text(item[speaker], f"{where}.{speaker}")
+    if name.lower() not in ROLES:
+        raise DataError(f"'{name}' is no role.", where=f"{where}.{speaker}", hint=nearest(name, ROLES))
+    role = ROLES[name.lower()]
+    if item.get("reasoning_content"):
+        raise DataError(
+            "The turn has a reasoning of its own, which no template is given.",
+            where=f"{where}.reasoning_content",
+            hint="Write it into the content, as the model's template expects it.",
+        )
+    if name.lower() == "function_call":
+        return Message(role, called(text(item.get(said), f"{where}.{said}"), f"{where}.{said}"), trained=True)
+    made = calls(item, where) if role == "assistant" else ()
+    if said not in item and not made:
+        raise DataError(f"The turn has no '{said}'.", where=where, hint=nearest(said, item))
+    words = _content(item.get(said), f"{where}.{said}", empty=bool(made) or role in ("system", "tool"))
+    parts: tuple[Part, ...] = (*([Text(words)] if words or not made else []), *made)
+    return Message(role, parts, trained=role == "assistant" and item.get("weight", 1) not in (0, False))
+
+
+def conversation(row: Mapping[str, Any], key: str, where: str) -> list[Message]:
+    """Return the turns of a row's key, in front of them its `system` text and its `tools`."""
+    return framed(row, turns(row[key], f"{where}, {key}"), where)
+
+
+def framed(row: Mapping[str, Any], messages: Sequence[Message], where: str) -> list[Message]:
+    """Return the messages with the row's `system` text and `tools` in their system turn."""
+    messages = list(messages)
+    if not is_placeholder(row.get("system")):
+        if messages[0].role == "system":
+            raise DataError(
+                "The row has a system turn too.", where=f"{where}, system", hint="Keep one of the two."
+            )
+        messages.insert(0, message("system", text(row["system"], f"{where}, system")))
+    tools = listed(row.get("tools", row.get("functions")), f"{where}, tools")
+    if not tools:
+        return messages
+    if messages[0].role != "system":
+        messages.insert(0, Message("system", ()))
+    return [Message("system", (ToolList(tools), *messages[0].parts)), *messages[1:]]
+
+
+def check(messages: Sequence[Message], where: str, *, answered: bool) -> None:
+    """Refuse an order of turns that cannot be trained on.
+
+    Raises:
+        DataError: it begins with an answer or a tool's result; two answers in a row; a result without a call
+            before it; no answer at the end, or one where a prompt was expected.
+    """
+    before: Role | None = None
+    for number, item in enumerate(messages, start=1):
+        place = f"{where}, turn {number}"
+        if item.role == "assistant" and before is None:
+            raise DataError(
+                "The conversation begins with the assistant, so there is nothing that it answers.",
+                where=place,
+                hint="Put a user's or a system turn before it, or remove it.",
+            )
+        if item.role == before == "assistant":
+            raise DataError(
+                "Two turns of the assistant follow one another.",
+                where=place,
+                hint="Join them into one turn, or put the user's turn between them.",
+            )
+        if item.role == "tool" and before not in ("assistant", "tool"):
+            raise DataError(
+                "A tool's result follows no call.",
+                where=place,
+                hint="Put the assistant's turn with the call before it.",
+            )
+        before = item.role
+    if answered != (before == "assistant"):
+        raise DataError(
+            f"The conversation ends with a turn of the {before}, and no answer follows."
+            if answered
+            else "The prompt ends with an answer.",
+            where=f"{where}, turn {len(messages)}",
+            hint="Add the assistant's answer, or remove what comes after the last one."
+            if answered
+            else "Remove it, or put the user's turn after it.",
+        )
+    if answered and not any(item.trained for item in messages):
+        raise DataError("No turn is trained: all have the weight 0.", where=where, hint="Give one weight 1.")
+
+
+def answer(value: object, prompt: Sequence[Message], where: str) -> Message:
+    """Return an answer: a text, a turn, or a list with one turn, before which the prompt may stand again."""
+    if isinstance(value, list):
+        said = turns(cast("object", value), where)
+        if _plain(said[: len(prompt)]) == _plain(prompt):
+            said = said[len(prompt) :]
+        if len(said) != 1:
+            raise DataError(
+                f"There are {len(said)} turns here; an answer is one turn after the prompt's.",
+                where=where,
+                hint="Put what both answers share into the prompt.",
+            )
+        made = said[0]
+    else:
+        made = (
+            turn(cast("object", value), where)
+            if isinstance(value, dict)
+            else message("assistant", text(value, where))
+        )
+    if made.role != "assistant":
+        raise DataError(
+            f"The answer is a turn of the {made.role}.", where=where, hint="Let it be the assistant's."
+        )
+    return Message("assistant", made.parts, trained=True)
+
+
+def _plain(messages: Sequence[Message]) -> list[tuple[str, str]]:
+    return [(item.role, item.text) for item in messages]
+
+
+def _content(value: object, where: str, *, empty: bool) -> str:
+    """Return the content of a turn: a text, a list of text parts, or nothing where that may be."""
+    if value is None and empty:
+        return ""
+    if not isinstance(value, list):
+        return text(value, where, empty=empty)
+    said: list[str] = []
+    for index, item in enumerate(cast("list[object]", value)):
+        part = mapping(item, f"{where}[{index}]", "a part")
+        if part.get("type", "text") != "text":
+            raise DataError(
+                f"A part is of the type {part['type']!r}; only text can be trained on.",
+                where=f"{where}[{index}]",
+                hint="Remove the row.",
+            )
+        said.append(text(part.get("text"), f"{where}[{index}].text", empty=True))
+    return text("".join(said), where, empty=empty)
