@@ -1,55 +1,209 @@
-"""Which weights move: each tuning method is a function that prepares a model, chosen by `train.method`."""
+"""Which weights move: each tuning method is a function that prepares a model, chosen by `train.method`.
+
+This is the table of methods, and of how what they add is saved, loaded and folded in. Methods that add parts
+of their own have a file each: `layers.py`, `bottleneck.py`, `soft_prompt.py`, `quantised.py`. None has
+dropout: a dropped token would be dropped for every row that shares it.
+"""
 
 from __future__ import annotations
 
+import json
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
-import torch
+from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from espalier.core.errors import RecipeError
+from espalier.core.files import read_json
 from espalier.core.registry import Registry
+from espalier.models import bottleneck, soft_prompt
+from espalier.models.layers import Place, expand
+from espalier.models.quantised import from_4_bits, is_quantised, to_4_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
+    import torch
     from transformers import PreTrainedModel
 
 # What a method returns: it marks or adds the weights to be trained and returns the model to train.
 Method: TypeAlias = "Callable[[PreTrainedModel], torch.nn.Module]"
+Count = Annotated[int, Field(gt=0)]
 
 methods: Registry[Method] = Registry("method")
+
+ADAPTER = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+# Beside an adapter whose base was in 4 bits.
+BASE = "base_quantization.json"
+# How parts that are not peft's are written and read, by the `peft_type` of their configuration.
+FORMATS = {
+    "PROMPT_TUNING": (soft_prompt.write, soft_prompt.read),
+    "BOTTLENECK": (bottleneck.write, bottleneck.read),
+}
 
 
 @methods.register("full")
 def full() -> Method:
     """All weights."""
-
-    def prepare(model: PreTrainedModel) -> torch.nn.Module:
-        return model.requires_grad_(True)
-
-    return prepare
+    return lambda model: model.requires_grad_(True)
 
 
 @methods.register("lora")
-def lora(*, rank: int = 16, alpha: int = 32, targets: str | list[str] = "all-linear") -> Method:
-    """Low-rank updates of the linear layers (Hu et al. 2021, arXiv 2106.09685), by peft."""
+def lora(
+    *,
+    rank: int = 16,
+    alpha: int = 32,
+    targets: str | list[str] = "all-linear",
+    rslora: bool = False,
+    dora: bool = False,
+) -> Method:
+    """Low-rank updates of the linear layers (Hu et al. 2021, arXiv 2106.09685), by peft.
 
-    def prepare(model: PreTrainedModel) -> torch.nn.Module:
-        from peft import LoraConfig, get_peft_model
+    `rslora` scales them by alpha / sqrt(rank) and not alpha / rank (arXiv 2312.03732); `dora` trains the
+    weights' magnitudes apart from their directions (arXiv 2402.09353).
+    """
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules=targets,
+        use_rslora=rslora,
+        use_dora=dora,
+        task_type="CAUSAL_LM",
+    )
+    return partial(_with_peft, config=config)
 
-        # No dropout: a dropped token would be dropped for every row that shares it.
-        config = LoraConfig(
-            r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
-        )
-        try:
-            with peft_as_it_is():
-                return get_peft_model(model, config)
-        except ValueError as error:
-            raise RecipeError(f"The adapter cannot be made: {error}", where="train.method") from None
+
+@methods.register("qlora")
+def qlora(*, rank: int = 16, alpha: int = 32, targets: str | list[str] = "all-linear") -> Method:
+    """LoRA on linear layers in 4 bits (Dettmers et al. 2023, arXiv 2305.14314), by peft and bitsandbytes."""
+    above = lora(rank=rank, alpha=alpha, targets=targets)
+    return lambda model: above(to_4_bits(model))
+
+
+@methods.register("layers")
+def layers(*, count: Count = 4, place: Place = "between") -> Method:
+    """New blocks, at first the identity, between or on top of the frozen ones (Wu 2024, arXiv 2401.02415)."""
+    return partial(expand, count=count, place=place)
+
+
+@methods.register("adapter")
+def adapter(*, size: Count = 64) -> Method:
+    """A bottleneck of `size` dimensions after each MLP (Houlsby et al. 2019, arXiv 1902.00751)."""
+    return partial(bottleneck.adapted, size=size)
+
+
+@methods.register("ia3")
+def ia3(*, targets: list[str] | None = None, inputs: list[str] | None = None) -> Method:
+    """A factor for each key, value and MLP dimension (Liu et al. 2022, arXiv 2205.05638), by peft.
+
+    `targets` are the linear layers whose outputs are scaled, `inputs` those of them whose inputs are scaled
+    in their place; without both, peft's choice for the model's type.
+    """
+    config = IA3Config(target_modules=targets, feedforward_modules=inputs, task_type="CAUSAL_LM")
+    return partial(_with_peft, config=config)
+
+
+@methods.register("prompt")
+def prompt(*, tokens: Count = 20) -> Method:
+    """A soft prompt: so many trained vectors before every row (Lester et al. 2021, arXiv 2104.08691)."""
+    return partial(soft_prompt.prompted, tokens=tokens)
+
+
+@methods.register("bitfit")
+def bitfit() -> Method:
+    """The biases (Ben Zaken et al. 2021, arXiv 2106.10199); where there are none, the norms' weights."""
+
+    def prepare(model: PreTrainedModel) -> PreTrainedModel:
+        model.requires_grad_(False)
+        vectors = {name: weight for name, weight in model.named_parameters() if weight.ndim == 1}
+        biases = [weight for name, weight in vectors.items() if name.endswith("bias")]
+        for weight in biases or vectors.values():
+            weight.requires_grad_(True)
+        return model
 
     return prepare
+
+
+@methods.register("head")
+def head() -> Method:
+    """The output layer alone; where it is tied to the embedding, it becomes a copy of its own."""
+
+    def prepare(model: PreTrainedModel) -> PreTrainedModel:
+        model.requires_grad_(False)
+        output = cast("nn.Linear", model.get_output_embeddings())
+        output.weight = nn.Parameter(output.weight.detach().clone())
+        model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
+        model.all_tied_weights_keys = {}
+        return model
+
+    return prepare
+
+
+def merged(model: nn.Module) -> PreTrainedModel:
+    """Return the model with what peft added folded into its weights, in place; 4-bit weights become plain.
+
+    A soft prompt and bottlenecks cannot be folded in and stay what they are, see `is_plain`.
+    """
+    if not isinstance(model, PeftModel):
+        return cast("PreTrainedModel", model)
+    base = model.get_base_model()
+    if is_quantised(base):
+        # peft would round the sum to 4 bits again: take the adapter off and put it onto the plain weights.
+        tensors, config = get_peft_model_state_dict(model), model.peft_config["default"]
+        model = _with_peft(from_4_bits(cast("Any", model).unload()), config)
+        set_peft_model_state_dict(model, tensors)
+    return cast("Any", model).merge_and_unload()
+
+
+def is_plain(model: PreTrainedModel) -> bool:
+    """Whether the model is one that transformers alone can hold: no adapter, soft prompt or bottleneck."""
+    return not isinstance(model, PeftModel) and all(write(model) is None for write, _ in FORMATS.values())
+
+
+def save_weights(model: nn.Module, folder: Path) -> None:
+    """Save a whole model as transformers does, and what a method adds to a base as peft does.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written.
+    """
+    for write, _ in FORMATS.values():
+        if found := write(cast("PreTrainedModel", model)):
+            folder.mkdir(parents=True)
+            config, tensors = found
+            (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / ADAPTER)
+            return
+    cast("PreTrainedModel", model).save_pretrained(str(folder))
+    if isinstance(model, PeftModel) and is_quantised(model.get_base_model()):
+        (folder / BASE).write_text('{"quant_type": "nf4"}\n')
+
+
+def add_weights(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """Return the base model with what `save_weights` saved of a method's additions.
+
+    Raises:
+        OSError, ValueError, KeyError, RuntimeError, SafetensorError, DataError: it is damaged or of another
+            model.
+        MissingExtra: its base was in 4 bits, and bitsandbytes is not installed.
+    """
+    config = read_json(folder / CONFIG)
+    if config["peft_type"] in FORMATS:
+        _, read = FORMATS[config["peft_type"]]
+        read(model, config, load_file(folder / ADAPTER))
+        return model
+    if (folder / BASE).exists():
+        model = from_4_bits(to_4_bits(model))
+    with peft_as_it_is():
+        return cast("PreTrainedModel", PeftModel.from_pretrained(model, str(folder)))
 
 
 @contextmanager
@@ -58,3 +212,11 @@ def peft_as_it_is() -> Generator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         yield
+
+
+def _with_peft(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
+    try:
+        with peft_as_it_is():
+            return cast("PeftModel", get_peft_model(model, config))
+    except ValueError as error:
+        raise RecipeError(f"The adapter cannot be made: {error}", where="train.method") from None

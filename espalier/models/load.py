@@ -15,19 +15,17 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from espalier.core.errors import ModelError, nearest
+from espalier.core.errors import DataError, ModelError, nearest
 from espalier.core.files import content_hash, file_sha256
 from espalier.encode.template import Template
-from espalier.models.adapters import peft_as_it_is
+from espalier.models.adapters import ADAPTER, add_weights, save_weights
 from espalier.models.bundled import KNOWN, fetch
+from espalier.models.soft_prompt import virtual_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-ADAPTER = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
     logging.disable_progress_bar()
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        model.save_pretrained(str(partial))
+        save_weights(model, partial)
         base.tokenizer.save_pretrained(str(partial))
         for file in partial.iterdir():
             file.chmod(0o644)  # safetensors makes files that only their owner can read
@@ -153,22 +151,23 @@ def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
 def load_tuned(folder: Path, base: str, device: torch.device | str = "cpu") -> Loaded:
     """Load what `save_tuned` saved; `base` is where an adapter's base model is.
 
+    A soft prompt's virtual tokens are the template's prefix.
+
     Raises:
         ModelError: a part is missing or cannot be loaded.
+        MissingExtra: the adapter is one to 4-bit weights, and bitsandbytes is not installed.
     """
     if not (folder / ADAPTER).exists():
         _check_folder(folder)
         return load_model(str(folder), device)
-    from peft import PeftModel
-
     loaded = load_model(base, device)
     try:
-        with peft_as_it_is():
-            model = PeftModel.from_pretrained(loaded.model, str(folder))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        model = add_weights(loaded.model, folder).eval()
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, DataError) as error:
         raise ModelError(f"The adapter cannot be loaded: {_first_line(error)}", where=str(folder)) from None
     both = content_hash([loaded.weights, file_sha256(folder / ADAPTER)])
-    return replace(loaded, place=str(folder), model=cast("PreTrainedModel", model).eval(), weights=both)
+    template = loaded.template.prefixed(virtual_ids(model))
+    return replace(loaded, place=str(folder), model=model, template=template, weights=both)
 
 
 def weights_hash(folder: Path) -> str:
