@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from espalier.core.errors import DataError
 from espalier.core.records import Task, TaskRow
 from espalier.data.formats.rows import load_rows
-from espalier.core.records import Task, TaskRow
-from espalier.data.formats.rows import load_rows
 from espalier.data.split import limit, split
 from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import group_size
@@ -18,9 +16,9 @@ from espalier.tasks.task_files import is_task, load_task, task_path
 
 if TYPE_CHECKING:
     from espalier.core.recipe import Recipe, TaskSection, TrainSection
-    from espalier.core.records import Encoded, Example
+    from espalier.core.records import Example
     from espalier.encode.template import Template
-    from espalier.tasks.rows import OnReject
+    from espalier.encode.tokens import Unit
     from espalier.tasks.rows import OnReject
 
 
