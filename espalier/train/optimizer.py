@@ -81,7 +81,7 @@ def adamw8bit(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -
 
     def make(groups: list[dict[str, Any]], clip: float) -> Updater:
         try:
-            from bitsandbytes.optim import AdamW8bit
+            from bitsandbytes.optim import AdamW8bit  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise MissingExtra("The optimizer adamw8bit", "8bit") from None
         return AfterBackward(cast("Any", AdamW8bit)(groups, betas=betas, eps=eps), clip)
@@ -103,10 +103,10 @@ def adafactor(*, beta2_decay: float = -0.8, limit: float = 1.0) -> MakeUpdater:
 def lomo(*, beta2_decay: float = -0.8, limit: float = 1.0) -> MakeUpdater:
     """Adafactor in the backward pass: each weight moves as its gradient comes, which is then dropped.
 
-    The idea is LOMO's (Lv et al. 2023, arXiv 2306.09782). Its plain SGD trains language models badly; factored
-    second moments with each update's size bounded are what AdaLomo (arXiv 2310.10195) found to train them as
-    AdamW does, and that is Adafactor. `train.clip` has no effect, since the common norm is known only when all
-    weights have moved; `limit` does its work, weight by weight.
+    The idea is LOMO's (Lv et al. 2023, arXiv 2306.09782). Its plain SGD trains language models badly;
+    factored second moments with each update's size bounded are what AdaLomo (arXiv 2310.10195) found to train
+    them as AdamW does, and that is Adafactor. `train.clip` has no effect, since the common norm is known only
+    when all weights have moved; `limit` does its work, weight by weight.
     """
     return lambda groups, clip: InBackward(_adafactor(groups, beta2_decay, limit))
 

@@ -13,7 +13,7 @@ import torch
 
 from espalier.core.errors import CheckpointError
 from espalier.train.checkpoint import latest, restore, save
-from espalier.train.optimizer import make_optimizer
+from espalier.train.optimizer import adamw, make_updater
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 RECIPE = {"train": {"rate": 1e-3, "rows": 8}, "model": "tiny"}
 
 
-def trained() -> tuple[torch.nn.Module, torch.optim.AdamW]:
+def make_optimizer(model: torch.nn.Module, decay: float) -> torch.optim.Optimizer:
+    return make_updater(model, adamw(), decay=decay, clip=1.0).optimizer
+
+
+def trained() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))
     model[0].requires_grad_(False)
     optimizer = make_optimizer(model, 0.1)
