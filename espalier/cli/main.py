@@ -12,6 +12,7 @@ import sys
 import typer
 from rich.console import Console
 
+from espalier.cli.export import export
 from espalier.cli.generate import generate
 from espalier.cli.inspect import inspect
 from espalier.cli.models import models
@@ -35,6 +36,7 @@ app.command()(verify)
 app.command()(generate)
 app.command()(score)
 app.command()(report)
+app.command()(export)
 app.add_typer(models, name="models")
 app.command()(recipe)
 

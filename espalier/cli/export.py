@@ -1,0 +1,332 @@
+"""`espalier export`: a run's tuned model for other tools, compared with the trained one before it is done."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from espalier.cli.progress import say, working
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Json
+from espalier.core.errors import EspalierError, ModelError, RunError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from espalier.core.recipe import Recipe
+    from espalier.core.records import Example
+    from espalier.core.run import RunFolder
+    from espalier.models.export import Comparison, Seen
+    from espalier.models.load import Loaded
+    from espalier.study.card import Source
+
+Sort = Literal["hf", "adapter", "gguf"]
+Kind = Literal["f32", "f16", "bf16", "q8_0"]
+RECORD = "export.json"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
+    *,
+    to: Annotated[Sort, typer.Option(help="A merged Hugging Face folder, a PEFT adapter, or GGUF.")] = "hf",
+    out: Annotated[Path | None, typer.Option(help="The new folder; by default RUN/export/FORMAT.")] = None,
+    kind: Annotated[
+        Kind | None, typer.Option("--type", help="Number format; by default f32, and f16 for GGUF.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many test prompts to compare on.")] = 8,
+    llama_python: Annotated[
+        Path | None, typer.Option(help="A Python that has llama_cpp, to compare GGUF in llama.cpp too.")
+    ] = None,
+    as_json: Json = False,
+    cache: Cache = DEFAULT_CACHE,
+) -> None:
+    """Write a run's tuned model for other tools, with a model card.
+
+    It is loaded again and compared with the trained model on test prompts, logits and text. The exit status
+    is 1, and nothing is left, if a gap is too large.
+    """
+    from espalier.cli import tuning
+    from espalier.core.files import write_atomic
+    from espalier.core.recipe import load_recipe
+    from espalier.core.run import find_run
+    from espalier.data.table import read_examples
+
+    folder = find_run(run)
+    recipe = load_recipe(folder.recipe)
+    chosen: Kind = kind or ("f16" if to == "gguf" else "f32")
+    if (to != "gguf" and chosen == "q8_0") or (to == "adapter" and chosen != "f32"):
+        raise ModelError(f"--to {to} cannot be written in {chosen}.", hint="Leave --type out.")
+    target = out or folder.path / "export" / to
+    _refuse_to_overwrite(target)
+    with working("Loading the tuned model"):
+        loaded = tuning.load_run(folder, recipe, cache)
+    examples = read_examples(folder.data / "test.parquet")[:rows]
+    job = Job(folder, recipe, loaded, to, chosen, cache)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
+        partial = Path(work) / "export"
+        partial.mkdir()
+        try:
+            comparisons = _write_and_compare(job, examples, partial, llama_python)
+        except OSError as error:
+            raise RunError(f"The export cannot be written: {error}.", where=str(target)) from None
+        ok = all(comparison.ok for comparison in comparisons)
+        record = {
+            "run": folder.path.resolve().name,
+            "recipe": recipe.hash,
+            "to": to,
+            "type": chosen,
+            "ok": ok,
+        }
+        record["comparisons"] = [_plain(comparison) for comparison in comparisons]
+        if ok:
+            write_atomic(partial / RECORD, json.dumps(record, indent=1) + "\n")
+            write_atomic(partial / "README.md", _card(job, comparisons))
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+    if as_json:
+        typer.echo(json.dumps({**record, "folder": str(target) if ok else None}))
+    else:
+        _tell(comparisons, target)
+    if not ok:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is exported, and as what."""
+
+    run: RunFolder
+    recipe: Recipe
+    loaded: Loaded
+    to: Sort
+    kind: Kind
+    cache: Path
+
+    @property
+    def file(self) -> str:
+        """Name of the GGUF file."""
+        return f"{self.recipe.name}-{self.kind}.gguf"
+
+    @property
+    def base(self) -> str:
+        """The folder of the base model."""
+        from espalier.models.load import find_model
+
+        return find_model(self.recipe.model.name, self.cache)
+
+
+def _refuse_to_overwrite(target: Path) -> None:
+    if target.exists() and not (target / RECORD).exists():
+        raise RunError(
+            "The folder exists and is no earlier export.", where=str(target), hint="Name another with --out."
+        )
+
+
+def _write_and_compare(
+    job: Job, examples: list[Example], partial: Path, llama_python: Path | None
+) -> list[Comparison]:
+    """Write the export into a folder, load it again, and compare it with the trained model."""
+    from espalier.cli import tuning
+    from espalier.decode.engine import generate
+    from espalier.decode.strategies import strategies
+    from espalier.models.export import BOUNDS, Seen, compare, logits_of, witness
+
+    loaded = job.loaded
+    merged = tuning.to_decode(loaded.model, "fp32")
+    limit = int(job.recipe.decode.params.get("limit", 64))
+    with working(f"Writing {job.to}"):
+        _write(job, merged, partial)
+    with working(f"Answering {len(examples)} test prompts with the trained model"):
+        strategy = strategies.build("greedy", {"limit": limit})
+        written = {c.example: c.ids for c in generate(merged, loaded.template, examples, strategy)}
+        answers = [written[example.id] for example in examples]
+        prompts = [loaded.template.prompt_ids(example.prompt) for example in examples]
+        trained = [
+            Seen(*both) for both in zip(logits_of(loaded.model, prompts, answers), answers, strict=True)
+        ]
+    del merged
+    names = [example.id for example in examples]
+    with working("Loading the export again, and answering with it"):
+        reloaded, stops, by = _reload(job, partial)
+        seen = witness(reloaded, prompts, answers, limit, stops)
+        found = [compare(by, names, trained, seen, BOUNDS[job.kind])]
+    python = llama_python or (Path(sys.executable) if find_spec("llama_cpp") else None)
+    if job.to == "gguf" and python:
+        with working("Answering with llama.cpp"):
+            texts = [loaded.template.prompt_text(example.prompt) for example in examples]
+            task = {"prompts": prompts, "answers": answers, "texts": texts, "limit": limit}
+            seen = _in_llama(python, partial / job.file, task)
+            # llama.cpp keeps keys and values in half precision, whatever the file is in.
+            found.append(compare("llama.cpp", names, trained, seen, BOUNDS[job.kind] + BOUNDS["f16"]))
+    elif job.to == "gguf":
+        say(
+            "llama.cpp was not asked: llama_cpp is not installed here; --llama-python names a Python with it."
+        )
+    return found
+
+
+def _write(job: Job, merged: PreTrainedModel, partial: Path) -> None:
+    from espalier.models.export import copy_adapter, save_hf
+    from espalier.models.gguf_file import write_gguf
+
+    loaded = job.loaded
+    if job.to == "adapter":
+        copy_adapter(job.run.model, partial, job.base)
+    elif job.to == "gguf":
+        write_gguf(partial / job.file, merged, loaded.tokenizer, loaded.template, job.kind)
+    else:
+        params = job.recipe.decode.params
+        sampled = {key: params[key] for key in ("temperature", "top_p") if key in params}
+        sampling = {"do_sample": True, **sampled} if job.recipe.decode.kind == "sample" else {}
+        save_hf(partial, merged, loaded.tokenizer, loaded.template, job.kind, sampling)
+
+
+def _reload(job: Job, partial: Path) -> tuple[PreTrainedModel, frozenset[int], str]:
+    """Return the model as other tools load it, its stop tokens where the folder does not say, and by whom."""
+    import torch
+
+    from espalier.models.export import load_adapter, load_hf
+    from espalier.models.gguf_file import read_gguf, stop_ids
+
+    stops: frozenset[int] = frozenset()
+    if job.to == "adapter":
+        model, stops, by = load_adapter(job.base, partial), job.loaded.template.stop_ids, "peft"
+    elif job.to == "gguf":
+        path = partial / job.file
+        model, stops, by = read_gguf(path), stop_ids(path), "transformers, from GGUF"
+    else:
+        model, by = load_hf(partial), "transformers"
+    torch.nn.Module.to(model, job.loaded.model.device)
+    return model, stops, by
+
+
+def _in_llama(python: Path, file: Path, task: dict[str, Any]) -> list[Seen]:
+    """Return what llama.cpp makes of the prompts; see `cli/llama_check.py`. Raises ModelError."""
+    import numpy as np
+
+    from espalier.models.export import Seen
+
+    script = Path(__file__).with_name("llama_check.py")
+    with tempfile.TemporaryDirectory(prefix="espalier-llama-") as work:
+        task_file, out = Path(work) / "task.json", Path(work) / "out.npz"
+        task_file.write_text(json.dumps(task), encoding="utf-8")
+        command = [str(python), "-I", str(script), str(file), str(task_file), str(out)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise ModelError(f"It cannot be run: {error.strerror}.", where=str(python)) from None
+        if done.returncode:
+            reason = (done.stderr.strip() or f"status {done.returncode}").split("\n")[-1]
+            raise ModelError(f"llama.cpp could not be asked: {reason}", where=str(python))
+        found = np.load(out)
+        for number, prompt in enumerate(task["prompts"]):
+            if tuple(found[f"tokens-{number}"].tolist()) != tuple(prompt):
+                say(f"Note: llama.cpp cuts the text of test prompt {number} into other tokens.")
+        return [
+            Seen(found[f"logits-{number}"], tuple(found[f"written-{number}"].tolist()))
+            for number in range(len(task["prompts"]))
+        ]
+
+
+def _card(job: Job, comparisons: list[Comparison]) -> str:
+    from espalier.study.card import card
+    from espalier.study.report.gather import gather
+
+    same = sum(row.parted is None for row in comparisons[-1].rows)
+    compared = (
+        f"Beside the trained model in fp32, the largest gap of a logit is {comparisons[-1].gap:.2g} (by "
+        f"{comparisons[-1].by}), and {same} of {len(comparisons[-1].rows)} greedy answers are the same."
+    )
+    material = gather(job.run.path)
+    # As the run wrote it down: the hash of a recipe changes with the schema.
+    recipe_hash = material.provenance.get("inputs", {}).get("recipe", job.recipe.hash)
+    return card(material, recipe_hash, _source(job), job.to, _how_to_load(job), compared)
+
+
+def _source(job: Job) -> Source:
+    """Return names and licences that the run folder does not hold, as far as they are stated anywhere."""
+    from huggingface_hub import metadata_load
+
+    from espalier.cli.prepare import prepare
+    from espalier.models.bundled import KNOWN
+    from espalier.study.card import Source
+
+    name = job.recipe.model.name
+    page = Path(job.base) / "README.md"
+    stated: dict[str, Any] = (metadata_load(page) if page.exists() else None) or {}
+    spoken = stated.get("language", [])
+    source = Source(
+        base=Path(name).name if Path(name).is_absolute() else name,
+        hub=name if name.count("/") == 1 and not Path(name).is_dir() else "",
+        base_licence=str(stated.get("license", "")),
+        data=Path(job.recipe.task.path).stem,
+        data_licence="",
+        language=(spoken,) if isinstance(spoken, str) else tuple(spoken),
+    )
+    if name in KNOWN:
+        known = KNOWN[name]
+        source = replace(source, hub=known.hub, base_licence=known.licence, language=(known.language,))
+    try:
+        task = prepare(job.recipe).task
+    except EspalierError:  # the task file was moved since; the run's own rows are in its folder
+        return source
+    return replace(source, data=task.name, data_licence="" if task.licence == "Unknown" else task.licence)
+
+
+def _how_to_load(job: Job) -> str:
+    base = job.recipe.model.name
+    code = {
+        "hf": "from transformers import pipeline\n\n"
+        'chat = pipeline("text-generation", "THIS_FOLDER")\n'
+        'chat([{"role": "user", "content": "…"}])',
+        "adapter": "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
+        f'base = AutoModelForCausalLM.from_pretrained("{base}")\n'
+        'model = PeftModel.from_pretrained(base, "THIS_FOLDER")',
+        "gguf": f"llama-cli -m {job.file} -cnv --temp 0",
+    }
+    language = "sh" if job.to == "gguf" else "python"
+    said = "Its chat template and the tokens that end an answer go with it; answers were decoded "
+    return f"```{language}\n{code[job.to]}\n```\n\n{said}with `{job.recipe.decode.kind}`."
+
+
+def _plain(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as JSON has it: what is not a finite number is null."""
+
+    def finite(value: float | None) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
+
+    rows = [
+        {**asdict(row), "gap": finite(row.gap), "margin": finite(row.margin), "same": row.parted is None}
+        for row in comparison.rows
+    ]
+    return {**asdict(comparison), "gap": finite(comparison.gap), "rows": rows}
+
+
+def _tell(comparisons: list[Comparison], target: Path) -> None:
+    for found in comparisons:
+        same = sum(row.parted is None for row in found.rows)
+        verdict = "ok" if found.ok else "TOO LARGE"
+        typer.echo(
+            f"{verdict:<9}  {found.by}: largest gap of a logit {found.gap:.2g}, bound {found.bound:.2g}; "
+            f"{same} of {len(found.rows)} texts the same"
+        )
+        for row in found.rows:
+            if row.parted is not None and row.margin is not None:
+                typer.echo(
+                    f"           {row.example} parts at token {row.parted}, where the logits of the two "
+                    f"tokens were {row.margin:.2g} apart"
+                )
+    if all(found.ok for found in comparisons):
+        typer.echo(target)
+    else:
+        say("Nothing was left behind: what was written is not the model that was trained.")

@@ -1,0 +1,202 @@
+"""A tuned model for other tools: a merged Hugging Face folder, a PEFT adapter or a GGUF file.
+
+What was written is loaded again the way that those tools load it, and shown the run's own prompts: how far
+its logits are from the trained model's, and whether it writes the same. A difference in text is accepted
+only where the gap of the logits explains it: where a model takes another token, the two tokens' logits are
+at most twice the gap apart.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from espalier.core.errors import ModelError
+from espalier.models.adapters import peft_as_it_is
+from espalier.models.load import ADAPTER
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from espalier.encode.template import Template
+
+# The largest gap between two logits that a number format explains, as a share of the largest logit.
+BOUNDS = {"f32": 1e-4, "f16": 0.01, "bf16": 0.08, "q8_0": 0.08}
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+ROUNDING = 1e-5  # share of the largest logit: between a forward with a cache and one without
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a model makes of one prompt.
+
+    Attributes:
+        logits: [A, V] in fp32, from which the A tokens of the trained model's answer are taken.
+        answer: the ids that it writes itself, greedily, its stop token included.
+    """
+
+    logits: np.ndarray
+    answer: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Two models on one prompt: the largest gap of their logits, and where their texts part.
+
+    `parted` is the first token that differs, `margin` how far apart the trained model's logits of the two
+    tokens are there; both None where the texts are equal. The margin is infinite where one stops and the
+    other does not go on to stop.
+    """
+
+    example: str
+    gap: float
+    parted: int | None
+    margin: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An exported model beside the trained one; `bound` is what the number format explains."""
+
+    by: str
+    rows: tuple[Row, ...]
+    gap: float
+    bound: float
+    ok: bool
+
+
+def save_hf(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    kind: str,
+    sampling: Mapping[str, Any],
+) -> None:
+    """Save a merged model as any tool of the Hugging Face world loads it.
+
+    Its generation settings are the run's: the tokens that end an answer, and `sampling` where it sampled.
+    """
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=sorted(template.stop_ids),
+        pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(template.stop_ids),
+        **sampling,
+    )
+    torch.nn.Module.to(model, DTYPES[kind])
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors makes files that only their owner can read
+
+
+def copy_adapter(source: Path, folder: Path, base: str) -> None:
+    """Copy a run's PEFT adapter with its tokenizer; `base` is what its configuration calls the base model.
+
+    Raises:
+        ModelError: the run's model is not an adapter.
+    """
+    if not (source / ADAPTER).exists():
+        raise ModelError(
+            "The run's method trains the model's own weights, so there is no adapter to export.",
+            where=str(source),
+            hint="Use --to hf, or --to gguf.",
+        )
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    path = folder / "adapter_config.json"
+    config = {**json.loads(path.read_text()), "base_model_name_or_path": base}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def load_hf(folder: Path) -> PreTrainedModel:
+    """Load a folder as transformers does, in fp32."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def load_adapter(base: str, folder: Path) -> PreTrainedModel:
+    """Load an adapter as peft does, on its base model in fp32."""
+    from peft import PeftModel
+
+    with peft_as_it_is():
+        return cast("PreTrainedModel", PeftModel.from_pretrained(load_hf(cast("Any", base)), folder)).eval()
+
+
+@torch.inference_mode()
+def logits_of(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+) -> list[np.ndarray]:
+    """Return the logits [A, V] that each answer's A tokens are taken from."""
+    found: list[np.ndarray] = []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        ids = torch.tensor([[*prompt, *answer[:-1]]], device=model.device)
+        found.append(model(input_ids=ids).logits[0, -len(answer) :].float().cpu().numpy())
+    return found
+
+
+@torch.inference_mode()
+def witness(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    limit: int,
+    stops: Collection[int] = (),
+) -> list[Seen]:
+    """Return what a loaded model makes of prompts, by transformers' own `generate`.
+
+    It stops at `stops`, or without them where the folder's generation settings say.
+    """
+    settings = {"eos_token_id": sorted(stops), "pad_token_id": min(stops)} if stops else {}
+    written: list[tuple[int, ...]] = []
+    for prompt in prompts:
+        ids = torch.tensor([list(prompt)], device=model.device)
+        out = cast("Any", model).generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=limit,
+            **settings,
+        )
+        written.append(tuple(out[0, ids.shape[1] :].tolist()))
+    return [Seen(*both) for both in zip(logits_of(model, prompts, answers), written, strict=True)]
+
+
+def compare(
+    by: str, examples: Sequence[str], trained: Sequence[Seen], exported: Sequence[Seen], share: float
+) -> Comparison:
+    """Compare what the exported model makes of each prompt with what the trained one makes of it.
+
+    `share` is the largest gap that is allowed, as a share of the largest logit; see `BOUNDS`.
+    """
+    scale = max(float(np.abs(seen.logits).max()) for seen in trained)
+    rows = tuple(_row(*pair) for pair in zip(examples, trained, exported, strict=True))
+    gap = max(row.gap for row in rows)
+    bound = share * scale
+    apart = 2 * gap + ROUNDING * scale
+    # Not `gap > bound`: a gap that is not a number is too large as well.
+    ok = gap <= bound and all(row.margin is None or row.margin <= apart for row in rows)
+    return Comparison(by, rows, gap, bound, ok)
+
+
+def _row(example: str, trained: Seen, exported: Seen) -> Row:
+    gap = float(np.abs(trained.logits - exported.logits).max())
+    if trained.answer == exported.answer:
+        return Row(example, gap, None, None)
+    pairs = enumerate(zip(trained.answer, exported.answer, strict=False))
+    shorter = min(len(trained.answer), len(exported.answer))
+    place = next((at for at, (one, other) in pairs if one != other), shorter)
+    if place == shorter:
+        return Row(example, gap, place, float("inf"))
+    at = trained.logits[place]
+    return Row(example, gap, place, float(at[trained.answer[place]] - at[exported.answer[place]]))
