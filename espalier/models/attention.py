@@ -6,19 +6,18 @@ name, which makes transformers build no mask. Which models can do it is told in 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from transformers import AttentionInterface, PreTrainedConfig
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
 from espalier.core.errors import ModelError
 from espalier.models.tree_attention import TreeAttention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from transformers import PreTrainedModel
+    from contextlib import AbstractContextManager
 
     from espalier.models.attention_plan import Plan
 
@@ -65,6 +64,9 @@ def tree_attention(
 
 AttentionInterface.register(NAME, tree_attention)
 
+# The models that attend otherwise now, each with the name of how; the innermost last.
+_attending: list[tuple[PreTrainedModel, str]] = []
+
 
 @contextmanager
 def attending_by_tree(model: PreTrainedModel, name: str = NAME) -> Iterator[None]:
@@ -77,8 +79,15 @@ def attending_by_tree(model: PreTrainedModel, name: str = NAME) -> Iterator[None
     before = [(config, config._attn_implementation) for config in configs.values()]
     for config, _ in before:
         config._attn_implementation_internal = name
+    _attending.append((model, name))
     try:
         yield
     finally:
+        _attending.pop()
         for config, own in before:
             config._attn_implementation_internal = own
+
+
+def attending_again() -> AbstractContextManager[None]:
+    """Return what makes the model attend as it does now, for layers that the backward computes once more."""
+    return attending_by_tree(*_attending[-1]) if _attending else nullcontext()

@@ -12,6 +12,7 @@ from espalier.core.errors import ModelError
 from espalier.core.records import Encoded
 from espalier.encode.tree import build_tree
 from espalier.models.forward import edge_logprobs
+from espalier.models.memory import recomputes_without_tree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -56,7 +57,7 @@ def _by_structure(model: PreTrainedModel, longest: int | None) -> str | None:
         return "its attention drops weights at random in training (attention_dropout in its configuration)"
     if not model._supports_attention_backend:
         return "its layers do not call transformers' attention interface"
-    if any(vars(part).get("gradient_checkpointing") for part in model.modules()):
+    if any(map(recomputes_without_tree, model.modules())):
         return "gradient checkpointing is on, which computes layers again without the tree"
     return None
 
@@ -73,9 +74,9 @@ def _by_trial(model: PreTrainedModel) -> str | None:
     try:
         with torch.no_grad():
             rows = _rows(prefix, ends)
-            alone = edge_logprobs(model, rows, shared=False)
-            effect = (alone - edge_logprobs(model, _rows([], ends), shared=False)).norm()
-            gap = (alone - edge_logprobs(model, rows)).norm()
+            alone = edge_logprobs(model, rows, shared=False).logprobs
+            effect = (alone - edge_logprobs(model, _rows([], ends), shared=False).logprobs).norm()
+            gap = (alone - edge_logprobs(model, rows).logprobs).norm()
     except (ModelError, TypeError, ValueError) as error:
         return str(error)
     finally:
