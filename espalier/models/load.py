@@ -183,7 +183,7 @@ def _check_folder(folder: Path) -> None:
     """Refuse a folder that lacks a part, and say which."""
     if not (folder / "config.json").exists():
         raise ModelError("The folder holds no config.json, so it is not a model folder.", where=str(folder))
-    if not any(folder.glob("tokenizer*")):
+    if not list(folder.glob("tokenizer*")):
         raise ModelError(
             "The model folder holds no tokenizer.",
             where=str(folder),

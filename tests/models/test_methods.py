@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from espalier.core.errors import MissingExtra
 from espalier.core.records import message
 from espalier.encode.tree import build_tree
 from espalier.models.adapters import is_plain, merged, methods, peft_as_it_is
 from espalier.models.forward import edge_logprobs
 from espalier.models.load import load_model, load_tuned, save_tuned
+from espalier.models.quantised import from_4_bits, to_4_bits
 from espalier.models.soft_prompt import virtual_ids
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 # What each method trains of a Llama of 2 blocks, by a part of the name, and how many tensors these are.
 MOVED: dict[str, tuple[dict[str, Any], str, int]] = {
-    "full": ({}, "", 20),
+    "full": ({}, "", 21),
     "lora": ({"rank": 4}, ".lora_", 28),
     "rslora": ({"rank": 4, "rslora": True}, ".lora_", 28),
     "dora": ({"rank": 4, "dora": True}, ".lora_", 42),
@@ -167,3 +170,31 @@ def test_peft_reads_a_soft_prompt(base: Loaded, tmp_path: Path) -> None:
         theirs = PeftModel.from_pretrained(load_model(base.place).model, str(tmp_path / "tuned"))
         found = theirs(torch.tensor([[1, 5, 9, 30]])).logits[:, 3:]
     torch.testing.assert_close(found, ours, atol=1e-6, rtol=0)
+
+
+def test_4_bit_weights_train_come_back_and_fold_in(
+    base: Loaded, tmp_path: Path, tiny_rows: list[Encoded]
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    rounded = logits(from_4_bits(to_4_bits(copy.deepcopy(base.model))))
+    model: Any = methods.build("qlora", {"rank": 4})(base.model)
+    torch.testing.assert_close(logits(model), rounded, atol=1e-6, rtol=0)
+    assert all(".lora_" in name for name in trained(shaken(model)))
+    found = {shared: _loss(model, build_tree(tiny_rows), shared=shared) for shared in (True, False)}
+    assert found[True][0] == pytest.approx(found[False][0], rel=1e-6)
+    for name, grad in found[False][1].items():
+        assert (found[True][1][name] - grad).norm() <= 1e-5 * grad.norm(), name
+    save_tuned(model, base, tmp_path / "tuned")
+    again = load_tuned(tmp_path / "tuned", base.place)
+    torch.testing.assert_close(logits(again.model), logits(model), atol=1e-6, rtol=0)
+    plain = merged(copy.deepcopy(model))
+    torch.testing.assert_close(logits(plain), logits(model), atol=1e-6, rtol=0)
+    assert is_plain(plain)
+
+
+def test_4_bit_weights_need_bitsandbytes(
+    tiny_llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'espalier-lm\[qlora\]'"):
+        methods.build("qlora", {})(tiny_llama)
