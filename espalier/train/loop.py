@@ -28,6 +28,7 @@ from espalier.encode.tree import Tree, stats
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.checkpoint import latest, restore, save
 from espalier.train.optimizer import MakeUpdater, adamw, make_updater, rate_at
+from espalier.train.parallel import ALONE, Ranks, add_up, gathered, own_share, place, split
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,11 +64,13 @@ def train(
     *,
     recipe: Mapping[str, Any],
     forward: Forward = edge_logprobs,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Event]:
     """Train `model` in place, and yield an event at the start, after each step and after each checkpoint.
 
     Training goes on from the newest checkpoint in `folder/checkpoints`, which must be of the same `recipe`:
-    all that determines the weights, as JSON-like values.
+    all that determines the weights, as JSON-like values. With several `ranks` each calls this, with the same
+    arguments, and each yields the same events.
 
     Raises:
         RunError: the loss or the gradient is not finite. The step's rows are in `folder/bad-step-N.jsonl`,
@@ -76,21 +79,23 @@ def train(
         ModelError: no weight is trained.
         RecipeError: the optimizer cannot add up the gradients of a step's trees.
     """
+    place(model, ranks)
     updater = make_updater(model, settings.optimizer, decay=settings.decay, clip=settings.clip)
     checkpoints = folder / "checkpoints"
-    done = _resume(checkpoints, model, updater.optimizer, recipe)
+    done = _resume(checkpoints, model, updater.optimizer, recipe, ranks)
     trained = _trained_weights(model)
     yield {"event": "train", "step": done, "steps": settings.steps, "trained_weights": trained}
     model.train()
     begun = time.perf_counter()
     for number in range(done, settings.steps):
         started = time.perf_counter()
-        step = source(number)
+        step = split(source(number), ranks.size)
         rate = rate_at(
             number, settings.steps, peak=settings.rate, warmup=settings.warmup, schedule=settings.schedule
         )
-        updater.start(rate, len(step.work))
-        sums = backward(model, step, forward, settings.precision)
+        updater.start(rate, max(len(step.work), ranks.size))  # no rank's gradient is the whole
+        sums = backward(model, own_share(step, ranks), forward, settings.precision)
+        sums = add_up(model, sums, step, ranks)
         loss = sum(term.share * float(total.total) / max(total.weight, 1e-9) for term, total in sums.items())
         norm = updater.finish(loss)
         if not math.isfinite(norm + loss):
@@ -111,7 +116,7 @@ def train(
             "peak_mb": peak_mb(),
         }
         if (number + 1) % settings.checkpoint == 0 or number + 1 == settings.steps:
-            path = save(checkpoints, number + 1, model, updater.optimizer, recipe)
+            path = save(checkpoints, number + 1, model, updater.optimizer, recipe, ranks)
             yield {"event": "checkpoint", "step": number + 1, "path": str(path)}
     model.eval()
 
@@ -129,10 +134,12 @@ def autocast(model: nn.Module, precision: str) -> torch.autocast:
     return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def _resume(checkpoints: Path, model: nn.Module, optimizer: Optimizer, recipe: Mapping[str, Any]) -> int:
+def _resume(
+    checkpoints: Path, model: nn.Module, optimizer: Optimizer, recipe: Mapping[str, Any], ranks: Ranks
+) -> int:
     """Restore the newest checkpoint and return the number of steps that are done."""
-    path = latest(checkpoints)
-    return restore(path, model, optimizer, recipe) if path else 0
+    path = gathered(latest(checkpoints), ranks)[0]
+    return restore(path, model, optimizer, recipe, ranks) if path else 0
 
 
 def backward(model: nn.Module, step: Step, forward: Forward, precision: str) -> dict[Term, LossSum]:

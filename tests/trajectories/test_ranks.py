@@ -1,0 +1,232 @@
+"""Runs on several processes that must coincide with a run on one: real processes, gloo, tiny models.
+
+This file is also the program that each process runs: `python test_ranks.py FOLDER ddp-fp64 …`, with
+the environment that torchrun gives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from espalier.core.records import Encoded
+from espalier.encode.tokens import Unit
+from espalier.models.forward import edge_logprobs
+from espalier.train.loop import Settings, train
+from espalier.train.objectives import Tools, sft
+from espalier.train.optimizer import adamw
+from espalier.train.parallel import ALONE, Ranks, full_weights, open_ranks
+from espalier.train.preference import dpo
+from espalier.train.steps import steps_of
+from espalier.train.verify import KeepDouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from espalier.train.steps import Source
+
+STEPS = 5
+
+
+def units() -> list[Unit]:
+    """14 pairs: two tasks with long heads of their own, and pairs that share nothing; lengths that differ."""
+    rng = np.random.default_rng(0)
+
+    def tokens(low: int, high: int) -> list[int]:
+        return rng.integers(3, 61, int(rng.integers(low, high))).tolist()
+
+    found: list[Unit] = []
+    for number, head in enumerate([tokens(60, 61)] * 6 + [tokens(30, 31)] * 5 + [[]] * 3):
+        prompt = (1, *head, *tokens(2, 30))
+        rows = []
+        for role in ("answer", "rejected"):
+            answer = (*tokens(1, 7), 2)
+            weights = (0.0,) * len(prompt) + (1.0,) * len(answer)
+            rows.append(Encoded((*prompt, *answer), weights, len(prompt), f"row-{number}", role))
+        found.append(Unit(f"row-{number}", prompt, tuple(rows)))
+    return found
+
+
+def source() -> Source:
+    """Steps of 6 pairs with two objectives: cross-entropy of the answers, and pairs without a reference."""
+    tools = Tools(3, lambda rows: [0.0] * len(rows), None, None, None)  # type: ignore[arg-type]
+    return steps_of(units(), [(sft(), 0.5), (dpo(), 1.0)], tools, size=6, tokens=10_000, seed=0)
+
+
+def tiny() -> torch.nn.Module:
+    """Sizes that two and three ranks cannot share out evenly."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    np.random.seed(0)
+    sizes = {"vocab_size": 61, "hidden_size": 36, "intermediate_size": 45, "num_hidden_layers": 2}
+    config = LlamaConfig(**sizes, num_attention_heads=6, num_key_value_heads=3, tie_word_embeddings=True)
+    return LlamaForCausalLM(config).eval()
+
+
+def events(
+    folder: Path, ranks: Ranks = ALONE, *, precision: str = "fp64", forward=edge_logprobs
+) -> Iterator[dict]:
+    """Train the tiny model, a checkpoint every second step, and save the whole weights at the end.
+
+    With an eps that is not small a step is as smooth as its gradient, and rounding is not blown up.
+    """
+    torch.set_num_threads(1)
+    double = precision == "fp64"
+    model = tiny().double() if double else tiny()
+    settings = Settings(
+        STEPS, 1e-2, schedule="constant", decay=0.1, optimizer=adamw(eps=1e-2), precision="fp32", checkpoint=2
+    )
+    with KeepDouble() if double else nullcontext():
+        yield from train(model, source(), settings, folder, recipe={}, forward=forward, ranks=ranks)
+    weights = full_weights(model, ranks)
+    if ranks.rank == 0:
+        weights = {name: value.clone() for name, value in (weights or model.state_dict()).items()}
+        save_file(weights, folder / "weights.safetensors")
+
+
+def start(size: int, *arguments: object) -> list[subprocess.Popen[str]]:
+    """Start this file as so many processes of one group."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        subprocess.Popen(
+            [sys.executable, __file__, *map(str, arguments)],
+            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def run(size: int, *arguments: object) -> list[dict]:
+    """Run so many processes to their end and return rank 0's events."""
+    processes = start(size, *arguments)
+    ended = [(*process.communicate(timeout=60), process.returncode) for process in processes]
+    assert all(code == 0 for *_, code in ended), ended
+    return [json.loads(line) for line in ended[0][0].splitlines()]
+
+
+def vector(folder: Path) -> torch.Tensor:
+    """Return all final weights in one vector, in fp64."""
+    weights = load_file(folder / "weights.safetensors")
+    return torch.cat([weights[name].flatten() for name in sorted(weights)]).double()
+
+
+def gap(one: Path, other: Path) -> float:
+    """Return the distance of a run's final weights from another's, relative."""
+    return float((vector(one) - vector(other)).norm() / vector(other).norm())
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
+    """The run on one process, in fp64: its folder and its events."""
+    folder = tmp_path_factory.mktemp("one")
+    return folder, list(events(folder))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
+    """The runs on two processes, each kind in a folder of its own, and their events."""
+    folder = tmp_path_factory.mktemp("two")
+    return folder, run(2, folder, "ddp-fp64", "fsdp-fp64", "ddp-fp32", "fsdp-fp32")
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_ranks_are_one(one, two, kind: str):
+    steps = [
+        [event for event in found if event["event"] == "step"]
+        for found in (one[1], [event for event in two[1] if event["kind"] == f"{kind}-fp64"])
+    ]
+    assert len(steps[0]) == len(steps[1]) == STEPS
+    for single, dealt in zip(*steps, strict=True):
+        assert dealt["trees"] >= 2  # or one rank had nothing to do
+        assert dealt["loss"] == pytest.approx(single["loss"], rel=1e-9)
+        assert dealt["norm"] == pytest.approx(single["norm"], rel=1e-9)
+        assert dealt["said"] == pytest.approx(single["said"], rel=1e-9)
+    assert gap(two[0] / f"{kind}-fp64", one[0]) < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_in_fp32_two_ranks_are_as_near_as_row_by_row(one, two, kind: str, tmp_path: Path):
+    list(events(tmp_path, precision="fp32", forward=partial(edge_logprobs, shared=False)))
+    assert gap(two[0] / f"{kind}-fp32", one[0]) <= 1.5 * gap(tmp_path, one[0])
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on two ranks that share the weights; one is killed once the first checkpoint is there."""
+    folder = tmp_path_factory.mktemp("killed")
+    first, second = start(2, folder, "fsdp-fp64")
+    assert first.stdout
+    for line in first.stdout:
+        if json.loads(line)["event"] == "checkpoint":
+            second.send_signal(signal.SIGKILL)
+            break
+    *_, said = (*first.communicate(timeout=60),)
+    second.communicate()
+    assert first.returncode not in (0, -signal.SIGKILL)
+    assert "RunError: rank 0 of 2: Another process of this run has ended." in said
+    return folder / "fsdp-fp64"
+
+
+def resumed(killed: Path, folder: Path, size: int) -> tuple[Path, list[dict]]:
+    """Go on from what the killed run left, on so many ranks."""
+    home = folder / "fsdp-fp64"
+    shutil.copytree(killed, home)
+    return home, run(size, folder, "fsdp-fp64") if size > 1 else list(events(home))
+
+
+def test_a_killed_rank_leaves_the_last_checkpoint_and_two_go_on_bitwise(killed: Path, two, tmp_path: Path):
+    assert [path.name for path in (killed / "checkpoints").glob("step-*")] in (
+        [["step-000002"], ["step-000004"]]
+    )
+    home, seen = resumed(killed, tmp_path, 2)
+    assert seen[0]["step"] in (2, 4)
+    for name in ("state-00000.safetensors", "state-00001.safetensors"):
+        states = [
+            load_file(folder / "checkpoints" / f"step-{STEPS:06d}" / name)
+            for folder in (home, two[0] / "fsdp-fp64")
+        ]
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_another_number_of_ranks_goes_on(killed: Path, one, tmp_path: Path, size: int):
+    home, seen = resumed(killed, tmp_path, size)
+    assert seen[0]["step"] in (2, 4)
+    assert gap(home, one[0]) < 1e-9
+
+
+def main(folder: str, *kinds: str) -> None:
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    with open_ranks(rank, size, rank) as ranks:
+        for kind in kinds:
+            parallel, precision = kind.split("-")
+            own = replace(ranks, sharded=parallel == "fsdp")
+            for event in events(Path(folder) / kind, own, precision=precision):
+                print(json.dumps({"kind": kind, **event}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
