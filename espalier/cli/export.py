@@ -140,6 +140,7 @@ def _write_and_compare(
     from espalier.decode.engine import generate
     from espalier.decode.strategies import strategies
     from espalier.models.export import BOUNDS, Seen, compare, logits_of, witness
+    from espalier.models.soft_prompt import virtual_ids
 
     loaded = job.loaded
     merged = tuning.to_decode(loaded.model, "fp32")
@@ -158,7 +159,9 @@ def _write_and_compare(
     names = [example.id for example in examples]
     with working("Loading the export again, and answering with it"):
         reloaded, stops, by = _reload(job, partial)
-        seen = witness(reloaded, prompts, answers, limit, stops)
+        # What stands for a soft prompt in front of ours, peft adds by itself.
+        bare = [prompt[len(virtual_ids(loaded.model)) :] for prompt in prompts]
+        seen = witness(reloaded, bare, answers, limit, stops)
         found = [compare(by, names, trained, seen, BOUNDS[job.kind])]
     python = llama_python or (Path(sys.executable) if find_spec("llama_cpp") else None)
     if job.to == "gguf" and python:
@@ -176,13 +179,15 @@ def _write_and_compare(
 
 
 def _write(job: Job, merged: PreTrainedModel, partial: Path) -> None:
-    from espalier.models.export import copy_adapter, save_hf
+    from espalier.models.export import check_plain, copy_adapter, save_hf
     from espalier.models.gguf_file import write_gguf
 
     loaded = job.loaded
     if job.to == "adapter":
         copy_adapter(job.run.model, partial, job.base)
-    elif job.to == "gguf":
+        return
+    check_plain(merged)
+    if job.to == "gguf":
         write_gguf(partial / job.file, merged, loaded.tokenizer, loaded.template, job.kind)
     else:
         params = job.recipe.decode.params

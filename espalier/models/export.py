@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from peft import PeftModel, PeftType
 
 from espalier.core.errors import ModelError
-from espalier.models.adapters import peft_as_it_is
-from espalier.models.load import ADAPTER
+from espalier.core.files import read_json
+from espalier.models.adapters import ADAPTER, CONFIG, is_plain, peft_as_it_is
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -104,7 +105,7 @@ def copy_adapter(source: Path, folder: Path, base: str) -> None:
     """Copy a run's PEFT adapter with its tokenizer; `base` is what its configuration calls the base model.
 
     Raises:
-        ModelError: the run's model is not an adapter.
+        ModelError: the run's model is not an adapter, or one that peft does not know.
     """
     if not (source / ADAPTER).exists():
         raise ModelError(
@@ -113,9 +114,20 @@ def copy_adapter(source: Path, folder: Path, base: str) -> None:
             hint="Use --to hf, or --to gguf.",
         )
     shutil.copytree(source, folder, dirs_exist_ok=True)
-    path = folder / "adapter_config.json"
-    config = {**json.loads(path.read_text()), "base_model_name_or_path": base}
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    config = {**read_json(folder / CONFIG), "base_model_name_or_path": base}
+    if config["peft_type"] not in PeftType.__members__:
+        raise ModelError(f"peft knows no adapter of the type '{config['peft_type']}'.", where=str(source))
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def check_plain(model: PreTrainedModel) -> None:
+    """Refuse a model with parts that cannot be folded into its weights. Raises ModelError."""
+    if not is_plain(model):
+        raise ModelError(
+            "What the run's method added cannot be folded into the model's weights.",
+            where="train.method",
+            hint="A soft prompt can be exported with --to adapter.",
+        )
 
 
 def load_hf(folder: Path) -> PreTrainedModel:
@@ -127,8 +139,6 @@ def load_hf(folder: Path) -> PreTrainedModel:
 
 def load_adapter(base: str, folder: Path) -> PreTrainedModel:
     """Load an adapter as peft does, on its base model in fp32."""
-    from peft import PeftModel
-
     with peft_as_it_is():
         return cast("PreTrainedModel", PeftModel.from_pretrained(load_hf(cast("Any", base)), folder)).eval()
 

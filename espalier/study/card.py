@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import ModelCardData
@@ -86,11 +87,12 @@ def _training(material: Material, recipe_hash: str, source: Source) -> str:
     stages = train if isinstance(train, list) else [train]
     lines = [f"- Base model: `{source.base}`; its licence: {source.base_licence or 'not stated'}."]
     for number, stage in enumerate(stages, start=1):
-        name = f"Stage {number}: " if len(stages) > 1 else "Method: "
-        aims = ", ".join(f"{aim['kind']} × {aim.get('weight', 1)}" for aim in stage.get("objective", []))
-        data = f", on {stage['data'].rsplit('/', 1)[-1]}" if stage.get("data") else ""
-        sizes = f"rate {stage['rate']}, {stage['epochs']} epochs, {stage['rows']} rows a step"
-        lines.append(f"- {name}`{stage['method']['kind']}`, objective {aims}, {sizes}{data}.")
+        name = f"Stage {number}: " if len(stages) > 1 else ""
+        method = [f"method `{stage['method']['kind']}`"] if "method" in stage else []
+        aims = [f"objective {aim['kind']} × {aim.get('weight', 1)}" for aim in stage.get("objective", [])]
+        sizes = [f"{key} {stage[key]}" for key in ("rate", "epochs", "rows") if key in stage]
+        data = [f"on {Path(stage['data']).name}"] if stage.get("data") else []
+        lines.append(f"- {name}{', '.join([*method, *aims, *sizes, *data]) or 'not known'}.")
     steps = material.steps()
     if steps:
         lines.append(
