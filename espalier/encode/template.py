@@ -21,7 +21,8 @@ from jinja2 import TemplateError as JinjaError
 
 from espalier.core.errors import TemplateError
 from espalier.core.files import content_hash
-from espalier.core.records import Text, message
+from espalier.core.records import Media
+from espalier.encode.tools import Known, Turn, given, known, left_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,12 @@ class Tokenizer(Protocol):
     added_tokens_decoder: Mapping[int, Any]
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+        self,
+        conversation: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None,
+        tokenize: bool,
+        add_generation_prompt: bool,
     ) -> Any:
         """Render messages as text."""
         ...
@@ -139,6 +145,7 @@ class Template:
 
         Messages that end with the user's turn get the opening of an answer, ready for generation.
         """
+        self._check(messages)
         segments: list[Segment] = []
         done = ""
         for index, turn in enumerate(messages):
@@ -202,13 +209,8 @@ class Template:
     def _tokenised(self, text: str, *, plain: bool) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"])
 
-    def _quoted(self, turn: Message) -> str:
-        for part in turn.parts:
-            if not isinstance(part, Text):
-                raise TemplateError(
-                    f"A message holds a {type(part).__name__}; this template renders text only."
-                )
-        return self._quotable.sub(lambda match: f"{OPEN}{self._names.index(match.group())}{CLOSE}", turn.text)
+    def _quoted(self, text: str) -> str:
+        return self._quotable.sub(lambda match: f"{OPEN}{self._names.index(match.group())}{CLOSE}", text)
 
     def _unquoted(self, text: str) -> str:
         return re.sub(f"{OPEN}([0-9]+){CLOSE}", lambda match: self._names[int(match.group(1))], text)
@@ -217,17 +219,43 @@ class Template:
         return self._render(messages, opening=True) + self._frame.header
 
     def _render(self, messages: Sequence[Message], *, opening: bool) -> str:
-        turns = [{"role": turn.role, "content": self._quoted(turn)} for turn in messages]
+        turns, tools = self._given(messages)
+        return self._rendered(turns, tools, opening)
+
+    def _given(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
+        for turn in messages:
+            if any(isinstance(part, Media) for part in turn.parts):
+                raise TemplateError("A message holds a Media; this template renders text only.")
+        return given(messages, self._known, self._quoted)
+
+    @cached_property
+    def _known(self) -> Known:
+        return known(self._rendered, self._frame.header, self._frame.closing)
+
+    def _rendered(self, turns: list[Turn], tools: list[Turn] | None, opening: bool) -> str:
         try:
             return str(
-                self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opening)
+                self._tokenizer.apply_chat_template(
+                    turns, tools=tools, tokenize=False, add_generation_prompt=opening
+                )
             )
-        except JinjaError as error:
+        except (JinjaError, TypeError) as error:
             raise TemplateError(
                 f"The chat template refuses these messages: {error}.",
                 where=self._tokenizer.name_or_path,
-                hint=f"Their roles are: {', '.join(turn.role for turn in messages)}.",
+                hint=f"Their roles are: {', '.join(turn['role'] for turn in turns)}.",
             ) from None
+
+    def _check(self, messages: Sequence[Message]) -> None:
+        """Refuse a conversation of which the template would leave something out."""
+        turns, _ = self._given(messages)
+        lost = left_out(self._render(messages, opening=messages[-1].role != "assistant"), turns)
+        if lost:
+            raise TemplateError(
+                f"The chat template leaves out a turn of the {lost['role']}: {lost['content'][:40]!r}.",
+                where=self._tokenizer.name_or_path,
+                hint="Train a model whose template shows it, or remove the turn.",
+            )
 
     def _after(self, done: str, text: str) -> str:
         if not text.startswith(done):
@@ -252,9 +280,9 @@ class Template:
 
     def _measured(self) -> Frame:
         """Render a conversation around a known answer and return what stands before and after it."""
-        user = message("user", "Hello")
-        before = self._render([user], opening=True)
-        whole = self._render([user, message("assistant", PROBE)], opening=False)
+        user = {"role": "user", "content": "Hello"}
+        before = self._rendered([user], None, True)
+        whole = self._rendered([user, {"role": "assistant", "content": PROBE}], None, False)
         opening, found, closing = whole[len(before) :].partition(PROBE)
         if not whole.startswith(before) or not found:
             raise TemplateError(

@@ -146,9 +146,20 @@ def test_reasoning_that_is_dropped_from_earlier_turns(chat_tokenizer: Callable[[
         template.segments([*TURN, thought, *TURN])
 
 
-def test_roles_that_a_template_refuses(chat_tokenizer: Callable[[str], Any]) -> None:
-    with pytest.raises(TemplateError, match=r"System role not supported.*Their roles are: system, user"):
-        Template(chat_tokenizer("gemma")).prompt_ids([message("system", "Be kind."), *TURN])
+def test_turns_that_a_template_refuses(chat_tokenizer: Callable[[str], Any]) -> None:
+    with pytest.raises(TemplateError, match=r"take turns!.*Their roles are: user, user"):
+        Template(chat_tokenizer("strict")).prompt_ids([*TURN, *TURN])
+
+
+def test_a_turn_that_a_template_leaves_out(
+    chat_tokenizer: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    heard = "{%- for message in messages if not message.content.startswith('psst') -%}"
+    deaf = tokenizer.chat_template.replace("{%- for message in messages -%}", heard)
+    monkeypatch.setattr(tokenizer, "chat_template", deaf)
+    with pytest.raises(TemplateError, match="leaves out a turn of the user: 'psst, here'"):
+        Template(tokenizer).prompt_ids([*TURN, message("user", "psst, here")])
 
 
 def test_an_answer_with_another_ending(

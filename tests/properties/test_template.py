@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espalier.core.records import Example, message
+from espalier.core.records import Example, Message, Text, ToolCall, ToolList, message
 from espalier.encode.template import Template
 from espalier.encode.tokens import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TRIMMING = ("llama3", "gemma")
+TRIMMING = ("llama3", "gemma", "single")
 SINGLE_TURN = ("thinking",)
-STYLES = ("chatml", "system", "silent", "mistral", "plain", "wrapped", "reasoning", *SINGLE_TURN, *TRIMMING)
+WITH_TOOLS = ("hermes", "strict")
+PLAIN = ("chatml", "system", "silent", "mistral", "plain", "wrapped", "reasoning")
+STYLES = (*PLAIN, *SINGLE_TURN, *WITH_TOOLS, *TRIMMING)
 
 # Words, blanks, line ends, quoted control tokens and characters of every plane, in any order.
 WORDS = ["the", " cat", "How", "\n", "\n\n", "  ", "\t", "é", "\u2028", "🙂", "{{ 1 }}", "\ufdd00\ufdd1"]
@@ -29,6 +32,27 @@ texts = st.lists(pieces | st.text(max_size=4), max_size=6).map("".join)
 @pytest.fixture(scope="session")
 def chats(chat_tokenizer: Callable[[str], Any]) -> dict[str, Template]:
     return {style: Template(chat_tokenizer(style)) for style in STYLES}
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
+    """A system turn and tools or none, then questions, each with calls and results or none, and answers."""
+    names = st.text("abc_", min_size=1, max_size=4)
+    arguments = st.dictionaries(names, texts | st.integers(), max_size=2).map(json.dumps)
+    calls = st.lists(st.builds(ToolCall, names, arguments), min_size=1, max_size=2)
+    system = [Text(draw(texts))] if draw(st.booleans()) else []
+    tools = [ToolList(json.dumps([{"type": "function", "function": {"name": draw(names)}}]))]
+    head = (*(tools if draw(st.booleans()) else []), *system)
+    turns = [Message("system", head)] if head else []
+    for _ in range(draw(st.integers(1, 3))):
+        turns.append(message("user", draw(texts)))
+        for _ in range(draw(st.integers(0, 2))):
+            made = draw(calls)
+            words = [Text(draw(st.sampled_from(WORDS[:3])))] if draw(st.booleans()) else []
+            turns.append(Message("assistant", (*words, *made), trained=draw(st.booleans())))
+            turns += [message("tool", draw(texts)) for _ in made]
+        turns.append(message("assistant", draw(texts), trained=True))
+    return tuple(turns)
 
 
 def trimmed(text: str, style: str) -> str:
@@ -77,6 +101,43 @@ def test_two_turns(chats: dict[str, Template], style: str, turns: tuple[str, str
     assert whole.prompt == len(history)
     assert all(whole.weights[len(history) :])
     assert not any(whole.weights[len(short.ids) : len(history)])
+
+
+@pytest.mark.parametrize("style", ["system", "silent", "gemma", "mistral", *WITH_TOOLS, "single"])
+@given(turns=conversations())
+@settings(deadline=None, max_examples=20)
+def test_conversations_with_tools(
+    chats: dict[str, Template], chat_tokenizer: Callable[[str], Any], style: str, turns: tuple[Message, ...]
+) -> None:
+    chat = chats[style]
+    encoded = encode(Example("id", "task", "source", turns), chat)
+    spans: list[tuple[int, int]] = []
+    for index, turn in enumerate(turns):
+        if turn.role == "assistant":
+            prompted = chat.prompt_ids(turns[:index])
+            answered = chat.prompt_ids(turns[: index + 1])
+            assert encoded.ids[: len(answered)] == answered
+            assert answered[: len(prompted)] == prompted
+            assert answered[-1] in chat.stop_ids
+            spans += [(len(prompted), len(answered))] if turn.trained else []
+    trained = {place for start, end in spans for place in range(start, end)}
+    assert {place for place, weight in enumerate(encoded.weights) if weight} == trained
+
+    said = chat_tokenizer(style).decode(encoded.ids, skip_special_tokens=False)
+    parts = [part for turn in turns for part in turn.parts]
+    assert all(part.name in said for part in parts if isinstance(part, ToolCall))
+    assert all(
+        json.loads(part.schemas)[0]["function"]["name"] in said
+        for part in parts
+        if isinstance(part, ToolList)
+    )
+    assert all(
+        part.text.strip() in said
+        for turn in turns
+        if turn.role in ("system", "user")
+        for part in turn.parts
+        if isinstance(part, Text)
+    )
 
 
 @pytest.mark.parametrize("style", STYLES)
