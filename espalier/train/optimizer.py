@@ -20,6 +20,7 @@ from torch.nn.utils import get_total_norm
 
 from espalier.core.errors import MissingExtra, ModelError, RecipeError
 from espalier.core.registry import Registry
+from espalier.train.parallel import whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -147,7 +148,7 @@ class AfterBackward:
     def finish(self, loss: float) -> float:
         """Clip, step, and drop the gradients; see `Updater`."""
         gradients = [weight.grad for weight in _weights(self.optimizer) if weight.grad is not None]
-        norm = float(get_total_norm(gradients, foreach=True))
+        norm = float(whole(get_total_norm(gradients, foreach=True)))
         if not math.isfinite(norm + loss):
             return norm
         if norm > self.clip:
