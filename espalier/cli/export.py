@@ -139,7 +139,7 @@ def _write_and_compare(
     from espalier.cli import tuning
     from espalier.decode.engine import generate
     from espalier.decode.strategies import strategies
-    from espalier.models.export import BOUNDS, Seen, compare, logits_of, witness
+    from espalier.models.export import BOUNDS, Seen, compare, compare_weights, logits_of, witness
     from espalier.models.soft_prompt import virtual_ids
 
     loaded = job.loaded
@@ -155,7 +155,6 @@ def _write_and_compare(
         trained = [
             Seen(*both) for both in zip(logits_of(loaded.model, prompts, answers), answers, strict=True)
         ]
-    del merged
     names = [example.id for example in examples]
     with working("Loading the export again, and answering with it"):
         reloaded, stops, by = _reload(job, partial)
@@ -163,6 +162,8 @@ def _write_and_compare(
         bare = [prompt[len(virtual_ids(loaded.model)) :] for prompt in prompts]
         seen = witness(reloaded, bare, answers, limit, stops)
         found = [compare(by, names, trained, seen, BOUNDS[job.kind])]
+        if job.to != "adapter":
+            found.append(compare_weights(merged, reloaded, job.kind))
     python = llama_python or (Path(sys.executable) if find_spec("llama_cpp") else None)
     if job.to == "gguf" and python:
         with working("Answering with llama.cpp"):
@@ -247,10 +248,11 @@ def _card(job: Job, comparisons: list[Comparison]) -> str:
     from espalier.study.card import card
     from espalier.study.report.gather import gather
 
-    same = sum(row.parted is None for row in comparisons[-1].rows)
+    first = comparisons[0]
+    same = sum(row.parted is None for row in first.rows)
     compared = (
-        f"Beside the trained model in fp32, the largest gap of a logit is {comparisons[-1].gap:.2g} (by "
-        f"{comparisons[-1].by}), and {same} of {len(comparisons[-1].rows)} greedy answers are the same."
+        f"Beside the trained model in fp32, the largest gap of a logit is {first.gap:.2g} (by {first.by}), "
+        f"and {same} of {len(first.rows)} greedy answers are the same."
     )
     material = gather(job.run.path)
     # As the run wrote it down: the hash of a recipe changes with the schema.
@@ -320,11 +322,9 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
 def _tell(comparisons: list[Comparison], target: Path) -> None:
     for found in comparisons:
         same = sum(row.parted is None for row in found.rows)
+        texts = f"; {same} of {len(found.rows)} texts the same" if found.rows else ""
         verdict = "ok" if found.ok else "TOO LARGE"
-        typer.echo(
-            f"{verdict:<9}  {found.by}: largest gap of a logit {found.gap:.2g}, bound {found.bound:.2g}; "
-            f"{same} of {len(found.rows)} texts the same"
-        )
+        typer.echo(f"{verdict:<9}  {found.by}: largest gap {found.gap:.2g}, bound {found.bound:.2g}{texts}")
         for row in found.rows:
             if row.parted is not None and row.margin is not None:
                 typer.echo(

@@ -1,13 +1,15 @@
 """A tuned model for other tools: a merged Hugging Face folder, a PEFT adapter or a GGUF file.
 
 What was written is loaded again the way that those tools load it, and shown the run's own prompts: how far
-its logits are from the trained model's, and whether it writes the same. A difference in text is accepted
+its logits are from the trained model's, and whether it writes the same; and each of its weights is held to
+what the number format can hold of the trained one. A difference in text is accepted
 only where the gap of the logits explains it: where a model takes another token, the two tokens' logits are
 at most twice the gap apart.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from dataclasses import dataclass
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     from espalier.encode.template import Template
 
 # The largest gap between two logits that a number format explains, as a share of the largest logit.
-BOUNDS = {"f32": 1e-4, "f16": 0.01, "bf16": 0.08, "q8_0": 0.08}
+BOUNDS = {"f32": 1e-4, "f16": 0.005, "bf16": 0.08, "q8_0": 0.08}
+# The same of a weight and the largest of its tensor: half of the format's last digit.
+WEIGHT_BOUNDS = {"f32": 0.0, "f16": 2**-11, "bf16": 2**-8, "q8_0": 1 / 200}
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 ROUNDING = 1e-5  # share of the largest logit: between a forward with a cache and one without
 
@@ -65,13 +69,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """An exported model beside the trained one; `bound` is what the number format explains."""
+    """An exported model beside the trained one: the largest `gap`, and what the number format explains of it.
+
+    `by` says what computed the logits that are compared, for each of the `rows`; or it is 'weights'.
+    """
 
     by: str
-    rows: tuple[Row, ...]
     gap: float
     bound: float
     ok: bool
+    rows: tuple[Row, ...] = ()
 
 
 def save_hf(
@@ -94,8 +101,9 @@ def save_hf(
         pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(template.stop_ids),
         **sampling,
     )
-    torch.nn.Module.to(model, DTYPES[kind])
-    model.save_pretrained(folder)
+    twin = copy.deepcopy(model)
+    torch.nn.Module.to(twin, DTYPES[kind])
+    twin.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors makes files that only their owner can read
@@ -196,7 +204,18 @@ def compare(
     apart = 2 * gap + ROUNDING * scale
     # Not `gap > bound`: a gap that is not a number is too large as well.
     ok = gap <= bound and all(row.margin is None or row.margin <= apart for row in rows)
-    return Comparison(by, rows, gap, bound, ok)
+    return Comparison(by, gap, bound, ok, rows)
+
+
+def compare_weights(trained: PreTrainedModel, exported: PreTrainedModel, kind: str) -> Comparison:
+    """Compare every tensor; a gap is a share of the tensor's largest weight."""
+    theirs = exported.state_dict()
+    gaps = [
+        (ours - theirs[name]).abs().max() / ours.abs().max().clamp(min=torch.finfo(ours.dtype).tiny)
+        for name, ours in trained.state_dict().items()
+    ]
+    gap, bound = float(torch.stack(gaps).max()), WEIGHT_BOUNDS[kind]
+    return Comparison("weights", gap, bound, gap <= bound)
 
 
 def _row(example: str, trained: Seen, exported: Seen) -> Row:
