@@ -13,7 +13,6 @@ training by not asking on. `seconds_left` and `rows_per_s` are from this process
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,11 +23,13 @@ import torch
 
 from espalier.core.errors import RunError
 from espalier.core.files import jsonl, write_atomic
+from espalier.core.records import ALONE, Ranks
 from espalier.encode.tree import Tree, stats
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.checkpoint import latest, restore, save
 from espalier.train.optimizer import MakeUpdater, adamw, make_updater, rate_at
-from espalier.train.parallel import ALONE, Ranks, add_up, gathered, own_share, place, split
+from espalier.train.parallel import add_up, gathered, own_share, place, split
+from espalier.train.peak import peak_mb
 
 if TYPE_CHECKING:
     from torch import nn
@@ -119,13 +120,6 @@ def train(
             path = save(checkpoints, number + 1, model, updater.optimizer, recipe, ranks)
             yield {"event": "checkpoint", "step": number + 1, "path": str(path)}
     model.eval()
-
-
-def peak_mb() -> float:
-    """Return the most memory that this process has held, in MB: the GPU's where there is one."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def autocast(model: nn.Module, precision: str) -> torch.autocast:

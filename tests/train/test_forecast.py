@@ -1,0 +1,103 @@
+"""The forecast changes nothing, sees the costliest step, and tells what then happens."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from espalier.core.errors import RecipeError
+from espalier.encode.tokens import Unit
+from espalier.train import forecast as forecast_file
+from espalier.train.forecast import forecast
+from espalier.train.loop import Settings, train
+from espalier.train.objectives import Tools, sft
+from espalier.train.optimizer import adafactor, adamw, lomo
+from espalier.train.steps import Step, steps_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import LlamaForCausalLM
+
+    from espalier.core.records import Encoded
+    from espalier.train.steps import Source
+
+
+def source_of(rows: list[Encoded], tokens: int = 4000) -> Source:
+    units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in rows]
+    nothing = Tools(3, *[lambda *_: pytest.fail("not needed")] * 4)
+    return steps_of(units, [(sft(), 1.0)], nothing, size=8, tokens=tokens, seed=0)
+
+
+@pytest.mark.parametrize("make", [adamw, adafactor, lomo])
+def test_it_changes_nothing(tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], make, tmp_path: Path):
+    model = tiny_llama.train()
+    before = copy.deepcopy(model.state_dict())
+    numbers = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())
+    settings = Settings(steps=6, rate=1e-2, decay=0.1, optimizer=make())
+    found = forecast(model, source_of(tiny_rows), settings, tmp_path)
+    after = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())
+    assert torch.equal(numbers[0], after[0])
+    assert numbers[1:] == after[1:]
+    assert model.training
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert all(weight.grad is None for weight in model.parameters())
+    assert not list(tmp_path.iterdir())
+    assert found.steps == 6
+    assert 0 < found.step_seconds < found.seconds
+
+
+def test_training_is_the_same_after_it(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path
+):
+    losses = []
+    for name, asked in (("with", True), ("without", False)):
+        model = copy.deepcopy(tiny_llama)
+        settings = Settings(steps=3, rate=1e-2)
+        if asked:
+            forecast(model, source_of(tiny_rows), settings, tmp_path)
+        events = train(model, source_of(tiny_rows), settings, tmp_path / name, recipe={})
+        losses.append([event["loss"] for event in events if event["event"] == "step"])
+    assert losses[0] == losses[1]
+
+
+def test_it_probes_the_costliest_step_and_then_a_typical_one(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    part = source_of(tiny_rows[:8])(0)
+    whole = Step(tiny_rows, [*source_of(tiny_rows[8:])(0).work, *part.work])
+    probed: list[Step] = []
+    backward = forecast_file.backward
+    monkeypatch.setattr(
+        forecast_file,
+        "backward",
+        lambda model, step, *rest: (probed.append(step), backward(model, step, *rest)),
+    )
+    forecast(tiny_llama, lambda n: whole if n == 5 else part, Settings(steps=9, rate=1e-2), tmp_path)
+    assert probed == [whole, part]
+
+
+def test_a_source_that_takes_long_is_asked_once(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[int] = []
+    monkeypatch.setattr(forecast_file, "SECONDS", 0.0)
+    step = source_of(tiny_rows)(0)
+    found = forecast(
+        tiny_llama, lambda n: (asked.append(n), step)[1], Settings(steps=50, rate=1e-2), tmp_path
+    )
+    assert len(asked) == 1
+    assert found.seconds > 49 * found.step_seconds
+
+
+def test_what_the_training_would_refuse_is_refused_before(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path
+):
+    settings = Settings(steps=3, rate=1e-2, optimizer=lomo())
+    with pytest.raises(RecipeError, match="trees"):
+        forecast(tiny_llama, source_of(tiny_rows, tokens=110), settings, tmp_path)
