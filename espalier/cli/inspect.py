@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 
 if TYPE_CHECKING:
+    from espalier.cli.stages import Stage
     from espalier.core.records import Encoded
     from espalier.encode.template import Template
     from espalier.encode.tree import Tree
@@ -31,10 +33,9 @@ def inspect(
 
     It shows rows with their trained tokens, the prompt tree, what sharing saves, and what is left out.
     """
-    from espalier.cli.overview import overview
-    from espalier.cli.prepare import encode_rows, prepare
+    from espalier.cli.prepare import prepare
+    from espalier.cli.stages import plan_stages
     from espalier.core.recipe import load_recipe
-    from espalier.encode.batches import build_trees, schedule_rows
 
     console = Console(soft_wrap=True, highlight=False)
     plan = load_recipe(recipe, override or ())
@@ -43,30 +44,45 @@ def inspect(
         from espalier.cli.run import choose
         from espalier.models.load import find_model, load_template
 
-        choose(plan)
+        choices = choose(plan)
         template = load_template(find_model(plan.model.name, cache, tell))
-        encoded = encode_rows(prepared.train, template, plan.train[0].tokens)
-        seen = overview(encoded.rows, plan, template)
-    for number, row in enumerate(encoded.rows[:rows], start=1):
+        stages = plan_stages(plan, choices.objectives, prepared, template, Path())
+    rejects = list(prepared.rejects)
+    for stage in stages:
+        if len(stages) > 1:
+            console.print(f"Stage {stage.number + 1} of {len(stages)}", style="bold")
+        _print_stage(console, stage, plan.seed, template, rows)
+        rejects += stage.encoded.rejects
+    _print_rejects(console, rejects)
+
+
+def _print_stage(console: Console, stage: Stage, seed: int, template: Template, rows: int) -> None:
+    from espalier.cli.overview import learned, overview
+    from espalier.encode.batches import build_trees, schedule
+
+    units, size = learned(stage), stage.section.rows
+    shown = [row for unit in units for row in unit.rows]
+    seen = overview(stage, seed, template)
+    for number, row in enumerate(shown[:rows], start=1):
         console.print(
-            f"Row {number} of {len(encoded.rows)} ({len(row.ids)} tokens; trained ones in green):",
+            f"Row {number} of {len(shown)} ({len(row.ids)} tokens; trained ones in green):",
             style="bold",
         )
         console.print(_coloured(row, template), end="\n\n")
-    trees = build_trees(schedule_rows(encoded.rows, plan.train[0].rows, plan.seed)(0), plan.train[0].tokens)
+    first = schedule(units, size, seed)(0)
+    trees = build_trees([unit.rows for unit in first], stage.section.tokens)
     for number, tree in enumerate(trees, start=1):
         which = f", tree {number} of {len(trees)}" if len(trees) > 1 else ""
         console.print(f"The first step{which}: each branch is computed once.", style="bold")
         console.print(_branches(tree, template), end="\n\n")
     console.print(
         f"{seen['rows']} rows of at most {seen['longest']} tokens; one epoch is {seen['steps']} steps of "
-        f"{plan.train[0].rows} rows in {seen['trees']} trees.\n"
+        f"{size} rows in {seen['trees']} trees.\n"
         f"{seen['tokens']:,} tokens row by row, {seen['distinct_tokens']:,} with sharing: "
         f"{seen['tokens'] / seen['distinct_tokens']:.2f} times fewer.\n"
         f"{seen['trained_tokens']:,} tokens are trained "
         f"({seen['trained_tokens'] / seen['tokens']:.1%} of those seen), stop tokens among them."
     )
-    _print_rejects(console, [*prepared.rejects, *encoded.rejects])
 
 
 def _coloured(row: Encoded, template: Template) -> Text:

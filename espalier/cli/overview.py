@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from espalier.encode.batches import build_trees, schedule_rows, steps_per_epoch
+from espalier.encode.batches import build_trees, schedule, steps_per_epoch
 from espalier.encode.tree import stats
 
 if TYPE_CHECKING:
-    from espalier.core.recipe import Recipe
-    from espalier.core.records import Encoded
+    from espalier.cli.stages import Stage
     from espalier.encode.template import Template
+    from espalier.encode.tokens import Unit
 
 
-def overview(rows: list[Encoded], recipe: Recipe, template: Template) -> dict[str, Any]:
+def overview(stage: Stage, seed: int, template: Template) -> dict[str, Any]:
     """Return the numbers of one epoch, and the first row token by token with what is trained in it."""
-    steps = steps_per_epoch(len(rows), recipe.train[0].rows)
-    rows_at = schedule_rows(rows, recipe.train[0].rows, recipe.seed)
+    size, tokens = stage.section.rows, stage.section.tokens
+    units = learned(stage)
+    steps = steps_per_epoch(len(units), size)
+    units_at = schedule(units, size, seed)
     sizes = [
-        [stats(tree) for tree in build_trees(rows_at(step), recipe.train[0].tokens)] for step in range(steps)
+        [stats(tree) for tree in build_trees([unit.rows for unit in units_at(step)], tokens)]
+        for step in range(steps)
     ]
+    rows = [row for unit in units for row in unit.rows]
     trees = [size for step in sizes for size in step]
     return {
         "rows": len(rows),
@@ -34,3 +39,16 @@ def overview(rows: list[Encoded], recipe: Recipe, template: Template) -> dict[st
             "trained": [weight > 0 for weight in rows[0].weights],
         },
     }
+
+
+def learned(stage: Stage) -> list[Unit]:
+    """Return the stage's units with those rows that its objectives learn from; all, if they learn from none.
+
+    That is so where a model learns from its own answers alone: then these rows show what it is asked.
+    """
+    roles = {role for objective, _ in stage.shared for role in objective.roles} or {"answer", "rejected"}
+    kept = [
+        replace(unit, rows=tuple(row for row in unit.rows if row.role in roles))
+        for unit in stage.encoded.units
+    ]
+    return [unit for unit in kept if unit.rows]

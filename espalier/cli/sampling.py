@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from transformers import PreTrainedModel
 
-    from espalier.core.records import Completion, Example
+    from espalier.core.records import Completion, Example, Finish
     from espalier.decode.requests import Request
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
     from espalier.train.objectives import Sampled, Sampler
+
+    # An answer's tokens, their log-probabilities in nats, and why it ends.
+    Written: TypeAlias = tuple[tuple[int, ...], tuple[float, ...], Finish]
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,8 @@ class Answering:
         ]
         return [flat[start : start + samples] for start in range(0, len(flat), samples)]
 
-    def _written(
-        self, requests: Sequence[Request], limit: int
-    ) -> dict[str, tuple[tuple[int, ...], tuple[float, ...], str]]:
-        """Return each request's tokens, their log-probabilities, and why they end, by its key."""
+    def _written(self, requests: Sequence[Request], limit: int) -> dict[str, Written]:
+        """Return the answer to each request by its key."""
         from espalier.cli.tuning import to_decode
         from espalier.decode.engine import TOKENS, can_share, decode_tokens
         from espalier.decode.requests import groups_of
@@ -86,7 +87,7 @@ class Answering:
         decoder = to_decode(self.model, self.precision)
         strategy = sample(limit=limit, seed=self.seed)
         shared = can_share(decoder, requests, strategy)
-        found: dict[str, tuple[tuple[int, ...], tuple[float, ...], str]] = {}
+        found: dict[str, Written] = {}
         for group in groups_of(requests, limit, TOKENS):
             ids: list[list[int]] = [[] for _ in group]
             logprobs: list[list[float]] = [[] for _ in group]

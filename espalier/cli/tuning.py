@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from espalier.cli.progress import say, working
 from espalier.core.errors import ModelError, RunError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from espalier.core.recipe import ModelSection, Recipe
+    from espalier.core.recipe import ModelSection, Recipe, TrainSection
     from espalier.core.run import RunFolder
     from espalier.models.load import Loaded
     from espalier.train.loop import Forward
@@ -54,14 +54,14 @@ def device_of(wish: str) -> torch.device:
     return device
 
 
-def to_train(recipe: Recipe, model: PreTrainedModel) -> PreTrainedModel:
-    """Return the model with the weights that the recipe's method moves; fresh ones follow the seed."""
+def to_train(section: TrainSection, seed: int, model: PreTrainedModel) -> PreTrainedModel:
+    """Return the model with the weights that the stage's method moves; fresh ones follow the seed."""
     import torch
 
     from espalier.models.adapters import methods
 
-    torch.manual_seed(recipe.seed)
-    method = methods.build(recipe.train[0].method.kind, recipe.train[0].method.params, "train.method")
+    torch.manual_seed(seed)
+    method = methods.build(section.method.kind, section.method.params, "train.method")
     return cast("PreTrainedModel", method(model))
 
 
@@ -87,14 +87,19 @@ def sharing(model: PreTrainedModel, longest: int) -> Sharing:
 def to_decode(model: PreTrainedModel, precision: str) -> PreTrainedModel:
     """Return a copy for decoding, with adapters merged, in the recipe's precision."""
     import torch
-    from peft import PeftModel
 
-    twin: torch.nn.Module = copy.deepcopy(model)
-    if isinstance(twin, PeftModel):
-        twin = cast("Any", twin).merge_and_unload()
-    twin.requires_grad_(False).eval()
+    from espalier.models.adapters import merged
+
+    twin = merged(copy.deepcopy(model)).requires_grad_(False).eval()
     torch.nn.Module.to(twin, torch.bfloat16 if precision == "bf16" else torch.float32)
-    return cast("PreTrainedModel", twin)
+    return twin
+
+
+def peak_bytes() -> float:
+    """Return the most memory that this process has held."""
+    from espalier.train.loop import peak_mb
+
+    return peak_mb() * 1e6
 
 
 def load_run(run: RunFolder, recipe: Recipe, cache: Path) -> Loaded:
@@ -105,5 +110,6 @@ def load_run(run: RunFolder, recipe: Recipe, cache: Path) -> Loaded:
         raise RunError(
             "The run has no tuned model yet.", where=str(run.path), hint="Finish it with `espalier run`."
         )
-    place = find_model(recipe.model.name, cache)
+    before = run.path / "stages" / str(len(recipe.train) - 2) / "model"
+    place = str(before) if len(recipe.train) > 1 else find_model(recipe.model.name, cache)
     return load_tuned(run.model, place, device_of(recipe.model.device))

@@ -98,6 +98,14 @@ class RunFolder:
                 hint=disk_hint(error),
             ) from None
 
+    def log_stage(self, stage: str, started: float, peak_bytes: float) -> None:
+        """Log what a stage has cost since `started`, on the monotonic clock.
+
+        One that had nothing to do is not logged, or its true cost would be lost.
+        """
+        seconds = time.monotonic() - started
+        self.log({"event": "stage", "stage": stage, "seconds": seconds, "peak_bytes": peak_bytes})
+
     def read_events(self) -> list[dict[str, Any]]:
         """Return all events, oldest first; a line that a kill tore is left out."""
         if not self.events.exists():

@@ -1,0 +1,235 @@
+"""The stages of a run: each tunes the model that the one before left, and is not done twice.
+
+The last stage's model is the run's; earlier ones are whole models in `stages/N/model`, so that what a stage
+adds (an adapter, say) is always added to something that exists as a folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from espalier.cli import tuning
+from espalier.cli.prepare import encode_units, stage_examples
+from espalier.cli.progress import bar, say
+from espalier.core.errors import RecipeError
+from espalier.core.files import content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+    from espalier.cli.prepare import Prepared, Units
+    from espalier.core.recipe import Recipe, TrainSection
+    from espalier.core.records import Example
+    from espalier.core.run import RunFolder
+    from espalier.encode.template import Template
+    from espalier.encode.tokens import Unit
+    from espalier.models.load import Loaded
+    from espalier.train.loop import Forward, Settings
+    from espalier.train.objectives import Objective
+    from espalier.train.steps import Source
+
+# Said of the step on the progress bar where it is known, in this order.
+SAID = {"reward": "reward {:.2f}", "accuracy": "pairs right {:.0%}", "kl": "KL {:.3f}"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One `[[train]]` of the recipe, with what it learns from.
+
+    Attributes:
+        number: counted from 0.
+        name: of its records; "train" where there is only one.
+        section: its part of the recipe.
+        shared: its objectives, each with its share.
+        examples: that it learns from.
+        encoded: the same in tokens.
+        folder: where its checkpoints and its samples lie.
+        last: whether its model is the run's.
+    """
+
+    number: int
+    name: str
+    section: TrainSection
+    shared: Sequence[tuple[Objective, float]]
+    examples: list[Example]
+    encoded: Units
+    folder: Path
+    last: bool
+
+    @property
+    def model(self) -> Path:
+        """Where its model goes."""
+        return self.folder / "model"
+
+
+def plan_stages(
+    recipe: Recipe,
+    shared: Sequence[Sequence[tuple[Objective, float]]],
+    prepared: Prepared,
+    template: Template,
+    path: Path,
+) -> list[Stage]:
+    """Return the recipe's stages with their rows in tokens; nothing is written.
+
+    Raises:
+        DataError: a stage's rows cannot be used, or none fits the token budget.
+        RecipeError: a stage that is not the last has a method whose result is no whole model.
+    """
+    stages: list[Stage] = []
+    for number, section in enumerate(recipe.train):
+        last = number == len(recipe.train) - 1
+        if not last and section.method.kind in ("prompt", "adapter"):
+            raise RecipeError(
+                f"The method '{section.method.kind}' adds to a model what cannot be folded into it, so no "
+                "stage can follow.",
+                where=f"train.{number}.method",
+                hint="Make it the last stage, or take lora, which can be.",
+            )
+        examples = stage_examples(recipe, section, prepared)
+        folder = path if last else path / "stages" / str(number)
+        encoded = encode_units(examples, template, section.tokens)
+        name = f"train {number}" if len(recipe.train) > 1 else "train"
+        stages.append(Stage(number, name, section, shared[number], examples, encoded, folder, last))
+    return stages
+
+
+def train_stages(recipe: Recipe, run: RunFolder, stages: Sequence[Stage], loaded: Loaded) -> Loaded:
+    """Do every stage that is not done, in turn, and return the tuned model."""
+    from espalier.models.load import load_tuned
+
+    for stage in stages:
+        determined = _determined(recipe, stage, loaded)
+        key = content_hash(determined)
+        if run.is_done(stage.name, key) and stage.model.is_dir():
+            say(f"Training is done: {stage.model}")
+        else:
+            started = time.monotonic()
+            _tune(recipe, run, stage, loaded, determined)
+            run.mark_done(stage.name, key)
+            run.log_stage(stage.name, started, tuning.peak_bytes())
+        loaded = load_tuned(stage.model, loaded.place, loaded.model.device)
+    return loaded
+
+
+def _determined(recipe: Recipe, stage: Stage, loaded: Loaded) -> dict[str, Any]:
+    """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
+    rows = [[(row.ids, row.weights, row.role) for row in unit.rows] for unit in stage.encoded.units]
+    return {
+        **recipe.model_dump(include={"seed": True, "model": {"precision", "device"}}),
+        "train": stage.section.model_dump(exclude={"checkpoint", "data", "parallel"}),
+        "weights": loaded.weights,
+        "rows": content_hash([[unit.prompt for unit in stage.encoded.units], rows]),
+    }
+
+
+def _tune(recipe: Recipe, run: RunFolder, stage: Stage, loaded: Loaded, determined: dict[str, Any]) -> None:
+    from espalier.models.adapters import merged
+    from espalier.models.load import save_tuned
+    from espalier.train.checkpoint import latest
+    from espalier.train.loop import train
+
+    if len(recipe.train) > 1:
+        say(f"Stage {stage.number + 1} of {len(recipe.train)}: {_kinds(stage)}, {stage.section.method.kind}")
+    if latest(stage.folder / "checkpoints") is None:
+        for leftover in ("samples.jsonl", "reference.json"):  # of a training that was given up
+            (stage.folder / leftover).unlink(missing_ok=True)
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    model, template, forward = ready_model(recipe, stage, loaded)
+    source = source_of(recipe, stage, model, template, forward, key=content_hash(determined))
+    settings = settings_of(recipe, stage)
+    events = train(model, source, settings, stage.folder, recipe=determined, forward=forward)
+    first = next(events)
+    run.log({**first, "stage": stage.name})
+    with bar("Training", settings.steps, first["step"]) as advance:
+        for event in events:
+            run.log({**event, "stage": stage.name})
+            if event["event"] == "step":
+                advance(1, _progress(event))
+    run.mark_done(stage.name, "")  # before its model is replaced: a kill must not leave the new one as its
+    save_tuned(model if stage.last else merged(model), loaded, stage.model)
+    # Only an unfinished training needs them, and they are three times the weights.
+    shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
+
+
+def ready_model(recipe: Recipe, stage: Stage, loaded: Loaded) -> tuple[PreTrainedModel, Template, Forward]:
+    """Return the model as the stage's method prepares it, the template of its rows, and its forward."""
+    from espalier.models.soft_prompt import virtual_ids
+
+    longest = max(map(_longest, stage.encoded.units))
+    sharing = tuning.sharing(loaded.model, longest)
+    model = tuning.to_train(stage.section, recipe.seed, loaded.model)
+    return model, loaded.template.prefixed(virtual_ids(model)), sharing.forward
+
+
+def source_of(
+    recipe: Recipe, stage: Stage, model: PreTrainedModel, template: Template, forward: Forward, *, key: str
+) -> Source:
+    """Return the stage's steps. `key` is the hash of all that the reference's log-probabilities depend on."""
+    from espalier.cli.sampling import Answering
+    from espalier.encode.batches import steps_per_epoch
+    from espalier.train.reference import make_tools
+    from espalier.train.reinforcement import journaled
+    from espalier.train.steps import steps_of
+
+    section, units = stage.section, stage.encoded.units
+    if template.prefix:
+        units = encode_units(stage.examples, template, section.tokens).units
+    examples = {example.id: example for example in stage.examples}
+    answering = Answering(model, template, examples, recipe.model.precision, recipe.seed)
+    tools = make_tools(
+        model,
+        forward,
+        steps=steps_per_epoch(len(units), section.rows),
+        tokens=section.tokens,
+        precision=recipe.model.precision,
+        keep=stage.folder / "reference.json",
+        key=key,
+        sampler=lambda rewards: journaled(stage.folder / "samples.jsonl", answering.sampler(rewards)),
+    )
+    return steps_of(units, stage.shared, tools, size=section.rows, tokens=section.tokens, seed=recipe.seed)
+
+
+def settings_of(recipe: Recipe, stage: Stage) -> Settings:
+    """Return the numbers of the stage's training."""
+    from espalier.train.loop import Settings
+    from espalier.train.optimizer import optimizers
+    from espalier.train.steps import step_count
+
+    section = stage.section
+    return Settings(
+        steps=step_count(len(stage.encoded.units), section.rows, section.epochs, stage.shared),
+        rate=section.rate,
+        warmup=section.warmup,
+        schedule=section.schedule,
+        clip=section.clip,
+        decay=section.decay,
+        optimizer=optimizers.build(section.optimizer.kind, section.optimizer.params, "train.optimizer"),
+        precision=recipe.model.precision,
+        checkpoint=section.checkpoint,
+    )
+
+
+def _longest(unit: Unit) -> int:
+    return max([len(unit.prompt), *(len(row.ids) for row in unit.rows)])
+
+
+def _kinds(stage: Stage) -> str:
+    return " + ".join(choice.kind for choice in stage.section.objective)
+
+
+def _progress(event: dict[str, Any]) -> str:
+    said = [form.format(event["said"][name]) for name, form in SAID.items() if name in event["said"]]
+    saved = 1 - event["distinct_tokens"] / event["tokens"]
+    parts = (
+        f"loss {event['loss']:.3f}",
+        *said,
+        f"{event['rows_per_s']:.1f} rows/s",
+        f"{saved:.0%} tokens saved",
+    )
+    return "  ".join(parts)
