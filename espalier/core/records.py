@@ -263,6 +263,18 @@ class Estimate:
     missing: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """A process's place among those of its run. `sharded`: each holds a share of the weights (FSDP2)."""
+
+    rank: int = 0
+    size: int = 1
+    sharded: bool = False
+
+
+ALONE = Ranks()
+
+
 class Generator(Protocol):
     """Something that answers prompts: a local model, a server, a baseline."""
 

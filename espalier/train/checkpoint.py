@@ -28,7 +28,8 @@ from torch.distributed.tensor import DTensor, Shard
 
 from espalier.core.errors import CheckpointError, DataError
 from espalier.core.files import content_hash, disk_hint, read_json
-from espalier.train.parallel import ALONE, gathered, together
+from espalier.core.records import ALONE, Ranks
+from espalier.train.parallel import gathered, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
-
-    from espalier.train.parallel import Ranks
 
     # The rows of one tensor, as the files hold them: what `safe_open(…).get_slice(name)` returns.
     Rows: TypeAlias = list[Any]

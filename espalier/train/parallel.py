@@ -11,26 +11,25 @@ One process is the case without a process group: nothing here then does anything
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import distributed
 from torch.distributed.tensor import DTensor
 
-from espalier.core.errors import EspalierError, RunError
+from espalier.core.errors import EspalierError
 from espalier.encode.batches import build_trees, group_size
 from espalier.train.objectives import LossSum
 from espalier.train.steps import Step, Term, groups_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
     from torch import Tensor, nn
 
+    from espalier.core.records import Ranks
     from espalier.encode.tree import Tree
 
     Work: TypeAlias = tuple[Tree, Sequence[Term]]
@@ -44,48 +43,6 @@ HEAD, PAIR = 1 / 4, 1 / 3000
 BUDGETS = (2.0, 1.5, 1.25, 1.1, 1.0, 0.7, 0.5)
 # Numbers that are summed over the ranks in one call: 128 MB in fp32.
 BUCKET = 2**25
-# Stages besides training run on rank 0 while others wait; that a process is gone, torchrun tells.
-PATIENCE = timedelta(days=7)
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """A process's place among those of its run. `sharded`: each holds a share of the weights (FSDP2)."""
-
-    rank: int = 0
-    size: int = 1
-    sharded: bool = False
-
-
-ALONE = Ranks()
-
-
-@contextmanager
-def open_ranks(rank: int, size: int, local: int) -> Generator[Ranks]:
-    """Join the processes of a run that torchrun started; `local` is the rank on this machine, for its GPU.
-
-    One process joins nothing.
-
-    Raises:
-        RunError: another process has gone away in the middle of the work.
-    """
-    if size == 1:
-        yield ALONE
-        return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(local)
-    distributed.init_process_group(rank=rank, world_size=size, timeout=PATIENCE)
-    try:
-        yield Ranks(rank, size)
-    except RuntimeError as error:  # gloo raises it as it is, the others as subclasses
-        if isinstance(error, distributed.DistError) or "gloo" in str(error).lower():
-            raise RunError(
-                "Another process of this run has ended.",
-                where=f"rank {rank} of {size}",
-                hint="The last checkpoint stands: the same command goes on from it.",
-            ) from None
-        raise
-    distributed.destroy_process_group()
 
 
 def gathered(value: T, ranks: Ranks) -> list[T]:

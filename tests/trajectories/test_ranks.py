@@ -24,13 +24,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from espalier.core.records import Encoded
+from espalier.cli.ranks import joined
+from espalier.core.records import ALONE, Encoded, Ranks
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import Settings, train
 from espalier.train.objectives import Tools, sft
 from espalier.train.optimizer import adamw
-from espalier.train.parallel import ALONE, Ranks, full_weights, open_ranks
+from espalier.train.parallel import full_weights
 from espalier.train.preference import dpo
 from espalier.train.steps import steps_of
 from espalier.train.verify import KeepDouble
@@ -219,8 +220,7 @@ def test_another_number_of_ranks_goes_on(killed: Path, one, tmp_path: Path, size
 
 
 def main(folder: str, *kinds: str) -> None:
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    with open_ranks(rank, size, rank) as ranks:
+    with joined() as ranks:
         for kind in kinds:
             parallel, precision = kind.split("-")
             own = replace(ranks, sharded=parallel == "fsdp")
