@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from espalier.core.records import Example
 from espalier.data.formats.row import Format, Row, example
-from espalier.data.formats.turns import check, conversation
+from espalier.data.formats.turns import conversation
 
 
 def messages() -> Format:
@@ -21,8 +21,6 @@ def sharegpt() -> Format:
 
 def _conversations(key: str, sample: str) -> Format:
     def read(row: Row) -> list[Example]:
-        turns = conversation(row.value, key, row.where)
-        check(turns, f"{row.where}, {key}", answered=True)
-        return [example(row, turns)]
+        return [example(row, conversation(row.value, key, row.where))]
 
     return Format((key,), read, sample)

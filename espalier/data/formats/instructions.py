@@ -8,9 +8,9 @@ from typing import Any
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message, message
 from espalier.data.formats.row import Format, Row, example
-from espalier.data.formats.turns import answer, check, framed, items, text, turns
+from espalier.data.formats.turns import answer, check, framed, given, items, text, turns
 from espalier.data.templates import normalised
-from espalier.tasks.rows import is_placeholder, mapping
+from espalier.tasks.rows import mapping
 
 PAIRS = (
     ("prompt", "completion"),
@@ -67,8 +67,8 @@ def prompt_completion() -> Format:
             listed = items(value[reply], f"{where}, {reply}", "answers", "Write one.")
             accepted = accepted if isinstance(listed[0], dict) else listed
         answers = [answer(item, prompt, f"{where}, {reply}") for item in accepted]
+        check(prompt, f"{where}, {ask}", answered=False, begun=given(value, "system"))
         asked = framed(value, prompt, where)
-        check(asked, f"{where}, {ask}", answered=False)
         return [example(row, [*asked, answers[0]], tuple(item.text for item in answers))]
 
     shapes = tuple(" ".join(pair) for pair in PAIRS)
@@ -78,7 +78,7 @@ def prompt_completion() -> Format:
 def instructed(value: Mapping[str, Any], where: str) -> list[Message]:
     """Return the prompt of an Alpaca row: its system text, its history, the instruction and its input."""
     asked = text(value["instruction"], f"{where}, instruction")
-    if not is_placeholder(value.get("input")):
+    if given(value, "input"):
         asked = f"{asked}\n{text(value['input'], f'{where}, input')}"
     history: list[Message] = []
     hint = 'Write [["question", "answer"]].'
@@ -87,7 +87,7 @@ def instructed(value: Mapping[str, Any], where: str) -> list[Message]:
         place = f"{where}, history[{index}]"
         pair = items(item, place, "a question and its answer", hint)
         if len(pair) != 2:
-            raise DataError(f"Here should be two texts; there are {len(pair)}.", where=place, hint=hint)
+            raise DataError(f"Here should be two texts; the list has {len(pair)}.", where=place, hint=hint)
         history.append(message("user", text(pair[0], f"{place}[0]")))
         history.append(message("assistant", text(pair[1], f"{place}[1]"), trained=True))
     return framed(value, [*history, message("user", asked)], where)

@@ -58,7 +58,7 @@ def _thread(row: Row, nodes: list[_Node], last: int, seen: set[int], tree: str) 
         Message(nodes[i].turn.role, nodes[i].turn.parts, nodes[i].turn.trained and i not in seen)
         for i in path
     ]
-    check(messages, nodes[last].where, answered=True)
+    check(messages, f"{nodes[last].where}, thread", answered=True)
     seen.update(path)
     return example(row, messages, source=tree)
 

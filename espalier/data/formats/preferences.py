@@ -10,7 +10,7 @@ from espalier.core.errors import DataError
 from espalier.core.records import Example, Message
 from espalier.data.formats.instructions import instructed, prompted
 from espalier.data.formats.row import Format, Row, example
-from espalier.data.formats.turns import answer, check, conversation, framed, turns
+from espalier.data.formats.turns import answer, check, conversation, framed, given, turns
 from espalier.tasks.rows import kind
 
 
@@ -53,7 +53,6 @@ def kto() -> Format:
         given = next((name for name in ("messages", "conversations") if name in value), "")
         if given:
             *asked, last = conversation(value, given, where)
-            check([*asked, last], f"{where}, {given}", answered=True)
             asked = [replace(turn, trained=False) for turn in asked]
         else:
             prompt = _prompt(value, where)
@@ -105,6 +104,6 @@ def _prompt(value: Mapping[str, Any], where: str) -> list[Message]:
 
 def _history(value: Mapping[str, Any], prompt: Sequence[Message], where: str) -> list[Message]:
     """Return the prompt with the row's system text and tools, its answers shown and not trained."""
-    asked = list(prompt) if "instruction" in value else framed(value, prompt, where)
-    check(asked, f"{where}, prompt", answered=False)
+    check(prompt, f"{where}, prompt", answered=False, begun=given(value, "system"))
+    asked = prompt if "instruction" in value else framed(value, prompt, where)
     return [replace(turn, trained=False) for turn in asked]

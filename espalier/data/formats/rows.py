@@ -12,17 +12,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from espalier.core.errors import DataError, nearest
+from espalier.core.errors import DataError
 from espalier.core.files import json_line, read_json, read_text
 from espalier.core.records import example_id
 from espalier.core.registry import Registry
 from espalier.data.formats import conversations, instructions, openassistant, preferences
 from espalier.data.formats.row import Format, Row
-from espalier.tasks.rows import LEAVE_OUT, OnReject, mapping
+from espalier.tasks.rows import OnReject
+from espalier.tasks.rows import kind as word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from espalier.core.records import Example
 
 # A row may have the keys of several: whichever stands first here has most to say about it.
@@ -42,10 +41,11 @@ for _name, _factory in FORMATS.items():
 
 MEDIA = ("images", "image", "videos", "audios")
 FEW = 12
+LEAVE_OUT = 'Or leave such rows out with task.on_bad = "reject".'
 
 
 @dataclass(frozen=True, slots=True)
-class _Raw:
+class Raw:
     """A row as it stands in the file, or why it cannot be read."""
 
     where: str
@@ -68,46 +68,48 @@ def load_rows(path: str | Path, format: str = "auto", on_reject: OnReject | None
         RecipeError: no format has that name.
     """
     file = Path(path)
-    raws = list(_raws(file))
-    kind = told(file, [raw.value for raw in raws]) if format == "auto" else format
-    reader = formats.build(kind, {}, "task.format")
+    raws = rows_of(file)
+    if not raws:
+        raise DataError("The file has no rows.", where=str(file))
+    kind = told(file, raws) if format == "auto" else format
+    reader = formats.find(kind, "task.format")()
     examples: list[Example] = []
     reasons: list[str] = []
     for raw in raws:
         try:
-            examples += _read(Row(str(file), file.stem, raw.number, raw.where, {}), raw, kind, reader)
+            examples += _read(Row(str(file), file.stem, raw.number, raw.where, {}), raw, reader)
         except DataError as error:
+            where = error.where or raw.where
+            hint = f"{error.hint} A row of the format '{kind}': {reader.sample}".strip()
             if on_reject is None:
-                hint = f"{error.hint} {LEAVE_OUT}".strip()
-                raise DataError(error.message, where=error.where or raw.where, hint=hint) from None
-            reasons.append(f"{error.message} {error.hint}".strip())
-            on_reject({"where": error.where or raw.where, "reason": reasons[-1], "row": raw.value})
+                raise DataError(error.message, where=where, hint=f"{hint} {LEAVE_OUT}") from None
+            reasons.append(f"{error.message} {hint}")
+            on_reject({"where": where, "reason": reasons[-1], "row": raw.value})
     if not examples:
-        raise DataError(
-            f"None of the {len(raws)} rows can be used as '{kind}'.",
-            where=str(file),
-            hint=f"The first: {reasons[0]}" if reasons else f"Write at least one: {reader.sample}",
-        )
+        message = f"None of the {len(raws)} rows can be used."
+        raise DataError(message, where=str(file), hint=f"The first: {reasons[0]}")
     return _numbered(examples)
 
 
-def told(file: Path, values: list[object]) -> str:
+def told(file: Path, raws: list[Raw]) -> str:
     """Return the name of the format that most rows have the keys of.
 
     Raises:
         DataError: no row has those of any; what was found and the nearest format are named.
     """
     known = {name: factory() for name, factory in FORMATS.items()}
-    rows = [_keys(value) for value in values]
+    rows = [_keys(raw.value) for raw in raws if not raw.error]
+    if raws[0].error and not rows:
+        raise raws[0].error
     votes = Counter(name for keys in rows for name in _first(known, keys))
     if votes:
         return votes.most_common(1)[0][0]
     found = sorted({key for keys in rows for key in keys})
     # The plainest formats are the last, and of equally near ones the likeliest.
-    near = min(reversed(known), key=lambda name: len(_unlike(known[name].missing(set(found)), found)))
-    lists = [key for value in values for key, item in _items(value) if _is_rows(item)]
+    near = min(reversed(known), key=lambda name: _distance(known[name], found))
     hint = f"The nearest format is '{near}': {known[near].sample} Known: {', '.join(known)}."
-    if len(values) == 1 and lists:
+    lists = [key for key, item in _items(raws[0].value) if _is_rows(item)]
+    if len(raws) == 1 and lists:
         hint = f"The rows seem to be the list under '{lists[0]}': save that list as the file."
     raise DataError(
         f"The format of the rows cannot be told: they have the keys {', '.join(found[:FEW]) or '(none)'}.",
@@ -116,26 +118,26 @@ def told(file: Path, values: list[object]) -> str:
     )
 
 
-def _unlike(missing: list[str], found: list[str]) -> list[str]:
-    return [key for key in missing if not get_close_matches(key, found, 1, 0.8)]
+def _distance(format: Format, found: list[str]) -> tuple[int, int]:
+    """Return how few keys of the format are there, or nearly, and then how many are missing."""
+    wanted = [[get_close_matches(key, found, 1, 0.8) for key in shape.split()] for shape in format.shapes]
+    return min((-sum(map(bool, keys)), sum(not key for key in keys)) for keys in wanted)
 
 
 def _first(known: dict[str, Format], keys: set[str]) -> list[str]:
     return [name for name, format in known.items() if format.fits(keys)][:1]
 
 
-def _read(row: Row, raw: _Raw, kind: str, reader: Format) -> list[Example]:
+def _read(row: Row, raw: Raw, reader: Format) -> list[Example]:
     if raw.error:
         raise raw.error
-    value = mapping(raw.value, raw.where, "a row")
+    value = dict(_items(raw.value))
     if not reader.fits(_keys(value)):
         key = reader.missing(_keys(value))[0]
-        there = "is null" if key in value else "is missing"
-        guess = nearest(key, value) if key not in value else ""
         raise DataError(
-            f"'{key}' {there}.",
+            f"'{key}' is {'null' if key in value else 'missing'}.",
             where=raw.where,
-            hint=f"A row of the format '{kind}' is {reader.sample} {guess}".strip(),
+            hint=f"The row has: {', '.join(value) or 'nothing'}.",
         )
     media = [key for key in MEDIA if value.get(key)]
     if media:
@@ -147,37 +149,44 @@ def _read(row: Row, raw: _Raw, kind: str, reader: Format) -> list[Example]:
     return reader.read(replace(row, value={key: item for key, item in value.items() if item is not None}))
 
 
-def _raws(file: Path) -> Iterator[_Raw]:
+def rows_of(file: Path) -> list[Raw]:
+    """Return the rows of a JSON or JSONL file, each with its place, and with the reason if it is none.
+
+    Raises:
+        DataError: the file is missing, empty, not UTF-8, or neither JSON nor JSONL.
+    """
     text = read_text(file)
     begin = text.lstrip()[:1]
     if not begin:
         raise DataError("The file is empty.", where=str(file))
-    if begin not in "[{":
+    if begin not in "[{" and file.suffix != ".jsonl":
         raise DataError(
             f"The file is neither JSON nor JSONL: it begins with {begin!r}.",
             where=str(file),
             hint="Write one row a line, each an object {…}, or all in a list […].",
         )
     if begin == "[":
-        for number, value in enumerate(cast("list[object]", read_json(file)), start=1):
-            yield _Raw(f"{file}, row {number}", number, value)
-        return
-    lines = [line for line in enumerate(text.split("\n"), start=1) if line[1].strip()]
-    if len(lines) > 1 and _error(lines[0][1], str(file)) and not _error(text, str(file)):
-        yield _Raw(str(file), 1, read_json(file))  # one object over several lines
-        return
-    for number, line in lines:
-        where = f"{file}:{number}"
-        error = _error(line, where)
-        yield _Raw(where, number, line if error else json_line(line, where), error)
+        values = enumerate(cast("list[object]", read_json(file)), start=1)
+        return [_raw(f"{file}, row {number}", number, value) for number, value in values]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    raws = [_line(f"{file}:{number}", number, line) for number, line in lines]
+    # What is no line of JSON may be the first line of one object over several.
+    whole = _line(str(file), 1, text) if len(lines) > 1 and raws[0].error else None
+    return raws if whole is None or whole.error else [whole]
 
 
-def _error(text: str, where: str) -> DataError | None:
+def _line(where: str, number: int, line: str) -> Raw:
     try:
-        json_line(text, where)
+        return Raw(where, number, json_line(line, where))
     except DataError as error:
-        return error
-    return None
+        return Raw(where, number, line, error)
+
+
+def _raw(where: str, number: int, value: object) -> Raw:
+    if isinstance(value, dict):
+        return Raw(where, number, cast("object", value))
+    found = f"Here should be a row, an object {{…}}; it is {word(value)}."
+    return Raw(where, number, value, DataError(found, where=where))
 
 
 def _keys(value: object) -> set[str]:

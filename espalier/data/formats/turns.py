@@ -13,7 +13,7 @@ from typing import Any, cast
 from espalier.core.errors import DataError, nearest
 from espalier.core.records import Message, Part, Role, Text, ToolList, message
 from espalier.data.formats.tools import called, calls, listed
-from espalier.tasks.rows import is_placeholder, kind, mapping
+from espalier.tasks.rows import kind, mapping
 
 ROLES: dict[str, Role] = {
     **dict.fromkeys(("system", "developer"), "system"),
@@ -49,6 +49,12 @@ def text(value: object, where: str, *, empty: bool = False) -> str:
     return value
 
 
+def given(row: Mapping[str, Any], key: str) -> bool:
+    """Tell whether a row has an optional text: an empty one says that there is none."""
+    value: object = row.get(key)
+    return bool(value.strip()) if isinstance(value, str) else value is not None
+
+
 def items(value: object, where: str, what: str, hint: str) -> list[object]:
     """Return the items of a list that is not empty. Raises DataError for anything else."""
     if not isinstance(value, list) or not value:
@@ -68,7 +74,7 @@ def turn(value: object, where: str) -> Message:
     item = mapping(value, where, "a turn")
     speaker, said = ("from", "value") if "from" in item else ("role", "content")
     if speaker not in item:
-        raise DataError("The turn has neither 'role' nor 'from'.", where=where, hint=nearest("role", item))
+        raise DataError("The turn has neither 'role' nor 'from'.", where=where, hint=_has(item))
     name = text(item[speaker], f"{where}.{speaker}")
     if name.lower() not in ROLES:
         raise DataError(f"'{name}' is no role.", where=f"{where}.{speaker}", hint=nearest(name, ROLES))
@@ -83,21 +89,23 @@ def turn(value: object, where: str) -> Message:
         return Message(role, called(text(item.get(said), f"{where}.{said}"), f"{where}.{said}"), trained=True)
     made = calls(item, where) if role == "assistant" else ()
     if said not in item and not made:
-        raise DataError(f"The turn has no '{said}'.", where=where, hint=nearest(said, item))
+        raise DataError(f"The turn has no '{said}'.", where=where, hint=_has(item))
     words = _content(item.get(said), f"{where}.{said}", empty=bool(made) or role in ("system", "tool"))
     parts: tuple[Part, ...] = (*([Text(words)] if words or not made else []), *made)
     return Message(role, parts, trained=role == "assistant" and item.get("weight", 1) not in (0, False))
 
 
 def conversation(row: Mapping[str, Any], key: str, where: str) -> list[Message]:
-    """Return the turns of a row's key, in front of them its `system` text and its `tools`."""
-    return framed(row, turns(row[key], f"{where}, {key}"), where)
+    """Return the turns of a row's key that end with an answer, before them its `system` text and `tools`."""
+    messages = turns(row[key], f"{where}, {key}")
+    check(messages, f"{where}, {key}", answered=True, begun=given(row, "system"))
+    return framed(row, messages, where)
 
 
 def framed(row: Mapping[str, Any], messages: Sequence[Message], where: str) -> list[Message]:
     """Return the messages with the row's `system` text and `tools` in their system turn."""
     messages = list(messages)
-    if not is_placeholder(row.get("system")):
+    if given(row, "system"):
         if messages[0].role == "system":
             raise DataError(
                 "The row has a system turn too.", where=f"{where}, system", hint="Keep one of the two."
@@ -111,16 +119,22 @@ def framed(row: Mapping[str, Any], messages: Sequence[Message], where: str) -> l
     return [Message("system", (ToolList(tools), *messages[0].parts)), *messages[1:]]
 
 
-def check(messages: Sequence[Message], where: str, *, answered: bool) -> None:
+def check(messages: Sequence[Message], where: str, *, answered: bool, begun: bool = False) -> None:
     """Refuse an order of turns that cannot be trained on.
+
+    Args:
+        messages: the turns.
+        where: the place of their list.
+        answered: whether they should end with an answer, or are a prompt.
+        begun: whether a system turn that is not among them comes first.
 
     Raises:
         DataError: it begins with an answer or a tool's result; two answers in a row; a result without a call
             before it; no answer at the end, or one where a prompt was expected.
     """
-    before: Role | None = None
-    for number, item in enumerate(messages, start=1):
-        place = f"{where}, turn {number}"
+    before: Role | None = "system" if begun else None
+    for index, item in enumerate(messages):
+        place = f"{where}[{index}]"
         if item.role == "assistant" and before is None:
             raise DataError(
                 "The conversation begins with the assistant, so there is nothing that it answers.",
@@ -145,7 +159,7 @@ def check(messages: Sequence[Message], where: str, *, answered: bool) -> None:
             f"The conversation ends with a turn of the {before}, and no answer follows."
             if answered
             else "The prompt ends with an answer.",
-            where=f"{where}, turn {len(messages)}",
+            where=f"{where}[{len(messages) - 1}]",
             hint="Add the assistant's answer, or remove what comes after the last one."
             if answered
             else "Remove it, or put the user's turn after it.",
@@ -178,6 +192,10 @@ def answer(value: object, prompt: Sequence[Message], where: str) -> Message:
             f"The answer is a turn of the {made.role}.", where=where, hint="Let it be the assistant's."
         )
     return Message("assistant", made.parts, trained=True)
+
+
+def _has(item: Mapping[str, Any]) -> str:
+    return f'Write {{"role": "user", "content": "…"}}; it has: {", ".join(item) or "nothing"}.'
 
 
 def _plain(messages: Sequence[Message]) -> list[tuple[str, str]]:
