@@ -28,7 +28,7 @@ from espalier.train.parallel import cost
 from espalier.train.peak import forget_peak, peak_mb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from espalier.encode.tree import Tree
     from espalier.train.steps import Source, Step
 
-# At most so many steps are looked at, for at most so many seconds: more than one where a source samples.
-STEPS, SECONDS = 200, 5.0
+# Most steps whose trees are looked at: ten a second with 32 rows each.
+STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def forecast(
     *,
     forward: Forward = edge_logprobs,
     shared: bool = True,
+    look: Sequence[int] | None = None,
 ) -> Forecast:
     """Return what `train` with the same arguments will take; nothing in the model or in `folder` is changed.
 
@@ -82,6 +83,8 @@ def forecast(
         folder: where checkpoints go: one is written and removed again.
         forward: as in training.
         shared: whether `forward` computes a tree in one pass, and not its rows one by one.
+        look: numbers of the steps to look at, by default up to 100 from all over the training. Of a source
+            that samples from the model only those can be known that learn from its first samples.
 
     Raises:
         CheckpointError: a checkpoint cannot be written.
@@ -91,7 +94,7 @@ def forecast(
     was_training = model.training
     own_peak = forget_peak()
     with _same_random_numbers(model):
-        steps, costs, source_seconds = _look(source, settings.steps, shared)
+        steps, costs, source_seconds = _look(source, look or _spread(settings.steps), shared)
         mean = sum(costs) / len(costs)
         costliest = max(zip(costs, steps, strict=True), key=lambda pair: pair[0])[1]
         typical_cost, typical = min(zip(costs, steps, strict=True), key=lambda pair: abs(pair[0] - mean))
@@ -109,19 +112,17 @@ def forecast(
     return Forecast(settings.steps, seconds, peak_mb(), step_seconds, checkpoint_seconds, own_peak)
 
 
-def _look(source: Source, count: int, shared: bool) -> tuple[list[Step], list[float], float]:
-    """Return steps from all over the training, what each costs, and in how many seconds one is made."""
-    spread = [count * part // min(count, STEPS) for part in range(min(count, STEPS))]
-    random.Random(0).shuffle(spread)
+def _spread(steps: int) -> list[int]:
+    count = min(steps, STEPS)
+    return [steps * part // count for part in range(count)]
+
+
+def _look(source: Source, numbers: Sequence[int], shared: bool) -> tuple[list[Step], list[float], float]:
+    """Return the steps of those numbers, what each costs, and in how many seconds one is made."""
     begun = time.perf_counter()
-    steps: list[Step] = []
-    costs: list[float] = []
-    for number in spread:
-        steps.append(source(number))
-        costs.append(sum(_cost(tree, shared) for tree, _ in steps[-1].work))
-        if time.perf_counter() - begun > SECONDS:
-            break
-    return steps, costs, (time.perf_counter() - begun) / len(steps)
+    steps = [source(number) for number in numbers]
+    seconds = (time.perf_counter() - begun) / len(steps)
+    return steps, [sum(_cost(tree, shared) for tree, _ in step.work) for step in steps], seconds
 
 
 def _cost(tree: Tree, shared: bool) -> float:

@@ -82,16 +82,21 @@ def test_it_probes_the_costliest_step_and_then_a_typical_one(
     assert probed == [whole, part]
 
 
-def test_a_source_that_takes_long_is_asked_once(
-    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_it_looks_at_steps_from_all_over_or_at_those_that_it_is_told(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path
 ):
     asked: list[int] = []
-    monkeypatch.setattr(forecast_file, "SECONDS", 0.0)
     step = source_of(tiny_rows)(0)
-    found = forecast(
-        tiny_llama, lambda n: (asked.append(n), step)[1], Settings(steps=50, rate=1e-2), tmp_path
-    )
-    assert len(asked) == 1
+
+    def source(number: int) -> Step:
+        asked.append(number)
+        return step
+
+    forecast(tiny_llama, source, Settings(steps=1000, rate=1e-2), tmp_path)
+    assert (len(asked), asked[0], asked[-1]) == (100, 0, 990)
+    asked.clear()
+    found = forecast(tiny_llama, source, Settings(steps=50, rate=1e-2), tmp_path, look=range(2))
+    assert asked == [0, 1]
     assert found.seconds > 49 * found.step_seconds
 
 
