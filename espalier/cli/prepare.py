@@ -67,7 +67,8 @@ def stage_examples(recipe: Recipe, stage: TrainSection, prepared: Prepared) -> l
     """
     if not stage.data:
         return prepared.train
-    _, _, examples = _loaded(stage.data, recipe.task, _rejecting(recipe, prepared.rejects))
+    on_reject = _rejecting(recipe, prepared.rejects)
+    _, _, examples = _loaded(stage.data, recipe.task.model_copy(update={"format": "auto"}), on_reject)
     scored = {example.source for example in prepared.test}
     for example in examples:
         if example.source in scored:

@@ -1,0 +1,106 @@
+"""From a recipe to examples: task files and files of rows, a stage's own rows, and what is kept apart."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from espalier.cli.prepare import prepare, stage_examples
+from espalier.core.errors import DataError
+from espalier.core.recipe import Recipe, parse_recipe
+from espalier.tasks.task_files import is_task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAIRS = [{"prompt": f"{n} + 1?", "chosen": str(n + 1), "rejected": "no"} for n in range(20)]
+CHATS = [
+    {
+        "messages": [
+            {"role": "user", "content": f"{n} + 1?"},
+            {"role": "assistant", "content": str(n + 1)},
+        ]
+    }
+    for n in range(20)
+]
+
+
+def rows(path: Path, content: list[object]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
+    return str(path)
+
+
+def recipe(path: str, on_bad: str = "raise", **train: object) -> Recipe:
+    return parse_recipe({"name": "x", "task": {"path": path, "on_bad": on_bad}, "train": train})
+
+
+def test_a_file_of_rows_is_a_task_without_words(tmp_path: Path) -> None:
+    prepared = prepare(recipe(rows(tmp_path / "pairs.jsonl", PAIRS)))
+    assert (prepared.task.name, prepared.task.definition, prepared.task.checks) == ("pairs", "", ())
+    assert prepared.shown.positive == prepared.shown.negative == 0
+    examples = [*prepared.train, *prepared.test]
+    assert len(examples) == len(prepared.task.rows) == 20
+    assert {row.id for row in prepared.task.rows} == {example.id for example in examples}
+    assert all(example.references and example.rejected == ("no",) for example in examples)
+
+
+def test_the_bundled_conversations() -> None:
+    prepared = prepare(recipe("conversations"))
+    examples = [*prepared.train, *prepared.test]
+    assert len(examples) >= 60
+    answers = [sum(turn.role == "assistant" for turn in example.messages) for example in examples]
+    assert {2, 3, 4} == set(answers)
+    assert sum(any(turn.role == "tool" for turn in example.messages) for example in examples) == 8
+    assert not {example.source for example in prepared.train} & {example.source for example in prepared.test}
+
+
+def test_a_stage_without_rows_of_its_own_has_the_recipes(tmp_path: Path) -> None:
+    plan = recipe(rows(tmp_path / "chats.jsonl", CHATS))
+    prepared = prepare(plan)
+    assert stage_examples(plan, plan.train[0], prepared) is prepared.train
+
+
+def test_a_stage_does_not_train_on_what_is_scored(tmp_path: Path) -> None:
+    data = rows(tmp_path / "pairs.jsonl", [*PAIRS, {"prompt": "New?", "chosen": "Yes", "rejected": "No"}, {}])
+    plan = recipe(rows(tmp_path / "chats.jsonl", CHATS), on_bad="reject", data=data)
+    prepared = prepare(plan)
+    examples = stage_examples(plan, plan.train[0], prepared)
+    assert len(examples) == len(prepared.train) + 1
+    assert not {example.source for example in examples} & {example.source for example in prepared.test}
+    reasons = [reject["reason"] for reject in prepared.rejects]
+    assert sum("in the test set" in reason for reason in reasons) == len(prepared.test)
+    assert sum("is missing" in reason for reason in reasons) == 1
+
+
+def test_a_stage_of_scored_rows_only_is_refused(tmp_path: Path) -> None:
+    path = rows(tmp_path / "chats.jsonl", CHATS)
+    scored = {example.input for example in prepare(recipe(path)).test}
+    data = rows(tmp_path / "pairs.jsonl", [row for row in PAIRS if row["prompt"] in scored])
+    plan = recipe(path, data=data)
+    with pytest.raises(DataError, match="belong to sources that are scored"):
+        stage_examples(plan, plan.train[0], prepare(plan))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "task"),
+    [
+        ("a.toml", "", True),
+        ("a", "Definition: none", True),
+        ("a", '{"Definition": hello}', True),
+        ("a.json", '{"Definition": ["Do."]}', True),
+        ("a.json", '{"definition": "Do."}', True),
+        ("a", "[[positive]]\ninput = 'x'", True),
+        ("a.json", "[]", False),
+        ("a", '[\n {"a": 1}]', False),
+        ("a", '\ufeff{"prompt": "x"}', False),
+        ("a.json", '{"prompt": "x"}\n{"prompt": "y"}', False),
+        ("a.jsonl", "", False),
+        ("a.csv", "a,b", False),
+    ],
+)
+def test_a_task_is_told_from_rows(tmp_path: Path, name: str, content: str, task: bool) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert is_task(path) is task
