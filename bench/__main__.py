@@ -46,6 +46,28 @@ def main() -> None:
             llama_python=options.llama_python,
             gguf=options.gguf,
         )
+    if options.what == "preference":
+        from bench import preference
+
+        found["preference"] = preference.main(
+            model,
+            Template(cast("Any", load_tokenizer(model))),
+            _say,
+            only=options.case,
+            threads=options.threads,
+            rounds=options.rounds,
+        )
+    if options.what == "reinforce":
+        from bench import reinforce
+
+        found["reinforce"] = reinforce.main(
+            model,
+            Template(cast("Any", load_tokenizer(model))),
+            _say,
+            task=options.task,
+            threads=options.threads,
+            rounds=options.rounds,
+        )
     if not options.json and "training" in found:
         print(_table(found["training"]["cases"]))
     print(json.dumps(found))
@@ -53,7 +75,13 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("training", "decoding", "all"), default="all")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("training", "decoding", "preference", "reinforce", "all"),
+        default="all",
+        help="all is training and decoding",
+    )
     parser.add_argument("--model", default="smollm2-135m", help="a bundled model or a folder")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of converted models")
     parser.add_argument("--task", help="a task file in place of the published ones")

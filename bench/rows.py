@@ -1,4 +1,4 @@
-"""The rows that all sides train on: from a task file to tokens, cut into the same optimizer steps."""
+"""The rows that all sides train on: from a task file, or a file of rows, to the same optimizer steps."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.espalier import units_of
+from espalier.data.formats.rows import load_rows
 from espalier.data.templates import Show, available, to_examples
-from espalier.encode.batches import schedule_rows
+from espalier.encode.batches import schedule
 from espalier.encode.tokens import encode
 from espalier.encode.tree import build_tree, stats
 from espalier.tasks.task_files import load_task
 
 if TYPE_CHECKING:
-    from espalier.core.records import Encoded
+    from espalier.core.records import Encoded, Example
     from espalier.encode.template import Template
 
-TASKS = Path("..") / "shared" / "data" / "natural-instructions-v2" / "tasks"
+DATA = Path("..") / "shared" / "data"
+TASKS = DATA / "natural-instructions-v2" / "tasks"
 BUNDLED = "event-duration"
+# Longer rows of a file of rows are left out, on all sides.
+LONGEST = 768
 
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison: a task, what its prompts show, and which weights move."""
+    """One comparison: a task, what its prompts show, and which weights move.
+
+    With `rows`, `task` is a file of rows instead, in whose conversations every answer is trained.
+    """
 
     name: str
     task: str
@@ -30,6 +38,7 @@ class Case:
     explanations: bool = False
     positive: int = 2
     negative: int = 1
+    rows: bool = False
 
     @property
     def rate(self) -> float:
@@ -52,22 +61,29 @@ def cases(task: str | None = None) -> list[Case]:
     return published
 
 
+def row_cases() -> list[Case]:
+    """Return the cases on files of rows: single questions that share nothing, and branching conversations."""
+    return [
+        Case("alpaca", str(DATA / "llamafactory" / "alpaca_en_demo.json"), rows=True),
+        Case("openassistant", str(DATA / "openassistant" / "en_100_tree.jsonl"), rows=True),
+    ]
+
+
 def load_steps(case: Case, template: Template, steps: int, rows: int) -> list[list[Encoded]]:
     """Return the first `steps` optimizer steps, `rows` rows each, in the order of Espalier's own schedule.
 
     All sides train on these. Inside a step they lie shortest first: that changes no gradient and spares a
     padding peer most of its padding. Where a task has too few rows, they come again in a new order.
     """
-    task = load_task(case.task)
-    show = available(
-        task, Show(positive=case.positive, negative=case.negative, explanations=case.explanations)
-    )
-    encoded = [encode(example, template) for example in to_examples(task, show)]
+    encoded = [encode(example, template) for example in _examples(case)]
+    if case.rows:
+        encoded = [row for row in encoded if len(row.ids) <= LONGEST]
     whole = len(encoded) // rows * rows
     if not whole:
         raise SystemExit(f"{case.task} has {len(encoded)} rows; a step takes {rows}.")
-    rows_at = schedule_rows(encoded[:whole], rows, seed=0)
-    return [sorted(rows_at(step), key=lambda row: len(row.ids)) for step in range(steps)]
+    units_at = schedule(units_of(encoded[:whole]), rows, seed=0)
+    dealt = [[row for unit in units_at(step) for row in unit.rows] for step in range(steps)]
+    return [sorted(step, key=lambda row: len(row.ids)) for step in dealt]
 
 
 def describe(steps: list[list[Encoded]]) -> dict[str, float]:
@@ -87,6 +103,19 @@ def describe(steps: list[list[Encoded]]) -> dict[str, float]:
         "scored_tokens": sum(len(set(tree.sources.tolist())) for tree in trees) / len(trees),
         "token_ratio": sum(c.row_tokens for c in counts) / sum(c.distinct_tokens for c in counts),
     }
+
+
+def _examples(case: Case) -> list[Example]:
+    if case.rows:
+        return [
+            replace(
+                example, messages=tuple(replace(m, trained=m.role == "assistant") for m in example.messages)
+            )
+            for example in load_rows(case.task, on_reject=lambda _: None)
+        ]
+    task = load_task(case.task)
+    show = Show(positive=case.positive, negative=case.negative, explanations=case.explanations)
+    return to_examples(task, available(task, show))
 
 
 def _shared(name: str) -> str:

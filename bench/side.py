@@ -7,6 +7,7 @@ waits sleeps in `recv`. Both are started with the same allocator settings and th
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from espalier.core.records import Encoded
 
@@ -49,12 +50,14 @@ class Measured:
         cpu: processor time of all threads, in s; well under seconds * threads where the machine was shared.
         loss: mean loss per trained token, before the step's update.
         peak: most memory that the process has held so far, in MB.
+        written: mean tokens of the answers that the step sampled.
     """
 
     seconds: float
     cpu: float
     peak: float
     loss: float = float("nan")
+    written: float = float("nan")
 
 
 class Clock:
@@ -63,10 +66,10 @@ class Clock:
     def __init__(self) -> None:
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
-    def stop(self, loss: float = float("nan")) -> Measured:
+    def stop(self, loss: float = float("nan"), written: float = float("nan")) -> Measured:
         """Return the measurement."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        return Measured(wall, cpu, _peak(), loss)
+        return Measured(wall, cpu, _peak(), loss, written)
 
 
 class Side:
@@ -75,7 +78,10 @@ class Side:
     def __init__(self, name: str, run: Callable[[Job, Connection], None], job: Job) -> None:
         self.name = name
         self.results: list[Measured] = []
-        os.environ.update(ALLOCATOR, OMP_NUM_THREADS=str(job.threads), TOKENIZERS_PARALLELISM="false")
+        threads = str(job.threads)
+        os.environ.update(
+            ALLOCATOR, OMP_NUM_THREADS=threads, TOKENIZERS_PARALLELISM="false", TQDM_DISABLE="1"
+        )
         self._here, there = get_context("spawn").Pipe()
         self._process = get_context("spawn").Process(target=_serve, args=(run, job, there), daemon=True)
         self._process.start()
@@ -97,6 +103,48 @@ class Side:
         """End the process."""
         self._process.terminate()
         self._process.join()
+
+
+def take_turns(sides: Sequence[Side], rounds: int, say: Callable[[str], None]) -> list[float]:
+    """Let each side take its step in turn, once to warm up and `rounds` times; return the load after each."""
+    loads = [os.getloadavg()[0]]
+    for number in range(rounds + 1):
+        for side in sides:
+            side.step()
+        loads.append(os.getloadavg()[0])
+        times = ", ".join(f"{side.name} {side.results[-1].seconds:.1f} s" for side in sides)
+        say(f"  round {number}{' (warm-up)' if not number else ''}: {times}, load {loads[-1]:.1f}")
+    for side in sides:
+        side.close()
+    return loads
+
+
+def fastest(
+    name: str, run: Callable[[Job, Connection], None], jobs: dict[str, Job], say: Callable[[str], None]
+) -> tuple[str, dict[str, float]]:
+    """Return the setting whose second step took least time, and the seconds of each."""
+    if len(jobs) == 1:
+        return next(iter(jobs)), {}
+    seconds: dict[str, float] = {}
+    for setting, job in jobs.items():
+        side = Side(name, run, job)
+        side.step()
+        seconds[setting] = side.step().seconds
+        side.close()
+        say(f"  trying {name}, {setting}: {seconds[setting]:.2f} s")
+    return min(seconds, key=lambda setting: seconds[setting]), seconds
+
+
+def steady(side: Side) -> dict[str, Any]:
+    """Return what a side measured: the median step after the first, and each step."""
+    return {
+        "seconds": statistics.median(result.seconds for result in side.results[1:]),
+        "steps": [round(result.seconds, 2) for result in side.results],
+        "cpu_seconds": [round(result.cpu, 2) for result in side.results],
+        "losses": [round(result.loss, 5) for result in side.results],
+        "written": [round(result.written, 1) for result in side.results],
+        "peak_mb": round(max(result.peak for result in side.results)),
+    }
 
 
 def commands(connection: Connection) -> Iterator[None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench import espalier, lean, rate, trl
-from bench.rows import cases, describe, load_steps
+from bench.rows import cases, describe, load_steps, row_cases
 from bench.side import Job, Side
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def main(
         template: its template.
         say: takes progress lines.
         task: measure on this task file and not on the published ones.
-        only: names of cases; all where empty.
+        only: names of cases; where empty, all but those on files of rows.
         threads: threads of every side.
         rounds: measured steps per side and case, after one to warm up.
         settings: "likely" tries those TRL settings that were close to the fastest in `docs/benchmarks.md`,
@@ -74,9 +74,10 @@ def main(
     """
     bench = Bench(model, template, threads, rounds, say)
     all_cases = cases(task)
-    wanted = [case for case in all_cases if not only or case.name in only]
+    known = [*all_cases, *row_cases()]
+    wanted = [case for case in known if case.name in only] if only else all_cases
     if not wanted:
-        raise SystemExit(f"No case of {list(only)}; there are {[case.name for case in all_cases]}.")
+        raise SystemExit(f"No case of {list(only)}; there are {[case.name for case in known]}.")
     found: dict[str, dict[str, Any]] = {}
     for case in wanted:
         found[case.name] = measure(bench, case, settings, with_lean=case == all_cases[0])
@@ -95,7 +96,7 @@ def measure(bench: Bench, case: Case, settings: str, *, with_lean: bool) -> dict
         f"{case.name}: {counts['row_tokens']:.0f} tokens a step, {counts['distinct_tokens']:.0f} distinct, "
         f"shared prefix {counts['prefix']:.0f}"
     )
-    chosen, trials = fastest(bench, case, steps, "trl", trl.run, _tried(settings))
+    chosen, trials = fastest(bench, case, steps, "trl", trl.run, _tried(settings, case))
     jobs: dict[str, tuple[Run, dict[str, Any]]] = {
         "espalier": (espalier.run, {"precision": "bf16"}),
         "trl": (trl.run, trl.SETTINGS[chosen]),
@@ -143,10 +144,11 @@ def fastest(
     return max(speeds, key=lambda setting: speeds[setting]), {f"{name}, {k}": v for k, v in speeds.items()}
 
 
-def _tried(settings: str) -> dict[str, dict[str, Any]]:
+def _tried(settings: str, case: Case) -> dict[str, dict[str, Any]]:
     if settings in trl.SETTINGS:
         return {settings: trl.SETTINGS[settings]}
-    names = {"likely": trl.LIKELY, "all": tuple(trl.SETTINGS)}[settings]
+    likely = trl.LIKELY_ROWS if case.rows else trl.LIKELY
+    names = {"likely": likely, "all": tuple(trl.SETTINGS)}[settings]
     return {name: trl.SETTINGS[name] for name in names}
 
 
