@@ -13,12 +13,14 @@ import typer
 from espalier.cli import tuning
 from espalier.cli.prepare import Prepared, prepare
 from espalier.cli.progress import bar, say, working
+from espalier.cli.ranks import joined
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.cli.stages import Stage, plan_stages, train_stages
 from espalier.cli.summary import print_summary
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash, jsonl, read_json, write_atomic
 from espalier.core.recipe import Recipe, load_recipe
+from espalier.core.records import ALONE, Ranks
 from espalier.core.run import RunFolder, open_run, provenance
 
 if TYPE_CHECKING:
@@ -37,10 +39,14 @@ def run(recipe: RecipeFile, override: Overrides = None, cache: Cache = DEFAULT_C
     """
     plan = load_recipe(recipe, override or ())
     path = Path(plan.folder) / plan.name
-    say(f"Run {plan.name}, in {path}")
     try:
-        with open_run(path) as folder:
-            report = execute(plan, folder, cache)
+        with joined() as ranks:
+            say(f"Run {plan.name}, in {path}")
+            if ranks.rank > 0:
+                assist(plan, RunFolder(path), cache, ranks)
+                return
+            with open_run(path) as folder:
+                report = execute(plan, folder, cache, ranks)
     except KeyboardInterrupt:
         say(INTERRUPTED)
         raise typer.Exit(130) from None
@@ -57,7 +63,7 @@ class Choices:
     scorers: dict[str, Scorer]
 
 
-def execute(recipe: Recipe, run: RunFolder, cache: Path) -> Path:
+def execute(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks = ALONE) -> Path:
     """Do every stage of a run that is not done, and return the report's path.
 
     Nothing is written before the task, the choices and the model are known to be usable.
@@ -74,10 +80,19 @@ def execute(recipe: Recipe, run: RunFolder, cache: Path) -> Path:
     _open_books(recipe, run, prepared, stages, loaded)
     run.log_stage("prepare", started, tuning.peak_bytes())
     base = _generate(recipe, run, choices.strategy, prepared, loaded, "base")
-    tuned = train_stages(recipe, run, stages, loaded)
+    tuned = train_stages(recipe, run, stages, loaded, ranks)
     answers = _generate(recipe, run, choices.strategy, prepared, tuned, "tuned")
     _evaluate(recipe, run, choices, prepared, {"tuned": answers, "base": base})
     return write_report(run.path)
+
+
+def assist(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks) -> None:
+    """Do a rank's share of the training, where another one executes the run; nothing is written."""
+    prepared = prepare(recipe)
+    choices = choose(recipe)
+    loaded = tuning.load(recipe.model, cache)
+    stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, run.path)
+    train_stages(recipe, run, stages, loaded, ranks)
 
 
 def choose(recipe: Recipe) -> Choices:
@@ -199,6 +214,8 @@ def _evaluate(
     write_atomic(run.outputs, jsonl(lines))
     checks = prepared.task.checks if recipe.task.checks is None else recipe.task.checks
     first = {name: [c for c in completions if c.sample == 0] for name, completions in systems.items()}
-    scores = evaluate(test, first, choices.scorers, checks, recipe.seed)
+    objectives = [objective for stage in choices.objectives for objective, _ in stage]
+    rewarded = list(dict.fromkeys(name for objective in objectives for name in objective.rewards))
+    scores = evaluate(test, first, choices.scorers, checks, recipe.seed, rewarded=rewarded)
     write_atomic(run.scores, json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
     run.log_stage("evaluate", started, tuning.peak_bytes())

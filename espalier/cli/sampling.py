@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from espalier.core.errors import RecipeError
+from espalier.core.records import ALONE, Ranks
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,6 +33,7 @@ class Answering:
         examples: by their ids.
         precision: of decoding.
         seed: of the draws.
+        ranks: that share the writing.
     """
 
     model: PreTrainedModel
@@ -37,11 +41,22 @@ class Answering:
     examples: Mapping[str, Example]
     precision: str
     seed: int
+    ranks: Ranks = ALONE
 
     def sampler(self, rewards: Mapping[str, float]) -> Sampler:
-        """Return the sampler whose answers these rewards judge. Raises RecipeError for an unknown one."""
+        """Return the sampler whose answers these rewards judge.
+
+        Raises:
+            RecipeError: a reward is unknown, or the ranks hold shares of the weights only.
+        """
         from espalier.evaluate.rewards import reward_of
 
+        if self.ranks.sharded:
+            raise RecipeError(
+                "A model that answers while it learns has to be whole, and 'fsdp' shares it out.",
+                where="train.parallel",
+                hint="Set it to 'ddp'.",
+            )
         for name in rewards:
             reward_of(name, "train.objective.rewards")
 
@@ -57,13 +72,18 @@ class Answering:
         from espalier.decode.requests import Request
         from espalier.evaluate.rewards import rewarded
         from espalier.train.objectives import Sampled
+        from espalier.train.parallel import gathered
 
         requests = [
             Request(f"{turn}/{unit.example}/{number}", unit.prompt, number, (unit.example,))
             for unit in units
             for number in range(samples)
         ]
-        written = self._written(requests, limit)
+        share = -(-len(requests) // self.ranks.size)
+        own = requests[self.ranks.rank * share : (self.ranks.rank + 1) * share]
+        written: dict[str, Written] = {}
+        for part in gathered(self._written(own, limit), self.ranks):
+            written |= part
         answers: list[Completion] = []
         for request in requests:
             ids, _, finish = written[request.key]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from espalier.cli import tuning
@@ -16,9 +18,10 @@ from espalier.cli.prepare import encode_units, stage_examples
 from espalier.cli.progress import bar, say
 from espalier.core.errors import RecipeError
 from espalier.core.files import content_hash
+from espalier.core.records import ALONE, Ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
     from espalier.train.loop import Forward, Settings
-    from espalier.train.objectives import Objective
+    from espalier.train.objectives import Objective, Sampler
     from espalier.train.steps import Source
 
 # Said of the step on the progress bar where it is known, in this order.
@@ -99,22 +102,30 @@ def plan_stages(
     return stages
 
 
-def train_stages(recipe: Recipe, run: RunFolder, stages: Sequence[Stage], loaded: Loaded) -> Loaded:
-    """Do every stage that is not done, in turn, and return the tuned model."""
+def train_stages(
+    recipe: Recipe, run: RunFolder, stages: Sequence[Stage], loaded: Loaded, ranks: Ranks = ALONE
+) -> Loaded:
+    """Do every stage that is not done, in turn, and return the tuned model.
+
+    Every rank calls it; only rank 0 writes, and it decides what is done.
+    """
     from espalier.models.load import load_tuned
+    from espalier.train.parallel import on_first
 
     for stage in stages:
+        ranks = replace(ranks, sharded=ranks.size > 1 and stage.section.parallel == "fsdp")
         determined = _determined(recipe, stage, loaded)
         key = content_hash(determined)
-        if run.is_done(stage.name, key) and stage.model.is_dir():
+        if on_first(partial(_is_done, run, stage, key), ranks):
             say(f"Training is done: {stage.model}")
         else:
-            started = time.monotonic()
-            _tune(recipe, run, stage, loaded, determined)
-            run.mark_done(stage.name, key)
-            run.log_stage(stage.name, started, tuning.peak_bytes())
+            _tune(recipe, run, stage, loaded, determined, ranks)
         loaded = load_tuned(stage.model, loaded.place, loaded.model.device)
     return loaded
+
+
+def _is_done(run: RunFolder, stage: Stage, key: str) -> bool:
+    return run.is_done(stage.name, key) and stage.model.is_dir()
 
 
 def _determined(recipe: Recipe, stage: Stage, loaded: Loaded) -> dict[str, Any]:
@@ -128,33 +139,68 @@ def _determined(recipe: Recipe, stage: Stage, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _tune(recipe: Recipe, run: RunFolder, stage: Stage, loaded: Loaded, determined: dict[str, Any]) -> None:
-    from espalier.models.adapters import merged
-    from espalier.models.load import save_tuned
-    from espalier.train.checkpoint import latest
+def _tune(
+    recipe: Recipe, run: RunFolder, stage: Stage, loaded: Loaded, determined: dict[str, Any], ranks: Ranks
+) -> None:
     from espalier.train.loop import train
+    from espalier.train.parallel import on_first
 
+    started = time.monotonic()
     if len(recipe.train) > 1:
         say(f"Stage {stage.number + 1} of {len(recipe.train)}: {_kinds(stage)}, {stage.section.method.kind}")
-    if latest(stage.folder / "checkpoints") is None:
-        for leftover in ("samples.jsonl", "reference.json"):  # of a training that was given up
-            (stage.folder / leftover).unlink(missing_ok=True)
-    stage.folder.mkdir(parents=True, exist_ok=True)
+    on_first(partial(_clear, stage), ranks)
     model, template, forward = ready_model(recipe, stage, loaded)
-    source = source_of(recipe, stage, model, template, forward, key=content_hash(determined))
+    source = source_of(recipe, stage, model, template, forward, key=content_hash(determined), ranks=ranks)
     settings = settings_of(recipe, stage)
-    events = train(model, source, settings, stage.folder, recipe=determined, forward=forward)
+    events = train(model, source, settings, stage.folder, recipe=determined, forward=forward, ranks=ranks)
     first = next(events)
-    run.log({**first, "stage": stage.name})
     with bar("Training", settings.steps, first["step"]) as advance:
-        for event in events:
-            run.log({**event, "stage": stage.name})
+        for event in chain([first], events):
+            if ranks.rank == 0:
+                run.log({**event, "stage": stage.name})
             if event["event"] == "step":
                 advance(1, _progress(event))
+    if ranks.sharded:
+        model = _whole(recipe, stage, loaded, model, ranks)
+    on_first(partial(_keep, run, stage, loaded, model, content_hash(determined)), ranks)
+    if ranks.rank == 0:
+        run.log_stage(stage.name, started, tuning.peak_bytes())
+
+
+def _clear(stage: Stage) -> None:
+    """Make the stage's folder, without what a training that was given up has left in it."""
+    from espalier.train.checkpoint import latest
+
+    if latest(stage.folder / "checkpoints") is None:
+        for leftover in ("samples.jsonl", "reference.json"):
+            (stage.folder / leftover).unlink(missing_ok=True)
+    stage.folder.mkdir(parents=True, exist_ok=True)
+
+
+def _whole(
+    recipe: Recipe, stage: Stage, loaded: Loaded, model: PreTrainedModel, ranks: Ranks
+) -> PreTrainedModel:
+    """Return on rank 0 a model with the weights that the ranks hold shares of."""
+    from espalier.models.load import load_model
+    from espalier.train.parallel import full_weights
+
+    weights = full_weights(model, ranks)
+    if ranks.rank == 0:
+        model = tuning.to_train(stage.section, recipe.seed, load_model(loaded.place).model)
+        model.load_state_dict(weights)
+    return model
+
+
+def _keep(run: RunFolder, stage: Stage, loaded: Loaded, model: PreTrainedModel, key: str) -> None:
+    """Save the stage's model and mark the stage as done."""
+    from espalier.models.adapters import merged
+    from espalier.models.load import save_tuned
+
     run.mark_done(stage.name, "")  # before its model is replaced: a kill must not leave the new one as its
     save_tuned(model if stage.last else merged(model), loaded, stage.model)
     # Only an unfinished training needs them, and they are three times the weights.
     shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
+    run.mark_done(stage.name, key)
 
 
 def ready_model(recipe: Recipe, stage: Stage, loaded: Loaded) -> tuple[PreTrainedModel, Template, Forward]:
@@ -168,9 +214,21 @@ def ready_model(recipe: Recipe, stage: Stage, loaded: Loaded) -> tuple[PreTraine
 
 
 def source_of(
-    recipe: Recipe, stage: Stage, model: PreTrainedModel, template: Template, forward: Forward, *, key: str
+    recipe: Recipe,
+    stage: Stage,
+    model: PreTrainedModel,
+    template: Template,
+    forward: Forward,
+    *,
+    key: str,
+    judged: Callable[[Sampler], Sampler] = lambda sampler: sampler,
+    ranks: Ranks = ALONE,
 ) -> Source:
-    """Return the stage's steps. `key` is the hash of all that the reference's log-probabilities depend on."""
+    """Return the stage's steps.
+
+    `key` is the hash of all that the reference's log-probabilities depend on; `judged` may change what
+    samples are worth.
+    """
     from espalier.cli.sampling import Answering
     from espalier.encode.batches import steps_per_epoch
     from espalier.train.reference import make_tools
@@ -181,7 +239,8 @@ def source_of(
     if template.prefix:
         units = encode_units(stage.examples, template, section.tokens).units
     examples = {example.id: example for example in stage.examples}
-    answering = Answering(model, template, examples, recipe.model.precision, recipe.seed)
+    answering = Answering(model, template, examples, recipe.model.precision, recipe.seed, ranks)
+    samples = stage.folder / "samples.jsonl"
     tools = make_tools(
         model,
         forward,
@@ -190,7 +249,7 @@ def source_of(
         precision=recipe.model.precision,
         keep=stage.folder / "reference.json",
         key=key,
-        sampler=lambda rewards: journaled(stage.folder / "samples.jsonl", answering.sampler(rewards)),
+        sampler=lambda rewards: journaled(samples, judged(answering.sampler(rewards)), ranks),
     )
     return steps_of(units, stage.shared, tools, size=section.rows, tokens=section.tokens, seed=recipe.seed)
 

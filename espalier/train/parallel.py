@@ -67,6 +67,11 @@ def together(act: Callable[[], T], ranks: Ranks) -> T:
     return cast("T", result)
 
 
+def on_first(act: Callable[[], T], ranks: Ranks) -> T:
+    """Do something on rank 0 alone and return its result on every rank; its error is every rank's."""
+    return gathered(together(lambda: act() if ranks.rank == 0 else cast("T", None), ranks), ranks)[0]
+
+
 def cost(tree: Tree) -> float:
     """Return what a tree costs to compute, in tokens that attend to nothing."""
     pairs = int(tree.positions.sum()) + len(tree.ids)
@@ -150,13 +155,8 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def full_weights(model: nn.Module, ranks: Ranks) -> dict[str, Tensor] | None:
-    """Return the state of a sharded model on rank 0, for saving, and {} on the others; None if not sharded.
-
-    Weights are gathered one at a time onto the CPU.
-    """
-    if ranks.size == 1 or not ranks.sharded:
-        return None
+def full_weights(model: nn.Module, ranks: Ranks) -> dict[str, Tensor]:
+    """Return a model's state in full on rank 0's CPU, and {} on the others; gathered one weight at a time."""
     state: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         full = whole(value.detach())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -20,8 +21,9 @@ import torch
 
 from espalier.core.errors import RecipeError
 from espalier.core.files import jsonl
-from espalier.core.records import Encoded
+from espalier.core.records import ALONE, Encoded, Ranks
 from espalier.train.objectives import LossSum, Objective, Part, Sampled, objectives, of_role, require
+from espalier.train.parallel import gathered, on_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -188,15 +190,20 @@ def _loss(
     return loss
 
 
-def journaled(path: Path, sampler: Sampler) -> Sampler:
-    """Return the sampler with every round appended to a JSONL file; a round that is there is read from it."""
+def journaled(path: Path, sampler: Sampler, ranks: Ranks = ALONE) -> Sampler:
+    """Return the sampler with every round appended to a JSONL file; a round that is there is read from it.
+
+    On several ranks rank 0 reads and writes the file, and what it has is every rank's.
+    """
 
     def kept(turn: int, units: Sequence[Unit], samples: int, limit: int) -> list[list[Sampled]]:
-        known = _read_round(path, turn)
+        known = on_first(partial(_read_round, path, turn), ranks)
         names = [unit.example for unit in units]
         if [known.get((name, samples - 1)) is not None for name in names] == [True] * len(names):
             return [[known[name, number] for number in range(samples)] for name in names]
-        answers = sampler(turn, units, samples, limit)
+        answers = gathered(sampler(turn, units, samples, limit), ranks)[0]
+        if ranks.rank > 0:
+            return answers
         lines = [
             {"round": turn, "example": unit.example, "number": number, **asdict(answer)}
             for unit, group in zip(units, answers, strict=True)

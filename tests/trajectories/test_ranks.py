@@ -97,7 +97,7 @@ def events(
         yield from train(model, source(), settings, folder, recipe={}, forward=forward, ranks=ranks)
     weights = full_weights(model, ranks)
     if ranks.rank == 0:
-        weights = {name: value.clone() for name, value in (weights or model.state_dict()).items()}
+        weights = {name: value.clone() for name, value in weights.items()}
         save_file(weights, folder / "weights.safetensors")
 
 
