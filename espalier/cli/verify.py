@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import random
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +17,18 @@ from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, Overrides, RecipeFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from transformers import PreTrainedModel
 
+    from espalier.cli.stages import Stage
+    from espalier.core.recipe import Recipe
+    from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
+    from espalier.train.objectives import Sampled, Sampler
     from espalier.train.verify import Check
+
+UNITS = 6
 
 
 def verify(
@@ -30,39 +39,92 @@ def verify(
 ) -> None:
     """Compare each fast path with its slow twin.
 
-    A few of the recipe's rows are computed both ways; the exit status is 1 if a gap is too large.
+    A few of each stage's rows are computed both ways; the exit status is 1 if a gap is too large. Every
+    stage is checked from the recipe's own model, as if it were the first.
     """
     from espalier.cli import tuning
-    from espalier.cli.prepare import encode_rows, prepare
+    from espalier.cli.prepare import prepare
+    from espalier.cli.stages import plan_stages
     from espalier.core.recipe import load_recipe
 
     plan = load_recipe(recipe, override or ())
     prepared = prepare(plan)
     with working("Getting ready"):
         from espalier.cli.run import choose
-        from espalier.train.verify import verify as compare
 
-        choose(plan)
+        choices = choose(plan)
     loaded = tuning.load(plan.model, cache)
-    rows = encode_rows(prepared.train, loaded.template, plan.train[0].tokens).rows
-    sharing = tuning.sharing(loaded.model, max(len(row.ids) for row in rows))
-    model = tuning.to_train(plan, loaded.model)
     checks: list[Check] = []
-    with working("Comparing on a few rows"):
-        for check in compare(
-            model,
-            rows,
-            forward=sharing.forward,
-            generate=cached_greedy,
-            reload=lambda changed: _reloaded(changed, loaded),
-        ):
-            checks.append(check)
-            if not as_json:
-                typer.echo(_line(check))
+    with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
+        stages = plan_stages(plan, choices.objectives, prepared, loaded.template, Path(folder))
+        for stage in stages:
+            prefix = f"{stage.name}: " if len(stages) > 1 else ""
+            with working("Comparing on a few rows"):
+                for check in _checks(plan, stage, loaded):
+                    checks.append(replace(check, name=prefix + check.name))
+                    if not as_json:
+                        typer.echo(_line(checks[-1]))
     if as_json:
         typer.echo(json.dumps({"checks": [_plain(check) for check in checks]}))
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
+
+
+def _checks(plan: Recipe, stage: Stage, loaded: Loaded) -> Iterator[Check]:
+    """Yield the checks of a stage, on units that are its nearest neighbours and on others."""
+    from espalier.cli.stages import ready_model, settings_of, source_of
+    from espalier.models.adapters import is_plain, merged
+    from espalier.train.verify import Elsewhere
+    from espalier.train.verify import verify as compare
+
+    few = _few(stage)
+    # A method changes the model that it prepares, and the next stage is to begin with this one.
+    fresh = replace(loaded, model=copy.deepcopy(loaded.model))
+    model, template, forward = ready_model(plan, few, fresh)
+    source = source_of(plan, few, model, template, forward, key="verify", judged=_by_chance)
+    yield from compare(
+        model,
+        source(0),
+        elsewhere=Elsewhere(
+            cached_greedy,
+            lambda changed: _reloaded(changed, loaded),
+            lambda changed: merged(copy.deepcopy(changed)),
+            (lambda changed: _exported(changed, loaded)) if is_plain(merged(copy.deepcopy(model))) else None,
+        ),
+        forward=forward,
+        settings=settings_of(plan, few),
+    )
+
+
+def _few(stage: Stage) -> Stage:
+    """Return the stage with `UNITS` of its units in one step; with samples fewer, as each is many rows."""
+    samples = any(objective.rewards for objective, _ in stage.shared)
+    ordered = sorted(stage.encoded.units, key=lambda unit: unit.prompt)
+    count = min(2 if samples else UNITS, len(ordered))
+    spread = [ordered[len(ordered) * part // count] for part in range(count)]
+    units = list({unit.example: unit for unit in [*ordered[:2], *spread]}.values())[:count]
+    names = {unit.example for unit in units}
+    return replace(
+        stage,
+        section=stage.section.model_copy(update={"rows": count}),
+        examples=[example for example in stage.examples if example.id in names],
+        encoded=replace(stage.encoded, units=units),
+    )
+
+
+def _by_chance(sampler: Sampler) -> Sampler:
+    """Return the sampler with a number between 0 and 1 as every answer's reward.
+
+    A model that is not tuned is seldom rewarded, and where all answers to a prompt are worth the same, there
+    is no gradient to compare.
+    """
+
+    def sample(turn: int, units: Sequence[Unit], samples: int, limit: int) -> list[list[Sampled]]:
+        draw = random.Random(0)
+        groups = sampler(turn, units, samples, limit)
+        return [[replace(answer, reward=draw.random()) for answer in group] for group in groups]
+
+    return sample
 
 
 def cached_greedy(
@@ -88,6 +150,16 @@ def _reloaded(model: PreTrainedModel, base: Loaded) -> PreTrainedModel:
     with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
         save_tuned(model, base, Path(folder) / "model")
         return load_tuned(Path(folder) / "model", base.place, model.device).model
+
+
+def _exported(model: PreTrainedModel, base: Loaded) -> PreTrainedModel:
+    from espalier.models.adapters import merged
+    from espalier.models.export import load_hf, save_hf
+
+    with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
+        plain = merged(copy.deepcopy(model))
+        save_hf(Path(folder) / "model", plain, base.tokenizer, base.template, "f32", {})
+        return load_hf(Path(folder) / "model")
 
 
 def _line(check: Check) -> str:

@@ -9,19 +9,23 @@ bf16, how far each is from fp32. `decode` is not imported here: what it can do c
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from operator import ne
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from espalier.encode.batches import build_trees
-from espalier.encode.tree import Tree, build_tree, path_length
+from espalier.encode.batches import build_trees, group_size
+from espalier.encode.tree import Tree, build_tree
 from espalier.models.forward import edge_logprobs
-from espalier.train.loop import Forward, autocast
-from espalier.train.objectives import sft
+from espalier.train.loop import Forward, Settings, backward, train
+from espalier.train.parallel import dealt
+from espalier.train.steps import Step, Term, groups_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,9 +36,12 @@ if TYPE_CHECKING:
 # From a model, prompts and a number of tokens to the tokens that cached greedy decoding writes.
 Generate: TypeAlias = "Callable[[PreTrainedModel, Sequence[tuple[int, ...]], int], list[tuple[int, ...]]]"
 Gradients: TypeAlias = "dict[str, Tensor]"
+Work: TypeAlias = tuple[Tree, Sequence[Term]]
 
-ROWS, TOKENS, NEW_TOKENS = 6, 2000, 12
+TOKENS, NEW_TOKENS = 2000, 12
+MERGED = 1e-4  # of the largest logit: folding an adapter in rounds every weight once
 ROUNDING = 1.5  # how much further than naive from the more exact result the fast path may be
+STEPS, STOPPED = 3, 1  # optimizer steps of the resume check, and after which of them it is interrupted
 
 
 @dataclass(frozen=True)
@@ -51,71 +58,135 @@ class Check:
         return self.gap <= self.bound
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What the checks need of rooms that this one does not know; each takes a model and leaves it as it is.
+
+    Attributes:
+        generate: cached decoding, to be checked against full recomputation.
+        reload: saves the model as a run does, loads it again, and returns what was loaded.
+        merge: folds a copy's adapter into its weights, where it has one.
+        export: writes a copy as a plain Hugging Face folder and returns what plain transformers loads.
+    """
+
+    generate: Generate
+    reload: Callable[[PreTrainedModel], PreTrainedModel]
+    merge: Callable[[PreTrainedModel], PreTrainedModel]
+    export: Callable[[PreTrainedModel], PreTrainedModel] | None
+
+
 def verify(
     model: PreTrainedModel,
-    rows: Sequence[Encoded],
+    step: Step,
     *,
+    elsewhere: Elsewhere,
     forward: Forward = edge_logprobs,
-    generate: Generate | None = None,
-    reload: Callable[[PreTrainedModel], PreTrainedModel] | None = None,
+    settings: Settings,
 ) -> Iterator[Check]:
-    """Yield the checks on a few of `rows`, for the weights that `model` trains; the model is not changed.
+    """Yield the checks on a few rows of a step, for the weights that `model` trains; it is not changed.
 
     Args:
         model: in fp32, prepared by its method.
-        rows: the training rows; `sample` says which are taken.
+        step: of a few units, with the terms of the stage's objectives; see `few` for which rows are taken.
+        elsewhere: see there.
         forward: the fast path.
-        generate: cached decoding, to be checked against full recomputation.
-        reload: saves the model, loads it again, and returns what was loaded.
+        settings: of the stage; the resume check takes its optimizer.
     """
-    taken = sample(rows)
+    groups = few(groups_of(step.rows))
+    terms = step.work[0][1]
     model = copy.deepcopy(model).eval()
+    yield _resume_check(model, groups, terms, forward, settings)
     _wake(model)
-    yield from _training_checks(model, taken, forward)
-    if generate:
-        yield _decoding_check(model, taken, generate)
-    if reload:
-        yield _reload_check(model, taken, reload(model))
+    yield from _training_checks(model, groups, terms, forward)
+    rows = [group[0] for group in groups]
+    yield _decoding_check(model, rows, elsewhere.generate)
+    yield _logits_check("save and load, logits", model, elsewhere.reload(model), rows, 0.0)
+    merged = elsewhere.merge(model)
+    yield _logits_check("merged adapter, logits, fp32", model, merged, rows, MERGED)
+    yield _text_check(model, merged, rows, elsewhere.generate)
+    if elsewhere.export:
+        yield _logits_check("exported, logits", merged, elsewhere.export(model), rows, 0.0)
 
 
-def sample(rows: Sequence[Encoded]) -> list[Encoded]:
-    """Return at most `ROWS` rows, of at most `TOKENS` tokens in all: two neighbours, and others far away."""
-    ordered = sorted(rows, key=lambda row: row.ids)
-    spread = [ordered[len(ordered) * part // (ROWS - 1)] for part in range(ROWS - 1)]
-    wanted = [*ordered[:2], *spread[::-1]]
-    taken = list({id(row): row for row in wanted}.values())[:ROWS]
-    while len(taken) > 2 and sum(len(row.ids) for row in taken) > TOKENS:
-        taken.pop()
-    return taken
+def few(groups: Sequence[Sequence[Encoded]]) -> list[list[Encoded]]:
+    """Return some groups, of at most `TOKENS` tokens row by row: two neighbours, and others far away."""
+    ordered = sorted(groups, key=lambda group: [row.ids for row in group])
+    spread = [ordered[len(ordered) * part // 5] for part in range(5)]
+    taken: dict[int, list[Encoded]] = {}
+    size = 0
+    for group in (*ordered[:2], *spread[::-1]):
+        size += sum(len(row.ids) for row in group) if id(group) not in taken else 0
+        if len(taken) < 2 or size <= TOKENS:
+            taken[id(group)] = list(group)
+    return list(taken.values())
 
 
-def _training_checks(model: nn.Module, rows: Sequence[Encoded], forward: Forward) -> Iterator[Check]:
-    alone = [build_tree([row]) for row in rows]
-    together = [build_tree(rows)]
-    half = max(len(together[0].ids) // 2, *(path_length(row) for row in rows))
+def _training_checks(
+    model: nn.Module, groups: Sequence[Sequence[Encoded]], terms: Sequence[Term], forward: Forward
+) -> Iterator[Check]:
+    def work(trees: Sequence[Tree]) -> list[Work]:
+        return [(tree, terms) for tree in trees]
+
+    rows = [row for group in groups for row in group]
+    alone, together = work([build_tree(group) for group in groups]), work([build_tree(rows)])
+    packs = work(build_trees(groups, max(len(together[0][0].ids) // 2, *map(group_size, groups))))
     by_row = partial(edge_logprobs, shared=False)
     exact_model = copy.deepcopy(model).double()
     with KeepDouble():
         exact_loss, exact = _gradients(exact_model, alone, by_row)
         loss, gradients = _gradients(exact_model, together, forward)
     del exact_model
-    yield Check("prefix sharing, loss, fp64", abs(loss - exact_loss) / exact_loss, 1e-12)
+    yield Check("prefix sharing, loss, fp64", abs(loss - exact_loss) / max(1.0, abs(exact_loss)), 1e-12)
     yield Check("prefix sharing, each gradient, fp64", _largest_gap(gradients, exact), 1e-6)
     del gradients
     single_loss, single = _gradients(model, alone, by_row)
     own_gap = _gap(single, exact)
-    for name, trees in (
+    for name, parts in (
         ("prefix sharing, gradient, fp32", together),
         ("accumulation, row by row, fp32", alone),
-        ("accumulation, packs, fp32", build_trees([[row] for row in rows], half)),
-        ("batch order, fp32", [build_tree(rows[::-1])]),
+        ("accumulation, packs, fp32", packs),
+        ("batch order, fp32", work([build_tree(rows[::-1])])),
     ):
-        yield Check(name, _gap(_gradients(model, trees, forward)[1], exact), ROUNDING * own_gap)
-    del exact
+        yield Check(name, _gap(_gradients(model, parts, forward)[1], exact), ROUNDING * own_gap)
+    ranks = [_gradients(model, share, forward)[1] for share in dealt(Step(rows, packs), 2) if share]
+    yield Check("two ranks, gradient, fp32", _gap(_added(ranks), exact), ROUNDING * own_gap)
+    del exact, ranks
     bf16_own_gap = _gap(_gradients(model, alone, by_row, "bf16")[1], single)
     loss, gradients = _gradients(model, together, forward, "bf16")
-    yield Check("bf16 against fp32, loss", abs(loss - single_loss) / single_loss, 0.02)
-    yield Check("bf16 against fp32, gradient", _gap(gradients, single), min(ROUNDING * bf16_own_gap, 0.25))
+    yield Check("bf16 against fp32, loss", abs(loss - single_loss) / max(1.0, abs(single_loss)), 0.02)
+    yield Check("bf16 against fp32, gradient", _gap(gradients, single), ROUNDING * bf16_own_gap)
+
+
+def _resume_check(
+    model: PreTrainedModel,
+    groups: Sequence[Sequence[Encoded]],
+    terms: Sequence[Term],
+    forward: Forward,
+    settings: Settings,
+) -> Check:
+    """Return by how much a training that was stopped and went on differs from one that was not."""
+    rows = [row for group in groups for row in group]
+    step = Step(rows, [(build_tree(rows), terms)])
+    short = replace(settings, steps=STEPS, checkpoint=1)
+
+    def trained(folder: Path, *stops: int) -> PreTrainedModel:
+        for stop in (*stops, STEPS):
+            tuned = copy.deepcopy(model)
+            events = train(tuned, lambda number: step, short, folder, recipe={}, forward=forward)
+            for event in events:
+                if event["event"] == "checkpoint" and event["step"] == stop:
+                    break
+        return tuned
+
+    with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
+        straight = trained(Path(folder) / "straight")
+        stopped = trained(Path(folder) / "stopped", STOPPED)
+    gaps = [
+        float((one - two).detach().abs().max())
+        for one, two in zip(straight.parameters(), stopped.parameters(), strict=True)
+        if one.requires_grad
+    ]
+    return Check(f"stopped after step {STOPPED} of {STEPS}, weights", max(gaps), 0.0)
 
 
 def _decoding_check(model: PreTrainedModel, rows: Sequence[Encoded], generate: Generate) -> Check:
@@ -130,9 +201,24 @@ def _decoding_check(model: PreTrainedModel, rows: Sequence[Encoded], generate: G
     return Check("cached decoding, logits, fp32", worst, 1e-3)
 
 
-def _reload_check(model: PreTrainedModel, rows: Sequence[Encoded], loaded: PreTrainedModel) -> Check:
-    gaps = [(_logits(model, row.ids) - _logits(loaded.eval(), row.ids)).abs().max() for row in rows[:2]]
-    return Check("save and load, logits", float(torch.stack(gaps).max()), 0.0)
+def _logits_check(
+    name: str, model: PreTrainedModel, other: PreTrainedModel, rows: Sequence[Encoded], bound: float
+) -> Check:
+    """Return the largest gap of two models' logits, relative to the largest logit."""
+    gaps: list[float] = []
+    for row in rows[:2]:
+        one, two = _logits(model, row.ids), _logits(other.eval(), row.ids)
+        gaps.append(float((one - two).abs().max() / one.abs().max()))
+    return Check(name, max(gaps), bound)
+
+
+def _text_check(
+    model: PreTrainedModel, other: PreTrainedModel, rows: Sequence[Encoded], generate: Generate
+) -> Check:
+    """Return how many of the models' greedy answers differ."""
+    prompts = [row.ids[: row.prompt] for row in rows]
+    answers = [generate(side, prompts, NEW_TOKENS) for side in (model, other)]
+    return Check("merged adapter, greedy answers that differ", float(sum(map(ne, *answers))), 0.0)
 
 
 @torch.no_grad()
@@ -141,22 +227,22 @@ def _logits(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
 
 
 def _gradients(
-    model: nn.Module, trees: Sequence[Tree], forward: Forward, precision: str = "fp32"
+    model: nn.Module, work: Sequence[Work], forward: Forward, precision: str = "fp32"
 ) -> tuple[float, Gradients]:
-    """Return the mean loss over the trees' trained tokens, and its gradients by weight name."""
-    objective = sft()
-    weight = sum(float(tree.weights.sum()) for tree in trees)
-    total = 0.0
-    for tree in trees:
-        with autocast(model, precision):
-            loss = objective.loss(forward(model, tree), tree).total / weight
-        loss.backward()
-        total += float(loss.detach())
+    """Return the loss of some trees' terms, and its gradients by weight name."""
+    sums = backward(model, Step([], work), forward, precision)
     gradients: Gradients = {}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             gradients[name], parameter.grad = parameter.grad, None
-    return total, gradients
+    return sum(term.share * float(loss.total) / term.divisor for term, loss in sums.items()), gradients
+
+
+def _added(parts: Sequence[Gradients]) -> Gradients:
+    return {
+        name: torch.stack([part[name] for part in parts if name in part]).sum(0)
+        for name in {name: None for part in parts for name in part}
+    }
 
 
 def _gap(found: Gradients, expected: Gradients) -> float:
