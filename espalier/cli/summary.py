@@ -17,12 +17,14 @@ def print_summary(scores: dict[str, Any]) -> None:
     table = Table(
         "", "base", "tuned", "difference", "95 % interval", "constant", "copy",
         title=f"{scores['rows']} test rows from {scores['sources']} sources, in %", title_justify="left",
-        box=None, pad_edge=False, padding=(0, 2, 0, 0),
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left",
+        caption="* rewarded while the model learned" if scores["rewarded"] else None,
     )  # fmt: skip
     for measure in _measures(systems["tuned"]):
         gap = gaps[measure]
+        name = NAMES.get(measure, measure.replace("_", " "))
         table.add_row(
-            NAMES.get(measure, measure.replace("_", " ")),
+            f"{name} *" if measure in scores["rewarded"] else name,
             *(_percent(_estimate(systems[name], measure)["value"]) for name in ("base", "tuned")),
             _percent(gap["value"], "+"),
             f"{_percent(gap['low'], '+')} to {_percent(gap['high'], '+')}",

@@ -1,6 +1,7 @@
 """Scoring several systems on the same examples: from completions to the content of `scores.json`.
 
     {"rows": 60, "sources": 58, "seed": 0,
+     "rewarded": ["about_duration"],              checks, scorers and others that training rewarded
      "systems": {"tuned": {
         "scores": {"rouge_l": E, …},             one entry per scorer of the recipe
         "checks": {"about_duration": E, …},      pass rate of each of the task's checks
@@ -46,6 +47,8 @@ def evaluate(
     scorers: Mapping[str, Scorer],
     checks: Sequence[str] = (),
     seed: int = 0,
+    *,
+    rewarded: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score every system on every example; the result is what `scores.json` holds (see the top of this file).
 
@@ -53,6 +56,7 @@ def evaluate(
         systems: completions by the system's name, in any order, at most one per example; the first system is
             the one that the others are compared with.
         checks: names of the task's checks, of single answers and of the set.
+        rewarded: what the tuned model was rewarded for; a check that is not among it was held out.
 
     Raises:
         DataError: no examples, two completions of one example, or a completion of an unknown example.
@@ -69,6 +73,7 @@ def evaluate(
         "rows": len(examples),
         "sources": len(set(sources)),
         "seed": seed,
+        "rewarded": list(rewarded),
         "systems": {
             name: {
                 **_means(scored[name], list(scorers), of_one, sources, seed),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,23 +28,23 @@ class Curve:
     y: list[Tick]
 
 
-def loss_curve(steps: Sequence[dict[str, Any]]) -> Curve | None:
-    """Return the loss over the steps, or None for fewer than two; values that are not finite are left out."""
-    points = [(float(s["step"]), float(s["loss"])) for s in steps if math.isfinite(s["loss"])]
+def curve(values: Sequence[tuple[float, float]]) -> Curve | None:
+    """Return a value over the steps, or None for fewer than two; values that are not finite are left out."""
+    points = [(step, value) for step, value in values if math.isfinite(value)]
     if len(points) < 2:
         return None
     first, last = points[0][0], points[-1][0]
-    losses = [loss for _, loss in points]
-    y = ticks(min(0.0, min(losses)), max(losses))
+    heights = [value for _, value in points]
+    y = ticks(min(0.0, min(heights)), max(heights))
     bottom, top = y[0], y[-1]
 
-    def place(step: float, loss: float) -> tuple[float, float]:
-        return 100 * (step - first) / (last - first), 100 * (top - loss) / (top - bottom)
+    def place(step: float, value: float) -> tuple[float, float]:
+        return 100 * (step - first) / (last - first), 100 * (top - value) / (top - bottom)
 
     window = len(points) // 12
     smooth = [
         (step, sum(part) / len(part))
-        for (step, _), part in zip(points, _windows(losses, window), strict=True)
+        for (step, _), part in zip(points, _windows(heights, window), strict=True)
     ]
     return Curve(
         raw=_path([place(*point) for point in points]),

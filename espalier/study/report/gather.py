@@ -4,12 +4,15 @@ Of `events.jsonl` it reads three kinds, whatever else is there:
 
     {"event": "encoded", "rows", "tokens", "trained_tokens", "distinct_tokens",    of one epoch
      "first": {"pieces": [text, …], "trained": [true, …]}}                         first row, token by token
-    {"event": "step", "step", "loss", "tokens", "distinct_tokens", "seconds", "peak_mb", …}
+    {"event": "step", "stage", "step", "loss", "said", "tokens", "distinct_tokens", "seconds", "peak_mb", …}
     {"event": "stage", "stage": name, "seconds", "peak_bytes"}
+
+A stage of training is named "train", or where there are several "train 0", "train 1", …
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,7 +34,8 @@ class Material:
     """The content of a run folder; `absent` says of each file that could not be read why.
 
     `outputs` maps (system, example id) to the line of `outputs.jsonl`: of several samples the first, which
-    is the one that is scored.
+    is the one that is scored. `samples` holds, by stage, the lines of its `samples.jsonl`: the answers that
+    the model learned from.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Material:
     train: list[Example] = field(default_factory=list)
     test: list[Example] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     absent: dict[str, str] = field(default_factory=dict[str, str])
 
     def of(self, kind: str) -> list[dict[str, Any]]:
@@ -54,31 +59,52 @@ class Material:
         """Return the latest event of one kind, or an empty one."""
         return (self.of(kind) or [{}])[-1]
 
-    def steps(self) -> list[dict[str, Any]]:
-        """Return the optimizer steps by number; of one that was done again after a kill, the last counts.
+    def sections(self) -> list[dict[str, Any]]:
+        """Return the recipe's `[train]`, stage by stage."""
+        train = self.recipe.get("train", {})
+        return train if isinstance(train, list) else [train]
 
-        A training that began again forgets what came after: another recipe can have fewer steps.
+    def trainings(self) -> list[str]:
+        """Return the names of the recipe's stages of training."""
+        count = len(self.sections())
+        return ["train"] if count == 1 else [f"train {number}" for number in range(count)]
+
+    def steps(self, training: str = "") -> list[dict[str, Any]]:
+        """Return the optimizer steps of one stage, or of all, by number.
+
+        Of a step that was done again after a kill, the last counts. A training that began again forgets what
+        came after: another recipe can have fewer steps.
         """
-        by_number: dict[int, dict[str, Any]] = {}
+        found: dict[str, dict[int, dict[str, Any]]] = {}
         for event in self.events:
+            known = found.setdefault(event.get("stage", "train"), {})
             if event.get("event") == "train":
-                by_number = {number: step for number, step in by_number.items() if number <= event["step"]}
+                for number in [number for number in known if number > event["step"]]:
+                    del known[number]
             elif event.get("event") == "step":
-                by_number[event["step"]] = event
-        return [by_number[number] for number in sorted(by_number)]
+                known[event["step"]] = event
+        names = [training] if training else self.trainings()
+        return [step for name in names for _, step in sorted(found.get(name, {}).items())]
 
     def stages(self) -> list[dict[str, Any]]:
         """Return the stages in the order they first ran; of a stage that ran again, the last counts.
 
-        Training takes at least as long as its steps did: of one that was interrupted, and of a run that did
-        not get far enough to tell its stages, those know more.
+        A training that an earlier recipe had is left out. Training takes at least as long as its steps did:
+        of one that was interrupted, and of a run that did not get far enough to tell its stages, those know
+        more.
         """
-        stages = {event["stage"]: dict(event) for event in self.of("stage")}
-        steps = [event for event in self.steps() if "seconds" in event]
-        if steps:
-            peak = 1e6 * max(step["peak_mb"] for step in steps)
-            train = stages.setdefault("train", {"stage": "train", "seconds": 0.0, "peak_bytes": peak})
-            train["seconds"] = max(train["seconds"], sum(step["seconds"] for step in steps))
+        names = self.trainings()
+        stages = {
+            event["stage"]: dict(event)
+            for event in self.of("stage")
+            if event["stage"] in names or not event["stage"].startswith("train")
+        }
+        for name in names:
+            steps = [event for event in self.steps(name) if "seconds" in event]
+            if steps:
+                peak = 1e6 * max(step["peak_mb"] for step in steps)
+                train = stages.setdefault(name, {"stage": name, "seconds": 0.0, "peak_bytes": peak})
+                train["seconds"] = max(train["seconds"], sum(step["seconds"] for step in steps))
         return list(stages.values())
 
 
@@ -115,7 +141,23 @@ def gather(path: Path) -> Material:
     material.train = read(folder.data / "train.parquet", read_examples) or []
     material.test = read(folder.data / "test.parquet", read_examples) or []
     material.events = read(folder.events, lambda _: folder.read_events()) or []
+    names = material.trainings()
+    for number, name in enumerate(names):
+        place = path if number == len(names) - 1 else path / "stages" / str(number)
+        material.samples[name] = _samples(place / "samples.jsonl")
     return material
+
+
+def _samples(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a stage's samples, where it has some, but for those that a kill has torn."""
+    found: dict[tuple[int, str, int], dict[str, Any]] = {}
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        found[line["round"], line["example"], line["number"]] = line
+    return list(found.values())
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

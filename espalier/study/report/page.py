@@ -1,7 +1,7 @@
 """The report of a run: one self-contained HTML file, made from what the run folder holds and nothing else.
 
-`gather.py` reads; `words.py`, `charts.py` and `picks.py` say what is shown; the templates lay it out. No
-script, no network, and every text of the run is escaped.
+`gather.py` reads; `words.py`, `tuning.py`, `charts.py` and `picks.py` say what is shown; the templates lay it
+out. No script, no network, and every text of the run is escaped.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from espalier.core.files import write_atomic
 from espalier.core.recipe import parse_recipe
 from espalier.core.run import RunFolder
 from espalier.study.report import words
-from espalier.study.report.charts import loss_curve
 from espalier.study.report.gather import Material, gather
 from espalier.study.report.picks import pick
+from espalier.study.report.tuning import how, trainings
 from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def render(material: Material) -> str:
     )
     environment.filters.update(
         percent=words.percent, points=words.points, interval=words.interval, title_of=words.title,
-        duration=words.duration, size=words.size, number=lambda n: f"{n:,}".replace(",", "\u202f"),
+        reward=words.reward, duration=words.duration, size=words.size,
+        number=lambda n: f"{n:,}".replace(",", "\u202f"),
     )  # fmt: skip
     style = Markup(loader.get_source(environment, "report.css")[0])  # ours, not the run's: it is not escaped
     return environment.get_template("report.html").render(
@@ -65,10 +66,12 @@ def render(material: Material) -> str:
         asked=_asked(material),
         figures=_figures(material),
         floor_text=_floor_text(material),
+        hacking=words.hacking(material.scores),
         checks=_checks(material),
         shape=_shape(material),
         reasons=_reasons(material),
-        curve=loss_curve(material.steps()),
+        how=how(material),
+        trainings=trainings(material),
         picks=pick(material),
         recipe_hash=_recipe_hash(material),
         **_training(material),
@@ -126,6 +129,7 @@ def _figures(material: Material) -> list[dict[str, Any]]:
             {
                 "measure": measure,
                 "note": words.MEASURES.get(measure, ("", ""))[1],
+                "rewarded": measure in scores.get("rewarded", []),
                 "rows": rows,
                 "floors": floors,
                 "gap": words.difference(scores, "base", measure),
@@ -140,13 +144,16 @@ def _floor_text(material: Material) -> str:
     return next(texts, "")
 
 
-def _checks(material: Material) -> list[dict[str, Any]]:
-    """Return each check with its pass rates before and after, and what it asks for."""
+def _checks(material: Material) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return each check with its pass rates before and after, and what it asks for, in named groups.
+
+    Where some were rewarded, those come first, and beside them those that were not.
+    """
     scores = material.scores
     if not {"tuned", "base"} <= scores.get("systems", {}).keys():
         return []
-    known = checks.names()
-    return [
+    known, rewarded = checks.names(), scores.get("rewarded", [])
+    rows = [
         {
             "name": name,
             "asks": checks.describe(name)[0] if name in known else "",
@@ -156,6 +163,11 @@ def _checks(material: Material) -> list[dict[str, Any]]:
         }
         for name in scores["systems"]["tuned"]["checks"]
     ]
+    groups = (
+        ("Rewarded while the model learned", [row for row in rows if row["name"] in rewarded]),
+        ("Held out of the rewards" if rewarded else "", [row for row in rows if row["name"] not in rewarded]),
+    )
+    return [group for group in groups if group[1]]
 
 
 def _shape(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
@@ -193,7 +205,6 @@ def _training(material: Material) -> dict[str, Any]:
     shown = [*pieces[: SHOWN // 2], *pieces[-SHOWN // 2 :]] if long else pieces
     return {
         "encoded": encoded,
-        "steps": steps,
         "stages": stages,
         "seconds": sum(stage["seconds"] for stage in stages),
         "peak": max((stage.get("peak_bytes") or 0 for stage in stages), default=0),

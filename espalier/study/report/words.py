@@ -39,6 +39,11 @@ def points(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
+def reward(value: float | None) -> str:
+    """Return what an answer was rewarded with as '0.50', and a dash where nothing could judge it."""
+    return "–" if value is None or value != value else f"{value:.2f}"
+
+
 def interval(estimate: Mapping[str, Any], *, signed: bool = False) -> str:
     """Return the ends of an estimate's interval as '59.1 to 77.8'; '' where they are not known."""
     if estimate["low"] is None or estimate["high"] is None:
@@ -96,6 +101,36 @@ def against_constant(scores: Mapping[str, Any], measure: str) -> str:
         return f"{one}; the tuned model is not distinguishable from it{f' ({ends} points)' if ends else ''}."
     side = "above" if gap["value"] > 0 else "below"
     return f"{one}; the tuned model is {abs(100 * gap['value']):.1f} points {side} it ({ends})."
+
+
+def hacking(scores: Mapping[str, Any]) -> str:
+    """Return what rewards have brought besides what was meant: '' where nothing speaks for it.
+
+    That is: a rewarded measure rose, and a check that was held out of the rewards fell, each beyond its
+    interval, or a tenth of the answers or more are no longer different.
+    """
+    if "tuned" not in scores.get("systems", {}) or "base" not in scores["systems"]:
+        return ""
+    systems, rewarded = scores["systems"], scores.get("rewarded", [])
+    measures = {**systems["tuned"]["checks"], **systems["tuned"]["scores"]}
+    found = {name: difference(scores, "base", name) for name in measures}
+    gaps = {name: gap for name, gap in found.items() if gap and excludes_zero(gap)}
+    rose = [name for name, gap in gaps.items() if name in rewarded and gap["value"] > 0]
+    held = [name for name in systems["tuned"]["checks"] if name not in rewarded]
+    fell = [_moved(name, gaps[name]) for name in held if name in gaps and gaps[name]["value"] < 0]
+    before, after = (systems[name]["distinct"] for name in ("base", "tuned"))
+    if before["count"] - after["count"] >= 0.1 * after["n"]:
+        fell.append(f"different answers from {before['count']} to {after['count']} of {after['n']}")
+    if not rose or not fell:
+        return ""
+    gained = ", ".join(_moved(name, gaps[name]) for name in rose)
+    lost = ", ".join(fell)
+    said = f"What was rewarded rose ({gained}), and what was not rewarded fell ({lost})"
+    return f"{said}: this is what reward hacking looks like."
+
+
+def _moved(name: str, gap: Mapping[str, Any]) -> str:
+    return f"{title(name).lower()} {points(gap['value'])} points"
 
 
 def headline(material: Material) -> str:

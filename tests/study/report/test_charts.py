@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from espalier.study.report.charts import loss_curve, ticks
+from espalier.study.report.charts import curve, ticks
 
 
 @pytest.mark.parametrize(
@@ -21,20 +21,20 @@ def test_ticks_are_round_and_enclose(low: float, high: float, expected: list[flo
 
 
 def test_the_curve_runs_from_the_first_step_to_the_last() -> None:
-    curve = loss_curve([{"step": s, "loss": v} for s, v in ((1, 4.0), (3, 2.0), (5, 0.0))])
-    assert curve is not None
-    assert curve.raw == "0.00,0.00 50.00,50.00 100.00,100.00"
-    assert curve.smooth == ""
-    assert [(t.place, t.label) for t in curve.x] == [(0, "1"), (25, "2"), (50, "3"), (75, "4"), (100, "5")]
+    line = curve([(1, 4.0), (3, 2.0), (5, 0.0)])
+    assert line is not None
+    assert line.raw == "0.00,0.00 50.00,50.00 100.00,100.00"
+    assert line.smooth == ""
+    assert [(t.place, t.label) for t in line.x] == [(0, "1"), (25, "2"), (50, "3"), (75, "4"), (100, "5")]
 
 
 def test_many_steps_get_a_running_mean() -> None:
-    curve = loss_curve([{"step": s, "loss": 1.0 + s % 2} for s in range(60)])
-    assert curve is not None
-    heights = [float(point.split(",")[1]) for point in curve.smooth.split()]
+    line = curve([(s, 1.0 + s % 2) for s in range(60)])
+    assert line is not None
+    heights = [float(point.split(",")[1]) for point in line.smooth.split()]
     assert max(heights[5:-5]) - min(heights[5:-5]) < 15 < 49
 
 
 def test_too_few_finite_losses_make_no_curve() -> None:
-    assert loss_curve([]) is None
-    assert loss_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": math.nan}]) is None
+    assert curve([]) is None
+    assert curve([(1, 2.0), (2, math.nan)]) is None
