@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from espalier.cli.export import export
+from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
 from espalier.cli.inspect import inspect
 from espalier.cli.models import models
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(inspect)
 app.command()(verify)
+app.command()(forecast)
 app.command()(generate)
 app.command()(score)
 app.command()(report)

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from espalier.cli import tuning
 from espalier.cli.prepare import encode_units, stage_examples
-from espalier.cli.progress import bar, say
+from espalier.cli.progress import bar, say, working
 from espalier.core.errors import RecipeError
 from espalier.core.files import content_hash
 from espalier.core.records import ALONE, Ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
@@ -33,12 +33,16 @@ if TYPE_CHECKING:
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
-    from espalier.train.loop import Forward, Settings
+    from espalier.train.forecast import Forecast
+    from espalier.train.loop import Event, Forward, Settings
     from espalier.train.objectives import Objective, Sampler
     from espalier.train.steps import Source
 
 # Said of the step on the progress bar where it is known, in this order.
 SAID = {"reward": "reward {:.2f}", "accuracy": "pairs right {:.0%}", "kl": "KL {:.3f}"}
+
+# Steps from which on it is worth two of them to know what all will take.
+FORETOLD = 8
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,9 @@ def _determined(recipe: Recipe, stage: Stage, loaded: Loaded) -> dict[str, Any]:
 def _tune(
     recipe: Recipe, run: RunFolder, stage: Stage, loaded: Loaded, determined: dict[str, Any], ranks: Ranks
 ) -> None:
+    from espalier.train.checkpoint import latest
     from espalier.train.loop import train
+    from espalier.train.noise import noisy
     from espalier.train.parallel import on_first
 
     started = time.monotonic()
@@ -152,19 +158,52 @@ def _tune(
     model, template, forward = ready_model(recipe, stage, loaded)
     source = source_of(recipe, stage, model, template, forward, key=content_hash(determined), ranks=ranks)
     settings = settings_of(recipe, stage)
-    events = train(model, source, settings, stage.folder, recipe=determined, forward=forward, ranks=ranks)
-    first = next(events)
-    with bar("Training", settings.steps, first["step"]) as advance:
-        for event in chain([first], events):
-            if ranks.rank == 0:
-                run.log({**event, "stage": stage.name})
-            if event["event"] == "step":
-                advance(1, _progress(event))
+    with noisy(model, source, stage.section.noise, recipe.seed) as steps:
+        if ranks.size == 1 and settings.steps >= FORETOLD and latest(stage.folder / "checkpoints") is None:
+            ahead = look_ahead(stage, model, steps, settings, forward)
+            run.log({"event": "forecast", "stage": stage.name, **asdict(ahead)})
+            say(told(stage, ahead))
+        events = train(model, steps, settings, stage.folder, recipe=determined, forward=forward, ranks=ranks)
+        _follow(run, stage, settings.steps, events, ranks)
     if ranks.sharded:
         model = _whole(recipe, stage, loaded, model, ranks)
     on_first(partial(_keep, run, stage, loaded, model, content_hash(determined)), ranks)
     if ranks.rank == 0:
         run.log_stage(stage.name, started, tuning.peak_bytes())
+
+
+def _follow(run: RunFolder, stage: Stage, steps: int, events: Iterator[Event], ranks: Ranks) -> None:
+    """Log the events of a training and show how far it is."""
+    first = next(events)
+    with bar("Training", steps, first["step"]) as advance:
+        for event in chain([first], events):
+            if ranks.rank == 0:
+                run.log({**event, "stage": stage.name})
+            if event["event"] == "step":
+                advance(1, _progress(event))
+
+
+def look_ahead(
+    stage: Stage, model: PreTrainedModel, source: Source, settings: Settings, forward: Forward
+) -> Forecast:
+    """Return what the stage's training will take."""
+    from espalier.train.forecast import forecast
+
+    # Samples of later rounds would be of a model that has not learned yet, and be kept.
+    rewarded = any(objective.rewards for objective, _ in stage.shared)
+    look = range(max(objective.hold for objective, _ in stage.shared)) if rewarded else None
+    by_tree = cast("Any", forward).keywords["shared"]  # see tuning.sharing
+    with working("Taking two steps to see what training will take"):
+        return forecast(model, source, settings, stage.folder, forward=forward, shared=by_tree, look=look)
+
+
+def told(stage: Stage, ahead: Forecast) -> str:
+    """Return a forecast as a sentence."""
+    minutes = ahead.seconds / 60
+    time = f"{ahead.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min"
+    time = time if minutes < 120 else f"{minutes / 60:.1f} h"
+    name = stage.name.capitalize() if not stage.last or stage.number else "Training"
+    return f"{name}: about {time} for {ahead.steps} steps, {ahead.peak_mb / 1000:.1f} GB at most."
 
 
 def _clear(stage: Stage) -> None:
@@ -205,11 +244,14 @@ def _keep(run: RunFolder, stage: Stage, loaded: Loaded, model: PreTrainedModel, 
 
 def ready_model(recipe: Recipe, stage: Stage, loaded: Loaded) -> tuple[PreTrainedModel, Template, Forward]:
     """Return the model as the stage's method prepares it, the template of its rows, and its forward."""
+    from espalier.models.memory import recompute_activations
     from espalier.models.soft_prompt import virtual_ids
 
     longest = max(map(_longest, stage.encoded.units))
     sharing = tuning.sharing(loaded.model, longest)
     model = tuning.to_train(stage.section, recipe.seed, loaded.model)
+    if stage.section.recompute:
+        recompute_activations(model)
     return model, loaded.template.prefixed(virtual_ids(model)), sharing.forward
 
 
