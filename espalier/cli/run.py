@@ -37,10 +37,10 @@ def run(recipe: RecipeFile, override: Overrides = None, cache: Cache = DEFAULT_C
 
     The same command goes on after an interruption; what is done is not done again.
     """
-    plan = load_recipe(recipe, override or ())
-    path = Path(plan.folder) / plan.name
     try:
         with joined() as ranks:
+            plan = load_recipe(recipe, override or ())
+            path = Path(plan.folder) / plan.name
             say(f"Run {plan.name}, in {path}")
             if ranks.rank > 0:
                 assist(plan, RunFolder(path), cache, ranks)

@@ -70,8 +70,8 @@ def train(
     """Train `model` in place, and yield an event at the start, after each step and after each checkpoint.
 
     Training goes on from the newest checkpoint in `folder/checkpoints`, which must be of the same `recipe`:
-    all that determines the weights, as JSON-like values. With several `ranks` each calls this, with the same
-    arguments, and each yields the same events.
+    all that determines the weights, as JSON-like values. With several `ranks` each calls this, and each
+    yields the same events.
 
     Raises:
         RunError: the loss or the gradient is not finite. The step's rows are in `folder/bad-step-N.jsonl`,
@@ -84,8 +84,7 @@ def train(
     updater = make_updater(model, settings.optimizer, decay=settings.decay, clip=settings.clip)
     checkpoints = folder / "checkpoints"
     done = _resume(checkpoints, model, updater.optimizer, recipe, ranks)
-    trained = _trained_weights(model)
-    yield {"event": "train", "step": done, "steps": settings.steps, "trained_weights": trained}
+    yield {"event": "train", "step": done, "steps": settings.steps, "trained_weights": _trained(model)}
     model.train()
     begun = time.perf_counter()
     for number in range(done, settings.steps):
@@ -95,14 +94,13 @@ def train(
             number, settings.steps, peak=settings.rate, warmup=settings.warmup, schedule=settings.schedule
         )
         updater.start(rate, max(len(step.work), ranks.size))  # no rank's gradient is the whole
-        sums = backward(model, own_share(step, ranks), forward, settings.precision)
-        sums = add_up(model, sums, step, ranks)
+        own = backward(model, own_share(step, ranks), forward, settings.precision)
+        sums = add_up(model, own, step, ranks)
         loss = sum(term.share * float(total.total) / max(total.weight, 1e-9) for term, total in sums.items())
         norm = updater.finish(loss)
         if not math.isfinite(norm + loss):
             raise _not_finite(folder, number, step, loss, norm)
         now = time.perf_counter()
-        left = (now - begun) / (number + 1 - done) * (settings.steps - number - 1)
         yield {
             "event": "step",
             "step": number + 1,
@@ -113,7 +111,7 @@ def train(
             **_work(step, sums),
             "rows_per_s": len(step.rows) / (now - started),
             "seconds": now - started,
-            "seconds_left": left,
+            "seconds_left": (now - begun) / (number + 1 - done) * (settings.steps - number - 1),
             "peak_mb": peak_mb(),
         }
         if (number + 1) % settings.checkpoint == 0 or number + 1 == settings.steps:
@@ -173,7 +171,7 @@ def _work(step: Step, sums: Mapping[Term, LossSum]) -> Event:
     }
 
 
-def _trained_weights(model: nn.Module) -> int:
+def _trained(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 
