@@ -94,8 +94,9 @@ def train(
             number, settings.steps, peak=settings.rate, warmup=settings.warmup, schedule=settings.schedule
         )
         updater.start(rate, max(len(step.work), ranks.size))  # no rank's gradient is the whole
-        own = backward(model, own_share(step, ranks), forward, settings.precision)
-        sums = add_up(model, own, step, ranks)
+        sums = add_up(
+            model, backward(model, own_share(step, ranks), forward, settings.precision), step, ranks
+        )
         loss = sum(term.share * float(total.total) / max(total.weight, 1e-9) for term, total in sums.items())
         norm = updater.finish(loss)
         if not math.isfinite(norm + loss):
