@@ -28,7 +28,7 @@ from espalier.encode.tree import Tree, stats
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.checkpoint import latest, restore, save
 from espalier.train.optimizer import MakeUpdater, adamw, make_updater, rate_at
-from espalier.train.parallel import add_up, gathered, own_share, place, split
+from espalier.train.parallel import add_up, gathered, share_of, place, split
 from espalier.train.peak import peak_mb
 
 if TYPE_CHECKING:
@@ -90,12 +90,10 @@ def train(
     for number in range(done, settings.steps):
         started = time.perf_counter()
         step = split(source(number), ranks.size)
-        rate = rate_at(
-            number, settings.steps, peak=settings.rate, warmup=settings.warmup, schedule=settings.schedule
-        )
+        rate = _rate(settings, number)
         updater.start(rate, max(len(step.work), ranks.size))  # no rank's gradient is the whole
         sums = add_up(
-            model, backward(model, own_share(step, ranks), forward, settings.precision), step, ranks
+            model, backward(model, share_of(step, ranks), forward, settings.precision), step, ranks
         )
         loss = sum(term.share * float(total.total) / max(total.weight, 1e-9) for term, total in sums.items())
         norm = updater.finish(loss)

@@ -106,7 +106,7 @@ def dealt(step: Step, size: int) -> list[list[Work]]:
     return shares
 
 
-def own_share(step: Step, ranks: Ranks) -> Step:
+def share_of(step: Step, ranks: Ranks) -> Step:
     """Return the step with the trees that this rank computes.
 
     With sharded weights every forward is one of all ranks, so that a rank with fewer trees than another
