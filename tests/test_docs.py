@@ -19,6 +19,7 @@ from espalier.encode.tree import build_tree
 from espalier.evaluate.scorers.registry import scorers
 from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
+from espalier.study.trackers import Start, trackers
 from espalier.train.objectives import objectives
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,6 +102,10 @@ def test_the_seams_are_as_shown(
     assert {name.split(".")[2] for name, weight in moving if weight.requires_grad} == {"1"}
     strategy = strategies.build("my_module:second_best", {"limit": 3})
     assert strategy.pick(torch.tensor([[0.0, 2.0, 1.0]]), ["key"], 0).tolist() == [2]
+    tracker = trackers.build("my_module:loss_file", {})(Start("run", {}, tmp_path))
+    for event in ({"event": "step", "step": 3, "loss": 0.5}, {"event": "end"}):
+        tracker.log(event)
+    assert (tmp_path / "loss.txt").read_text() == "3 0.5\n"
 
 
 def test_the_readme_is_short_and_names_every_room() -> None:
