@@ -28,7 +28,7 @@ SERIES = {
     "reward": "Mean reward",
     "accuracy": "Pairs in the right order",
     "distinct": "Share of different answers",
-    "kl": "KL to the model before the stage",
+    "kl": "KL from before the stage",
 }
 # What a stage is summed up by, where its steps say it: in words, and the form of the number.
 LEADS = {
