@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,9 +14,14 @@ import pytest
 from espalier.core.records import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from espalier.encode.template import Template
+    from espalier.encode.tokens import Unit
+    from espalier.train.objectives import Objective, Tools
+    from espalier.train.steps import Source
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -69,32 +74,56 @@ def chat_tokenizer() -> Callable[[str], PreTrainedTokenizerFast]:
     return make
 
 
-@pytest.fixture
-def tiny_llama() -> Iterator[LlamaForCausalLM]:
-    """A random Llama with grouped-query attention, 2 layers, 64 tokens of vocabulary, in fp32.
-
-    Its test runs on one thread: at this size threads only wait for each other.
-    """
+@pytest.fixture(scope="session")
+def llama() -> Callable[..., LlamaForCausalLM]:
+    """Make a random Llama with grouped-query attention and 2 layers, in fp32, with changes to its config."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    def make(vocabulary: int, **changes: object) -> LlamaForCausalLM:
+        torch.manual_seed(0)
+        sizes: dict[str, object] = {
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 512,
+        }
+        return LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **{**sizes, **changes})).eval()
+
+    return make
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Run a test on one thread: at these sizes threads only wait for each other."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    yield LlamaForCausalLM(config).eval()
+    yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny_llama(llama: Callable[..., LlamaForCausalLM], one_thread: None) -> LlamaForCausalLM:
+    """A random Llama for `tiny_rows`: 64 tokens of vocabulary."""
+    return llama(64, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+
+
+@pytest.fixture
+def template(chat_tokenizer: Callable[[str], PreTrainedTokenizerFast]) -> Template:
+    """The ChatML template with a tokenizer of bytes."""
+    from espalier.encode.template import Template
+
+    return Template(chat_tokenizer("chatml"))
+
+
+@pytest.fixture
+def talker(llama: Callable[..., LlamaForCausalLM]) -> LlamaForCausalLM:
+    """A random Llama for `template` whose logits are far apart, and whose answers differ by prompt."""
+    return llama(320, initializer_range=0.3)
 
 
 @pytest.fixture
@@ -113,3 +142,31 @@ def tiny_rows() -> list[Encoded]:
         weights = (0.0,) * len(prompt) + (1.0,) * len(answer)
         rows.append(Encoded((*prompt, *answer), weights, len(prompt), f"row-{number}"))
     return rows
+
+
+@pytest.fixture(scope="session")
+def source_of() -> Callable[..., Source]:
+    """Make the steps of a training on rows, each an example of its own, or on units."""
+    from espalier.encode.batches import steps_per_epoch
+    from espalier.encode.tokens import Unit
+    from espalier.train.objectives import Tools
+    from espalier.train.steps import steps_of
+
+    def unused(*_: object) -> Any:
+        pytest.fail("an objective asked for what it should not need")
+
+    def make(
+        rows: Sequence[Encoded | Unit],
+        shared: Sequence[tuple[Objective, float]],
+        *,
+        size: int = 8,
+        tokens: int = 10_000,
+        tools: Tools | None = None,
+    ) -> Source:
+        units = [
+            row if isinstance(row, Unit) else Unit(row.example, row.ids[: row.prompt], (row,)) for row in rows
+        ]
+        tools = tools or Tools(steps_per_epoch(len(units), size), unused, unused, unused, unused)
+        return steps_of(units, shared, tools, size=size, tokens=tokens, seed=0)
+
+    return make

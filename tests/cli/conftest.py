@@ -12,11 +12,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
 
 from espalier.cli.main import main
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 THINGS = """
     kettle boat ladder window violin teapot orchard lantern saddle bridge pillow compass feather anvil basket
@@ -124,28 +128,25 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, chat_tokenizer: Callable[[str], object]) -> Path:
+def tiny_model(
+    tmp_path_factory: pytest.TempPathFactory,
+    chat_tokenizer: Callable[[str], PreTrainedTokenizerFast],
+    llama: Callable[..., LlamaForCausalLM],
+) -> Path:
     """A random Llama of 2 layers as a folder, with a byte-level tokenizer and the ChatML template."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     tokenizer = chat_tokenizer("chatml")
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    model = llama(
+        len(tokenizer),
         hidden_size=64,
         intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
         max_position_embeddings=4096,
         eos_token_id=tokenizer.eos_token_id,
     )
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -22,7 +22,7 @@ def test_two_rows_share_their_prompt():
     assert tree.parents.tolist() == [-1, 0, 0]
     assert tree.node_spans.tolist() == [[0, 3], [3, 5], [5, 6]]
     assert tree.ends.tolist() == [6, 5, 6]
-    assert tree.rows == ("b", "a")
+    assert [row.example for row in tree.rows] == ["b", "a"]
     assert tree.leaves.tolist() == [5, 4]
     assert list(zip(tree.sources.tolist(), tree.targets.tolist(), strict=True)) == [
         (2, 5),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def loss_of(model: PreTrainedModel, tree: Tree, *, shared: bool) -> tuple[float, Gradients]:
     model.zero_grad()
     weights = torch.from_numpy(np.bincount(tree.entry_edges, tree.weights))
-    loss = -(edge_logprobs(model, tree, shared=shared) * weights).sum()
+    loss = -(edge_logprobs(model, tree, shared=shared).logprobs * weights).sum()
     loss.backward()
     grads = {name: part.grad.double() for name, part in model.named_parameters() if part.grad is not None}
     return loss.item(), grads
@@ -86,7 +86,8 @@ def test_bf16_errs_as_naive_does(tiny_llama: LlamaForCausalLM, tiny_rows: list[E
 def test_edges_are_those_of_the_model_itself(tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded]):
     tree = build_tree(tiny_rows)
     for shared in (True, False):
-        found = edge_logprobs(tiny_llama, tree, shared=shared).double().detach().numpy()[tree.entry_edges]
+        edges = edge_logprobs(tiny_llama, tree, shared=shared)
+        found = edges.logprobs.double().detach().numpy()[tree.entry_edges]
         for number, row in enumerate(tiny_rows):
             logits = tiny_llama(torch.tensor([row.ids])).logits[0].double().log_softmax(-1)
             wanted = [logits[at - 1, row.ids[at]].item() for at in np.flatnonzero(row.weights)]
@@ -101,12 +102,51 @@ def test_the_head_runs_at_sources_only(tiny_llama: LlamaForCausalLM, tiny_rows: 
     assert seen == [torch.Size((1, len(set(tree.sources.tolist())), 64))]
 
 
-def test_logprobs_have_the_gradients_of_log_softmax(monkeypatch: pytest.MonkeyPatch):
+# Distinct pairs of a row of logits and a token; some rows have several and some none.
+PAIRS = torch.tensor([0, 0, 3, 6, 6]), torch.tensor([1, 8, 0, 2, 3])
+
+
+@pytest.fixture
+def logits(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    """Logits [7, 9] that are taken two rows at a time."""
     monkeypatch.setattr("espalier.models.forward.CHUNK", 20)
-    logits = torch.randn(7, 9, dtype=torch.float64, requires_grad=True)
-    rows, targets = torch.tensor([0, 0, 3, 6, 6]), torch.tensor([1, 8, 0, 2, 3])
-    assert torch.allclose(_Logprobs.apply(logits, rows, targets), logits.log_softmax(-1)[rows, targets])
-    assert torch.autograd.gradcheck(lambda x: _Logprobs.apply(x, rows, targets), logits)
+    torch.manual_seed(0)
+    return torch.randn(7, 9, dtype=torch.float64, requires_grad=True)
+
+
+def test_logprobs_have_the_gradients_of_log_softmax(logits: torch.Tensor):
+    def chosen(values: torch.Tensor) -> torch.Tensor:
+        return _Logprobs.apply(values, *PAIRS)[0]
+
+    assert torch.allclose(chosen(logits), logits.log_softmax(-1)[PAIRS])
+    assert torch.autograd.gradcheck(chosen, logits)
+
+
+def test_means_have_the_gradients_of_log_softmax(logits: torch.Tensor):
+    both, means = (lambda x: _Logprobs.apply(x, *PAIRS)), (lambda x: _Logprobs.apply(x, *PAIRS)[1])
+    assert torch.allclose(means(logits), logits.log_softmax(-1).mean(-1)[PAIRS[0]])
+    assert torch.autograd.gradcheck(means, logits)
+    assert torch.autograd.gradcheck(both, logits)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_label_smoothing_is_that_of_cross_entropy(logits: torch.Tensor, smoothing: float):
+    rows, targets = PAIRS
+    wanted = torch.nn.functional.cross_entropy(logits[rows], targets, label_smoothing=smoothing)
+    chosen, means = _Logprobs.apply(logits, rows, targets)
+    found = -((1 - smoothing) * chosen + smoothing * means).mean()
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-14)
+    grads = [torch.autograd.grad(loss, logits)[0] for loss in (found, wanted)]
+    assert torch.allclose(*grads, rtol=1e-12, atol=1e-15)
+
+
+def test_both_are_exact_in_fp32_for_logits_in_bf16():
+    logits = torch.randn(7, 9, dtype=torch.bfloat16)
+    chosen, means = _Logprobs.apply(logits, *PAIRS)
+    exact = logits.double().log_softmax(-1)
+    assert chosen.dtype == means.dtype == torch.float32
+    assert torch.allclose(chosen.double(), exact[PAIRS], atol=1e-6)
+    assert torch.allclose(means.double(), exact.mean(-1)[PAIRS[0]], atol=1e-6)
 
 
 @pytest.mark.model

@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,17 @@ import torch
 from safetensors.torch import load_file
 
 from espalier.core.records import Encoded
+from espalier.encode.tokens import Unit
+from espalier.models.forward import Edges
 from espalier.train.loop import Settings, train
-from espalier.train.objectives import LossSum, Objective, row_steps, sft
+from espalier.train.objectives import LossSum, Objective, Part, Tools, sft
+from espalier.train.steps import steps_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from espalier.encode.tree import Tree
+    from espalier.train.objectives import Begun
 
 STEPS, PER_EPOCH = 11, 4
 
@@ -44,10 +49,24 @@ def events(folder: Path, *, dropout: float = 0.0) -> Iterator[dict]:
         ids = (1, *[number % 2 + 3] * 70, *rng.integers(5, 64, 6).tolist(), 2)
         rows.append(Encoded(ids, (0.0,) * (len(ids) - 4) + (1.0,) * 4, len(ids) - 4, f"row-{number}"))
 
-    def loss(logprobs: torch.Tensor, tree: Tree) -> LossSum:
-        return sft().loss(torch.nn.functional.dropout(logprobs, dropout), tree)
+    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
+        begun = sft().begin(units, tools)
 
-    source = row_steps(rows, [(Objective(loss, sft().weight), 1.0)], size=4, tokens=100, seed=5)
+        def part(number: int, taken: Sequence[Unit]) -> Part:
+            plain = begun(number, taken)
+
+            def loss(edges: Edges, tree: Tree) -> LossSum:
+                return plain.loss(
+                    Edges(torch.nn.functional.dropout(edges.logprobs, dropout), edges.means), tree
+                )
+
+            return replace(plain, loss=loss)
+
+        return part
+
+    units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in rows]
+    tools = Tools(PER_EPOCH, None, None, None, None)  # type: ignore[arg-type]  what sft does not use
+    source = steps_of(units, [(Objective(begin, sft().roles), 1.0)], tools, size=4, tokens=100, seed=5)
     settings = Settings(steps=STEPS, rate=1e-2, decay=0.1, precision="bf16", checkpoint=3)
     return train(model, source, settings, folder, recipe={"rate": 1e-2})
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from espalier.core.records import Encoded
 from espalier.encode.tree import Tree, build_tree, row_path, row_tokens, stats
 from espalier.models import attention_plan
 from espalier.models.forward import edge_logprobs
 from espalier.models.tree_attention import TreeAttention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import LlamaForCausalLM
 
 
 @st.composite
@@ -138,31 +142,23 @@ def test_attention_equals_a_dense_mask(rows: list[Encoded], longest: int, smalle
         assert torch.allclose(one, two, rtol=0, atol=1e-12)
 
 
-@functools.cache
-def small_model() -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=8,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        pad_token_id=None,
-    )
-    return LlamaForCausalLM(config).double().eval()
+@pytest.fixture(scope="module")
+def small_model(llama: Callable[..., LlamaForCausalLM]) -> LlamaForCausalLM:
+    return llama(8, hidden_size=16, intermediate_size=24, pad_token_id=None).double()
 
 
 @settings(deadline=None, max_examples=25)
 @given(row_sets(), st.sampled_from([1, 10**9]))
-def test_a_model_has_the_loss_and_gradients_of_its_rows(rows: list[Encoded], smallest: int):
-    model, tree = small_model(), build_tree(rows)
+def test_a_model_has_the_loss_and_gradients_of_its_rows(
+    small_model: LlamaForCausalLM, rows: list[Encoded], smallest: int
+):
+    model, tree = small_model, build_tree(rows)
     weights = torch.from_numpy(np.bincount(tree.entry_edges, tree.weights))
     results: list[tuple[torch.Tensor, ...]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention_plan, "SMALLEST_CROSS", smallest)
         for shared in (True, False):
-            loss = -(edge_logprobs(model, tree, shared=shared) * weights).sum()
+            loss = -(edge_logprobs(model, tree, shared=shared).logprobs * weights).sum()
             results.append((loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))))
     (loss, *grads), (wanted, *slow) = results
     assert float(loss) == pytest.approx(float(wanted), rel=1e-12)

@@ -14,23 +14,25 @@ from espalier.core.errors import CheckpointError, RunError
 from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import Settings, train
-from espalier.train.objectives import Objective, row_steps, sft
+from espalier.train.objectives import Objective, Part, sft
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from transformers import LlamaForCausalLM
 
     from espalier.core.records import Encoded
     from espalier.encode.tree import Tree
-    from espalier.train.objectives import Source
+    from espalier.models.forward import Edges
+    from espalier.train.steps import Source
 
 SETTINGS = Settings(steps=6, rate=3e-3, precision="fp32", checkpoint=4)
 
 
 @pytest.fixture
-def source(tiny_rows: list[Encoded]) -> Source:
-    return row_steps(tiny_rows, [(sft(), 1.0)], size=8, tokens=10_000, seed=0)
+def source(tiny_rows: list[Encoded], source_of: Callable[..., Source]) -> Source:
+    return source_of(tiny_rows, [(sft(), 1.0)])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -63,18 +65,20 @@ def test_events_say_what_was_done(tiny_llama: LlamaForCausalLM, source: Source, 
 def test_the_reported_loss_is_the_mean_per_trained_token(
     tiny_llama: LlamaForCausalLM, source: Source, tmp_path: Path
 ):
-    ((tree, _),) = source(0).work
+    ((tree, (term,)),) = source(0).work
     with torch.no_grad():
-        expected = sft().loss(edge_logprobs(tiny_llama, tree), tree).total.item() / tree.weights.sum()
+        expected = term.loss(edge_logprobs(tiny_llama, tree), tree).total.item() / tree.weights.sum()
     events = train(tiny_llama, source, SETTINGS, tmp_path, recipe={})
     next(events)
     assert next(events)["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_shares_of_objectives_add(tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path):
+def test_shares_of_objectives_add(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], source_of: Callable[..., Source], tmp_path: Path
+):
     found = []
     for name, shared in (("one", [(sft(), 1.0)]), ("two", [(sft(), 0.25), (sft(), 0.75)])):
-        source = row_steps(tiny_rows, shared, size=8, tokens=10_000, seed=0)
+        source = source_of(tiny_rows, shared)
         _, first, *_ = train(copy.deepcopy(tiny_llama), source, SETTINGS, tmp_path / name, recipe={})
         found.append((first["loss"], first["norm"]))
     assert found[0] == pytest.approx(found[1], rel=1e-5)
@@ -82,16 +86,27 @@ def test_shares_of_objectives_add(tiny_llama: LlamaForCausalLM, tiny_rows: list[
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_the_run(
-    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path, value: float
+    tiny_llama: LlamaForCausalLM,
+    tiny_rows: list[Encoded],
+    source_of: Callable[..., Source],
+    tmp_path: Path,
+    value: float,
 ):
     seen = {"trees": 0}
 
-    def loss(logprobs: torch.Tensor, tree: Tree):
-        seen["trees"] += 1
-        found = sft().loss(logprobs, tree)
-        return replace(found, total=found.total + value) if seen["trees"] == 6 else found
+    def breaking(part: Part) -> Part:
+        def loss(edges: Edges, tree: Tree):
+            seen["trees"] += 1
+            found = part.loss(edges, tree)
+            return replace(found, total=found.total + value) if seen["trees"] == 6 else found
 
-    source = row_steps(tiny_rows, [(Objective(loss, sft().weight), 1.0)], size=8, tokens=10_000, seed=0)
+        return replace(part, loss=loss)
+
+    def begin(units, tools):
+        begun = sft().begin(units, tools)
+        return lambda number, taken: breaking(begun(number, taken))
+
+    source = source_of(tiny_rows, [(Objective(begin, sft().roles), 1.0)])
     with pytest.raises(RunError, match=r"stopped at step 6: the loss is (nan|inf)") as caught:
         list(train(tiny_llama, source, SETTINGS, tmp_path, recipe={}))
     bad = tmp_path / "bad-step-6.jsonl"

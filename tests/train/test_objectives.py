@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.records import Encoded
+from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
-from espalier.train.objectives import LossSum, Objective, objectives, row_steps, sft
+from espalier.models.forward import Edges
+from espalier.train import preference, reinforcement  # noqa: F401  they register their objectives
+from espalier.train.objectives import LossSum, Tools, objectives, of_role, row_sums, sft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from espalier.train.steps import Source
 
 
 def test_sums_add_up():
@@ -18,28 +29,67 @@ def test_sums_add_up():
     assert (both.total.item(), both.weight, both.parts) == (7.0, 7.0, {"a": 3.0, "b": 7.0})
 
 
-def test_sft_counts_a_shared_edge_once_per_row():
-    rows = [
-        Encoded((1, 2, 3, 4), (0.0, 0.0, 1.0, 0.5), 2, "a"),
-        Encoded((1, 2, 3, 5), (0.0, 0.0, 2.0, 1.0), 2, "b"),
-    ]
-    tree = build_tree(rows)
-    logprobs = torch.tensor([-1.0, -10.0, -100.0], dtype=torch.float64, requires_grad=True)  # 2→3, 3→4, 3→5
-    loss = sft().loss(logprobs, tree)
+ROWS = [
+    Encoded((1, 2, 3, 4), (0.0, 0.0, 1.0, 0.5), 2, "a"),
+    Encoded((1, 2, 3, 5), (0.0, 0.0, 2.0, 1.0), 2, "b"),
+]
+
+
+def edges() -> Edges:
+    """Of `ROWS`: 2→3, 3→4 and 3→5."""
+    logprobs = torch.tensor([-1.0, -10.0, -100.0], dtype=torch.float64, requires_grad=True)
+    return Edges(logprobs, torch.tensor([-4.0, -4.5, -4.5], dtype=torch.float64, requires_grad=True))
+
+
+def test_sft_counts_a_shared_edge_once_per_row(source_of: Callable[..., Source]):
+    ((tree, (term,)),) = source_of(ROWS, [(sft(), 1.0)])(0).work
+    said = edges()
+    loss = term.loss(said, tree)
     loss.total.backward()
     assert loss.total.item() == 3.0 * 1 + 0.5 * 10 + 1.0 * 100
-    assert loss.weight == sft().weight(rows) == 4.5
-    assert logprobs.grad.tolist() == [-3.0, -0.5, -1.0]
+    assert loss.weight == term.divisor == 4.5
+    assert said.logprobs.grad.tolist() == [-3.0, -0.5, -1.0]
+    assert said.means.grad is None
+
+
+def test_smoothing_spreads_the_weight_over_the_vocabulary(source_of: Callable[..., Source]):
+    ((tree, (term,)),) = source_of(ROWS, [(sft(smoothing=0.1), 1.0)])(0).work
+    said = edges()
+    loss = term.loss(said, tree)
+    loss.total.backward()
+    assert loss.total.item() == pytest.approx(0.9 * 108 + 0.1 * (3 * 4 + 1.5 * 4.5))
+    assert said.means.grad.tolist() == pytest.approx([-0.3, -0.05, -0.1])
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(RecipeError, match="must be at least 0 and below 1"):
+            sft(smoothing=wrong)
+
+
+def test_rows_of_other_roles_add_nothing_to_sft(source_of: Callable[..., Source]):
+    ((_, (term,)),) = source_of(ROWS, [(sft(), 1.0)])(0).work
+    tree = build_tree([ROWS[0], replace(ROWS[1], role="rejected"), replace(ROWS[1], role="sample")])
+    said = edges()
+    loss = term.loss(said, tree)
+    loss.total.backward()
+    assert (loss.total.item(), loss.weight) == (6.0, 1.5)
+    assert said.logprobs.grad.tolist() == [-1.0, -0.5, 0.0]
+    assert of_role(tree, "rejected").tolist() == [False, True, False]
+
+
+def test_sums_of_rows_are_weighted():
+    tree = build_tree(ROWS)
+    assert row_sums(edges(), tree).tolist() == [-1.0 - 5.0, -2.0 - 100.0]
 
 
 def test_objectives_are_found_by_name():
-    assert objectives.names() == ["sft"]
+    assert objectives.names() == ["dpo", "grpo", "kto", "sft"]
     with pytest.raises(RecipeError, match="takes no 'beta'"):
         objectives.build("sft", {"beta": 1})
 
 
-def test_every_token_weighs_the_same_over_an_epoch(tiny_rows: list[Encoded]):
-    source = row_steps(tiny_rows, [(sft(), 1.0)], size=7, tokens=10_000, seed=0)
+def test_every_token_weighs_the_same_over_an_epoch(
+    tiny_rows: list[Encoded], source_of: Callable[..., Source]
+):
+    source = source_of(tiny_rows, [(sft(), 1.0)], size=7)
     steps = [source(number) for number in range(4)]
     assert sorted(row.example for step in steps for row in step.rows) == sorted(r.example for r in tiny_rows)
     divisors = {term.divisor for step in steps for _, terms in step.work for term in terms}
@@ -47,16 +97,30 @@ def test_every_token_weighs_the_same_over_an_epoch(tiny_rows: list[Encoded]):
     assert divisors == {total / 4}
 
 
-def test_a_small_budget_gives_several_trees_of_the_same_rows(tiny_rows: list[Encoded]):
-    whole = row_steps(tiny_rows, [(sft(), 1.0)], size=8, tokens=10_000, seed=0)(1)
-    split = row_steps(tiny_rows, [(sft(), 1.0)], size=8, tokens=110, seed=0)(1)
+def test_a_small_budget_gives_several_trees_of_the_same_rows(
+    tiny_rows: list[Encoded], source_of: Callable[..., Source]
+):
+    whole = source_of(tiny_rows, [(sft(), 1.0)])(1)
+    split = source_of(tiny_rows, [(sft(), 1.0)], tokens=110)(1)
     assert [len(whole.work), len(split.work) > 1] == [1, True]
-    names = [name for tree, _ in split.work for name in tree.rows]
-    assert sorted(names) == sorted(whole.work[0][0].rows)
+    names = [row.example for tree, _ in split.work for row in tree.rows]
+    assert sorted(names) == sorted(row.example for row in whole.work[0][0].rows)
 
 
-def test_a_data_set_without_a_trained_token_is_refused_and_named(tiny_rows: list[Encoded]):
-    masked = Objective(sft().loss, lambda rows: 0.0)
-    with pytest.raises(DataError, match=r"None of the 24 rows has a trained token") as caught:
-        row_steps(tiny_rows, [(masked, 1.0)], size=8, tokens=100, seed=0)
-    assert caught.value.where.startswith("row-0, row-1")
+@pytest.mark.parametrize(
+    ("kind", "without", "said"),
+    [
+        ("sft", "answer", "an answer to train on"),
+        ("dpo", "answer", "both an answer and a rejected one"),
+        ("dpo", "rejected", "both an answer and a rejected one"),
+        ("kto", "", "an answer or a rejected one"),
+    ],
+)
+def test_data_in_which_an_objective_finds_nothing_are_refused_and_named(kind: str, without: str, said: str):
+    rows = [replace(row, role="rejected" if without == "answer" else "answer") for row in ROWS]
+    units = [Unit(row.example, (1, 2), (row,) if without else ()) for row in rows]
+    nothing = Tools(1, *[lambda *_: pytest.fail("nothing is to be computed")] * 4)
+    with pytest.raises(DataError, match=rf"None of the 2 examples has {said}") as caught:
+        objectives.build(kind, {}).begin(units, nothing)
+    assert caught.value.where == "a, b"
+    assert f"'{kind}'" in caught.value.hint

@@ -14,23 +14,14 @@ from espalier.train.checkpoint import restore, save
 from espalier.train.optimizer import SCHEDULES, Updater, adamw, make_updater, optimizers, rate_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 HAVE_8BIT = importlib.util.find_spec("bitsandbytes") is not None
 without_8bit = pytest.mark.skipif(not HAVE_8BIT, reason="bitsandbytes is not installed (the extra 8bit)")
+pytestmark = pytest.mark.usefixtures("one_thread")
 KINDS = [
     pytest.param(kind, marks=without_8bit) if kind == "adamw8bit" else kind for kind in optimizers.names()
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """At this size threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def updater_of(model: torch.nn.Module, kind: str = "adamw", *, decay: float = 0.0) -> Updater:

@@ -13,7 +13,8 @@ from espalier.encode.tree import build_tree
 from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import Settings, train
-from espalier.train.objectives import Step, row_steps, sft
+from espalier.train.objectives import sft
+from espalier.train.steps import Step
 from espalier.train.verify import KeepDouble
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
     from espalier.core.records import Encoded
-    from espalier.train.objectives import Source
+    from espalier.train.steps import Source
 
 STEPS = 5
 by_row = partial(edge_logprobs, shared=False)
@@ -31,14 +32,18 @@ by_row = partial(edge_logprobs, shared=False)
 
 @pytest.fixture(params=["full", "lora"])
 def trajectory(
-    request: pytest.FixtureRequest, tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path
+    request: pytest.FixtureRequest,
+    tiny_llama: LlamaForCausalLM,
+    tiny_rows: list[Encoded],
+    source_of: Callable[..., Source],
+    tmp_path: Path,
 ) -> Callable[..., torch.Tensor]:
     """Train a fresh copy of the tiny model in fp64; return losses, norms and final weights in one vector."""
 
     def run(tokens: int, *, change: Callable[[Source], Source] | None = None, forward=edge_logprobs):
         torch.manual_seed(0)
         model = methods.build(request.param, {})(copy.deepcopy(tiny_llama)).double()
-        source = row_steps(tiny_rows, [(sft(), 1.0)], size=8, tokens=tokens, seed=0)
+        source = source_of(tiny_rows, [(sft(), 1.0)], tokens=tokens)
         source = change(source) if change else source
         settings = Settings(steps=STEPS, rate=1e-2, precision="fp32", decay=0.1)
         folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
