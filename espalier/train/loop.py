@@ -28,7 +28,7 @@ from espalier.encode.tree import Tree, stats
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.checkpoint import latest, restore, save
 from espalier.train.optimizer import MakeUpdater, adamw, make_updater, rate_at
-from espalier.train.parallel import add_up, gathered, share_of, place, split
+from espalier.train.parallel import add_up, gathered, place, share_of, split
 from espalier.train.peak import peak_mb
 
 if TYPE_CHECKING:
@@ -168,6 +168,11 @@ def _work(step: Step, sums: Mapping[Term, LossSum]) -> Event:
         "trained_tokens": sum(len(tree.weights) for tree, _ in step.work),
         "said": {**step.log, **said},
     }
+
+
+def _rate(settings: Settings, number: int) -> float:
+    peak, warmup, schedule = settings.rate, settings.warmup, settings.schedule
+    return rate_at(number, settings.steps, peak=peak, warmup=warmup, schedule=schedule)
 
 
 def _trained(model: nn.Module) -> int:
