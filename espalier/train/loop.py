@@ -92,9 +92,7 @@ def train(
         step = split(source(number), ranks.size)
         rate = _rate(settings, number)
         updater.start(rate, max(len(step.work), ranks.size))  # no rank's gradient is the whole
-        sums = add_up(
-            model, backward(model, share_of(step, ranks), forward, settings.precision), step, ranks
-        )
+        sums = add_up(model, backward(model, share_of(step, ranks), forward, settings.precision), step, ranks)
         loss = sum(term.share * float(total.total) / max(total.weight, 1e-9) for term, total in sums.items())
         norm = updater.finish(loss)
         if not math.isfinite(norm + loss):
