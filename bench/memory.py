@@ -1,0 +1,128 @@
+"""`python -m bench.memory`: peak memory and time of full tuning by optimizer, with and without recomputation.
+
+The bundled recipe's own steps, each setting in a process of its own that has its peak for itself. The rate is
+each optimizer's: that of Adafactor and lomo is relative to the weights' size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.side import Clock, Job, Side, commands
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from espalier.train.steps import Step
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "event-duration.toml"
+RATES = {"adamw": 5e-5, "adamw8bit": 5e-5, "adafactor": 5e-4, "lomo": 5e-4}
+
+
+def main() -> None:
+    options = _options()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from espalier.models.bundled import default_cache
+    from espalier.models.load import find_model
+
+    place = find_model("smollm2-135m", default_cache())
+    found: dict[str, dict[str, Any]] = {}
+    for kind in options.optimizer or list(RATES):
+        for recompute in (False, True):
+            name = f"{kind}, recompute" if recompute else kind
+            overrides = [f"train.optimizer={kind}", f"train.recompute={str(recompute).lower()}"]
+            overrides += [f"train.rate={RATES[kind]}", *options.override]
+            job = Job(place, [], "full", RATES[kind], options.threads, {"overrides": overrides})
+            found[name] = measure(Side(name, run, job), options.steps)
+            print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
+    print(table(found))
+    print(json.dumps(found))
+
+
+def measure(side: Side, steps: int) -> dict[str, Any]:
+    """Take the steps; the first warms up, and has no optimizer state yet."""
+    results = [side.ask()]
+    while "error" not in results[-1] and len(results) < steps:
+        results.append(side.ask())
+    side.close()
+    if "error" in results[-1]:
+        return results[-1]
+    return {
+        "seconds": statistics.median(result["seconds"] for result in results[1:]),
+        "peak": max(result["peak"] for result in results),
+        "losses": [result["loss"] for result in results],
+    }
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """Return the measurements as a table in Markdown."""
+    lines = ["| optimizer | s per step | peak MB | loss of the last 4 steps |", "|---" * 4 + "|"]
+    for name, one in found.items():
+        if "error" in one:
+            lines.append(f"| {name} | {one['error']} | | |")
+            continue
+        loss = statistics.mean(one["losses"][-4:])
+        lines.append(f"| {name} | {one['seconds']:.1f} | {one['peak']:.0f} | {loss:.3f} |")
+    return "\n".join(lines)
+
+
+def run(job: Job, connection: Connection) -> None:
+    """Train as the recipe says, one optimizer step per command."""
+    from espalier.cli.prepare import prepare
+    from espalier.cli.run import choose
+    from espalier.cli.stages import plan_stages, ready_model, settings_of, source_of
+    from espalier.core.errors import EspalierError
+    from espalier.core.recipe import load_recipe
+    from espalier.models.load import load_model
+    from espalier.train.loop import train
+
+    recipe = load_recipe(RECIPE, job.settings["overrides"])
+    loaded = load_model(job.model)
+    with tempfile.TemporaryDirectory() as folder:
+        objectives = choose(recipe).objectives
+        (stage,) = plan_stages(recipe, objectives, prepare(recipe), loaded.template, Path(folder))
+        model, template, forward = ready_model(recipe, stage, loaded)
+        steps = source_of(recipe, stage, model, template, forward, key="")
+        asked = commands(connection)
+        clock: Clock | None = None  # of the step that was asked for
+
+        def source(number: int) -> Step:
+            nonlocal clock
+            next(asked)
+            clock = Clock()
+            return steps(number)
+
+        try:
+            events = train(
+                model, source, settings_of(recipe, stage), stage.folder, recipe={}, forward=forward
+            )
+            for event in events:
+                if event["event"] == "step" and clock:
+                    measured = clock.stop(event["loss"])
+                    clock = None
+                    told = {"seconds": measured.seconds, "peak": measured.peak, "loss": measured.loss}
+                    connection.send(told)
+        except EspalierError as error:
+            if not clock:
+                next(asked, None)
+            connection.send({"error": str(error)})
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
+    parser.add_argument("--optimizer", action="append", default=[], choices=list(RATES))
+    parser.add_argument("--steps", type=int, default=9, help="per setting; the first warms up")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
