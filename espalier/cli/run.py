@@ -80,9 +80,12 @@ def execute(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks = ALONE) -
     _open_books(recipe, run, prepared, stages, loaded)
     run.log_stage("prepare", started, tuning.peak_bytes())
     base = _generate(recipe, run, choices.strategy, prepared, loaded, "base")
-    tuned = train_stages(recipe, run, stages, loaded, ranks)
-    answers = _generate(recipe, run, choices.strategy, prepared, tuned, "tuned")
-    _evaluate(recipe, run, choices, prepared, {"tuned": answers, "base": base})
+    answers: dict[str, list[Completion]] = {}
+    for stage, tuned in train_stages(recipe, run, stages, loaded, ranks):
+        name = "tuned" if stage.last else f"stage {stage.number + 1}"
+        answers[name] = _generate(recipe, run, choices.strategy, prepared, tuned, name)
+    # The others are compared with the first.
+    _evaluate(recipe, run, choices, prepared, {"tuned": answers.pop("tuned"), **answers, "base": base})
     return write_report(run.path)
 
 
@@ -92,7 +95,8 @@ def assist(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks) -> None:
     choices = choose(recipe)
     loaded = tuning.load(recipe.model, cache)
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, run.path)
-    train_stages(recipe, run, stages, loaded, ranks)
+    for _ in train_stages(recipe, run, stages, loaded, ranks):
+        pass
 
 
 def choose(recipe: Recipe) -> Choices:

@@ -108,8 +108,8 @@ def plan_stages(
 
 def train_stages(
     recipe: Recipe, run: RunFolder, stages: Sequence[Stage], loaded: Loaded, ranks: Ranks = ALONE
-) -> Loaded:
-    """Do every stage that is not done, in turn, and return the tuned model.
+) -> Iterator[tuple[Stage, Loaded]]:
+    """Do every stage that is not done, in turn, and yield each with its tuned model.
 
     Every rank calls it; only rank 0 writes, and it decides what is done.
     """
@@ -125,7 +125,7 @@ def train_stages(
         else:
             _tune(recipe, run, stage, loaded, determined, ranks)
         loaded = load_tuned(stage.model, loaded.place, loaded.model.device)
-    return loaded
+        yield stage, loaded
 
 
 def _is_done(run: RunFolder, stage: Stage, key: str) -> bool:
@@ -135,11 +135,12 @@ def _is_done(run: RunFolder, stage: Stage, key: str) -> bool:
 def _determined(recipe: Recipe, stage: Stage, loaded: Loaded) -> dict[str, Any]:
     """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
     rows = [[(row.ids, row.weights, row.role) for row in unit.rows] for unit in stage.encoded.units]
+    judged = [(e.input, e.references) for e in stage.examples if any(o.rewards for o, _ in stage.shared)]
     return {
         **recipe.model_dump(include={"seed": True, "model": {"precision", "device"}}),
         "train": stage.section.model_dump(exclude={"checkpoint", "data", "parallel"}),
         "weights": loaded.weights,
-        "rows": content_hash([[unit.prompt for unit in stage.encoded.units], rows]),
+        "rows": content_hash([[unit.prompt for unit in stage.encoded.units], rows, judged]),
     }
 
 

@@ -11,28 +11,40 @@ NAMES = {"all_checks": "all checks passed", "rouge_l": "ROUGE-L", "exact_match":
 
 
 def print_summary(scores: dict[str, Any]) -> None:
-    """Print the scores of `scores.json` as percentages with 95 % intervals."""
+    """Print the scores of `scores.json` as percentages with 95 % intervals.
+
+    Of a run in stages also what the last of them changed.
+    """
     systems = scores["systems"]
-    gaps = next(d["values"] for d in scores["differences"] if d["b"] == "base")
+    stages = [name for name in systems if name.startswith("stage")]
+    models = ["base", *stages, "tuned"]
+    before = ["base", *stages[-1:]]
+    gaps = {d["b"]: d["values"] for d in scores["differences"]}
+    differences = [column for name in before for column in (f"from {name}", "95 % interval")]
     table = Table(
-        "", "base", "tuned", "difference", "95 % interval", "constant", "copy",
+        "", *models, *differences, "constant", "copy",
         title=f"{scores['rows']} test rows from {scores['sources']} sources, in %", title_justify="left",
         box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left",
         caption="* rewarded while the model learned" if scores["rewarded"] else None,
     )  # fmt: skip
     for measure in _measures(systems["tuned"]):
-        gap = gaps[measure]
         name = NAMES.get(measure, measure.replace("_", " "))
         table.add_row(
             f"{name} *" if measure in scores["rewarded"] else name,
-            *(_percent(_estimate(systems[name], measure)["value"]) for name in ("base", "tuned")),
-            _percent(gap["value"], "+"),
-            f"{_percent(gap['low'], '+')} to {_percent(gap['high'], '+')}",
+            *(_percent(_estimate(systems[name], measure)["value"]) for name in models),
+            *(cell for other in before for cell in _difference(gaps[other][measure])),
             *(_percent(_estimate(systems[name], measure)["value"]) for name in ("constant", "copy")),
         )
-    distinct = [systems[name]["distinct"]["count"] for name in ("base", "tuned", "constant", "copy")]
-    table.add_row("distinct answers", str(distinct[0]), str(distinct[1]), "", "", *map(str, distinct[2:]))
+    distinct = {name: str(system["distinct"]["count"]) for name, system in systems.items()}
+    blank = [""] * len(differences)
+    table.add_row(
+        "distinct answers", *map(distinct.get, models), *blank, distinct["constant"], distinct["copy"]
+    )
     Console(soft_wrap=True).print(table)
+
+
+def _difference(gap: dict[str, Any]) -> tuple[str, str]:
+    return _percent(gap["value"], "+"), f"{_percent(gap['low'], '+')} to {_percent(gap['high'], '+')}"
 
 
 def _measures(system: dict[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ from espalier.tasks.checks import checks
 if TYPE_CHECKING:
     from pathlib import Path
 
-SYSTEMS = ("tuned", "base", "constant", "copy")
+FLOORS = ("constant", "copy")
 SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
 DESCRIBED = {
     "tuned": "the model after tuning",
@@ -114,7 +114,7 @@ def _asked(material: Material) -> str:
 def _figures(material: Material) -> list[dict[str, Any]]:
     """Return, for all checks and each scorer, the systems with their intervals, and the floors."""
     scores = material.scores
-    systems = [name for name in SYSTEMS if name in scores.get("systems", {})]
+    systems = _systems(scores)
     if not systems:
         return []
     first = scores["systems"][systems[0]]
@@ -122,9 +122,7 @@ def _figures(material: Material) -> list[dict[str, Any]]:
     figures: list[dict[str, Any]] = []
     for measure in measures:
         rows = [(name, words.estimate(scores, name, measure)) for name in systems]
-        floors = [
-            (name, e["value"]) for name, e in rows if name in ("constant", "copy") and e["value"] is not None
-        ]
+        floors = [(name, e["value"]) for name, e in rows if name in FLOORS and e["value"] is not None]
         figures.append(
             {
                 "measure": measure,
@@ -173,7 +171,17 @@ def _checks(material: Material) -> list[tuple[str, list[dict[str, Any]]]]:
 def _shape(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
     """Return what is known of each system's answers without looking at the references."""
     systems = material.scores.get("systems", {})
-    return [(name, DESCRIBED[name], systems[name]) for name in SYSTEMS if name in systems]
+    return [
+        (name, DESCRIBED.get(name, "the model after this stage"), systems[name])
+        for name in _systems(material.scores)
+    ]
+
+
+def _systems(scores: dict[str, Any]) -> list[str]:
+    """Return the systems as they are shown: tuned, the stages before it, latest first, base, the floors."""
+    names = scores.get("systems", {})
+    stages = sorted((name for name in names if name.startswith("stage")), reverse=True)
+    return [name for name in ("tuned", *stages, "base", *FLOORS) if name in names]
 
 
 def _recipe_hash(material: Material) -> str:
