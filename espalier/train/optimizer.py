@@ -84,7 +84,7 @@ def adamw8bit(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -
         try:
             from bitsandbytes.optim import AdamW8bit  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise MissingExtra("The optimizer adamw8bit", "8bit") from None
+            raise MissingExtra("The optimizer adamw8bit", "qlora") from None
         return AfterBackward(cast("Any", AdamW8bit)(groups, betas=betas, eps=eps), clip)
 
     return make

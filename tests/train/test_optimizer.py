@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HAVE_8BIT = importlib.util.find_spec("bitsandbytes") is not None
-without_8bit = pytest.mark.skipif(not HAVE_8BIT, reason="bitsandbytes is not installed (the extra 8bit)")
+without_8bit = pytest.mark.skipif(not HAVE_8BIT, reason="bitsandbytes is not installed (the extra qlora)")
 pytestmark = pytest.mark.usefixtures("one_thread")
 KINDS = [
     pytest.param(kind, marks=without_8bit) if kind == "adamw8bit" else kind for kind in optimizers.names()
@@ -187,7 +187,7 @@ def test_lomo_refuses_to_add_up_trees():
 
 @pytest.mark.skipif(HAVE_8BIT, reason="bitsandbytes is installed")
 def test_a_missing_package_is_named():
-    with pytest.raises(MissingExtra, match=r"espalier-lm\[8bit\]"):
+    with pytest.raises(MissingExtra, match=r"espalier-lm\[qlora\]"):
         updater_of(torch.nn.Linear(2, 2), "adamw8bit")
 
 
