@@ -179,7 +179,7 @@ def run_trl(job: Job, connection: Connection) -> None:
             return dataset
 
     batch = int(job.settings["batch"])
-    table = [_tokens(unit) for rows in job.steps for unit in espalier.units_of(rows)]
+    table = [as_tokens(unit) for rows in job.steps for unit in espalier.units_of(rows)]
     config = DPOConfig(
         **trl.arguments(job, len(job.steps[0]) // 2 // batch),
         beta=BETA,
@@ -198,7 +198,8 @@ def run_trl(job: Job, connection: Connection) -> None:
     trl.finish(trainer, trl.gate(connection))
 
 
-def _tokens(unit: Unit) -> dict[str, list[int]]:
+def as_tokens(unit: Unit) -> dict[str, list[int]]:
+    """Return a pair as TRL's collator takes it."""
     chosen, rejected = ([t for t, w in zip(row.ids, row.weights, strict=True) if w] for row in unit.rows)
     return {"prompt_ids": list(unit.prompt), "chosen_ids": chosen, "rejected_ids": rejected}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import espalier, trl
 from bench.side import Job, Side, fastest, steady, take_turns
+from espalier.core.records import Example
 from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import schedule
 from espalier.encode.tokens import encode_unit
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from multiprocessing.connection import Connection
 
-    from espalier.core.records import Example
     from espalier.encode.template import Template
     from espalier.models.load import Loaded
     from espalier.train.objectives import Sampler

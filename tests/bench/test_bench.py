@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
+from bench import preference
+from bench.espalier import units_of
 from bench.lean import summed_loss
+from bench.preference import as_tokens, load_pairs
 from bench.rate import step_gflop
 from bench.rows import Case, cases, describe, load_steps
 from espalier.core.records import Encoded
@@ -55,3 +59,41 @@ def test_matrix_work_is_that_of_the_linear_layers(tmp_path: Path, tiny_llama: Ll
     assert step_gflop(str(tmp_path), 100, 7, "lora") == pytest.approx(
         step_gflop(str(tmp_path), 100, 7, "full") * 2 / 3
     )
+
+
+def test_pairs_are_the_same_tokens_for_both_sides(
+    chat_tokenizer: Callable[[str], PreTrainedTokenizerFast],
+) -> None:
+    units = load_pairs(preference.CASES[2], Template(chat_tokenizer("chatml")), 12)
+    assert len({unit.example for unit in units}) == 12
+    rows = [row for unit in units for row in unit.rows]
+    assert units_of(rows) == units
+    for unit in units:
+        answer, rejected = unit.rows
+        tokens = as_tokens(unit)
+        assert (
+            answer.ids[: len(unit.prompt)] == rejected.ids[: len(unit.prompt)] == tuple(tokens["prompt_ids"])
+        )
+        assert len(tokens["chosen_ids"]) == sum(answer.weights)
+        whole = tokens["prompt_ids"] + tokens["rejected_ids"]
+        assert list(rejected.ids[: len(whole)]) == whole
+
+
+def test_real_pairs_have_the_wanted_shape_and_a_conversation_each(
+    shared_data: Path, chat_tokenizer: Callable[[str], PreTrainedTokenizerFast]
+) -> None:
+    units = load_pairs(preference.CASES[0], Template(chat_tokenizer("chatml")), 8)
+    assert [[row.role for row in unit.rows] for unit in units] == [["answer", "rejected"]] * 8
+    starts = {unit.prompt[:120] for unit in units}
+    assert len(starts) == 8
+
+
+def test_rows_of_conversations_train_every_answer(
+    shared_data: Path, chat_tokenizer: Callable[[str], PreTrainedTokenizerFast]
+) -> None:
+    template = Template(chat_tokenizer("chatml"))
+    case = Case("t", str(shared_data / "openassistant" / "en_100_tree.jsonl"), rows=True)
+    (step,) = load_steps(case, template, 1, 8)
+    trained = [sum(1 for a, b in pairwise((0.0, *row.weights)) if b > a) for row in step]
+    assert len(step) == 8
+    assert max(trained) > 1
