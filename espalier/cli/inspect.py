@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN_CHILDREN = 4
 SHOWN_CHARACTERS = 70
+TRAINED = ("⟦", "⟧")
 
 
 def inspect(
@@ -63,12 +65,14 @@ def _print_stage(console: Console, stage: Stage, seed: int, template: Template, 
     units, size = learned(stage), stage.section.rows
     shown = [row for unit in units for row in unit.rows]
     seen = overview(stage, seed, template)
+    marks = ("", "") if console.is_terminal else TRAINED  # a file has no colours
     for number, row in enumerate(shown[:rows], start=1):
         console.print(
-            f"Row {number} of {len(shown)} ({len(row.ids)} tokens; trained ones in green):",
+            f"Row {number} of {len(shown)} ({len(row.ids)} tokens; "
+            f"trained ones {'between ' + ' and '.join(marks) if marks[0] else 'in green'}):",
             style="bold",
         )
-        console.print(_coloured(row, template), end="\n\n")
+        console.print(_coloured(row, template, marks), end="\n\n")
     first = schedule(units, size, seed)(0)
     trees = build_trees([unit.rows for unit in first], stage.section.tokens)
     for number, tree in enumerate(trees, start=1):
@@ -85,10 +89,13 @@ def _print_stage(console: Console, stage: Stage, seed: int, template: Template, 
     )
 
 
-def _coloured(row: Encoded, template: Template) -> Text:
+def _coloured(row: Encoded, template: Template, marks: tuple[str, str]) -> Text:
+    """Return the row's text, its trained stretches in colour and between the marks."""
     text = Text()
-    for piece, weight in zip(template.pieces(row.ids), row.weights, strict=True):
-        text.append(piece, style="bold green" if weight else "dim")
+    pieces = zip(template.pieces(row.ids), row.weights, strict=True)
+    for trained, stretch in groupby(pieces, key=lambda piece: piece[1] > 0):
+        said = "".join(piece for piece, _ in stretch)
+        text.append(f"{marks[0]}{said}{marks[1]}" if trained else said, "bold green" if trained else "dim")
     return text
 
 

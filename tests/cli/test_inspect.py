@@ -14,6 +14,7 @@ def test_rows_the_tree_and_the_savings_are_shown_before_any_training(home: Path,
     assert result.code == 0, result.err
     assert "Row 1 of 24" in result.out
     assert "<|im_start|>user" in result.out
+    assert re.search(r"assistant\n⟦\w+s<\|im_end\|>⟧\n", result.out)
     assert "└──" in result.out
     tokens, distinct, ratio = re.search(
         r"([\d,]+) tokens row by row, ([\d,]+) with sharing: ([\d.]+) times fewer", result.out
