@@ -24,7 +24,7 @@ from espalier.core.files import read_json
 from espalier.core.registry import Registry
 from espalier.models import bottleneck, soft_prompt
 from espalier.models.layers import Place, expand
-from espalier.models.quantised import from_4_bits, is_quantised, to_4_bits
+from espalier.models.quantised import bitsandbytes, from_4_bits, is_quantised, to_4_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -70,7 +70,8 @@ def lora(
     `rslora` scales them by alpha / sqrt(rank) and not alpha / rank (arXiv 2312.03732); `dora` trains the
     weights' magnitudes apart from their directions (arXiv 2402.09353).
     """
-    config = LoraConfig(
+    config = partial(
+        LoraConfig,
         r=rank,
         lora_alpha=alpha,
         lora_dropout=0.0,
@@ -85,6 +86,7 @@ def lora(
 @methods.register("qlora")
 def qlora(*, rank: int = 16, alpha: int = 32, targets: str | list[str] = "all-linear") -> Method:
     """LoRA on linear layers in 4 bits (Dettmers et al. 2023, arXiv 2305.14314), by peft and bitsandbytes."""
+    bitsandbytes()  # without it, say so before anything is computed
     above = lora(rank=rank, alpha=alpha, targets=targets)
     return lambda model: above(to_4_bits(model))
 
@@ -108,7 +110,7 @@ def ia3(*, targets: list[str] | None = None, inputs: list[str] | None = None) ->
     `targets` are the linear layers whose outputs are scaled, `inputs` those of them whose inputs are scaled
     in their place; without both, peft's choice for the model's type.
     """
-    config = IA3Config(target_modules=targets, feedforward_modules=inputs, task_type="CAUSAL_LM")
+    config = partial(IA3Config, target_modules=targets, feedforward_modules=inputs, task_type="CAUSAL_LM")
     return partial(_with_peft, config=config)
 
 
@@ -159,7 +161,7 @@ def merged(model: nn.Module) -> PreTrainedModel:
     if is_quantised(base):
         # peft would round the sum to 4 bits again: take the adapter off and put it onto the plain weights.
         tensors, config = get_peft_model_state_dict(model), model.peft_config["default"]
-        model = _with_peft(from_4_bits(cast("Any", model).unload()), config)
+        model = _with_peft(from_4_bits(cast("Any", model).unload()), lambda: config)
         set_peft_model_state_dict(model, tensors)
     return cast("Any", model).merge_and_unload()
 
@@ -214,9 +216,9 @@ def peft_as_it_is() -> Generator[None]:
         yield
 
 
-def _with_peft(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
+def _with_peft(model: PreTrainedModel, config: Callable[[], PeftConfig]) -> PeftModel:
     try:
         with peft_as_it_is():
-            return cast("PeftModel", get_peft_model(model, config))
+            return cast("PeftModel", get_peft_model(model, config()))
     except ValueError as error:
         raise RecipeError(f"The adapter cannot be made: {error}", where="train.method") from None

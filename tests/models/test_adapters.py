@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
-from espalier.core.errors import RecipeError
+from espalier.core.errors import ModelError, RecipeError
 from espalier.models.adapters import methods
-
-if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
 
 
 def moving(model: Any) -> list[str]:
@@ -49,3 +47,41 @@ def test_an_adapter_that_cannot_be_made(
 ) -> None:
     with pytest.raises(RecipeError, match=rf"train\.method: The adapter cannot be made: .*{said}"):
         methods.build("lora", params)(tiny_llama)
+
+
+def test_bitfit_moves_biases_where_there_are_some() -> None:
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=24, num_attention_heads=2, num_hidden_layers=2
+    )
+    config.attention_bias = True
+    model: Any = methods.build("bitfit", {})(LlamaForCausalLM(config))
+    assert len(moving(model)) == 2 * 4
+    assert all(name.endswith("_proj.bias") for name in moving(model))
+
+
+def test_a_model_without_an_mlp_of_its_own_takes_no_bottlenecks() -> None:
+    config = OPTConfig(
+        vocab_size=64,
+        hidden_size=16,
+        word_embed_proj_dim=16,
+        ffn_dim=24,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+    )
+    with pytest.raises(ModelError, match="no part named mlp or feed_forward or ffn"):
+        methods.build("adapter", {})(OPTForCausalLM(config))
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "said"),
+    [
+        ("ia3", {"targets": ["v_proj"], "inputs": ["down_proj"]}, "cannot be made: .*subset"),
+        ("prompt", {"tokens": 0}, r"train\.method\.tokens: 0 does not fit"),
+        ("layers", {"place": "below"}, r"train\.method\.place: 'below' does not fit"),
+    ],
+)
+def test_parameters_that_do_not_fit(
+    tiny_llama: LlamaForCausalLM, kind: str, params: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(RecipeError, match=said):
+        methods.build(kind, params, "train.method")(tiny_llama)
