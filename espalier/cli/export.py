@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import subprocess
 import sys
@@ -18,19 +17,19 @@ import typer
 from espalier.cli.progress import say, working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json
 from espalier.core.errors import EspalierError, ModelError, RunError
+from espalier.core.files import write_atomic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from espalier.core.recipe import Recipe
-    from espalier.core.records import Example
     from espalier.core.run import RunFolder
     from espalier.models.export import Comparison, Seen
     from espalier.models.load import Loaded
     from espalier.study.card import Source
 
 Sort = Literal["hf", "adapter", "gguf"]
-Kind = Literal["f32", "f16", "bf16", "q8_0"]
+Form = Literal["f32", "f16", "bf16", "q8_0"]
 RECORD = "export.json"
 
 
@@ -40,7 +39,7 @@ def export(
     to: Annotated[Sort, typer.Option(help="A merged Hugging Face folder, a PEFT adapter, or GGUF.")] = "hf",
     out: Annotated[Path | None, typer.Option(help="The new folder; by default RUN/export/FORMAT.")] = None,
     kind: Annotated[
-        Kind | None, typer.Option("--type", help="Number format; by default f32, and f16 for GGUF.")
+        Form | None, typer.Option("--type", help="Number format; by default f32, and f16 for GGUF.")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="How many test prompts to compare on.")] = 8,
     llama_python: Annotated[
@@ -54,95 +53,88 @@ def export(
     It is loaded again and compared with the trained model on test prompts, logits and text. The exit status
     is 1, and nothing is left, if a gap is too large.
     """
+    from safetensors import SafetensorError
+
     from espalier.cli import tuning
-    from espalier.core.files import write_atomic
     from espalier.core.recipe import load_recipe
     from espalier.core.run import find_run
-    from espalier.data.table import read_examples
 
     folder = find_run(run)
     recipe = load_recipe(folder.recipe)
-    chosen: Kind = kind or ("f16" if to == "gguf" else "f32")
-    if (to != "gguf" and chosen == "q8_0") or (to == "adapter" and chosen != "f32"):
-        raise ModelError(f"--to {to} cannot be written in {chosen}.", hint="Leave --type out.")
+    form: Form = kind or ("f16" if to == "gguf" else "f32")
+    if (to != "gguf" and form == "q8_0") or (to == "adapter" and form != "f32"):
+        raise ModelError(f"--to {to} cannot be written in {form}.", hint="Leave --type out.")
     target = out or folder.path / "export" / to
-    _refuse_to_overwrite(target)
+    if target.exists() and not (target / RECORD).exists():
+        raise RunError(
+            "It exists and is no earlier export.", where=str(target), hint="Name another with --out."
+        )
     with working("Loading the tuned model"):
         loaded = tuning.load_run(folder, recipe, cache)
-    examples = read_examples(folder.data / "test.parquet")[:rows]
-    job = Job(folder, recipe, loaded, to, chosen, cache)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
-        partial = Path(work) / "export"
-        partial.mkdir()
-        try:
-            comparisons = _write_and_compare(job, examples, partial, llama_python)
-        except OSError as error:
-            raise RunError(f"The export cannot be written: {error}.", where=str(target)) from None
-        ok = all(comparison.ok for comparison in comparisons)
-        record = {
-            "run": folder.path.resolve().name,
-            "recipe": recipe.hash,
-            "to": to,
-            "type": chosen,
-            "ok": ok,
-        }
-        record["comparisons"] = [_plain(comparison) for comparison in comparisons]
-        if ok:
-            write_atomic(partial / RECORD, json.dumps(record, indent=1) + "\n")
-            write_atomic(partial / "README.md", _card(job, comparisons))
-            shutil.rmtree(target, ignore_errors=True)
-            partial.rename(target)
+    job = Job(folder, recipe, loaded, to, form, tuning.base_of(folder, recipe, cache))
+    try:
+        found = _export(job, target, rows, llama_python)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"The export cannot be written and read again: {error}", where=str(target)) from None
+    ok = all(comparison.ok for comparison in found)
     if as_json:
-        typer.echo(json.dumps({**record, "folder": str(target) if ok else None}))
+        typer.echo(json.dumps({"folder": str(target) if ok else None, "ok": ok, **_plain(found)}))
     else:
-        _tell(comparisons, target)
+        _tell(found, target)
     if not ok:
         raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is exported, and as what."""
+    """What is exported, and as what; `base` is the folder of the model that was tuned."""
 
     run: RunFolder
     recipe: Recipe
     loaded: Loaded
     to: Sort
-    kind: Kind
-    cache: Path
+    form: Form
+    base: str
 
     @property
     def file(self) -> str:
         """Name of the GGUF file."""
-        return f"{self.recipe.name}-{self.kind}.gguf"
+        return f"{self.recipe.name}-{self.form}.gguf"
 
     @property
-    def base(self) -> str:
-        """The folder of the base model."""
-        from espalier.models.load import find_model
-
-        return find_model(self.recipe.model.name, self.cache)
-
-
-def _refuse_to_overwrite(target: Path) -> None:
-    if target.exists() and not (target / RECORD).exists():
-        raise RunError(
-            "The folder exists and is no earlier export.", where=str(target), hint="Name another with --out."
-        )
+    def hub(self) -> str:
+        """Hub id of the model that was tuned, or '' where it has none."""
+        name = self.recipe.model.name
+        return name if name.count("/") == 1 and not Path(name).is_dir() else ""
 
 
-def _write_and_compare(
-    job: Job, examples: list[Example], partial: Path, llama_python: Path | None
-) -> list[Comparison]:
-    """Write the export into a folder, load it again, and compare it with the trained model."""
+def _export(job: Job, target: Path, rows: int, llama_python: Path | None) -> list[Comparison]:
+    """Write the export beside its place, and put it there if it is what was trained."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
+        partial = Path(work) / "export"
+        partial.mkdir()
+        found = _write_and_compare(job, partial, rows, llama_python)
+        if all(comparison.ok for comparison in found):
+            about = {"run": job.recipe.name, "recipe": job.recipe.hash, "to": job.to, "type": job.form}
+            write_atomic(partial / RECORD, json.dumps({**about, **_plain(found)}, indent=1) + "\n")
+            write_atomic(partial / "README.md", _card(job, found))
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+    return found
+
+
+def _write_and_compare(job: Job, partial: Path, rows: int, llama_python: Path | None) -> list[Comparison]:
+    """Write the export into a folder, load it again, and compare it with the trained model on test rows."""
     from espalier.cli import tuning
+    from espalier.data.table import read_examples
     from espalier.decode.engine import generate
     from espalier.decode.strategies import strategies
     from espalier.models.export import BOUNDS, Seen, compare, compare_weights, logits_of, witness
     from espalier.models.soft_prompt import virtual_ids
 
     loaded = job.loaded
+    examples = read_examples(job.run.data / "test.parquet")[:rows]
     merged = tuning.to_decode(loaded.model, "fp32")
     limit = int(job.recipe.decode.params.get("limit", 64))
     with working(f"Writing {job.to}"):
@@ -152,18 +144,16 @@ def _write_and_compare(
         written = {c.example: c.ids for c in generate(merged, loaded.template, examples, strategy)}
         answers = [written[example.id] for example in examples]
         prompts = [loaded.template.prompt_ids(example.prompt) for example in examples]
-        trained = [
-            Seen(*both) for both in zip(logits_of(loaded.model, prompts, answers), answers, strict=True)
-        ]
+        trained = list(map(Seen, logits_of(loaded.model, prompts, answers), answers))
     names = [example.id for example in examples]
     with working("Loading the export again, and answering with it"):
         reloaded, stops, by = _reload(job, partial)
         # What stands for a soft prompt in front of ours, peft adds by itself.
         bare = [prompt[len(virtual_ids(loaded.model)) :] for prompt in prompts]
         seen = witness(reloaded, bare, answers, limit, stops)
-        found = [compare(by, names, trained, seen, BOUNDS[job.kind])]
+        found = [compare(by, names, trained, seen, BOUNDS[job.form])]
         if job.to != "adapter":
-            found.append(compare_weights(merged, reloaded, job.kind))
+            found.append(compare_weights(merged, reloaded, job.form))
     python = llama_python or (Path(sys.executable) if find_spec("llama_cpp") else None)
     if job.to == "gguf" and python:
         with working("Answering with llama.cpp"):
@@ -171,11 +161,9 @@ def _write_and_compare(
             task = {"prompts": prompts, "answers": answers, "texts": texts, "limit": limit}
             seen = _in_llama(python, partial / job.file, task)
             # llama.cpp keeps keys and values in half precision, whatever the file is in.
-            found.append(compare("llama.cpp", names, trained, seen, BOUNDS[job.kind] + BOUNDS["f16"]))
+            found.append(compare("llama.cpp", names, trained, seen, BOUNDS[job.form] + BOUNDS["f16"]))
     elif job.to == "gguf":
-        say(
-            "llama.cpp was not asked: llama_cpp is not installed here; --llama-python names a Python with it."
-        )
+        say("llama.cpp was not asked: llama_cpp is not installed here; --llama-python names one that has it.")
     return found
 
 
@@ -185,16 +173,16 @@ def _write(job: Job, merged: PreTrainedModel, partial: Path) -> None:
 
     loaded = job.loaded
     if job.to == "adapter":
-        copy_adapter(job.run.model, partial, job.base)
+        copy_adapter(job.run.model, partial, job.hub or job.base)
         return
     check_plain(merged)
     if job.to == "gguf":
-        write_gguf(partial / job.file, merged, loaded.tokenizer, loaded.template, job.kind)
+        write_gguf(partial / job.file, merged, loaded.tokenizer, loaded.template, job.form)
     else:
         params = job.recipe.decode.params
         sampled = {key: params[key] for key in ("temperature", "top_p") if key in params}
         sampling = {"do_sample": True, **sampled} if job.recipe.decode.kind == "sample" else {}
-        save_hf(partial, merged, loaded.tokenizer, loaded.template, job.kind, sampling)
+        save_hf(partial, merged, loaded.tokenizer, loaded.template, job.form, sampling)
 
 
 def _reload(job: Job, partial: Path) -> tuple[PreTrainedModel, frozenset[int], str]:
@@ -274,7 +262,7 @@ def _source(job: Job) -> Source:
     spoken = stated.get("language", [])
     source = Source(
         base=Path(name).name if Path(name).is_absolute() else name,
-        hub=name if name.count("/") == 1 and not Path(name).is_dir() else "",
+        hub=job.hub,
         base_licence=str(stated.get("license", "")),
         data=Path(job.recipe.task.path).stem,
         data_licence="",
@@ -291,7 +279,7 @@ def _source(job: Job) -> Source:
 
 
 def _how_to_load(job: Job) -> str:
-    base = job.recipe.model.name
+    base = job.hub or "BASE_FOLDER"
     code = {
         "hf": "from transformers import pipeline\n\n"
         'chat = pipeline("text-generation", "THIS_FOLDER")\n'
@@ -306,17 +294,10 @@ def _how_to_load(job: Job) -> str:
     return f"```{language}\n{code[job.to]}\n```\n\n{said}with `{job.recipe.decode.kind}`."
 
 
-def _plain(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison as JSON has it: what is not a finite number is null."""
-
-    def finite(value: float | None) -> float | None:
-        return value if value is not None and math.isfinite(value) else None
-
-    rows = [
-        {**asdict(row), "gap": finite(row.gap), "margin": finite(row.margin), "same": row.parted is None}
-        for row in comparison.rows
-    ]
-    return {**asdict(comparison), "gap": finite(comparison.gap), "rows": rows}
+def _plain(comparisons: list[Comparison]) -> dict[str, Any]:
+    """Return the comparisons as JSON has them: what is not a finite number is null."""
+    text = json.dumps([asdict(comparison) for comparison in comparisons])
+    return {"comparisons": json.loads(text, parse_constant=lambda _: None)}
 
 
 def _tell(comparisons: list[Comparison], target: Path) -> None:

@@ -104,12 +104,19 @@ def peak_bytes() -> float:
 
 def load_run(run: RunFolder, recipe: Recipe, cache: Path) -> Loaded:
     """Load the tuned model of a run. Raises RunError where it is not there yet."""
-    from espalier.models.load import find_model, load_tuned
+    from espalier.models.load import load_tuned
 
     if not run.model.is_dir():
         raise RunError(
             "The run has no tuned model yet.", where=str(run.path), hint="Finish it with `espalier run`."
         )
-    before = run.path / "stages" / str(len(recipe.train) - 2) / "model"
-    place = str(before) if len(recipe.train) > 1 else find_model(recipe.model.name, cache)
-    return load_tuned(run.model, place, device_of(recipe.model.device))
+    return load_tuned(run.model, base_of(run, recipe, cache), device_of(recipe.model.device))
+
+
+def base_of(run: RunFolder, recipe: Recipe, cache: Path) -> str:
+    """Return the folder of the model that the run's last stage began with."""
+    from espalier.models.load import find_model
+
+    if len(recipe.train) > 1:
+        return str(run.path / "stages" / str(len(recipe.train) - 2) / "model")
+    return find_model(recipe.model.name, cache)

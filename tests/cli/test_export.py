@@ -23,10 +23,11 @@ def test_what_is_exported_is_what_was_trained(after, espalier, tmp_path: Path, t
     assert record["folder"] == str(out)
     logits, weights = record["comparisons"]
     assert logits["gap"] <= logits["bound"]
-    assert [row["same"] for row in logits["rows"]] == [True] * 3
+    assert [row["parted"] for row in logits["rows"]] == [None] * 3
     assert weights["gap"] == 0
     kept = json.loads((out / "export.json").read_text())
-    assert kept == {key: value for key, value in record.items() if key != "folder"}
+    assert kept["comparisons"] == record["comparisons"]
+    assert (kept["run"], kept["to"], kept["type"]) == ("plural", to, "f32")
     assert (out / file).stat().st_mode & 0o777 == 0o644
     assert "license: unknown" in (out / "README.md").read_text()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -51,7 +52,7 @@ def test_an_adapter_is_exported_as_one_and_merged(home: Path, espalier) -> None:
     [
         (("--to", "adapter"), "there is no adapter to export. Use --to hf"),
         (("--to", "hf", "--type", "q8_0"), "--to hf cannot be written in q8_0"),
-        (("--to", "hf", "--out", "."), "exists and is no earlier export"),
+        (("--to", "hf", "--out", "."), "It exists and is no earlier export"),
         (
             ("--to", "gguf", "--rows", "1", "--llama-python", "/nowhere/python"),
             "/nowhere/python: It cannot be run",
@@ -95,3 +96,14 @@ def test_a_lost_stop_token_is_caught(after, espalier, monkeypatch: pytest.Monkey
     result = espalier("export", after.folder, "--to", "hf", "--rows", 3, "--json")
     assert result.code == 1
     assert json.loads(result.out)["comparisons"][0]["gap"] == 0
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(after, espalier, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "save_hf", full)
+    result = espalier("export", after.folder, "--to", "hf")
+    assert result.code == 2
+    assert "No space left on device" in result.err
+    assert list((after.folder / "export").iterdir()) == []
