@@ -1,18 +1,19 @@
 """Runs on several processes that must coincide with a run on one: real processes, gloo, tiny models.
 
-This file is also the program that each process runs: `python test_ranks.py FOLDER ddp-fp64 …`, with
-the environment that torchrun gives.
+This file is also the program that each process runs, with the environment that torchrun gives. The processes
+are forked from a server that has imported what they need, since importing takes longer than all the rest.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import runpy
 import shutil
-import signal
 import socket
-import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from espalier.cli.ranks import joined
+from espalier.core.errors import RunError
 from espalier.core.records import ALONE, Encoded, Ranks
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
@@ -38,10 +40,21 @@ from espalier.train.verify import KeepDouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from multiprocessing.context import ForkServerProcess
 
     from espalier.train.steps import Source
 
 STEPS = 5
+PROGRAM = "__ranks__"  # what this file is called where a process runs it
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    [
+        "espalier.train.preference",
+        "espalier.train.loop",
+        "torch.distributed.fsdp",
+        "transformers.models.llama.modeling_llama",
+    ]
+)
 
 
 def units() -> list[Unit]:
@@ -101,30 +114,48 @@ def events(
         save_file(weights, folder / "weights.safetensors")
 
 
-def start(size: int, *arguments: object) -> list[subprocess.Popen[str]]:
-    """Start this file as so many processes of one group."""
+def start(size: int, folder: Path, *kinds: str) -> list[ForkServerProcess]:
+    """Start so many processes of one group, which train each kind in a folder of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {**os.environ, "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return [
-        subprocess.Popen(
-            [sys.executable, __file__, *map(str, arguments)],
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
-    ]
+    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    folder.mkdir(exist_ok=True)
+    processes = []
+    for rank in range(size):
+        environment = {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        told = {"ENVIRONMENT": environment, "FOLDER": folder, "KINDS": kinds}
+        processes.append(SERVER.Process(target=runpy.run_path, args=(__file__, told, PROGRAM)))
+        processes[-1].start()
+    return processes
 
 
-def run(size: int, *arguments: object) -> list[dict]:
-    """Run so many processes to their end and return rank 0's events."""
-    processes = start(size, *arguments)
-    ended = [(*process.communicate(timeout=60), process.returncode) for process in processes]
-    assert all(code == 0 for *_, code in ended), ended
-    return [json.loads(line) for line in ended[0][0].splitlines()]
+def run(size: int, folder: Path, *kinds: str) -> dict[str, list[dict]]:
+    """Run so many processes to their end and return rank 0's events of each kind."""
+    processes = start(size, folder, *kinds)
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * size
+    return {kind: seen(folder / kind) for kind in kinds}
+
+
+def seen(folder: Path) -> list[dict]:
+    """Return the events of a run on several processes so far."""
+    file = folder / "events.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def main(folder: Path, kinds: tuple[str, ...]) -> None:
+    """Train each kind on this process's rank; rank 0 writes the events."""
+    with joined() as ranks:
+        for kind in kinds:
+            parallel, precision = kind.split("-")
+            own = replace(ranks, sharded=parallel == "fsdp")
+            (folder / kind).mkdir(exist_ok=True)
+            for event in events(folder / kind, own, precision=precision):
+                if ranks.rank == 0:
+                    with (folder / kind / "events.jsonl").open("a") as file:
+                        file.write(json.dumps(event) + "\n")
 
 
 def vector(folder: Path) -> torch.Tensor:
@@ -146,7 +177,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[dict]]]:
     """The runs on two processes, each kind in a folder of its own, and their events."""
     folder = tmp_path_factory.mktemp("two")
     return folder, run(2, folder, "ddp-fp64", "fsdp-fp64", "ddp-fp32", "fsdp-fp32")
@@ -155,8 +186,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_two_ranks_are_one(one, two, kind: str):
     steps = [
-        [event for event in found if event["event"] == "step"]
-        for found in (one[1], [event for event in two[1] if event["kind"] == f"{kind}-fp64"])
+        [event for event in found if event["event"] == "step"] for found in (one[1], two[1][f"{kind}-fp64"])
     ]
     assert len(steps[0]) == len(steps[1]) == STEPS
     for single, dealt in zip(*steps, strict=True):
@@ -178,15 +208,13 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on two ranks that share the weights; one is killed once the first checkpoint is there."""
     folder = tmp_path_factory.mktemp("killed")
     first, second = start(2, folder, "fsdp-fp64")
-    assert first.stdout
-    for line in first.stdout:
-        if json.loads(line)["event"] == "checkpoint":
-            second.send_signal(signal.SIGKILL)
-            break
-    *_, said = (*first.communicate(timeout=60),)
-    second.communicate()
-    assert first.returncode not in (0, -signal.SIGKILL)
-    assert "RunError: rank 0 of 2: Another process of this run has ended." in said
+    while not any(event["event"] == "checkpoint" for event in seen(folder / "fsdp-fp64")):
+        assert first.is_alive()
+        time.sleep(0.001)
+    second.kill()
+    first.join(60)
+    assert first.exitcode == 2
+    assert "rank 0 of 2: Another process of this run has ended." in (folder / "error-0").read_text()
     return folder / "fsdp-fp64"
 
 
@@ -194,15 +222,16 @@ def resumed(killed: Path, folder: Path, size: int) -> tuple[Path, list[dict]]:
     """Go on from what the killed run left, on so many ranks."""
     home = folder / "fsdp-fp64"
     shutil.copytree(killed, home)
-    return home, run(size, folder, "fsdp-fp64") if size > 1 else list(events(home))
+    (home / "events.jsonl").unlink()
+    return home, run(size, folder, "fsdp-fp64")["fsdp-fp64"] if size > 1 else list(events(home))
 
 
 def test_a_killed_rank_leaves_the_last_checkpoint_and_two_go_on_bitwise(killed: Path, two, tmp_path: Path):
     assert [path.name for path in (killed / "checkpoints").glob("step-*")] in (
         [["step-000002"], ["step-000004"]]
     )
-    home, seen = resumed(killed, tmp_path, 2)
-    assert seen[0]["step"] in (2, 4)
+    home, found = resumed(killed, tmp_path, 2)
+    assert found[0]["step"] in (2, 4)
     for name in ("state-00000.safetensors", "state-00001.safetensors"):
         states = [
             load_file(folder / "checkpoints" / f"step-{STEPS:06d}" / name)
@@ -214,19 +243,16 @@ def test_a_killed_rank_leaves_the_last_checkpoint_and_two_go_on_bitwise(killed: 
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_another_number_of_ranks_goes_on(killed: Path, one, tmp_path: Path, size: int):
-    home, seen = resumed(killed, tmp_path, size)
-    assert seen[0]["step"] in (2, 4)
+    home, found = resumed(killed, tmp_path, size)
+    assert found[0]["step"] in (2, 4)
     assert gap(home, one[0]) < 1e-9
 
 
-def main(folder: str, *kinds: str) -> None:
-    with joined() as ranks:
-        for kind in kinds:
-            parallel, precision = kind.split("-")
-            own = replace(ranks, sharded=parallel == "fsdp")
-            for event in events(Path(folder) / kind, own, precision=precision):
-                print(json.dumps({"kind": kind, **event}), flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+if __name__ == PROGRAM:
+    told = dict(globals())
+    os.environ.update(told["ENVIRONMENT"])
+    try:
+        main(told["FOLDER"], told["KINDS"])
+    except RunError as error:
+        (told["FOLDER"] / f"error-{os.environ['RANK']}").write_text(str(error))
+        sys.exit(2)
