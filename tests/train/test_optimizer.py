@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -10,11 +11,18 @@ import pytest
 import torch
 
 from espalier.core.errors import CheckpointError, MissingExtra, ModelError, RecipeError
+from espalier.encode.tree import build_tree
+from espalier.models.forward import edge_logprobs
+from espalier.models.memory import recompute_activations
 from espalier.train.checkpoint import restore, save
 from espalier.train.optimizer import SCHEDULES, Updater, adamw, make_updater, optimizers, rate_at
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from transformers import LlamaForCausalLM
+
+    from espalier.core.records import Encoded
 
 HAVE_8BIT = importlib.util.find_spec("bitsandbytes") is not None
 without_8bit = pytest.mark.skipif(not HAVE_8BIT, reason="bitsandbytes is not installed (the extra qlora)")
@@ -197,3 +205,23 @@ def test_a_state_that_cannot_be_saved_is_refused(tmp_path: Path):
     updater.optimizer.state[model.weight]["levels"] = [1, 2]
     with pytest.raises(CheckpointError, match="keeps a list as 'levels'"):
         save(tmp_path, 1, model, updater.optimizer, {})
+
+
+def test_lomo_moves_no_weight_that_is_computed_with_again(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded]
+):
+    tree = build_tree(tiny_rows)
+    trained = []
+    for recompute in (False, True):
+        model = copy.deepcopy(tiny_llama).train()
+        if recompute:
+            recompute_activations(model)
+        updater = updater_of(model, "lomo")
+        for _ in range(3):
+            updater.start(0.1, trees=1)
+            loss = -edge_logprobs(model, tree).logprobs.mean()
+            loss.backward()
+            updater.finish(loss.item())
+        trained.append(model.state_dict())
+    assert all(torch.equal(weight, trained[1][name]) for name, weight in trained[0].items())
+    assert not torch.equal(trained[0]["lm_head.weight"], tiny_llama.lm_head.weight)
