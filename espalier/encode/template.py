@@ -145,7 +145,6 @@ class Template:
 
         Messages that end with the user's turn get the opening of an answer, ready for generation.
         """
-        self._check(messages)
         segments: list[Segment] = []
         done = ""
         for index, turn in enumerate(messages):
@@ -159,6 +158,8 @@ class Template:
         if messages[-1].role != "assistant":
             whole = self._prompt(messages)
             segments.append(Segment(self._ids(self._after(done, whole)), trained=False))
+            done = whole
+        self._check(messages, done)
         segments[0] = replace(segments[0], ids=self.prefix + segments[0].ids)
         return segments
 
@@ -246,10 +247,10 @@ class Template:
                 hint=f"Their roles are: {', '.join(turn['role'] for turn in turns)}.",
             ) from None
 
-    def _check(self, messages: Sequence[Message]) -> None:
-        """Refuse a conversation of which the template would leave something out."""
+    def _check(self, messages: Sequence[Message], rendered: str) -> None:
+        """Refuse a conversation of which the template left something out."""
         turns, _ = self._given(messages)
-        lost = left_out(self._render(messages, opening=messages[-1].role != "assistant"), turns)
+        lost = left_out(rendered, turns)
         if lost:
             raise TemplateError(
                 f"The chat template leaves out a turn of the {lost['role']}: {lost['content'][:40]!r}.",
