@@ -216,9 +216,11 @@ def _under(step: Step, tokens: int) -> Step:
 
 def _shard(model: nn.Module) -> None:
     """Share out each transformer block by itself, so that one block at a time is whole, and then the rest."""
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
     from transformers import PreTrainedModel
 
+    mesh = init_device_mesh(next(model.parameters()).device.type, (distributed.get_world_size(),))
     kinds = {
         name
         for part in model.modules()
@@ -226,8 +228,8 @@ def _shard(model: nn.Module) -> None:
         for name in part._no_split_modules or ()
     }
     for block in [part for part in model.modules() if type(part).__name__ in kinds]:
-        fully_shard(block)
-    fully_shard(model)
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
     for part in model.modules():
         if isinstance(part, FSDPModule):
             part.set_gradient_divide_factor(1.0)

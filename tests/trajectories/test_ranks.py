@@ -30,12 +30,13 @@ from espalier.core.errors import RunError
 from espalier.core.records import ALONE, Encoded, Ranks
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
+from espalier.train import parallel
 from espalier.train.loop import Settings, train
 from espalier.train.objectives import Tools, sft
 from espalier.train.optimizer import adamw
-from espalier.train.parallel import full_weights
+from espalier.train.parallel import add_up, full_weights
 from espalier.train.preference import dpo
-from espalier.train.steps import steps_of
+from espalier.train.steps import Step, steps_of
 from espalier.train.verify import KeepDouble
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ def units() -> list[Unit]:
     return found
 
 
-def source() -> Source:
-    """Steps of 6 pairs with two objectives: cross-entropy of the answers, and pairs without a reference."""
+def source(size: int = 6) -> Source:
+    """Steps of `size` pairs with two objectives: cross-entropy of the answers, and preference."""
     tools = Tools(3, lambda rows: [0.0] * len(rows), None, None, None)  # type: ignore[arg-type]
-    return steps_of(units(), [(sft(), 0.5), (dpo(), 1.0)], tools, size=6, tokens=10_000, seed=0)
+    return steps_of(units(), [(sft(), 0.5), (dpo(), 1.0)], tools, size=size, tokens=10_000, seed=0)
 
 
 def tiny() -> torch.nn.Module:
@@ -98,16 +99,19 @@ def events(
 ) -> Iterator[dict]:
     """Train the tiny model, a checkpoint every second step, and save the whole weights at the end.
 
+    `precision` is fp32, fp64, "few" (fp64 with one pair a step) or "cuda" (bf16 on this rank's GPU).
     With an eps that is not small a step is as smooth as its gradient, and rounding is not blown up.
     """
     torch.set_num_threads(1)
-    double = precision == "fp64"
-    model = tiny().double() if double else tiny()
+    double = precision in ("fp64", "few")
+    model = tiny().double() if double else tiny().to("cuda" if precision == "cuda" else "cpu")
+    rows = source(1 if precision == "few" else 6)
     settings = Settings(
-        STEPS, 1e-2, schedule="constant", decay=0.1, optimizer=adamw(eps=1e-2), precision="fp32", checkpoint=2
-    )
+        STEPS, 1e-2, schedule="constant", decay=0.1, optimizer=adamw(eps=1e-2), checkpoint=2,
+        precision="bf16" if precision == "cuda" else "fp32",
+    )  # fmt: skip
     with KeepDouble() if double else nullcontext():
-        yield from train(model, source(), settings, folder, recipe={}, forward=forward, ranks=ranks)
+        yield from train(model, rows, settings, folder, recipe={}, forward=forward, ranks=ranks)
     weights = full_weights(model, ranks)
     if ranks.rank == 0:
         weights = {name: value.clone() for name, value in weights.items()}
@@ -145,17 +149,35 @@ def seen(folder: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def sums(ranks: Ranks) -> list[list[float] | None]:
+    """Return what becomes of gradients of which the ranks have different ones, in buckets of 5 numbers."""
+    parallel.BUCKET = 5
+    weights = torch.nn.ParameterList([torch.zeros(3), torch.zeros(3), torch.zeros(3), torch.zeros(2)])
+    for place, weight in enumerate(weights):
+        if place == 1 or (place != 2 and ranks.rank == 0):
+            weight.grad = torch.full_like(weight, 10.0**ranks.rank * (place + 1))
+    add_up(weights, {}, Step([], []), ranks)
+    return [None if weight.grad is None else weight.grad.tolist() for weight in weights]
+
+
 def main(folder: Path, kinds: tuple[str, ...]) -> None:
     """Train each kind on this process's rank; rank 0 writes the events."""
     with joined() as ranks:
         for kind in kinds:
-            parallel, precision = kind.split("-")
-            own = replace(ranks, sharded=parallel == "fsdp")
+            if kind == "sums-":
+                (folder / f"sums-{ranks.rank}").write_text(json.dumps(sums(ranks)))
+                continue
+            way, precision = kind.split("-")
+            own = replace(ranks, sharded=way == "fsdp")
             (folder / kind).mkdir(exist_ok=True)
             for event in events(folder / kind, own, precision=precision):
                 if ranks.rank == 0:
                     with (folder / kind / "events.jsonl").open("a") as file:
                         file.write(json.dumps(event) + "\n")
+
+
+def losses(found: list[dict]) -> list[float]:
+    return [event["loss"] for event in found if event["event"] == "step"]
 
 
 def vector(folder: Path) -> torch.Tensor:
@@ -180,7 +202,9 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[dict]]]:
     """The runs on two processes, each kind in a folder of its own, and their events."""
     folder = tmp_path_factory.mktemp("two")
-    return folder, run(2, folder, "ddp-fp64", "fsdp-fp64", "ddp-fp32", "fsdp-fp32")
+    return folder, run(
+        2, folder, "ddp-fp64", "fsdp-fp64", "ddp-fp32", "fsdp-fp32", "ddp-few", "fsdp-few", "sums-"
+    )
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
@@ -201,6 +225,30 @@ def test_two_ranks_are_one(one, two, kind: str):
 def test_in_fp32_two_ranks_are_as_near_as_row_by_row(one, two, kind: str, tmp_path: Path):
     list(events(tmp_path, precision="fp32", forward=partial(edge_logprobs, shared=False)))
     assert gap(two[0] / f"{kind}-fp32", one[0]) <= 1.5 * gap(tmp_path, one[0])
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_a_rank_without_work_goes_along(two, tmp_path: Path, kind: str):
+    single = list(events(tmp_path, precision="few"))
+    dealt = two[1][f"{kind}-few"]
+    assert [event["trees"] for event in dealt if event["event"] == "step"] == [1] * STEPS
+    assert losses(dealt) == pytest.approx(losses(single), rel=1e-9)
+    assert gap(two[0] / f"{kind}-few", tmp_path) < 1e-9
+
+
+def test_a_gradient_that_no_rank_has_stays_none(two):
+    expected = [[1.0] * 3, [22.0] * 3, None, [4.0] * 2]
+    assert [json.loads((two[0] / f"sums-{rank}").read_text()) for rank in range(2)] == [expected] * 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_gpus_are_one(tmp_path: Path, kind: str):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    single = list(events(tmp_path, precision="cuda"))
+    dealt = run(2, tmp_path / "two", f"{kind}-cuda")[f"{kind}-cuda"]
+    assert losses(dealt) == pytest.approx(losses(single), rel=2e-2)
 
 
 @pytest.fixture(scope="module")
