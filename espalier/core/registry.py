@@ -55,7 +55,7 @@ class Registry(Generic[T]):
         if kind in self._factories:
             return self._factories[kind]
         if ":" in kind:
-            return cast("Callable[..., T]", imported(kind, where))
+            return cast("Callable[..., T]", _factory(kind, where))
         raise RecipeError(
             f"No {self.sort} is named '{kind}'.", where=where, hint=nearest(kind, self._factories)
         )
@@ -118,8 +118,8 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return dict(signature.parameters)
 
 
-def imported(kind: str, where: str) -> object:
-    """Return somebody else's factory, held to the same rules as ours."""
+def imported(kind: str, where: str) -> Callable[..., object]:
+    """Return the function that 'module:function' names. Raises RecipeError where there is none."""
     module_name, _, function = kind.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -130,8 +130,14 @@ def imported(kind: str, where: str) -> object:
         raise RecipeError(
             f"'{module_name}' has no function '{function}'.", where=where, hint=nearest(function, known)
         )
+    return known[function]
+
+
+def _factory(kind: str, where: str) -> Callable[..., object]:
+    """Return somebody else's factory, held to the same rules as ours."""
+    factory = imported(kind, where)
     try:
-        _parameters(known[function])
+        _parameters(factory)
     except (TypeError, ValueError, NameError) as error:
         raise RecipeError(f"'{kind}' cannot be used as a factory: {error}.", where=where) from None
-    return known[function]
+    return factory
