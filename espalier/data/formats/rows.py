@@ -6,6 +6,7 @@ none is dropped in silence. The same row twice is two examples with ids of their
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -84,7 +85,7 @@ def load_rows(path: str | Path, format: str = "auto", on_reject: OnReject | None
             if on_reject is None:
                 raise DataError(error.message, where=where, hint=f"{hint} {LEAVE_OUT}") from None
             reasons.append(f"{error.message} {hint}")
-            on_reject({"where": where, "reason": reasons[-1], "row": raw.value})
+            on_reject({"where": where, "reason": reasons[-1], "row": _writable(raw.value)})
     if not examples:
         message = f"None of the {len(raws)} rows can be used."
         raise DataError(message, where=str(file), hint=f"The first: {reasons[0]}")
@@ -146,7 +147,11 @@ def _read(row: Row, raw: Raw, reader: Format) -> list[Example]:
             where=f"{raw.where}, {media[0]}",
             hint="Remove the row.",
         )
-    return reader.read(replace(row, value={key: item for key, item in value.items() if item is not None}))
+    try:
+        return reader.read(replace(row, value={key: item for key, item in value.items() if item is not None}))
+    except UnicodeEncodeError:  # in a tool or a call, where the text of a turn is named by itself
+        message = "The row holds half a character (a lone surrogate)."
+        raise DataError(message, where=raw.where, hint="Write it again.") from None
 
 
 def rows_of(file: Path) -> list[Raw]:
@@ -200,6 +205,15 @@ def _items(value: object) -> list[tuple[str, Any]]:
 
 def _is_rows(value: object) -> bool:
     return isinstance(value, list) and any(isinstance(item, dict) for item in cast("list[object]", value))
+
+
+def _writable(value: object) -> object:
+    """Return a row as rejects.jsonl can hold it: half characters are shown as JSON escapes them."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return value
 
 
 def _numbered(examples: list[Example]) -> list[Example]:

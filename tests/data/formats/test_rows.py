@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from espalier.core.errors import DataError, RecipeError
+from espalier.core.files import jsonl
 from espalier.core.records import message
 from espalier.data.formats.row import Format, Row, example
 from espalier.data.formats.rows import formats, load_rows
@@ -137,6 +138,20 @@ def test_bad_rows_go_to_the_rejects_with_their_reason(tmp_path: Path) -> None:
     assert rejects[2]["row"] == '{"instruction": '
     with pytest.raises(DataError, match=r"None of the 1 rows can be used\. The first: 'output' is missing"):
         load_rows(write(tmp_path / "a.json", [{"instruction": "a"}]), "alpaca", rejects.append)
+
+
+def test_half_characters_are_rejected_and_can_be_written(tmp_path: Path) -> None:
+    call = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"name": "f", "arguments": '{"a": "\\ud83d"}'}],
+    }
+    rejects: list[dict[str, Any]] = []
+    content = lines({**ALPACA, "output": "\ud83d"}, ALPACA)
+    load_rows(write(tmp_path / "rows.jsonl", content), on_reject=rejects.append)
+    assert jsonl(rejects).encode().count(b"ud83d") == 1
+    error = refusal(write(tmp_path / "rows.json", [{"messages": [{"role": "user", "content": "a"}, call]}]))
+    assert "row 1: The row holds half a character" in str(error)
 
 
 def test_a_repetition_is_a_row_of_its_own(tmp_path: Path) -> None:
