@@ -123,7 +123,7 @@ def encode_units(examples: list[Example], template: Template, tokens: int) -> Un
     sizes: list[int] = []
     for example in examples:
         unit = encode_unit(example, template)
-        sizes.append(1 + (group_size(unit.rows) if unit.rows else len(unit.prompt)))
+        sizes.append(len(unit.rows) + group_size(unit.rows) if unit.rows else 1 + len(unit.prompt))
         if sizes[-1] <= tokens:
             result.units.append(unit)
             continue

@@ -79,6 +79,8 @@ def execute(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks = ALONE) -
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, run.path)
     _open_books(recipe, run, prepared, stages, loaded)
     run.log_stage("prepare", started, tuning.peak_bytes())
+    if stages[-1].rates:
+        return _execute_rating(recipe, run, prepared, stages, loaded, ranks)
     base = _generate(recipe, run, choices.strategy, prepared, loaded, "base")
     answers: dict[str, list[Completion]] = {}
     for stage, tuned in train_stages(recipe, run, stages, loaded, ranks):
@@ -86,6 +88,22 @@ def execute(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks = ALONE) -
         answers[name] = _generate(recipe, run, choices.strategy, prepared, tuned, name)
     # The others are compared with the first.
     _evaluate(recipe, run, choices, prepared, {"tuned": answers.pop("tuned"), **answers, "base": base})
+    return write_report(run.path)
+
+
+def _execute_rating(
+    recipe: Recipe, run: RunFolder, prepared: Prepared, stages: list[Stage], loaded: Loaded, ranks: Ranks
+) -> Path:
+    """Do the rest of a run whose model rates answers: it is scored by the order of held-out pairs."""
+    from espalier.cli.rating import lengths, order, score_pairs
+    from espalier.evaluate.pairs import pairs_of
+    from espalier.study.report.page import write_report
+
+    pairs, precision = pairs_of(prepared.test), recipe.model.precision
+    base = order(run, pairs, loaded, precision, "base")
+    *_, (_, tuned) = train_stages(recipe, run, stages, loaded, ranks)
+    systems = {"tuned": order(run, pairs, tuned, precision, "tuned"), "base": base, "longer": lengths(pairs)}
+    score_pairs(recipe, run, pairs, systems)
     return write_report(run.path)
 
 

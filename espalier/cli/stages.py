@@ -74,6 +74,11 @@ class Stage:
         """Where its model goes."""
         return self.folder / "model"
 
+    @property
+    def rates(self) -> bool:
+        """Whether it makes a reward model."""
+        return any(objective.rates for objective, _ in self.shared)
+
 
 def plan_stages(
     recipe: Recipe,
@@ -102,8 +107,28 @@ def plan_stages(
         folder = path if last else path / "stages" / str(number)
         encoded = encode_units(examples, template, section.tokens)
         name = f"train {number}" if len(recipe.train) > 1 else "train"
-        stages.append(Stage(number, name, section, shared[number], examples, encoded, folder, last))
+        stage = Stage(number, name, section, shared[number], examples, encoded, folder, last)
+        if stage.rates:
+            _check_rating(stage)
+        stages.append(stage)
     return stages
+
+
+def _check_rating(stage: Stage) -> None:
+    """Refuse a reward model that would have to write as well. Raises RecipeError."""
+    section = stage.section
+    rules = {
+        "objective": (len(stage.shared) == 1, "A reward model learns nothing besides."),
+        "method": (section.method.kind in ("full", "lora"), "A reward model is trained by full or lora."),
+    }
+    for key, (fits, rule) in rules.items():
+        if not fits:
+            raise RecipeError(rule, where=f"train.{stage.number}.{key}")
+    if not stage.last:
+        raise RecipeError(
+            "No stage can follow one that makes a reward model, which writes nothing.",
+            where=f"train.{stage.number}.objective",
+        )
 
 
 def train_stages(
@@ -226,7 +251,7 @@ def _whole(
 
     weights = full_weights(model, ranks)
     if ranks.rank == 0:
-        model = tuning.to_train(stage.section, recipe.seed, load_model(loaded.place).model)
+        model = _fresh(recipe, stage, load_model(loaded.place))
         model.load_state_dict(weights)
     return model
 
@@ -246,14 +271,29 @@ def _keep(run: RunFolder, stage: Stage, loaded: Loaded, model: PreTrainedModel, 
 def ready_model(recipe: Recipe, stage: Stage, loaded: Loaded) -> tuple[PreTrainedModel, Template, Forward]:
     """Return the model as the stage's method prepares it, the template of its rows, and its forward."""
     from espalier.models.memory import recompute_activations
+    from espalier.models.reward import leaf_scores
     from espalier.models.soft_prompt import virtual_ids
 
     longest = max(map(_longest, stage.encoded.units))
     sharing = tuning.sharing(loaded.model, longest)
-    model = tuning.to_train(stage.section, recipe.seed, loaded.model)
+    model = _fresh(recipe, stage, loaded)
     if stage.section.recompute:
         recompute_activations(model)
-    return model, loaded.template.prefixed(virtual_ids(model)), sharing.forward
+    forward = partial(leaf_scores, shared=sharing.why_not is None) if stage.rates else sharing.forward
+    return model, loaded.template.prefixed(virtual_ids(model)), forward
+
+
+def _fresh(recipe: Recipe, stage: Stage, loaded: Loaded) -> PreTrainedModel:
+    """Return the model with the weights that the stage moves, under the head that it needs."""
+    import torch
+
+    from espalier.models.reward import reward_model
+
+    model = loaded.model
+    if stage.rates:
+        torch.manual_seed(recipe.seed)
+        model = reward_model(model, loaded.tokenizer, loaded.template.stop_ids)
+    return tuning.to_train(stage.section, recipe.seed, model)
 
 
 def source_of(

@@ -7,7 +7,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-NAMES = {"all_checks": "all checks passed", "rouge_l": "ROUGE-L", "exact_match": "exact match"}
+NAMES = {
+    "all_checks": "all checks passed",
+    "rouge_l": "ROUGE-L",
+    "exact_match": "exact match",
+    "pair_accuracy": "pairs in the right order",
+}
 
 
 def print_summary(scores: dict[str, Any]) -> None:
@@ -18,11 +23,12 @@ def print_summary(scores: dict[str, Any]) -> None:
     systems = scores["systems"]
     stages = [name for name in systems if name.startswith("stage")]
     models = ["base", *stages, "tuned"]
+    floors = [name for name in systems if name not in models]
     before = ["base", *stages[-1:]]
     gaps = {d["b"]: d["values"] for d in scores["differences"]}
     differences = [column for name in before for column in (f"from {name}", "95 % interval")]
     table = Table(
-        "", *models, *differences, "constant", "copy",
+        "", *models, *differences, *floors,
         title=f"{scores['rows']} test rows from {scores['sources']} sources, in %", title_justify="left",
         box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left",
         caption="* rewarded while the model learned" if scores["rewarded"] else None,
@@ -33,13 +39,12 @@ def print_summary(scores: dict[str, Any]) -> None:
             f"{name} *" if measure in scores["rewarded"] else name,
             *(_percent(_estimate(systems[name], measure)["value"]) for name in models),
             *(cell for other in before for cell in _difference(gaps[other][measure])),
-            *(_percent(_estimate(systems[name], measure)["value"]) for name in ("constant", "copy")),
+            *(_percent(_estimate(systems[name], measure)["value"]) for name in floors),
         )
-    distinct = {name: str(system["distinct"]["count"]) for name, system in systems.items()}
-    blank = [""] * len(differences)
-    table.add_row(
-        "distinct answers", *map(distinct.get, models), *blank, distinct["constant"], distinct["copy"]
-    )
+    if "distinct" in systems["tuned"]:  # a reward model writes no answers
+        distinct = {name: str(system["distinct"]["count"]) for name, system in systems.items()}
+        blank = [""] * len(differences)
+        table.add_row("distinct answers", *map(distinct.get, models), *blank, *map(distinct.get, floors))
     Console(soft_wrap=True).print(table)
 
 

@@ -25,6 +25,7 @@ from espalier.core.registry import Registry
 from espalier.models import bottleneck, soft_prompt
 from espalier.models.layers import Place, expand
 from espalier.models.quantised import bitsandbytes, from_4_bits, is_quantised, to_4_bits
+from espalier.models.reward import rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -219,6 +220,9 @@ def peft_as_it_is() -> Generator[None]:
 def _with_peft(model: PreTrainedModel, config: Callable[[], PeftConfig]) -> PeftModel:
     try:
         with peft_as_it_is():
-            return cast("PeftModel", get_peft_model(model, config()))
+            chosen = config()
+            if rates(model) and isinstance(chosen, LoraConfig):
+                chosen.task_type, chosen.modules_to_save = "SEQ_CLS", ["score"]
+            return cast("PeftModel", get_peft_model(model, chosen))
     except ValueError as error:
         raise RecipeError(f"The adapter cannot be made: {error}", where="train.method") from None

@@ -28,7 +28,7 @@ class Edges(NamedTuple):
     """What the model says at each edge, in nats, fp32 at least.
 
     Attributes:
-        logprobs: log-probability of the edge's target at its source [E].
+        logprobs: log-probability of the edge's target at its source [E]; of a reward model its number there.
         means: mean log-probability of all tokens of the vocabulary there [E], for label smoothing.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -12,14 +13,15 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
 from espalier.core.errors import DataError, ModelError, nearest
-from espalier.core.files import content_hash, file_sha256
+from espalier.core.files import content_hash, file_sha256, read_json
 from espalier.encode.template import Template
-from espalier.models.adapters import ADAPTER, add_weights, save_weights
+from espalier.models.adapters import ADAPTER, CONFIG, add_weights, save_weights
 from espalier.models.bundled import KNOWN, fetch
+from espalier.models.reward import padding, rates, reward_model
 from espalier.models.soft_prompt import virtual_ids
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def load_template(place: str) -> Template:
 
 
 def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
-    """Load a model folder in fp32 onto a device, ready for training or decoding.
+    """Load a model folder in fp32 onto a device, ready for training or decoding; or a reward model's.
 
     Raises:
         ModelError: the weights cannot be loaded or are not complete, or the model does not write text.
@@ -106,10 +108,12 @@ def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
     template = Template(cast("Any", tokenizer))
     logging.disable_progress_bar()
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            place, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        names = read_json(Path(place) / "config.json").get("architectures") or [""]
+        rating = names[0].endswith("ForSequenceClassification")
+        loaded: Any = (
+            AutoModelForSequenceClassification if rating else AutoModelForCausalLM
+        ).from_pretrained(place, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, DataError) as error:
         raise ModelError(f"The model cannot be loaded: {_first_line(error)}", where=place) from None
     model, found = loaded
     missing = sorted(found["missing_keys"])
@@ -133,7 +137,11 @@ def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         save_weights(model, partial)
-        base.tokenizer.save_pretrained(str(partial))
+        tokenizer = base.tokenizer
+        if rates(model):  # what pads must not be what ends an answer
+            tokenizer = copy.deepcopy(tokenizer)
+            tokenizer.pad_token_id = padding(tokenizer, base.template.stop_ids)
+        tokenizer.save_pretrained(str(partial))
         for file in partial.iterdir():
             file.chmod(0o644)  # safetensors makes files that only their owner can read
         shutil.rmtree(folder, ignore_errors=True)
@@ -162,6 +170,9 @@ def load_tuned(folder: Path, base: str, device: torch.device | str = "cpu") -> L
         return load_model(str(folder), device)
     loaded = load_model(base, device)
     try:
+        if read_json(folder / CONFIG).get("task_type") == "SEQ_CLS":
+            rating = reward_model(loaded.model, loaded.tokenizer, loaded.template.stop_ids)
+            loaded = replace(loaded, model=rating)
         model = add_weights(loaded.model, folder).eval()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, DataError) as error:
         raise ModelError(f"The adapter cannot be loaded: {_first_line(error)}", where=str(folder)) from None

@@ -13,6 +13,7 @@ from espalier.core.records import Encoded
 from espalier.encode.tree import build_tree
 from espalier.models.forward import edge_logprobs
 from espalier.models.memory import recomputes_without_tree
+from espalier.models.reward import leaf_scores, rates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -74,9 +75,10 @@ def _by_trial(model: PreTrainedModel) -> str | None:
     try:
         with torch.no_grad():
             rows = _rows(prefix, ends)
-            alone = edge_logprobs(model, rows, shared=False).logprobs
-            effect = (alone - edge_logprobs(model, _rows([], ends), shared=False).logprobs).norm()
-            gap = (alone - edge_logprobs(model, rows).logprobs).norm()
+            forward = leaf_scores if rates(model) else edge_logprobs
+            alone = forward(model, rows, shared=False).logprobs
+            effect = (alone - forward(model, _rows([], ends), shared=False).logprobs).norm()
+            gap = (alone - forward(model, rows).logprobs).norm()
     except (ModelError, TypeError, ValueError) as error:
         return str(error)
     finally:

@@ -128,12 +128,14 @@ class Objective:
         roles: which of an example's own rows it learns from.
         rewards: by their names, the weights of what its samples are judged by.
         hold: how many steps in turn learn from the same units.
+        rates: whether it trains a reward model: its edges then hold numbers, see `models/reward.py`.
     """
 
     begin: Callable[[Sequence[Unit], Tools], Begun]
     roles: frozenset[RowRole]
     rewards: Mapping[str, float] = field(default_factory=dict[str, float])
     hold: int = 1
+    rates: bool = False
 
 
 objectives: Registry[Objective] = Registry("objective")

@@ -2,7 +2,8 @@
 
 Both compare the model with itself as the stage found it: the reference. Its log-probabilities are computed
 once, before the first step, and kept (`train/reference.py`). The two answers of a pair share their prompt in
-one tree, so it is computed once.
+one tree, so it is computed once. From pairs a model can also learn to rate answers, without a reference
+(`reward`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
+from espalier.models.reward import as_rated
 from espalier.train.objectives import LossSum, Objective, Part, objectives, require, row_sums, rows_of
 
 if TYPE_CHECKING:
@@ -109,6 +111,35 @@ def kto(*, beta: float = 0.1, desirable: float = 1.0, undesirable: float = 1.0) 
         return part
 
     return Objective(begin, frozenset({"answer", "rejected"}))
+
+
+@objectives.register("reward")
+def reward(*, center: float = 0.0) -> Objective:
+    """A reward model: the number of a chosen answer above that of the rejected one (Bradley-Terry).
+
+    Ouyang et al. 2022 (arXiv 2203.02155). Only differences are learned; `center`, such as 0.01, draws the
+    sums of a pair's numbers to 0 (Eisenstein et al. 2023, arXiv 2312.09244).
+    """
+
+    def loss(edges: Edges, tree: Tree) -> LossSum:
+        chosen, rejected = _paired(tree)
+        numbers = row_sums(edges, tree)
+        margins = numbers[chosen] - numbers[rejected]
+        total = -logsigmoid(margins).sum()
+        if center:
+            total = total + center * (numbers[chosen] + numbers[rejected]).square().sum()
+        parts = {"accuracy": float((margins > 0).sum()), "margin": float(margins.detach().sum())}
+        return LossSum(total, float(len(chosen)), parts)
+
+    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
+        rows = [row for unit in units for row in _pairs(unit)]
+        require(rows, units, "both an answer and a rejected one", "reward")
+        pairs = sum(row.role == "rejected" for row in rows)
+        return lambda number, taken: Part(
+            [as_rated(row) for unit in taken for row in _pairs(unit)], loss, pairs / tools.steps
+        )
+
+    return Objective(begin, frozenset({"answer", "rejected"}), rates=True)
 
 
 def _pairs(unit: Unit) -> list[Encoded]:

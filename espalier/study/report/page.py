@@ -25,7 +25,7 @@ from espalier.tasks.checks import checks
 if TYPE_CHECKING:
     from pathlib import Path
 
-FLOORS = ("constant", "copy")
+FLOORS = ("constant", "copy", "longer")
 SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
 DESCRIBED = {
     "tuned": "the model after tuning",
@@ -174,6 +174,7 @@ def _shape(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
     return [
         (name, DESCRIBED.get(name, "the model after this stage"), systems[name])
         for name in _systems(material.scores)
+        if "distinct" in systems[name]
     ]
 
 

@@ -21,6 +21,11 @@ MEASURES = {
         "Exact match",
         "The share of answers that equal a reference but for case and punctuation.",
     ),
+    "pair_accuracy": (
+        "Pairs in the right order",
+        "The share of held-out pairs whose better answer is rated higher; guessing reaches 50. Before tuning, "
+        "the answer counts that the model finds likelier; “longer” takes the longer one.",
+    ),
 }
 
 
@@ -117,11 +122,13 @@ def hacking(scores: Mapping[str, Any]) -> str:
     gaps = {name: gap for name, gap in found.items() if gap and excludes_zero(gap)}
     rose = [name for name, gap in gaps.items() if name in rewarded and gap["value"] > 0]
     held = [name for name in systems["tuned"]["checks"] if name not in rewarded]
+    if not rose:
+        return ""
     fell = [_moved(name, gaps[name]) for name in held if name in gaps and gaps[name]["value"] < 0]
     before, after = (systems[name]["distinct"] for name in ("base", "tuned"))
     if before["count"] - after["count"] >= 0.1 * after["n"]:
         fell.append(f"different answers from {before['count']} to {after['count']} of {after['n']}")
-    if not rose or not fell:
+    if not fell:
         return ""
     gained = ", ".join(_moved(name, gaps[name]) for name in rose)
     lost = ", ".join(fell)
@@ -140,11 +147,14 @@ def headline(material: Material) -> str:
         return "This run has no scores yet."
     measure = primary(scores)
     gap = difference(scores, "base", measure)
-    what = "the share of answers that pass every check" if measure == "all_checks" else title(measure)
+    what = {
+        "all_checks": "the share of answers that pass every check",
+        "pair_accuracy": "the share of pairs in the right order",
+    }.get(measure, title(measure))
     if gap is None or not excludes_zero(gap):
         return f"Whether tuning changed {what} cannot be told from these rows."
     tuned, base = (percent(estimate(scores, system, measure)["value"]) for system in ("tuned", "base"))
-    unit = " %" if measure in ("all_checks", "exact_match") else ""
+    unit = "" if measure == "rouge_l" else " %"
     verb = "raised" if gap["value"] > 0 else "lowered"
     return f"Tuning {verb} {what} from {base}{unit} to {tuned}{unit}."
 

@@ -1,0 +1,122 @@
+"""What a reward model is for: rating answers. Its own scores, best-of-n and rewards all come from here."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from espalier.cli import tuning
+from espalier.cli.progress import working
+from espalier.core.errors import RunError
+from espalier.core.files import write_atomic
+from espalier.core.records import message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from espalier.core.recipe import Recipe
+    from espalier.core.records import Completion, Encoded, Example
+    from espalier.core.run import RunFolder
+    from espalier.models.load import Loaded
+
+    # By name, what a system gives to the answers of each example.
+    Systems: TypeAlias = Mapping[str, Sequence[Sequence[float]]]
+
+TOKENS = 4096  # distinct tokens in one forward, where no row is longer
+
+
+@dataclass(frozen=True)
+class Rater:
+    """A reward model, ready to rate."""
+
+    loaded: Loaded
+    precision: str
+
+    def rate(self, examples: Sequence[Example], answers: Sequence[str]) -> list[float]:
+        """Return the number of each answer to its example's prompt."""
+        from espalier.encode.tokens import encode
+
+        rows: list[Encoded] = []
+        for example, answer in zip(examples, answers, strict=True):
+            turn = message("assistant", answer, trained=True)
+            whole = replace(example, messages=(*example.prompt, turn), rejected=())
+            rows.append(encode(whole, self.loaded.template))
+        return numbers(self.loaded, rows, self.precision)
+
+    def reward(self, examples: Sequence[Example], answers: Sequence[Completion]) -> list[float | None]:
+        """Return the same as `evaluate/rewards.py` wants it."""
+        return [*self.rate(examples, [answer.text for answer in answers])]
+
+
+def load_rater(path: Path, cache: Path) -> Rater:
+    """Load the reward model of a run.
+
+    Raises:
+        RunError: the run has no model yet, or one that writes.
+    """
+    from espalier.core.recipe import load_recipe
+    from espalier.core.run import find_run
+    from espalier.models.reward import rates
+
+    run = find_run(path)
+    recipe = load_recipe(run.recipe)
+    loaded = tuning.load_run(run, recipe, cache)
+    if not rates(loaded.model):
+        raise RunError(
+            "The run's model writes answers and cannot rate them.",
+            where=str(run.path),
+            hint="Give a run whose last stage has the objective 'reward'.",
+        )
+    return Rater(loaded, recipe.model.precision)
+
+
+def numbers(loaded: Loaded, rows: Sequence[Encoded], precision: str) -> list[float]:
+    """Return a reward model's number for each row; of a model that writes, the answer's log-probability."""
+    from espalier.models.forward import edge_logprobs
+    from espalier.models.reward import as_rated, leaf_scores, rates
+    from espalier.models.support import unsupported
+    from espalier.train.reference import row_sums, token_logprobs
+
+    rating = rates(loaded.model)
+    rows = [replace(as_rated(row) if rating else row, role="sample", number=n) for n, row in enumerate(rows)]
+    longest = max(len(row.ids) for row in rows)
+    forward = partial(
+        leaf_scores if rating else edge_logprobs, shared=unsupported(loaded.model, longest) is None
+    )
+    return row_sums(
+        rows,
+        token_logprobs(loaded.model, rows, forward, tokens=max(TOKENS, longest), precision=precision),
+    )
+
+
+def score_pairs(recipe: Recipe, run: RunFolder, examples: Sequence[Example], systems: Systems) -> None:
+    """Write the scores.json of a reward model; see `order`."""
+    from espalier.evaluate.pairs import evaluate_pairs
+
+    started = time.monotonic()
+    scores = evaluate_pairs(examples, systems, recipe.seed)
+    write_atomic(run.scores, json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
+    run.log_stage("evaluate", started, tuning.peak_bytes())
+
+
+def order(
+    run: RunFolder, examples: Sequence[Example], loaded: Loaded, precision: str, system: str
+) -> list[list[float]]:
+    """Return what a model gives to each example's answer, and then to each rejected one."""
+    from espalier.encode.tokens import encode_unit
+
+    started = time.monotonic()
+    units = [encode_unit(example, loaded.template) for example in examples]
+    with working(f"The pairs of the test set, by the {system} model"):
+        found = iter(numbers(loaded, [row for unit in units for row in unit.rows], precision))
+    run.log_stage(f"rate {system}", started, tuning.peak_bytes())
+    return [[next(found) for _ in unit.rows] for unit in units]
+
+
+def lengths(examples: Sequence[Example]) -> list[list[float]]:
+    """Return how long each answer is: the floor, as people and reward models are fond of long ones."""
+    return [[float(len(text)) for text in (example.answer, *example.rejected)] for example in examples]
