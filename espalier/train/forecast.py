@@ -96,17 +96,21 @@ def forecast(
     with _same_random_numbers(model):
         steps, costs, source_seconds = _look(source, look or _spread(settings.steps), shared)
         mean = sum(costs) / len(costs)
-        costliest = max(zip(costs, steps, strict=True), key=lambda pair: pair[0])[1]
-        typical_cost, typical = min(zip(costs, steps, strict=True), key=lambda pair: abs(pair[0] - mean))
+        costliest = max(zip(costs, steps, strict=True), key=lambda pair: pair[0])
+        typical = min(zip(costs, steps, strict=True), key=lambda pair: abs(pair[0] - mean))
         del steps
         updater = make_updater(model, settings.optimizer, decay=settings.decay, clip=settings.clip)
         model.train()
         _make_state(model, updater)
-        _probe(model, costliest, updater, settings, forward)
-        computing, moving = _probe(model, typical, updater, settings, forward)
+        probed = [
+            (step_cost, *_probe(model, step, updater, settings, forward))
+            for step_cost, step in (costliest, typical)
+        ]
         checkpoint_seconds = _write(model, updater, folder)
     model.train(was_training)
-    step_seconds = source_seconds + computing * mean / typical_cost + moving
+    # Whatever else goes on, the first step's warm-up or another process, can only make a step seem slower.
+    computing = mean * min(seconds / step_cost for step_cost, seconds, _ in probed)
+    step_seconds = source_seconds + computing + min(seconds for *_, seconds in probed)
     checkpoints = math.ceil(settings.steps / settings.checkpoint)
     seconds = settings.steps * step_seconds + checkpoints * checkpoint_seconds
     return Forecast(settings.steps, seconds, peak_mb(), step_seconds, checkpoint_seconds, own_peak)
