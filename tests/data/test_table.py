@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from espalier.core.errors import DataError
-from espalier.core.records import Example, Media, Message, Text, ToolCall, message
+from espalier.core.records import Example, Media, Message, Text, ToolCall, ToolList, message
 from espalier.data.table import read_examples, write_examples
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ PARTS = st.one_of(
     st.builds(Text, TEXT),
     st.builds(Media, st.sampled_from(["image", "audio"]), TEXT, TEXT),
     st.builds(ToolCall, TEXT, TEXT),
+    st.builds(ToolList, TEXT),
 )
 MESSAGES = st.builds(
     Message, st.sampled_from(["system", "user", "assistant", "tool"]), st.lists(PARTS, max_size=3).map(tuple)
