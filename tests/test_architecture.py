@@ -250,7 +250,7 @@ def test_imports_have_no_cycle() -> None:
 
 def test_the_package_stays_small() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert sum(_code_lines(module.text) for module in MODULES) < 9000
+    assert sum(_code_lines(module.text) for module in MODULES) < 11_000
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60
     assert len(list((ROOT / "recipes").rglob("*.toml"))) <= 12

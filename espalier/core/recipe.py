@@ -112,7 +112,7 @@ class TrainSection(Section):
     data: str = ""
     """A file of rows for this stage, in any format of `task.format`; by default the task's training rows."""
     method: Named = Choice(kind="full")
-    """Which weights move: "full", or "lora" with its rank."""
+    """Which weights move, such as "full", or "lora" with its rank."""
     objective: tuple[WeightedNamed, ...] = (WeightedChoice(kind="sft"),)
     """What is minimised: a list of objectives with weights."""
     optimizer: Named = Choice(kind="adamw")
