@@ -8,6 +8,7 @@ import math
 import random
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,8 @@ def _checks(plan: Recipe, stage: Stage, loaded: Loaded) -> Iterator[Check]:
     """Yield the checks of a stage, on units that are its nearest neighbours and on others."""
     from espalier.cli.stages import ready_model, settings_of, source_of
     from espalier.models.adapters import is_plain, merged
+    from espalier.models.forward import edge_logprobs
+    from espalier.models.reward import leaf_scores
     from espalier.train.verify import Elsewhere
     from espalier.train.verify import verify as compare
 
@@ -82,16 +85,18 @@ def _checks(plan: Recipe, stage: Stage, loaded: Loaded) -> Iterator[Check]:
     fresh = replace(loaded, model=copy.deepcopy(loaded.model))
     model, template, forward = ready_model(plan, few, fresh)
     source = source_of(plan, few, model, template, forward, key="verify", judged=_by_chance)
+    plain = not stage.rates and is_plain(merged(copy.deepcopy(model)))
     yield from compare(
         model,
         source(0),
         elsewhere=Elsewhere(
-            cached_greedy,
+            None if stage.rates else cached_greedy,
             lambda changed: _reloaded(changed, loaded),
             lambda changed: merged(copy.deepcopy(changed)),
-            (lambda changed: _exported(changed, loaded)) if is_plain(merged(copy.deepcopy(model))) else None,
+            (lambda changed: _exported(changed, loaded)) if plain else None,
         ),
         forward=forward,
+        by_row=partial(leaf_scores if stage.rates else edge_logprobs, shared=False),
         settings=settings_of(plan, few),
     )
 

@@ -42,6 +42,7 @@ TOKENS, NEW_TOKENS = 2000, 12
 MERGED = 1e-4  # of the largest logit: folding an adapter in rounds every weight once
 ROUNDING = 1.5  # how much further than naive from the more exact result the fast path may be
 STEPS, STOPPED = 3, 1  # optimizer steps of the resume check, and after which of them it is interrupted
+BY_ROW: Forward = partial(edge_logprobs, shared=False)
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,13 @@ class Elsewhere:
     """What the checks need of rooms that this one does not know; each takes a model and leaves it as it is.
 
     Attributes:
-        generate: cached decoding, to be checked against full recomputation.
+        generate: cached decoding, to be checked against full recomputation; None for a reward model.
         reload: saves the model as a run does, loads it again, and returns what was loaded.
         merge: folds a copy's adapter into its weights, where it has one.
         export: writes a copy as a plain Hugging Face folder and returns what plain transformers loads.
     """
 
-    generate: Generate
+    generate: Generate | None
     reload: Callable[[PreTrainedModel], PreTrainedModel]
     merge: Callable[[PreTrainedModel], PreTrainedModel]
     export: Callable[[PreTrainedModel], PreTrainedModel] | None
@@ -81,6 +82,7 @@ def verify(
     *,
     elsewhere: Elsewhere,
     forward: Forward = edge_logprobs,
+    by_row: Forward = BY_ROW,
     settings: Settings,
 ) -> Iterator[Check]:
     """Yield the checks on a few rows of a step, for the weights that `model` trains; it is not changed.
@@ -89,7 +91,7 @@ def verify(
         model: in fp32, prepared by its method.
         step: of a few units, with the terms of the stage's objectives; see `few` for which rows are taken.
         elsewhere: see there.
-        forward: the fast path.
+        forward: the fast path, and `by_row` the slow one.
         settings: of the stage; the resume check takes its optimizer.
     """
     groups = few(groups_of(step.rows))
@@ -97,13 +99,15 @@ def verify(
     model = copy.deepcopy(model).eval()
     yield _resume_check(model, groups, terms, forward, settings)
     _wake(model)
-    yield from _training_checks(model, groups, terms, forward)
+    yield from _training_checks(model, groups, terms, forward, by_row)
     rows = [group[0] for group in groups]
-    yield _decoding_check(model, rows, elsewhere.generate)
+    if elsewhere.generate:
+        yield _decoding_check(model, rows, elsewhere.generate)
     yield _logits_check("save and load, logits", model, elsewhere.reload(model), rows, 0.0)
     merged = elsewhere.merge(model)
     yield _logits_check("merged adapter, logits, fp32", model, merged, rows, MERGED)
-    yield _text_check(model, merged, rows, elsewhere.generate)
+    if elsewhere.generate:
+        yield _text_check(model, merged, rows, elsewhere.generate)
     if elsewhere.export:
         yield _logits_check("exported, logits", merged, elsewhere.export(model), rows, 0.0)
 
@@ -122,7 +126,11 @@ def few(groups: Sequence[Sequence[Encoded]]) -> list[list[Encoded]]:
 
 
 def _training_checks(
-    model: nn.Module, groups: Sequence[Sequence[Encoded]], terms: Sequence[Term], forward: Forward
+    model: nn.Module,
+    groups: Sequence[Sequence[Encoded]],
+    terms: Sequence[Term],
+    forward: Forward,
+    by_row: Forward,
 ) -> Iterator[Check]:
     def work(trees: Sequence[Tree]) -> list[Work]:
         return [(tree, terms) for tree in trees]
@@ -130,7 +138,6 @@ def _training_checks(
     rows = [row for group in groups for row in group]
     alone, together = work([build_tree(group) for group in groups]), work([build_tree(rows)])
     packs = work(build_trees(groups, max(len(together[0][0].ids) // 2, *map(group_size, groups))))
-    by_row = partial(edge_logprobs, shared=False)
     exact_model = copy.deepcopy(model).double()
     with KeepDouble():
         exact_loss, exact = _gradients(exact_model, alone, by_row)

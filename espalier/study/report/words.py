@@ -23,8 +23,8 @@ MEASURES = {
     ),
     "pair_accuracy": (
         "Pairs in the right order",
-        "The share of held-out pairs whose better answer is rated higher; guessing reaches 50. Before tuning, "
-        "the answer counts that the model finds likelier; “longer” takes the longer one.",
+        "The share of held-out pairs whose better answer is rated higher; guessing reaches 50. “base” takes "
+        "the answer that it finds likelier, “longer” the longer one.",
     ),
 }
 
