@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
-from espalier.core.errors import RecipeError
-from espalier.core.files import jsonl
+from espalier.core.errors import RecipeError, RunError
+from espalier.core.files import disk_hint, jsonl
 from espalier.core.records import ALONE, Encoded, Ranks
 from espalier.train.objectives import LossSum, Objective, Part, Sampled, objectives, of_role, require
 from espalier.train.parallel import gathered, on_first
@@ -191,45 +190,72 @@ def _loss(
 
 
 def journaled(path: Path, sampler: Sampler, ranks: Ranks = ALONE) -> Sampler:
-    """Return the sampler with every round appended to a JSONL file; a round that is there is read from it.
+    """Return the sampler with every round kept in a JSONL file; a round that is there is read from it.
 
     On several ranks rank 0 reads and writes the file, and what it has is every rank's.
     """
+    journal = _Journal(path) if ranks.rank == 0 else None
 
     def kept(turn: int, units: Sequence[Unit], samples: int, limit: int) -> list[list[Sampled]]:
-        known = on_first(partial(_read_round, path, turn), ranks)
         names = [unit.example for unit in units]
-        if [known.get((name, samples - 1)) is not None for name in names] == [True] * len(names):
-            return [[known[name, number] for number in range(samples)] for name in names]
+        known = on_first(lambda: journal and journal.read(turn, names, samples), ranks)
+        if known is not None:
+            return known
         answers = gathered(sampler(turn, units, samples, limit), ranks)[0]
-        if ranks.rank > 0:
-            return answers
-        lines = [
-            {"round": turn, "example": unit.example, "number": number, **asdict(answer)}
-            for unit, group in zip(units, answers, strict=True)
-            for number, answer in enumerate(group)
-        ]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(jsonl(lines))
+        on_first(lambda: journal and journal.write(turn, names, answers), ranks)
         return answers
 
     return kept
 
 
-def _read_round(path: Path, turn: int) -> dict[tuple[str, int], Sampled]:
-    found: dict[tuple[str, int], Sampled] = {}
-    if not path.exists():
-        return found
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        try:
+class _Journal:
+    """The rounds that a file holds, one line for each answer.
+
+    The file is read once. A round that a kill has torn is sampled again, and written over what is left of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._starts: dict[int, int] = {}
+        self._known: dict[tuple[int, str, int], Sampled] = {}
+        text = path.read_bytes() if path.exists() else b""
+        self._size = 0
+        for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
             item = json.loads(line)
-        except json.JSONDecodeError:  # empty, or torn by a kill
-            continue
-        if item.pop("round") == turn:
-            key = (item.pop("example"), item.pop("number"))
-            found[key] = Sampled(**{**item, "ids": tuple(item["ids"]), "logprobs": tuple(item["logprobs"])})
-    return found
+            key = (item.pop("round"), item.pop("example"), item.pop("number"))
+            item |= {"ids": tuple(item["ids"]), "logprobs": tuple(item["logprobs"])}
+            self._known[key] = Sampled(**item)
+            self._starts.setdefault(key[0], self._size)
+            self._size += len(line)
+
+    def read(self, turn: int, names: Sequence[str], samples: int) -> list[list[Sampled]] | None:
+        """Return the answers of a round; None where not all of them are there."""
+        try:
+            return [[self._known[turn, name, number] for number in range(samples)] for name in names]
+        except KeyError:
+            return None
+
+    def write(self, turn: int, names: Sequence[str], answers: Sequence[Sequence[Sampled]]) -> None:
+        """Add a round to the file. Raises RunError; the rounds before still stand."""
+        lines = [
+            {"round": turn, "example": name, "number": number, **asdict(answer)}
+            for name, group in zip(names, answers, strict=True)
+            for number, answer in enumerate(group)
+        ]
+        start, data = self._starts.get(turn, self._size), jsonl(lines).encode()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("r+b" if self._path.exists() else "wb") as file:
+                file.truncate(start)
+                file.seek(start)
+                file.write(data)
+        except OSError as error:
+            raise RunError(
+                f"The answers of a round cannot be written: {error.strerror}.",
+                where=str(self._path),
+                hint=disk_hint(error),
+            ) from None
+        self._size = start + len(data)
 
 
 def _summary(answers: Sequence[Sequence[Sampled]], rewards: np.ndarray) -> dict[str, float]:
