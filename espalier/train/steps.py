@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from espalier.core.errors import RecipeError
 from espalier.encode.batches import build_trees, schedule, steps_per_epoch
 
 if TYPE_CHECKING:
@@ -57,7 +58,14 @@ def steps_of(
 
     Raises:
         DataError: no unit, or an objective finds nothing to learn from in them.
+        RecipeError: several objectives learn from the model's own answers, of which there is one set.
     """
+    if sum(bool(objective.rewards) for objective, _ in shared) > 1:
+        raise RecipeError(
+            "Two objectives of one stage sample answers.",
+            where="train.objective",
+            hint="Give one of them all the rewards, or make two stages.",
+        )
     units_at = schedule(units, size, seed)
     begun = [(objective.begin(units, tools), share) for objective, share in shared]
     hold = _held(shared)
