@@ -41,7 +41,6 @@ LIKELY_ROWS = (*LIKELY, "bf16, batch 8", "bf16, batch 4, padding-free", "bf16, p
 def run(job: Job, connection: Connection) -> None:
     """Train with TRL's SFTTrainer, one optimizer step per command."""
     import datasets
-    from trl.data_utils import pack_dataset
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -49,19 +48,9 @@ def run(job: Job, connection: Connection) -> None:
     batch, pack = int(settings["batch"]), int(settings.get("pack", 0))
     model = load(job)
     table = datasets.Dataset.from_list([_labelled(row) for step in job.steps for row in step])
-    if pack:  # each step's rows are packed by themselves, so that a step keeps its rows
-        size = len(job.steps[0])
-        steps = [table.select(range(start, start + size)) for start in range(0, len(table), size)]
-        # TRL accumulates as many blocks in every step: the first width at which all steps have as many.
-        for width in range(pack, 2 * pack, 64):
-            packs = [pack_dataset(step, width, "bfd") for step in steps]
-            if len({len(blocks) for blocks in packs}) == 1:
-                break
-        else:
-            raise SystemExit("steps pack into different numbers of blocks")
-        pack, table, per_step = width, datasets.concatenate_datasets(packs), len(packs[0])
-    else:
-        per_step = len(job.steps[0]) // batch
+    per_step = len(job.steps[0]) // batch
+    if pack:
+        table, per_step = _packed(job, table, pack)
     config = SFTConfig(
         **arguments(job, per_step),
         padding_free=bool(settings.get("padding_free", False)),
@@ -153,6 +142,29 @@ def finish(trainer: Any, callback: Any) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(callback)
     trainer.train()
+
+
+def _packed(job: Job, table: Any, pack: int) -> tuple[Any, int]:
+    """Return the rows in blocks of at most `pack` tokens, and the blocks of a step, which keeps its rows.
+
+    TRL accumulates the same number of blocks in each step, so steps with fewer get narrower ones.
+    """
+    import datasets
+    from trl.data_utils import pack_dataset
+
+    size = len(job.steps[0])
+    steps = [table.select(range(start, start + size)) for start in range(0, len(table), size)]
+    longest = max(len(row.ids) for step in job.steps for row in step)
+    widths = range(max(pack, longest), longest - 1, -16)
+    most = max(len(pack_dataset(step, widths[0], "bfd")) for step in steps)
+    packs: list[Any] = []
+    for step in steps:
+        tried = (pack_dataset(step, width, "bfd") for width in widths)
+        blocks = next((blocks for blocks in tried if len(blocks) == most), None)
+        if blocks is None:
+            raise SystemExit("steps pack into different numbers of blocks")
+        packs.append(blocks)
+    return datasets.concatenate_datasets(packs), most
 
 
 def _labelled(row: Any) -> dict[str, list[int]]:
