@@ -15,12 +15,13 @@ from espalier.cli.main import app
 from espalier.cli.reference import reference
 from espalier.core.records import Completion
 from espalier.decode.strategies import strategies
+from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.evaluate.scorers.registry import scorers
 from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
 from espalier.study.trackers import Start, trackers
-from espalier.train.objectives import objectives
+from espalier.train.objectives import Tools, objectives
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -93,11 +94,16 @@ def test_the_seams_are_as_shown(
 
     scorer = scorers.build("my_module:brevity", {"words": 2})
     assert scorer.score(None, Completion("id", "one two three")).value == 0  # type: ignore[arg-type]
-    objective = objectives.build("my_module:focal", {"gamma": 0.0})
+    units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in tiny_rows]
+    nothing = Tools(1, *[lambda *_: pytest.fail("not needed")] * 4)
+    losses = [
+        objectives.build(kind, params).begin(units, nothing)(0, units).loss
+        for kind, params in (("my_module:focal", {"gamma": 0.0}), ("sft", {}))
+    ]
     tree = build_tree(tiny_rows)
-    logprobs = edge_logprobs(tiny_llama, tree)
-    usual = objectives.build("sft", {}).loss(logprobs, tree)
-    assert torch.allclose(objective.loss(logprobs, tree).total, usual.total)
+    edges = edge_logprobs(tiny_llama, tree)
+    focal, usual = (loss(edges, tree).total for loss in losses)
+    assert torch.allclose(focal, usual)
     moving = methods.build("my_module:last_layers", {"count": 1})(tiny_llama).named_parameters()
     assert {name.split(".")[2] for name, weight in moving if weight.requires_grad} == {"1"}
     strategy = strategies.build("my_module:second_best", {"limit": 3})

@@ -160,9 +160,15 @@ def sft(*, smoothing: float = 0.0) -> Objective:
             scored = (1 - smoothing) * scored + smoothing * edges.means
         return LossSum(-(scored * torch.from_numpy(counts).to(scored)).sum(), float(weights.sum()), {})
 
+    return of_answers(loss, "sft")
+
+
+def of_answers(loss: Loss, kind: str) -> Objective:
+    """Return the objective of a loss over the trained answers, divided by its mean weight in a step."""
+
     def begin(units: Sequence[Unit], tools: Tools) -> Begun:
         rows = [row for unit in units for row in rows_of(unit, "answer")]
-        require(rows, units, "an answer to train on", "sft")
+        require(rows, units, "an answer to train on", kind)
         divisor = sum(sum(row.weights) for row in rows) / tools.steps
         return lambda number, taken: Part(
             [row for unit in taken for row in rows_of(unit, "answer")], loss, divisor
