@@ -6,26 +6,30 @@ import json
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.cli import tuning
 from espalier.cli.progress import working
-from espalier.core.errors import RunError
 from espalier.core.files import write_atomic
-from espalier.core.records import message
+from espalier.core.records import Example, example_id, message
+from espalier.core.run import find_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from espalier.core.recipe import Recipe
-    from espalier.core.records import Completion, Encoded, Example
+    from espalier.core.records import Completion, Encoded
     from espalier.core.run import RunFolder
+    from espalier.evaluate.rewards import Reward
     from espalier.models.load import Loaded
 
     # By name, what a system gives to the answers of each example.
     Systems: TypeAlias = Mapping[str, Sequence[Sequence[float]]]
+    # From examples to answers to their prompts.
+    Write: TypeAlias = Callable[[Sequence[Example]], Iterable[Completion]]
 
+MODEL = "model:"  # before the folder of a run, as the name of a reward
 TOKENS = 4096  # distinct tokens in one forward, where no row is longer
 
 
@@ -59,19 +63,35 @@ def load_rater(path: Path, cache: Path) -> Rater:
         RunError: the run has no model yet, or one that writes.
     """
     from espalier.core.recipe import load_recipe
-    from espalier.core.run import find_run
-    from espalier.models.reward import rates
 
     run = find_run(path)
     recipe = load_recipe(run.recipe)
-    loaded = tuning.load_run(run, recipe, cache)
-    if not rates(loaded.model):
-        raise RunError(
-            "The run's model writes answers and cannot rate them.",
-            where=str(run.path),
-            hint="Give a run whose last stage has the objective 'reward'.",
-        )
-    return Rater(loaded, recipe.model.precision)
+    return Rater(tuning.load_run(run, recipe, cache, rating=True), recipe.model.precision)
+
+
+def raters(rewards: Iterable[str]) -> dict[str, Reward]:
+    """Load the reward models among the names of rewards: "model:" and the folder of a run."""
+    from espalier.models.bundled import default_cache
+
+    names = [name for name in rewards if name.startswith(MODEL)]
+    return {name: load_rater(Path(name.removeprefix(MODEL)), default_cache()).reward for name in names}
+
+
+def rater_weights(rewards: Iterable[str]) -> dict[str, str]:
+    """Return the hash of the weights of each reward model among the names of rewards."""
+    from espalier.models.load import weights_hash
+
+    names = [name for name in rewards if name.startswith(MODEL)]
+    return {name: weights_hash(find_run(Path(name.removeprefix(MODEL))).model) for name in names}
+
+
+def best_of(rater: Rater, write: Write, text: str) -> tuple[str, list[float]]:
+    """Return the best of the answers that are written to a text, and the numbers of all (best-of-n)."""
+    turns = (message("user", text), message("assistant", "", trained=True))
+    example = Example(example_id(text), "", text, turns)
+    texts = [completion.text for completion in write([example])]
+    found = rater.rate([example] * len(texts), texts)
+    return texts[found.index(max(found))], found
 
 
 def numbers(loaded: Loaded, rows: Sequence[Encoded], precision: str) -> list[float]:

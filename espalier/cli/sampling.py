@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import ALONE, Ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from transformers import PreTrainedModel
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     # An answer's tokens, their log-probabilities in nats, and why it ends.
     Written: TypeAlias = tuple[tuple[int, ...], tuple[float, ...], Finish]
+    # From examples and answers to what each reward says of each, and their sums.
+    Judge: TypeAlias = Callable[
+        [Sequence[Example], Sequence[Completion]], tuple[list[dict[str, float | None]], list[float]]
+    ]
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Answering:
         Raises:
             RecipeError: a reward is unknown, or the ranks hold shares of the weights only.
         """
-        from espalier.evaluate.rewards import reward_of
+        from espalier.cli.rating import raters
+        from espalier.evaluate.rewards import reward_of, rewarded
 
         if self.ranks.sharded:
             raise RecipeError(
@@ -57,20 +63,21 @@ class Answering:
                 where="train.parallel",
                 hint="Set it to 'ddp'.",
             )
+        where, models = "train.objective.rewards", raters(rewards)
         for name in rewards:
-            reward_of(name, "train.objective.rewards")
+            reward_of(name, where, models)
+        judge = partial(rewarded, rewards, where=where, raters=models)
 
         def sample(turn: int, units: Sequence[Unit], samples: int, limit: int) -> list[list[Sampled]]:
-            return self._round(turn, units, samples, limit, rewards)
+            return self._round(turn, units, samples, limit, judge)
 
         return sample
 
     def _round(
-        self, turn: int, units: Sequence[Unit], samples: int, limit: int, rewards: Mapping[str, float]
+        self, turn: int, units: Sequence[Unit], samples: int, limit: int, judge: Judge
     ) -> list[list[Sampled]]:
         from espalier.core.records import Completion
         from espalier.decode.requests import Request
-        from espalier.evaluate.rewards import rewarded
         from espalier.train.objectives import Sampled
         from espalier.train.parallel import gathered
 
@@ -90,7 +97,7 @@ class Answering:
             text = self.template.decode(ids[:-1] if finish == "stop" else ids)
             answers.append(Completion(request.examples[0], text, ids, request.sample, finish=finish))
         examples = [self.examples[answer.example] for answer in answers]
-        judged, sums = rewarded(rewards, examples, answers, "train.objective.rewards")
+        judged, sums = judge(examples, answers)
         flat = [
             Sampled(answer.ids, written[request.key][1], answer.text, answer.finish, parts, total)
             for request, answer, parts, total in zip(requests, answers, judged, sums, strict=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.cli import tuning
 from espalier.cli.prepare import encode_units, stage_examples
 from espalier.cli.progress import bar, say, working
+from espalier.cli.rating import rater_weights
 from espalier.core.errors import RecipeError
 from espalier.core.files import content_hash
 from espalier.core.records import ALONE, Ranks
@@ -160,12 +161,14 @@ def _is_done(run: RunFolder, stage: Stage, key: str) -> bool:
 def _determined(recipe: Recipe, stage: Stage, loaded: Loaded) -> dict[str, Any]:
     """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
     rows = [[(row.ids, row.weights, row.role) for row in unit.rows] for unit in stage.encoded.units]
+    models = rater_weights([name for objective, _ in stage.shared for name in objective.rewards])
     judged = [(e.input, e.references) for e in stage.examples if any(o.rewards for o, _ in stage.shared)]
     return {
         **recipe.model_dump(include={"seed": True, "model": {"precision", "device"}}),
         "train": stage.section.model_dump(exclude={"checkpoint", "data", "parallel"}),
         "weights": loaded.weights,
         "rows": content_hash([[unit.prompt for unit in stage.encoded.units], rows, judged]),
+        **({"rewards": models} if models else {}),
     }
 
 

@@ -25,15 +25,16 @@ def print_summary(scores: dict[str, Any]) -> None:
     models = ["base", *stages, "tuned"]
     floors = [name for name in systems if name not in models]
     before = ["base", *stages[-1:]]
+    measures = _measures(systems["tuned"])
     gaps = {d["b"]: d["values"] for d in scores["differences"]}
     differences = [column for name in before for column in (f"from {name}", "95 % interval")]
     table = Table(
         "", *models, *differences, *floors,
         title=f"{scores['rows']} test rows from {scores['sources']} sources, in %", title_justify="left",
         box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left",
-        caption="* rewarded while the model learned" if scores["rewarded"] else None,
+        caption="* rewarded while the model learned" if {*scores["rewarded"]} & {*measures} else None,
     )  # fmt: skip
-    for measure in _measures(systems["tuned"]):
+    for measure in measures:
         name = NAMES.get(measure, measure.replace("_", " "))
         table.add_row(
             f"{name} *" if measure in scores["rewarded"] else name,

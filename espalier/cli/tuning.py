@@ -102,15 +102,28 @@ def peak_bytes() -> float:
     return peak_mb() * 1e6
 
 
-def load_run(run: RunFolder, recipe: Recipe, cache: Path) -> Loaded:
-    """Load the tuned model of a run. Raises RunError where it is not there yet."""
+def load_run(run: RunFolder, recipe: Recipe, cache: Path, *, rating: bool = False) -> Loaded:
+    """Load the tuned model of a run: one that writes, or with `rating` a reward model.
+
+    Raises:
+        RunError: it is not there yet, or of the other sort.
+    """
     from espalier.models.load import load_tuned
+    from espalier.models.reward import rates
 
     if not run.model.is_dir():
         raise RunError(
             "The run has no tuned model yet.", where=str(run.path), hint="Finish it with `espalier run`."
         )
-    return load_tuned(run.model, base_of(run, recipe, cache), device_of(recipe.model.device))
+    loaded = load_tuned(run.model, base_of(run, recipe, cache), device_of(recipe.model.device))
+    if rates(loaded.model) != rating:
+        does = ("writes answers", "rates them") if rating else ("rates answers", "writes them")
+        raise RunError(
+            f"The run's model {does[0]}; this needs one that {does[1]}.",
+            where=str(run.path),
+            hint="A reward model is what a run makes whose last stage has the objective 'reward'.",
+        )
+    return loaded
 
 
 def base_of(run: RunFolder, recipe: Recipe, cache: Path) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # From examples and an answer to each, several in turn to the same one, to what each is worth; None: unknown.
 Reward: TypeAlias = "Callable[[Sequence[Example], Sequence[Completion]], list[float | None]]"
+NONE: Mapping[str, Reward] = {}
 
 
 def diversity(examples: Sequence[Example], answers: Sequence[Completion]) -> list[float | None]:
@@ -40,15 +41,17 @@ def diversity(examples: Sequence[Example], answers: Sequence[Completion]) -> lis
     return found
 
 
-def reward_of(name: str, where: str) -> Reward:
+def reward_of(name: str, where: str, raters: Mapping[str, Reward] = NONE) -> Reward:
     """Return the reward of that name: "diversity", a check, a scorer, or "module:function".
 
     A function of one's own takes an `Example` and the answer's text, and returns a number, or None where it
-    cannot judge.
+    cannot judge. `raters` are further ones by their names: reward models, which this room knows nothing of.
 
     Raises:
         RecipeError: there is none.
     """
+    if name in raters:
+        return raters[name]
     if name == "diversity":
         return diversity
     if name in checks.names():
@@ -65,13 +68,17 @@ def reward_of(name: str, where: str) -> Reward:
 
 
 def rewarded(
-    names: Mapping[str, float], examples: Sequence[Example], answers: Sequence[Completion], where: str
+    names: Mapping[str, float],
+    examples: Sequence[Example],
+    answers: Sequence[Completion],
+    where: str,
+    raters: Mapping[str, Reward] = NONE,
 ) -> tuple[list[dict[str, float | None]], list[float]]:
     """Return what each reward says of each answer, and the sums by the rewards' weights.
 
     A sum is nan where one of its rewards could not judge.
     """
-    columns = {name: reward_of(name, where)(examples, answers) for name in names}
+    columns = {name: reward_of(name, where, raters)(examples, answers) for name in names}
     rows = [{name: column[place] for name, column in columns.items()} for place in range(len(answers))]
     sums = [
         sum(
