@@ -131,6 +131,12 @@ def choose(recipe: Recipe) -> Choices:
         where = f"train.{number}" if len(recipe.train) > 1 else "train"
         methods.build(section.method.kind, section.method.params, f"{where}.method")
         optimizers.build(section.optimizer.kind, section.optimizer.params, f"{where}.optimizer")
+        if section.parallel == "fsdp" and section.optimizer.kind != "adamw":
+            raise RecipeError(
+                f"'{section.optimizer.kind}' cannot move weights that are shared out; adamw can.",
+                where=f"{where}.optimizer",
+                hint="Take it, or train.parallel = 'ddp'.",
+            )
     return Choices(
         objectives=[
             [

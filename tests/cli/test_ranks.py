@@ -59,6 +59,13 @@ def test_two_processes_make_the_same_run(home: Path, finished):
     assert not list((run / "checkpoints").glob("*"))
 
 
+def test_only_adamw_moves_weights_that_are_shared_out(home: Path, espalier):
+    options = ("-o", "train.parallel='fsdp'", "-o", "train.optimizer='adafactor'")
+    result = espalier("run", "recipe.toml", *options, cwd=home)
+    assert result.code == 2
+    assert "Error: train.optimizer: 'adafactor' cannot move weights that are shared out" in result.err
+
+
 def test_an_error_of_all_is_told_once(home: Path):
     result = torchrun(home, "task.path='nowhere.toml'")
     assert result.returncode == 1  # torchrun's own; it also says which process ended with 2
