@@ -17,6 +17,7 @@ from espalier.cli.ranks import joined
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.cli.stages import Stage, plan_stages, train_stages
 from espalier.cli.summary import print_summary
+from espalier.cli.tracking import open_trackers
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash, jsonl, read_json, write_atomic
 from espalier.core.recipe import Recipe, load_recipe
@@ -45,8 +46,8 @@ def run(recipe: RecipeFile, override: Overrides = None, cache: Cache = DEFAULT_C
             if ranks.rank > 0:
                 assist(plan, RunFolder(path), cache, ranks)
                 return
-            with open_run(path) as folder:
-                report = execute(plan, folder, cache, ranks)
+            with open_run(path) as folder, open_trackers(plan, path) as tell:
+                report = execute(plan, replace(folder, listen=tell), cache, ranks)
     except KeyboardInterrupt:
         say(INTERRUPTED)
         raise typer.Exit(130) from None

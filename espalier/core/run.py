@@ -21,7 +21,7 @@ from espalier.core.errors import RunError
 from espalier.core.files import disk_hint, read_json, read_jsonl, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
 PACKAGES = ("espalier-lm", "torch", "transformers", "tokenizers", "peft", "numpy")
@@ -29,9 +29,13 @@ PACKAGES = ("espalier-lm", "torch", "transformers", "tokenizers", "peft", "numpy
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths and the record keeping of one run; see `open_run` for writing to it."""
+    """The paths and the record keeping of one run; see `open_run` for writing to it.
+
+    `listen` gets every event that is logged, such as a tracker.
+    """
 
     path: Path
+    listen: Callable[[Mapping[str, Any]], object] = lambda _: None
 
     @property
     def recipe(self) -> Path:
@@ -97,6 +101,7 @@ class RunFolder:
                 where=str(self.events),
                 hint=disk_hint(error),
             ) from None
+        self.listen(event)
 
     def log_stage(self, stage: str, started: float, peak_bytes: float) -> None:
         """Log what a stage has cost since `started`, on the monotonic clock.

@@ -53,10 +53,10 @@ class Scalars:
 
 
 def scalars(event: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a step's event, named as 'train/loss'."""
+    """Return the numbers of a step's event and what its objectives say, named as 'train/loss'."""
     return {
         f"{event.get('stage', 'train')}/{key}": float(value)
-        for key, value in event.items()
+        for key, value in {**event.get("said", {}), **event}.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and key not in ("step", "time")
     }
 
