@@ -84,6 +84,15 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str):
     assert caught.value.where == str(path)
 
 
+def test_a_checkpoint_that_lacks_a_rank_is_named(tmp_path: Path):
+    model, optimizer = trained()
+    path = save(tmp_path, 1, model, optimizer, RECIPE)
+    state = (path / "state.json").read_text()
+    (path / "state.json").write_text(state.replace('"files": 1', '"files": 2'))
+    with pytest.raises(CheckpointError, match="it has 1 of 2 files"):
+        restore(path, model, optimizer, RECIPE)
+
+
 @contextlib.contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     """Let every write beyond `size` bytes of a file fail."""
