@@ -118,17 +118,18 @@ def plan_stages(
 def _check_rating(stage: Stage) -> None:
     """Refuse a reward model that would have to write as well. Raises RecipeError."""
     section = stage.section
+    where = "train" if stage.name == "train" else f"train.{stage.number}"
     rules = {
         "objective": (len(stage.shared) == 1, "A reward model learns nothing besides."),
         "method": (section.method.kind in ("full", "lora"), "A reward model is trained by full or lora."),
     }
     for key, (fits, rule) in rules.items():
         if not fits:
-            raise RecipeError(rule, where=f"train.{stage.number}.{key}")
+            raise RecipeError(rule, where=f"{where}.{key}")
     if not stage.last:
         raise RecipeError(
             "No stage can follow one that makes a reward model, which writes nothing.",
-            where=f"train.{stage.number}.objective",
+            where=f"{where}.objective",
         )
 
 

@@ -1,0 +1,109 @@
+"""Reward models from the command line: trained, scored, and put to use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RECIPE = """
+name = "reward"
+folder = "runs"
+[task]
+path = "pairs.jsonl"
+[data]
+train = 0.6
+[model]
+name = "tiny"
+precision = "fp32"
+[train]
+method = METHOD
+rate = 3e-3
+epochs = 3
+rows = 8
+objective = [{ kind = "reward", center = 0.01 }]
+"""
+
+
+@pytest.fixture(scope="module", params=["'full'", "{ kind = 'lora', rank = 4 }"], ids=["full", "lora"])
+def rated(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_model: Path,
+    espalier: Callable[..., Any],
+    request: pytest.FixtureRequest,
+) -> tuple[Path, Any]:
+    """A user's folder in which a reward model was trained, and what that printed."""
+    home = tmp_path_factory.mktemp("rated")
+    (home / "tiny").symlink_to(tiny_model)
+    (home / "reward.toml").write_text(RECIPE.replace("METHOD", request.param))
+    rows = [{"prompt": f"Name thing {n}.", "chosen": f"thing {n}", "rejected": f"{n} !!!"} for n in range(40)]
+    (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return home, espalier("run", "reward.toml", cwd=home)
+
+
+def test_a_reward_model_is_scored_by_held_out_pairs(rated: tuple[Path, Any]) -> None:
+    home, result = rated
+    assert result.code == 0, result.err
+    assert "pairs in the right order" in result.out
+    assert "distinct answers" not in result.out
+    scores = json.loads((home / "runs/reward/scores.json").read_text())
+    found = {name: system["scores"]["pair_accuracy"] for name, system in scores["systems"].items()}
+    assert list(found) == ["tuned", "base", "longer"]
+    assert found["tuned"]["value"] > 0.9
+    assert found["tuned"]["low"] > 0.5
+    report = (home / "runs/reward/report.html").read_text()
+    assert "Pairs in the right order" in report
+    assert "Outputs side by side" not in report
+
+
+def test_it_says_which_answer_is_best(
+    rated: tuple[Path, Any], finished: Any, espalier: Callable[..., Any]
+) -> None:
+    reward = rated[0] / "runs" / "reward"
+    best = espalier("generate", finished.folder, "a drum", "--best-of", "3", "--reward", reward)
+    assert best.code == 0, best.err
+    assert "The best of 3: rated" in best.err
+    alone = espalier("generate", finished.folder, "a drum", "--best-of", "3")
+    assert alone.code == 2
+    assert "--best-of and --reward belong together" in alone.err
+    for run, judge, said in ((reward, reward, "rates answers"), (finished.folder,) * 2 + ("writes answers",)):
+        refused = espalier("generate", run, "a drum", "--best-of", "3", "--reward", judge)
+        assert refused.code == 2
+        assert said in refused.err
+
+
+def test_it_rewards_another_model(rated: tuple[Path, Any], home: Path, espalier: Callable[..., Any]) -> None:
+    reward = rated[0] / "runs" / "reward"
+    recipe = (home / "recipe.toml").read_text()
+    objective = (
+        f'objective = [{{ kind = "grpo", group = 2, limit = 4, rewards = {{ "model:{reward}" = 1.0 }} }}]'
+    )
+    (home / "grpo.toml").write_text(recipe.replace("[train]", f"[train]\n{objective}"))
+    result = espalier("run", "grpo.toml", "-o", "train.epochs=0.5", cwd=home)
+    assert result.code == 0, result.err
+    lines = (home / "runs/plural/samples.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["rewards"][f"model:{reward}"] is not None for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ('train.objective=["reward", "sft"]', "train.objective: A reward model learns nothing besides."),
+        ("train.method=bitfit", "train.method: A reward model is trained by full or lora."),
+    ],
+)
+def test_what_a_reward_model_cannot_do_is_said(
+    rated: tuple[Path, Any], espalier: Callable[..., Any], change: str, said: str
+) -> None:
+    result = espalier("run", "reward.toml", "-o", change, "-o", "name=other", cwd=rated[0])
+    assert result.code == 2
+    assert said in result.err
+
+
+def test_pairs_have_to_be_held_out(home: Path, espalier: Callable[..., Any]) -> None:
+    result = espalier("run", "recipe.toml", "-o", 'train.objective=["reward"]', cwd=home)
+    assert result.code == 2
+    assert "None of the" in result.err
