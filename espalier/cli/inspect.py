@@ -15,6 +15,8 @@ from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from espalier.cli.stages import Stage
     from espalier.core.records import Encoded
     from espalier.encode.template import Template
@@ -54,16 +56,17 @@ def inspect(
         if len(stages) > 1:
             console.print(f"Stage {stage.number + 1} of {len(stages)}", style="bold")
         _print_stage(console, stage, plan.seed, template, rows)
+        _print_rewards(console, stage, plan.task.checks or prepared.task.checks)
         rejects += stage.encoded.rejects
     _print_rejects(console, rejects)
 
 
 def _print_stage(console: Console, stage: Stage, seed: int, template: Template, rows: int) -> None:
-    from espalier.cli.overview import learned, overview
+    from espalier.cli.overview import learned, overview, visible
     from espalier.encode.batches import build_trees, schedule
 
     units, size = learned(stage), stage.section.rows
-    shown = [row for unit in units for row in unit.rows]
+    shown = [visible(stage, row) for unit in units for row in unit.rows]
     seen = overview(stage, seed, template)
     marks = ("", "") if console.is_terminal else TRAINED  # a file has no colours
     for number, row in enumerate(shown[:rows], start=1):
@@ -87,6 +90,14 @@ def _print_stage(console: Console, stage: Stage, seed: int, template: Template, 
         f"{seen['trained_tokens']:,} tokens are trained "
         f"({seen['trained_tokens'] / seen['tokens']:.1%} of those seen), stop tokens among them."
     )
+
+
+def _print_rewards(console: Console, stage: Stage, checks: Sequence[str]) -> None:
+    rewards = {name: weight for objective, _ in stage.shared for name, weight in objective.rewards.items()}
+    if rewards:
+        held = ", ".join(name for name in checks if name not in rewards) or "none"
+        paid = ", ".join(f"{name} × {weight:g}" for name, weight in rewards.items())
+        console.print(f"It learns from answers of its own, rewarded for {paid}. Checks held out: {held}.")
 
 
 def _coloured(row: Encoded, template: Template, marks: tuple[str, str]) -> Text:

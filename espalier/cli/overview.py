@@ -10,6 +10,7 @@ from espalier.encode.tree import stats
 
 if TYPE_CHECKING:
     from espalier.cli.stages import Stage
+    from espalier.core.records import Encoded
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
 
@@ -25,6 +26,7 @@ def overview(stage: Stage, seed: int, template: Template) -> dict[str, Any]:
         for step in range(steps)
     ]
     rows = [row for unit in units for row in unit.rows]
+    first = visible(stage, rows[0])
     trees = [size for step in sizes for size in step]
     return {
         "rows": len(rows),
@@ -35,8 +37,8 @@ def overview(stage: Stage, seed: int, template: Template) -> dict[str, Any]:
         "trained_tokens": sum(sum(weight > 0 for weight in row.weights) for row in rows),
         "longest": max(len(row.ids) for row in rows),
         "first": {
-            "pieces": template.pieces(rows[0].ids),
-            "trained": [weight > 0 for weight in rows[0].weights],
+            "pieces": template.pieces(first.ids),
+            "trained": [weight > 0 for weight in first.weights],
         },
     }
 
@@ -51,4 +53,13 @@ def learned(stage: Stage) -> list[Unit]:
         replace(unit, rows=tuple(row for row in unit.rows if row.role in roles))
         for unit in stage.encoded.units
     ]
+    if stage.rates:
+        from espalier.models.reward import as_rated
+
+        kept = [replace(unit, rows=tuple(map(as_rated, unit.rows))) for unit in kept]
     return [unit for unit in kept if unit.rows]
+
+
+def visible(stage: Stage, row: Encoded) -> Encoded:
+    """Return a row of `learned` as a person may see it: a reward model's number is at its last real token."""
+    return replace(row, ids=row.ids[:-1], weights=row.weights[1:]) if stage.rates else row

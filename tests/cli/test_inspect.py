@@ -67,3 +67,20 @@ def test_trained_tokens_are_green_in_a_terminal(home: Path) -> None:
     assert process.wait() == 0
     green = "".join(re.findall(r"\x1b\[1;32m(.*?)\x1b\[0m", shown.decode(), re.DOTALL))
     assert re.fullmatch(r"\w+s<\|im_end\|>", green)
+
+
+def test_what_is_rewarded_is_told_beside_what_is_not(home, espalier) -> None:
+    objective = 'train.objective=[{kind="grpo", rewards={well_formed=1.0, diversity=0.5}}]'
+    checks = 'task.checks=["well_formed", "grounded"]'
+    shown = espalier("inspect", "recipe.toml", "-o", objective, "-o", checks, cwd=home)
+    assert shown.code == 0, shown.err
+    assert "rewarded for well_formed × 1, diversity × 0.5. Checks held out: grounded." in shown.out
+
+
+def test_of_a_reward_model_the_token_is_shown_that_holds_its_number(home, espalier) -> None:
+    rows = [{"prompt": f"Name {n}.", "chosen": f"thing {n}", "rejected": f"{n} !!!"} for n in range(9)]
+    (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = ("-o", "task.path=pairs.jsonl", "-o", 'train.objective=["reward"]')
+    shown = espalier("inspect", "recipe.toml", "--rows", "1", *changes, cwd=home)
+    assert shown.code == 0, shown.err
+    assert "⟦<|im_end|>⟧" in shown.out.split("\n\n")[0]

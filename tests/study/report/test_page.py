@@ -150,7 +150,7 @@ def test_a_long_first_row_shows_its_ends(run_folder: Path) -> None:
     encoded = {"event": "encoded", "rows": 1, "tokens": 3_000, "trained_tokens": 9, "distinct_tokens": 3_000}
     (run_folder / "events.jsonl").write_text(jsonl([{**encoded, "first": first}]))
     html = write_report(run_folder).read_text()
-    assert "3\u202f000 tokens. The model" in html
+    assert "3\u202f000 tokens. The loss" in html
     assert "t499" in html
     assert "t500 " not in html
     assert "… 2\u202f000 tokens are not shown …" in html
