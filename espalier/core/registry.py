@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -107,15 +108,22 @@ def recipe_error(error: ValidationError, where: str = "") -> RecipeError:
 
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    signature = inspect.signature(factory, eval_str=True)
-    for parameter in signature.parameters.values():
+    # Only what the parameters say is evaluated: a result's type may be known to type checkers alone.
+    known = vars(sys.modules[factory.__module__])
+    parameters = {
+        name: parameter.replace(annotation=eval(parameter.annotation, known))
+        if isinstance(parameter.annotation, str)
+        else parameter
+        for name, parameter in inspect.signature(factory).parameters.items()
+    }
+    for parameter in parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise TypeError(
                 f"{factory.__qualname__}: a factory names its parameters, without *args or **kwargs"
             )
         if parameter.annotation is parameter.empty:
             raise TypeError(f"{factory.__qualname__}: the parameter '{parameter.name}' has no annotation")
-    return dict(signature.parameters)
+    return parameters
 
 
 def imported(kind: str, where: str) -> Callable[..., object]:
