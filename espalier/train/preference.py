@@ -85,7 +85,7 @@ def kto(*, beta: float = 0.1, desirable: float = 1.0, undesirable: float = 1.0) 
         rows = [row for unit in units for row in unit.rows]
         require(rows, units, "an answer or a rejected one", "kto")
         kept = _by_key(rows, tools.kept(rows))
-        strangers = dict(zip(map(_key, rows), _mismatched(rows), strict=True))
+        strangers = dict(zip(map(_key, rows), _mismatched(units), strict=True))
         kept_strangers = dict(zip(strangers, tools.kept(list(strangers.values())), strict=True))
         weights = {"answer": desirable, "rejected": undesirable}
         divisor = len(rows) / tools.steps
@@ -159,13 +159,16 @@ def _paired(tree: Tree) -> tuple[Tensor, Tensor]:
     return places[:, 0], places[:, 1]
 
 
-def _mismatched(rows: Sequence[Encoded]) -> list[Encoded]:
-    """Return each row's prompt with the answer of the row after it, as rows of their own."""
+def _mismatched(units: Sequence[Unit]) -> list[Encoded]:
+    """Return each row's prompt with an answer of the next unit that has any, as rows of their own."""
+    given = [unit.rows for unit in units if unit.rows]
     found: list[Encoded] = []
-    for row, other in zip(rows, [*rows[1:], rows[0]], strict=True):
-        answer = other.ids[other.prompt :]
-        weights = (0.0,) * row.prompt + (1.0,) * len(answer)
-        found.append(replace(row, ids=(*row.ids[: row.prompt], *answer), weights=weights))
+    for rows, others in zip(given, [*given[1:], given[0]], strict=True):
+        for place, row in enumerate(rows):
+            other = others[place % len(others)]
+            ids = (*row.ids[: row.prompt], *other.ids[other.prompt :])
+            weights = (*[0.0] * row.prompt, *other.weights[other.prompt :])
+            found.append(replace(row, ids=ids, weights=weights))
     return found
 
 

@@ -16,7 +16,7 @@ import torch
 from peft import PeftModel
 
 from espalier.core.files import content_hash, read_json, write_atomic
-from espalier.encode.batches import build_trees
+from espalier.encode.batches import build_trees, group_size
 from espalier.train.loop import autocast
 from espalier.train.objectives import Tools
 from espalier.train.steps import groups_of
@@ -37,12 +37,17 @@ if TYPE_CHECKING:
 def token_logprobs(
     model: PreTrainedModel, rows: Sequence[Encoded], forward: Forward, *, tokens: int, precision: str
 ) -> list[tuple[float, ...]]:
-    """Return the log-probability of each row's weighted tokens, in nats, in the precision of training."""
+    """Return the log-probability of each row's weighted tokens, in nats, in the precision of training.
+
+    Rows of one example that do not fit `tokens` together are computed in one tree all the same: nothing is
+    kept here for a backward.
+    """
     places = {id(row): place for place, row in enumerate(rows)}
     found: dict[int, tuple[float, ...]] = {}
     training = model.training
     model.eval()
-    for tree in build_trees(groups_of(rows), tokens):
+    groups = groups_of(rows)
+    for tree in build_trees(groups, max([tokens, *map(group_size, groups)])):
         with autocast(model, precision):
             edges = forward(model, tree)
         values = edges.logprobs.cpu().numpy()[tree.entry_edges]
