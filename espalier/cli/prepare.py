@@ -113,8 +113,10 @@ def show(section: TaskSection) -> Show:
     )
 
 
-def encode_units(examples: list[Example], template: Template, tokens: int) -> Units:
+def encode_units(examples: list[Example], template: Template, tokens: int, answer: int = 0) -> Units:
     """Return the examples in tokens; one longer than the budget is left out with the reason, never cut.
+
+    `answer` is the most tokens of an answer that the model may write itself; it has to fit behind the prompt.
 
     Raises:
         DataError: no example fits.
@@ -123,7 +125,8 @@ def encode_units(examples: list[Example], template: Template, tokens: int) -> Un
     sizes: list[int] = []
     for example in examples:
         unit = encode_unit(example, template)
-        sizes.append(len(unit.rows) + group_size(unit.rows) if unit.rows else 1 + len(unit.prompt))
+        own = len(unit.rows) + group_size(unit.rows) if unit.rows else 0
+        sizes.append(max(own, len(unit.prompt) + max(1, answer)))
         if sizes[-1] <= tokens:
             result.units.append(unit)
             continue

@@ -106,7 +106,7 @@ def plan_stages(
             )
         examples = stage_examples(recipe, section, prepared)
         folder = path if last else path / "stages" / str(number)
-        encoded = encode_units(examples, template, section.tokens)
+        encoded = encode_units(examples, template, section.tokens, _written(shared[number]))
         name = f"train {number}" if len(recipe.train) > 1 else "train"
         stage = Stage(number, name, section, shared[number], examples, encoded, folder, last)
         if stage.rates:
@@ -324,7 +324,7 @@ def source_of(
 
     section, units = stage.section, stage.encoded.units
     if template.prefix:
-        units = encode_units(stage.examples, template, section.tokens).units
+        units = encode_units(stage.examples, template, section.tokens, _written(stage.shared)).units
     examples = {example.id: example for example in stage.examples}
     answering = Answering(model, template, examples, recipe.model.precision, recipe.seed, ranks)
     samples = stage.folder / "samples.jsonl"
@@ -359,6 +359,11 @@ def settings_of(recipe: Recipe, stage: Stage) -> Settings:
         precision=recipe.model.precision,
         checkpoint=section.checkpoint,
     )
+
+
+def _written(shared: Sequence[tuple[Objective, float]]) -> int:
+    """Return the most tokens of an answer that the model writes itself."""
+    return max(objective.limit for objective, _ in shared)
 
 
 def _longest(unit: Unit) -> int:

@@ -128,6 +128,7 @@ class Objective:
         roles: which of an example's own rows it learns from.
         rewards: by their names, the weights of what its samples are judged by.
         hold: how many steps in turn learn from the same units.
+        limit: most tokens of an answer that it samples.
         rates: whether it trains a reward model: its edges then hold numbers, see `models/reward.py`.
     """
 
@@ -135,6 +136,7 @@ class Objective:
     roles: frozenset[RowRole]
     rewards: Mapping[str, float] = field(default_factory=dict[str, float])
     hold: int = 1
+    limit: int = 0
     rates: bool = False
 
 

@@ -91,7 +91,7 @@ def grpo(
 
         return part
 
-    return Objective(begin, frozenset(), rewards, hold=updates)
+    return Objective(begin, frozenset(), rewards, hold=updates, limit=limit)
 
 
 class Round:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from espalier.cli.prepare import prepare, stage_examples
+from espalier.cli.prepare import encode_units, prepare, stage_examples
 from espalier.core.errors import DataError
 from espalier.core.recipe import Recipe, parse_recipe
+from espalier.core.records import Example, message
 from espalier.tasks.task_files import is_task
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from espalier.encode.template import Template
 
 PAIRS = [{"prompt": f"{n} + 1?", "chosen": str(n + 1), "rejected": "no"} for n in range(20)]
 CHATS = [
@@ -104,3 +107,14 @@ def test_a_task_is_told_from_rows(tmp_path: Path, name: str, content: str, task:
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     assert is_task(path) is task
+
+
+def test_a_prompt_leaves_room_for_the_answer_that_is_sampled(template: Template) -> None:
+    examples = [
+        Example(name, "task", name, (message("user", name),), references=("x",)) for name in ("a", "a" * 9)
+    ]
+    sizes = [len(template.prompt_ids(example.prompt)) for example in examples]
+    assert len(encode_units(examples, template, sizes[1] + 4, 4).units) == 2
+    found = encode_units(examples, template, sizes[1] + 4, 5)
+    assert [unit.example for unit in found.units] == ["a"]
+    assert f"has {sizes[1] + 5} tokens; the budget" in found.rejects[0]["reason"]
