@@ -81,7 +81,7 @@ def test_sums_of_rows_are_weighted():
 
 
 def test_objectives_are_found_by_name():
-    assert objectives.names() == ["dpo", "grpo", "kto", "sft"]
+    assert {"dpo", "grpo", "kto", "sft"} <= set(objectives.names())
     with pytest.raises(RecipeError, match="takes no 'beta'"):
         objectives.build("sft", {"beta": 1})
 
