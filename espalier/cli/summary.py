@@ -16,36 +16,35 @@ NAMES = {
 
 
 def print_summary(scores: dict[str, Any]) -> None:
-    """Print the scores of `scores.json` as percentages with 95 % intervals.
+    """Print the scores of `scores.json` as percentages, and what tuning changed with its 95 % interval.
 
-    Of a run in stages also what the last of them changed.
+    Of a run in stages: what the last stage changed; the report has the others too.
     """
     systems = scores["systems"]
-    stages = [name for name in systems if name.startswith("stage")]
-    models = ["base", *stages, "tuned"]
-    floors = [name for name in systems if name not in models]
-    before = ["base", *stages[-1:]]
-    measures = _measures(systems["tuned"])
-    gaps = {d["b"]: d["values"] for d in scores["differences"]}
-    differences = [column for name in before for column in (f"from {name}", "95 % interval")]
+    stages = sorted(name for name in systems if name.startswith("stage"))
+    before = stages[-1] if stages else "base"
+    models = ["base", *stages[-1:], "tuned"]
+    gaps = next(d["values"] for d in scores["differences"] if d["b"] == before)
+    notes = [f"change: from {before} to tuned"] if stages else []
+    notes += ["* rewarded while the model learned"] if scores["rewarded"] else []
     table = Table(
-        "", *models, *differences, *floors,
+        "", *models, "change", "95 % interval", "constant", "copy",
         title=f"{scores['rows']} test rows from {scores['sources']} sources, in %", title_justify="left",
         box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left",
-        caption="* rewarded while the model learned" if {*scores["rewarded"]} & {*measures} else None,
+        caption="\n".join(notes) or None,
     )  # fmt: skip
-    for measure in measures:
+    for measure in _measures(systems["tuned"]):
         name = NAMES.get(measure, measure.replace("_", " "))
         table.add_row(
             f"{name} *" if measure in scores["rewarded"] else name,
             *(_percent(_estimate(systems[name], measure)["value"]) for name in models),
-            *(cell for other in before for cell in _difference(gaps[other][measure])),
-            *(_percent(_estimate(systems[name], measure)["value"]) for name in floors),
+            *_difference(gaps[measure]),
+            *(_percent(_estimate(systems[name], measure)["value"]) for name in ("constant", "copy")),
         )
-    if "distinct" in systems["tuned"]:  # a reward model writes no answers
-        distinct = {name: str(system["distinct"]["count"]) for name, system in systems.items()}
-        blank = [""] * len(differences)
-        table.add_row("distinct answers", *map(distinct.get, models), *blank, *map(distinct.get, floors))
+    distinct = {name: str(system["distinct"]["count"]) for name, system in systems.items()}
+    table.add_row(
+        "distinct answers", *map(distinct.get, models), "", "", distinct["constant"], distinct["copy"]
+    )
     Console(soft_wrap=True).print(table)
 
 
