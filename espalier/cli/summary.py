@@ -24,27 +24,28 @@ def print_summary(scores: dict[str, Any]) -> None:
     stages = sorted(name for name in systems if name.startswith("stage"))
     before = stages[-1] if stages else "base"
     models = ["base", *stages[-1:], "tuned"]
+    floors = [name for name in systems if name not in ("base", *stages, "tuned")]
+    measures = _measures(systems["tuned"])
     gaps = next(d["values"] for d in scores["differences"] if d["b"] == before)
     notes = [f"change: from {before} to tuned"] if stages else []
-    notes += ["* rewarded while the model learned"] if scores["rewarded"] else []
+    notes += ["* rewarded while the model learned"] if {*scores["rewarded"]} & {*measures} else []
     table = Table(
-        "", *models, "change", "95 % interval", "constant", "copy",
+        "", *models, "change", "95 % interval", *floors,
         title=f"{scores['rows']} test rows from {scores['sources']} sources, in %", title_justify="left",
         box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left",
         caption="\n".join(notes) or None,
     )  # fmt: skip
-    for measure in _measures(systems["tuned"]):
+    for measure in measures:
         name = NAMES.get(measure, measure.replace("_", " "))
         table.add_row(
             f"{name} *" if measure in scores["rewarded"] else name,
             *(_percent(_estimate(systems[name], measure)["value"]) for name in models),
             *_difference(gaps[measure]),
-            *(_percent(_estimate(systems[name], measure)["value"]) for name in ("constant", "copy")),
+            *(_percent(_estimate(systems[name], measure)["value"]) for name in floors),
         )
-    distinct = {name: str(system["distinct"]["count"]) for name, system in systems.items()}
-    table.add_row(
-        "distinct answers", *map(distinct.get, models), "", "", distinct["constant"], distinct["copy"]
-    )
+    if "distinct" in systems["tuned"]:  # a reward model writes no answers
+        distinct = {name: str(system["distinct"]["count"]) for name, system in systems.items()}
+        table.add_row("distinct answers", *map(distinct.get, models), "", "", *map(distinct.get, floors))
     Console(soft_wrap=True).print(table)
 
 
