@@ -128,6 +128,7 @@ def choose(recipe: Recipe) -> Choices:
     from espalier.train.optimizer import optimizers
 
     _check_checks(recipe)
+    shared: list[list[tuple[Objective, float]]] = []
     for number, section in enumerate(recipe.train):
         where = f"train.{number}" if len(recipe.train) > 1 else "train"
         methods.build(section.method.kind, section.method.params, f"{where}.method")
@@ -138,14 +139,14 @@ def choose(recipe: Recipe) -> Choices:
                 where=f"{where}.optimizer",
                 hint="Take it, or train.parallel = 'ddp'.",
             )
-    return Choices(
-        objectives=[
+        shared.append(
             [
-                (objectives.build(choice.kind, choice.params, f"train.objective.{index}"), choice.weight)
+                (objectives.build(choice.kind, choice.params, f"{where}.objective.{index}"), choice.weight)
                 for index, choice in enumerate(section.objective)
             ]
-            for section in recipe.train
-        ],
+        )
+    return Choices(
+        objectives=shared,
         strategy=strategies.build(recipe.decode.kind, recipe.decode.params, "decode"),
         scorers={
             choice.kind: scorers.build(choice.kind, choice.params, f"evaluate.{index}")
