@@ -9,8 +9,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -116,6 +118,21 @@ def espalier_process() -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
+def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    """Wait until a file of the process is there, and fail where the process ends before."""
+    end = time.monotonic() + 120
+    while not any(path.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+@pytest.fixture(scope="session", name="wait_for")
+def wait_for_fixture() -> Callable[..., None]:
+    """Waits for a process's file; see `wait_for`."""
+    return wait_for
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
     """At this size threads only wait for each other, and the order of sums shall not depend on cores."""
@@ -166,6 +183,12 @@ def make_home(folder: Path, model: Path) -> Path:
 def home(tmp_path: Path, tiny_model: Path) -> Path:
     """A user's folder with a recipe, a task and a model."""
     return make_home(tmp_path / "home", tiny_model)
+
+
+@pytest.fixture(scope="session")
+def new_home(tiny_model: Path) -> Callable[[Path], Path]:
+    """Makes a user's folder; see `make_home`."""
+    return partial(make_home, model=tiny_model)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def refused(result, *said: str) -> None:
         ("train.method=lara", ["train.method.kind: ", "Did you mean 'lora'?"]),
         ("train.method.rnak=4", ["train.method.rnak: ", "takes no 'rnak'"]),
         ("decode.kind=beem", ["decode.kind: ", "Known: greedy, sample"]),
-        ("train.objective=['dpo']", ["train.objective.0.kind: "]),
+        ("train.objective=['dop']", ["train.objective.0.kind: ", "Did you mean 'dpo'?"]),
         ("evaluate=rouge_l", ["evaluate: ", 'Write a list: ["rouge_l"]']),
         ("evaluate=['rouge']", ["evaluate.0.kind: ", "Did you mean 'rouge_l'?"]),
         ("task.checks=['asks_durtion']", ["task.checks: ", "Did you mean 'asks_duration'?"]),

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,6 @@ import pytest
 from espalier.core.run import open_run
 
 COMMAND = ("run", "recipe.toml")
-
-
-def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
-    """Wait until a file of the process is there, and fail where the process ends before."""
-    end = time.monotonic() + 60
-    while not any(path.glob(pattern)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def keys(folder: Path) -> list[str]:
@@ -45,7 +35,7 @@ def same_result(one: Path, other: Path) -> bool:
 
 
 def test_a_killed_run_goes_on_to_the_same_weights_and_answers(
-    home: Path, finished, espalier, espalier_process
+    home: Path, finished, espalier, espalier_process, wait_for
 ) -> None:
     run = home / "runs" / "plural"
     process = espalier_process(*COMMAND, cwd=home)
@@ -65,7 +55,9 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_answers(
     assert len(keys(run)) == len(set(keys(run))) == len(keys(finished.folder))
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(home: Path, finished, espalier, espalier_process) -> None:
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
+    home: Path, finished, espalier, espalier_process, wait_for
+) -> None:
     process = espalier_process(*COMMAND, cwd=home)
     wait_for(home / "runs" / "plural", "events.jsonl", process)
     process.send_signal(signal.SIGINT)
