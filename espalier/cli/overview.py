@@ -48,11 +48,11 @@ def learned(stage: Stage) -> list[Unit]:
 
     That is so where a model learns from its own answers alone: then these rows show what it is asked.
     """
-    roles = {role for objective, _ in stage.shared for role in objective.roles} or {"answer", "rejected"}
-    kept = [
-        replace(unit, rows=tuple(row for row in unit.rows if row.role in roles))
-        for unit in stage.encoded.units
-    ]
+    kept: list[Unit] = []
+    for unit in stage.encoded.units:
+        rows = {row for objective, _ in stage.shared for row in objective.learns(unit)}
+        kept.append(replace(unit, rows=tuple(row for row in unit.rows if row in rows)))
+    kept = kept if any(unit.rows for unit in kept) else stage.encoded.units
     if stage.rates:
         from espalier.models.reward import as_rated
 

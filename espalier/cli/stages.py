@@ -91,9 +91,12 @@ def plan_stages(
     """Return the recipe's stages with their rows in tokens; nothing is written.
 
     Raises:
-        DataError: a stage's rows cannot be used, or none fits the token budget.
+        DataError: a stage's rows cannot be used, none fits the token budget, or an objective finds nothing
+            to learn from in them.
         RecipeError: a stage that is not the last has a method whose result is no whole model.
     """
+    from espalier.train.objectives import check_units
+
     stages: list[Stage] = []
     for number, section in enumerate(recipe.train):
         last = number == len(recipe.train) - 1
@@ -111,6 +114,9 @@ def plan_stages(
         stage = Stage(number, name, section, shared[number], examples, encoded, folder, last)
         if stage.rates:
             _check_rating(stage)
+        where = "train" if name == "train" else f"train.{number}"
+        for place, (objective, _) in enumerate(shared[number]):
+            check_units(objective, encoded.units, f"{where}.objective.{place}")
         stages.append(stage)
     return stages
 

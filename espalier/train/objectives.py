@@ -124,8 +124,9 @@ class Objective:
 
     Attributes:
         begin: from all units of the run and the tools to the function from a step's number and its units to
-            its part. It raises DataError where there is nothing in the units to learn from.
-        roles: which of an example's own rows it learns from.
+            its part.
+        learns: which of an example's own rows it learns from; none where it learns from samples alone.
+        needs: what an example must have for that, as a sentence says it.
         rewards: by their names, the weights of what its samples are judged by.
         hold: how many steps in turn learn from the same units.
         limit: most tokens of an answer that it samples.
@@ -133,7 +134,8 @@ class Objective:
     """
 
     begin: Callable[[Sequence[Unit], Tools], Begun]
-    roles: frozenset[RowRole]
+    learns: Callable[[Unit], Sequence[Encoded]]
+    needs: str = "an answer to train on"
     rewards: Mapping[str, float] = field(default_factory=dict[str, float])
     hold: int = 1
     limit: int = 0
@@ -162,21 +164,20 @@ def sft(*, smoothing: float = 0.0) -> Objective:
             scored = (1 - smoothing) * scored + smoothing * edges.means
         return LossSum(-(scored * torch.from_numpy(counts).to(scored)).sum(), float(weights.sum()), {})
 
-    return of_answers(loss, "sft")
+    return of_answers(loss)
 
 
-def of_answers(loss: Loss, kind: str) -> Objective:
+def of_answers(loss: Loss) -> Objective:
     """Return the objective of a loss over the trained answers, divided by its mean weight in a step."""
 
-    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
-        rows = [row for unit in units for row in rows_of(unit, "answer")]
-        require(rows, units, "an answer to train on", kind)
-        divisor = sum(sum(row.weights) for row in rows) / tools.steps
-        return lambda number, taken: Part(
-            [row for unit in taken for row in rows_of(unit, "answer")], loss, divisor
-        )
+    def learns(unit: Unit) -> list[Encoded]:
+        return rows_of(unit, "answer")
 
-    return Objective(begin, frozenset({"answer"}))
+    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
+        divisor = sum(sum(row.weights) for unit in units for row in learns(unit)) / tools.steps
+        return lambda number, taken: Part([row for unit in taken for row in learns(unit)], loss, divisor)
+
+    return Objective(begin, learns)
 
 
 def rows_of(unit: Unit, *roles: RowRole) -> list[Encoded]:
@@ -199,12 +200,12 @@ def row_sums(edges: Edges, tree: Tree) -> Tensor:
     return weighted.new_zeros(len(tree.rows)).index_add(0, rows, weighted)
 
 
-def require(found: Sequence[object], units: Sequence[Unit], what: str, kind: str) -> None:
-    """Refuse data in which an objective finds nothing. Raises DataError."""
-    if not found:
+def check_units(objective: Objective, units: Sequence[Unit], where: str) -> None:
+    """Refuse examples in which an objective finds nothing to learn from. Raises DataError."""
+    if not objective.rewards and not any(objective.learns(unit) for unit in units):
         first = ", ".join(unit.example for unit in units[:5])
         raise DataError(
-            f"None of the {len(units)} examples has {what}: nothing would be learned.",
-            where=first,
-            hint=f"The objective '{kind}' needs it; see docs/training.md.",
+            f"None of the {len(units)} examples has {objective.needs}: nothing would be learned ({first}).",
+            where=where,
+            hint="Give the stage other rows with train.data, or another objective; see docs/training.md.",
         )

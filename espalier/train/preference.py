@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from espalier.models.reward import as_rated
-from espalier.train.objectives import LossSum, Objective, Part, objectives, require, row_sums, rows_of
+from espalier.train.objectives import LossSum, Objective, Part, objectives, row_sums, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from espalier.models.forward import Edges
     from espalier.train.objectives import Begun, Tools
 
+PAIR = "both an answer and a rejected one"
 Variant = Literal["sigmoid", "ipo", "hinge"]
 # From the margin of the log-ratios (IPO: per token) and beta to a pair's loss.
 VARIANTS: Mapping[Variant, Callable[[Tensor, float], Tensor]] = {
@@ -50,7 +51,6 @@ def dpo(*, beta: float = 0.1, variant: Variant = "sigmoid") -> Objective:
 
     def begin(units: Sequence[Unit], tools: Tools) -> Begun:
         rows = [row for unit in units for row in _pairs(unit)]
-        require(rows, units, "both an answer and a rejected one", "dpo")
         kept = _by_key(rows, tools.kept(rows))
         pairs = sum(row.role == "rejected" for row in rows)
 
@@ -70,7 +70,7 @@ def dpo(*, beta: float = 0.1, variant: Variant = "sigmoid") -> Objective:
             [row for unit in taken for row in _pairs(unit)], loss, pairs / tools.steps
         )
 
-    return Objective(begin, frozenset({"answer", "rejected"}))
+    return Objective(begin, _pairs, PAIR)
 
 
 @objectives.register("kto")
@@ -83,7 +83,6 @@ def kto(*, beta: float = 0.1, desirable: float = 1.0, undesirable: float = 1.0) 
 
     def begin(units: Sequence[Unit], tools: Tools) -> Begun:
         rows = [row for unit in units for row in unit.rows]
-        require(rows, units, "an answer or a rejected one", "kto")
         kept = _by_key(rows, tools.kept(rows))
         strangers = dict(zip(map(_key, rows), _mismatched(units), strict=True))
         kept_strangers = dict(zip(strangers, tools.kept(list(strangers.values())), strict=True))
@@ -110,7 +109,7 @@ def kto(*, beta: float = 0.1, desirable: float = 1.0, undesirable: float = 1.0) 
 
         return part
 
-    return Objective(begin, frozenset({"answer", "rejected"}))
+    return Objective(begin, lambda unit: unit.rows, "an answer or a rejected one")
 
 
 @objectives.register("reward")
@@ -133,13 +132,12 @@ def reward(*, center: float = 0.0) -> Objective:
 
     def begin(units: Sequence[Unit], tools: Tools) -> Begun:
         rows = [row for unit in units for row in _pairs(unit)]
-        require(rows, units, "both an answer and a rejected one", "reward")
         pairs = sum(row.role == "rejected" for row in rows)
         return lambda number, taken: Part(
             [as_rated(row) for unit in taken for row in _pairs(unit)], loss, pairs / tools.steps
         )
 
-    return Objective(begin, frozenset({"answer", "rejected"}), rates=True)
+    return Objective(begin, _pairs, PAIR, rates=True)
 
 
 def _pairs(unit: Unit) -> list[Encoded]:

@@ -21,7 +21,7 @@ import torch
 from espalier.core.errors import RecipeError, RunError
 from espalier.core.files import disk_hint, jsonl
 from espalier.core.records import ALONE, Encoded, Ranks
-from espalier.train.objectives import LossSum, Objective, Part, Sampled, objectives, of_role, require
+from espalier.train.objectives import LossSum, Objective, Part, Sampled, objectives, of_role
 from espalier.train.parallel import gathered, on_first
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ def grpo(
         return torch.minimum(ratios * advantages, ratios.clamp(1 - clip, 1 + high) * advantages)
 
     def begin(units: Sequence[Unit], tools: Tools) -> Begun:
-        require(units, units, "a prompt", "grpo")
         sampler = tools.sampler(rewards)
         reference = tools.reference() if kl else None
         rounds: dict[int, Round] = {}
@@ -91,7 +90,7 @@ def grpo(
 
         return part
 
-    return Objective(begin, frozenset(), rewards, hold=updates, limit=limit)
+    return Objective(begin, lambda unit: (), rewards=rewards, hold=updates, limit=limit)
 
 
 class Round:

@@ -66,7 +66,7 @@ def events(folder: Path, *, dropout: float = 0.0) -> Iterator[dict]:
 
     units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in rows]
     tools = Tools(PER_EPOCH, None, None, None, None)  # type: ignore[arg-type]  what sft does not use
-    source = steps_of(units, [(Objective(begin, sft().roles), 1.0)], tools, size=4, tokens=100, seed=5)
+    source = steps_of(units, [(Objective(begin, sft().learns), 1.0)], tools, size=4, tokens=100, seed=5)
     settings = Settings(steps=STEPS, rate=1e-2, decay=0.1, precision="bf16", checkpoint=3)
     return train(model, source, settings, folder, recipe={"rate": 1e-2})
 

@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
         begun = sft().begin(units, tools)
         return lambda number, taken: breaking(begun(number, taken))
 
-    source = source_of(tiny_rows, [(Objective(begin, sft().roles), 1.0)])
+    source = source_of(tiny_rows, [(Objective(begin, sft().learns), 1.0)])
     with pytest.raises(RunError, match=r"stopped at step 6: the loss is (nan|inf)") as caught:
         list(train(tiny_llama, source, SETTINGS, tmp_path, recipe={}))
     bad = tmp_path / "bad-step-6.jsonl"

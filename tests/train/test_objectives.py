@@ -14,7 +14,7 @@ from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.models.forward import Edges
 from espalier.train import preference, reinforcement  # noqa: F401  they register their objectives
-from espalier.train.objectives import LossSum, Tools, objectives, of_role, row_sums, sft
+from espalier.train.objectives import LossSum, check_units, objectives, of_role, row_sums, sft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,8 +119,7 @@ def test_a_small_budget_gives_several_trees_of_the_same_rows(
 def test_data_in_which_an_objective_finds_nothing_are_refused_and_named(kind: str, without: str, said: str):
     rows = [replace(row, role="rejected" if without == "answer" else "answer") for row in ROWS]
     units = [Unit(row.example, (1, 2), (row,) if without else ()) for row in rows]
-    nothing = Tools(1, *[lambda *_: pytest.fail("nothing is to be computed")] * 4)
-    with pytest.raises(DataError, match=rf"None of the 2 examples has {said}") as caught:
-        objectives.build(kind, {}).begin(units, nothing)
-    assert caught.value.where == "a, b"
-    assert f"'{kind}'" in caught.value.hint
+    with pytest.raises(DataError, match=rf"None of the 2 examples has {said}: .*\(a, b\)") as caught:
+        check_units(objectives.build(kind, {}), units, "train.objective.0")
+    assert caught.value.where == "train.objective.0"
+    assert "train.data" in caught.value.hint
