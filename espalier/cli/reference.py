@@ -56,16 +56,23 @@ def _choices() -> Iterator[str]:
 
 
 def _registries() -> list[tuple[str, Registry[Any]]]:
+    from espalier.data.formats.rows import formats
     from espalier.decode.strategies import strategies
     from espalier.evaluate.harness import scorers
     from espalier.models.adapters import methods
+    from espalier.study.trackers import trackers
+    from espalier.train import preference, reinforcement  # noqa: F401  they register their objectives
     from espalier.train.objectives import objectives
+    from espalier.train.optimizer import optimizers
 
     return [
+        ("task.format", formats),
         ("train.method", methods),
         ("train.objective", objectives),
+        ("train.optimizer", optimizers),
         ("decode", strategies),
         ("evaluate", scorers),
+        ("track", trackers),
     ]
 
 

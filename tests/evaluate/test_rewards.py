@@ -54,7 +54,7 @@ def test_answers_to_one_prompt_cannot_be_compared():
 
 
 def test_a_check_a_scorer_and_a_function_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "house_rules.py").write_text(
+    (tmp_path / "short_rules.py").write_text(
         "def short(example, text):\n    return None if not text else len(text) < len(example.input)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -62,13 +62,13 @@ def test_a_check_a_scorer_and_a_function_judge(tmp_path: Path, monkeypatch: pyte
     answers = [said("a", "How long did it last?"), said("b", "")]
     found = {
         name: reward_of(name, "here")(questions, answers)
-        for name in ("asks_duration", "exact_match", "rouge_l", "house_rules:short")
+        for name in ("asks_duration", "exact_match", "rouge_l", "short_rules:short")
     }
     assert found == {
         "asks_duration": [1.0, 0.0],
         "exact_match": [1.0, 0.0],
         "rouge_l": [1.0, 0.0],
-        "house_rules:short": [1.0, None],
+        "short_rules:short": [1.0, None],
     }
     assert all(type(value) in (float, type(None)) for column in found.values() for value in column)
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from espalier.train.steps import Source
 
 STEPS, SIZE = 4, 4
-REWARDS = {"diversity": 1.0, "house_rules:vowels": 0.1}
+REWARDS = {"diversity": 1.0, "vowel_rules:vowels": 0.1}
 KINDS = {
     "sft": [(sft(smoothing=0.1), 1.0)],
     "dpo": [(dpo(), 1.0)],
@@ -81,7 +81,7 @@ def trajectory(
 
     An `eps` that is not small keeps a step as smooth as its gradient, and rounding is not blown up.
     """
-    (tmp_path / "house_rules.py").write_text(
+    (tmp_path / "vowel_rules.py").write_text(
         "def vowels(example, text): return sum(map(text.count, 'aeiou'))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
