@@ -282,5 +282,5 @@ def _check(group: int, limit: int, updates: int, rewards: Mapping[str, float]) -
             raise RecipeError(f"{key} = {value} does not fit: it must be at least {least}.")
     if not rewards:
         raise RecipeError(
-            "grpo has no reward.", hint="Name some: rewards = {asks_how_long = 1.0, diversity = 0.5}."
+            "grpo has no reward.", hint="Name some: rewards = {asks_duration = 1.0, diversity = 0.5}."
         )
