@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 PROMPTS, GROUP, LIMIT = 4, 8, 40
 RATE = 1e-6
-# `batch` answers a forward of the update; all answers of a step are generated in one batch. In fp32 a step took
-# 1.4 times as long.
+# `batch` answers a forward of the update; all answers of a step are generated in one batch. In fp32 a step
+# took 1.4 times as long.
 SETTINGS: dict[str, dict[str, Any]] = {
     "bf16, batch 4": {"bf16": True, "batch": 4},
     "bf16, batch 8": {"bf16": True, "batch": 8},

@@ -32,7 +32,7 @@ def print_summary(scores: dict[str, Any]) -> None:
     table = Table(
         "", *models, "change", "95 % interval", *floors,
         title=f"{scores['rows']} test rows from {scores['sources']} sources, in %", title_justify="left",
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left",
+        box=None, pad_edge=False, padding=(0, 1 if stages else 2, 0, 0), caption_justify="left",
         caption="\n".join(notes) or None,
     )  # fmt: skip
     for measure in measures:
