@@ -55,7 +55,7 @@ def card(material: Material, recipe_hash: str, source: Source, sort: str, load: 
         "Limitations": _limitations(material, source, compared),
     }
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items() if text)
-    lead = f"`{source.base}`, tuned on {source.data} with [Espalier](https://pypi.org/project/espalier-lm/)."
+    lead = f"`{source.base}`, tuned on {source.data} with Espalier."
     return f"---\n{_head(source, sort)}\n---\n\n# {material.name}\n\n{lead}\n\n{body}\n"
 
 
