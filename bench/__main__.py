@@ -22,52 +22,25 @@ def main() -> None:
     options = _options()
     os.environ["HF_HUB_OFFLINE"] = "1"
     model = find_model(options.model, options.cache, _say)
+    template = Template(cast("Any", load_tokenizer(model)))
+    length = {"threads": options.threads, "rounds": options.rounds}
     found: dict[str, Any] = {}
     if options.what in ("training", "all"):
-        found["training"] = training.main(
-            model,
-            Template(cast("Any", load_tokenizer(model))),
-            _say,
-            task=options.task,
-            only=options.case,
-            threads=options.threads,
-            rounds=options.rounds,
-            settings=options.settings,
-        )
+        chosen = {"task": options.task, "only": options.case, "settings": options.settings}
+        found["training"] = training.main(model, template, _say, **chosen, **length)
     if options.what in ("decoding", "all"):
         from bench import decoding
 
-        found["decoding"] = decoding.main(
-            model,
-            _say,
-            task=options.task,
-            threads=options.threads,
-            rounds=options.rounds,
-            llama_python=options.llama_python,
-            gguf=options.gguf,
-        )
+        peer = {"llama_python": options.llama_python, "gguf": options.gguf}
+        found["decoding"] = decoding.main(model, _say, task=options.task, **peer, **length)
     if options.what == "preference":
         from bench import preference
 
-        found["preference"] = preference.main(
-            model,
-            Template(cast("Any", load_tokenizer(model))),
-            _say,
-            only=options.case,
-            threads=options.threads,
-            rounds=options.rounds,
-        )
+        found["preference"] = preference.main(model, template, _say, only=options.case, **length)
     if options.what == "reinforce":
         from bench import reinforce
 
-        found["reinforce"] = reinforce.main(
-            model,
-            Template(cast("Any", load_tokenizer(model))),
-            _say,
-            task=options.task,
-            threads=options.threads,
-            rounds=options.rounds,
-        )
+        found["reinforce"] = reinforce.main(model, template, _say, task=options.task, **length)
     if not options.json and "training" in found:
         print(_table(found["training"]["cases"]))
     print(json.dumps(found))
