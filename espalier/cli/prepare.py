@@ -35,7 +35,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Units:
-    """Training examples as tokens, and those that do not fit the token budget."""
+    """Training examples as tokens, and those that fit neither the token budget nor the model's context."""
 
     units: list[Unit]
     rejects: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -114,7 +114,7 @@ def show(section: TaskSection) -> Show:
 
 
 def encode_units(examples: list[Example], template: Template, tokens: int, answer: int = 0) -> Units:
-    """Return the examples in tokens; one longer than the budget is left out with the reason, never cut.
+    """Return the examples in tokens; one beyond the budget or the model's context is left out, never cut.
 
     `answer` is the most tokens of an answer that the model may write itself; it has to fit behind the prompt.
 
@@ -125,19 +125,33 @@ def encode_units(examples: list[Example], template: Template, tokens: int, answe
     sizes: list[int] = []
     for example in examples:
         unit = encode_unit(example, template)
-        own = len(unit.rows) + group_size(unit.rows) if unit.rows else 0
-        sizes.append(max(own, len(unit.prompt) + max(1, answer)))
-        if sizes[-1] <= tokens:
+        written = len(unit.prompt) + max(1, answer)
+        sizes.append(max(len(unit.rows) + group_size(unit.rows) if unit.rows else 0, written))
+        longest = max([written, *(len(row.ids) for row in unit.rows)])
+        if longest > template.context:
+            reason = f"The row has {longest} tokens; the model's context is {template.context}."
+        elif sizes[-1] > tokens:
+            reason = f"The row has {sizes[-1]} tokens; the budget train.tokens is {tokens}."
+        else:
             result.units.append(unit)
             continue
-        reason = f"The row has {sizes[-1]} tokens; the budget train.tokens is {tokens}."
         where = ", row ".join(str(example.origin[key]) for key in ("file", "row") if key in example.origin)
         result.rejects.append({"where": where, "reason": reason, "example": example.id})
     if not result.units:
-        raise DataError(
-            f"None of the {len(examples)} training rows fits the budget of {tokens} tokens; they have "
-            f"{min(sizes)} to {max(sizes)}.",
-            where="train.tokens",
-            hint=f"Raise it with -o train.tokens={max(sizes)}, or show fewer examples (task.positive).",
-        )
+        raise _nothing_fits(sizes, tokens, template.context)
     return result
+
+
+def _nothing_fits(sizes: list[int], tokens: int, context: int) -> DataError:
+    said = f"None of the {len(sizes)} training rows fits %s tokens; they have {min(sizes)} to {max(sizes)}."
+    if tokens > context:
+        return DataError(
+            said % f"the model's context of {context}",
+            where="model.name",
+            hint="Take a model with a longer context, or show fewer examples (task.positive).",
+        )
+    return DataError(
+        said % f"the budget of {tokens}",
+        where="train.tokens",
+        hint=f"Raise it with -o train.tokens={max(sizes)}, or show fewer examples (task.positive).",
+    )

@@ -5,6 +5,10 @@ what comes before an answer, the answer with its stop token, and so on. Each seg
 that the ids of a prompt are a prefix of the ids of the same prompt with its answer, whatever the tokenizer
 merges; and the mask is known from the cuts, not from markers inside the template.
 
+Some templates render an earlier turn otherwise once a later one follows: without its reasoning, say. What
+comes before an answer is then what the model would see before it writes that answer, and a conversation of
+which several turns are trained becomes a row for each of them (`tokens.py`).
+
 A message that quotes a control token ("what does <|im_end|> do?") quotes it: the name is set aside while the
 template renders, and comes back as ordinary text, so that no row can end a turn or open one.
 """
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -72,6 +77,10 @@ class Tokenizer(Protocol):
         ...
 
 
+class RewrittenError(TemplateError):
+    """A conversation that cannot be one row, since a trained answer is rendered otherwise later on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Token ids of a stretch of a conversation; `trained` marks an answer with its stop token."""
@@ -102,14 +111,15 @@ class Frame:
 class Template:
     """A tokenizer with its chat template, and the stop token that the template ends an answer with.
 
-    `prefix` are the ids that every conversation begins with besides: a soft prompt's (`models/prompt.py`).
+    `prefix` are the ids that every conversation begins with besides: a soft prompt's
+    (`models/soft_prompt.py`); `context` is the most tokens of a row that the model was made for.
 
     Raises:
         TemplateError: the tokenizer has no chat template or no end token, or the template changes what it
             renders for a prompt once an answer follows.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, context: int = sys.maxsize) -> None:
         if not tokenizer.chat_template:
             raise TemplateError(
                 "The tokenizer has no chat template, so there is no way to tell a prompt from an answer.",
@@ -117,6 +127,7 @@ class Template:
                 hint="Use an instruction-tuned model, or set tokenizer.chat_template and save it again.",
             )
         self.prefix: tuple[int, ...] = ()
+        self.context = context
         self._tokenizer = tokenizer
         specials = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         names = sorted(specials, key=lambda name: (-len(name), name))
@@ -144,6 +155,10 @@ class Template:
         """Return the conversation as tokenised segments, answers apart from what comes between them.
 
         Messages that end with the user's turn get the opening of an answer, ready for generation.
+
+        Raises:
+            RewrittenError: the template renders a trained turn otherwise once a later one follows.
+            TemplateError: the template cannot render the conversation.
         """
         segments: list[Segment] = []
         done = ""
@@ -151,12 +166,14 @@ class Template:
             if turn.role != "assistant":
                 continue
             before = self._prompt(messages[:index])
+            segments, done = self._still(segments, done, before)
             segments.append(Segment(self._ids(self._after(done, before)), trained=False))
             answer = self._answer(messages[: index + 1], before)
             segments.append(Segment(self._ids(answer + (self._frame.ending or self.stop)), turn.trained))
             done = before + answer + self._frame.ending
         if messages[-1].role != "assistant":
             whole = self._prompt(messages)
+            segments, done = self._still(segments, done, whole)
             segments.append(Segment(self._ids(self._after(done, whole)), trained=False))
             done = whole
         self._check(messages, done)
@@ -258,13 +275,18 @@ class Template:
                 hint="Train a model whose template shows it, or remove the turn.",
             )
 
+    def _still(self, segments: list[Segment], done: str, text: str) -> tuple[list[Segment], str]:
+        """Return the segments that `text` begins with: those so far, or none where it renders them anew."""
+        if text.startswith(done) or any(segment.trained for segment in segments):
+            return segments, done
+        return [], ""
+
     def _after(self, done: str, text: str) -> str:
         if not text.startswith(done):
-            raise TemplateError(
-                "The chat template renders earlier turns differently once a later turn follows, so histories "
-                "cannot be shared.",
+            raise RewrittenError(
+                "The chat template renders earlier turns differently once a later turn follows, so they "
+                "cannot be trained in one row.",
                 where=self._tokenizer.name_or_path,
-                hint="Some templates drop reasoning from earlier turns; train it on single turns.",
             )
         return text[len(done) :]
 

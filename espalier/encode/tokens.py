@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from espalier.core.records import Encoded, message
+from espalier.encode.template import RewrittenError
 
 if TYPE_CHECKING:
     from espalier.core.records import Example, Message
@@ -36,7 +37,7 @@ def encode(example: Example, template: Template) -> Encoded:
 
     Raises:
         DataError: no token is trained.
-        TemplateError: the template cannot render the conversation.
+        TemplateError: the template cannot render the conversation, or not as one row.
     """
     return _row(example.id, example.messages, template)
 
@@ -44,17 +45,36 @@ def encode(example: Example, template: Template) -> Encoded:
 def encode_unit(example: Example, template: Template) -> Unit:
     """Return the example's prompt and all its rows in tokens; a rejected answer takes the place of the last.
 
+    The answers are one row, in which every trained turn is learned; where the template renders earlier turns
+    otherwise once later ones follow, a row for each, behind the history that a model would see there.
+
     Raises:
         TemplateError: the template cannot render the conversation.
     """
-    rows: list[Encoded] = []
-    if any(turn.trained for turn in example.messages):
-        rows.append(encode(example, template))
+    answers = _answers(example, template) if any(turn.trained for turn in example.messages) else []
+    rows = [*answers]
     for number, text in enumerate(example.rejected):
         messages = (*example.prompt, message("assistant", text, trained=True))
+        messages = _only_last(messages) if len(answers) > 1 else messages
         rows.append(replace(_row(example.id, messages, template), role="rejected", number=number))
-    prompt = rows[0].ids[: rows[0].prompt] if rows else template.prompt_ids(example.prompt)
+    last = (answers or rows or [None])[-1]
+    prompt = last.ids[: last.prompt] if last else template.prompt_ids(example.prompt)
     return Unit(example.id, prompt, tuple(rows))
+
+
+def _answers(example: Example, template: Template) -> list[Encoded]:
+    try:
+        return [encode(example, template)]
+    except RewrittenError:
+        return [
+            replace(_row(example.id, _only_last(example.messages[: place + 1]), template), number=place)
+            for place, turn in enumerate(example.messages)
+            if turn.trained
+        ]
+
+
+def _only_last(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    return (*(replace(turn, trained=False) for turn in messages[:-1]), messages[-1])
 
 
 def _row(example: str, messages: tuple[Message, ...], template: Template) -> Encoded:

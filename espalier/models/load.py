@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +14,7 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
 from espalier.core.errors import DataError, ModelError, nearest
@@ -94,7 +95,17 @@ def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
 
 def load_template(place: str) -> Template:
     """Return the rendering of a model folder, without its weights. Raises ModelError, TemplateError."""
-    return Template(cast("Any", load_tokenizer(place)))
+    return _template(place, load_tokenizer(place))
+
+
+def _template(place: str, tokenizer: PreTrainedTokenizerBase) -> Template:
+    try:
+        settings = AutoConfig.from_pretrained(place).get_text_config().to_dict()
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"The model's configuration cannot be loaded: {_first_line(error)}", where=place
+        ) from None
+    return Template(cast("Any", tokenizer), settings.get("max_position_embeddings") or sys.maxsize)
 
 
 def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
@@ -105,7 +116,7 @@ def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
         TemplateError: the tokenizer has no usable chat template.
     """
     tokenizer = load_tokenizer(place)
-    template = Template(cast("Any", tokenizer))
+    template = _template(place, tokenizer)
     logging.disable_progress_bar()
     try:
         names = read_json(Path(place) / "config.json").get("architectures") or [""]

@@ -39,6 +39,7 @@ Gradients: TypeAlias = "dict[str, Tensor]"
 Work: TypeAlias = tuple[Tree, Sequence[Term]]
 
 TOKENS, NEW_TOKENS = 2000, 12
+PLACED = 1e-6  # of the largest logit: a product may add up in another order where its weights lie elsewhere
 MERGED = 1e-4  # of the largest logit: folding an adapter in rounds every weight once
 ROUNDING = 1.5  # how much further than naive from the more exact result the fast path may be
 STEPS, STOPPED = 3, 1  # optimizer steps of the resume check, and after which of them it is interrupted
@@ -103,13 +104,16 @@ def verify(
     rows = [group[0] for group in groups]
     if elsewhere.generate:
         yield _decoding_check(model, rows, elsewhere.generate)
-    yield _logits_check("save and load, logits", model, elsewhere.reload(model), rows, 0.0)
+    reloaded = elsewhere.reload(model)
+    yield _weights_check("save and load, weights", model, reloaded)
+    yield _logits_check("save and load, logits", model, reloaded, rows, PLACED)
+    del reloaded
     merged = elsewhere.merge(model)
     yield _logits_check("merged adapter, logits, fp32", model, merged, rows, MERGED)
     if elsewhere.generate:
         yield _text_check(model, merged, rows, elsewhere.generate)
     if elsewhere.export:
-        yield _logits_check("exported, logits", merged, elsewhere.export(model), rows, 0.0)
+        yield _logits_check("exported, logits", merged, elsewhere.export(model), rows, PLACED)
 
 
 def few(groups: Sequence[Sequence[Encoded]]) -> list[list[Encoded]]:
@@ -206,6 +210,15 @@ def _decoding_check(model: PreTrainedModel, rows: Sequence[Encoded], generate: G
             chosen = logits.gather(1, torch.tensor(answer, device=logits.device)[:, None])[:, 0]
             worst = max(worst, float((logits.max(-1).values - chosen).max()))
     return Check("cached decoding, logits, fp32", worst, 1e-3)
+
+
+def _weights_check(name: str, model: nn.Module, other: nn.Module) -> Check:
+    """Return the largest difference of two models' weights; it is infinite where one has other weights."""
+    own, found = dict(model.named_parameters()), dict(other.named_parameters())
+    if own.keys() != found.keys():
+        return Check(name, float("inf"), 0.0)
+    gaps = (float((own[key] - found[key]).detach().abs().max()) for key in own)
+    return Check(name, max(gaps), 0.0)
 
 
 def _logits_check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING
 
@@ -118,3 +119,19 @@ def test_a_prompt_leaves_room_for_the_answer_that_is_sampled(template: Template)
     found = encode_units(examples, template, sizes[1] + 4, 5)
     assert [unit.example for unit in found.units] == ["a"]
     assert f"has {sizes[1] + 5} tokens; the budget" in found.rejects[0]["reason"]
+
+
+def test_a_row_longer_than_the_context_is_left_out(template: Template) -> None:
+    examples = [
+        Example(name, "task", name, (message("user", name),), references=("x",)) for name in ("a", "a" * 9)
+    ]
+    sizes = [len(template.prompt_ids(example.prompt)) + 1 for example in examples]
+    short = copy.copy(template)
+    short.context = sizes[1] - 1
+    found = encode_units(examples, short, 1000)
+    said = f"The row has {sizes[1]} tokens; the model's context is {sizes[1] - 1}."
+    assert [unit.example for unit in found.units] == ["a"]
+    assert found.rejects[0]["reason"] == said
+    short.context = 1
+    with pytest.raises(DataError, match=r"model\.name: None of the 2 .* the model's context of 1 tokens"):
+        encode_units(examples, short, 1000)

@@ -138,7 +138,23 @@ def test_a_tokenizer_without_an_end(chat_tokenizer: Callable[[str], Any]) -> Non
         Template(tokenizer)
 
 
-def test_reasoning_that_is_dropped_from_earlier_turns(chat_tokenizer: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("style", ["reasoning", "thinking"])
+def test_a_history_is_what_the_model_would_see(chat_tokenizer: Callable[[str], Any], style: str) -> None:
+    tokenizer = chat_tokenizer(style)
+    said = message("assistant", "Hmm.</think>Hi" if style == "reasoning" else "Hi")
+    turns = [*TURN, said, message("user", "And?"), message("assistant", "Yes", trained=True)]
+    rendered = [{"role": turn.role, "content": turn.text} for turn in turns]
+    whole = tokenizer.apply_chat_template(rendered, tokenize=False)
+    template = Template(tokenizer)
+    first, last = template.segments(turns)
+    assert (first.trained, last.trained) == (False, True)
+    assert text(tokenizer, [*first.ids, *last.ids]) + "\n" == whole
+    assert template.prompt_ids(turns[:-1]) == first.ids
+
+
+def test_two_trained_turns_that_are_rendered_anew_are_not_one_row(
+    chat_tokenizer: Callable[[str], Any],
+) -> None:
     template = Template(chat_tokenizer("reasoning"))
     thought = message("assistant", "Hmm.</think>Hi", trained=True)
     assert template.segments([*TURN, thought])[1].trained

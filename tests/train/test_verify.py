@@ -80,7 +80,7 @@ def test_what_is_right_passes(
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     checks = list(verify(model, step_of(*objectives), elsewhere=RIGHT, settings=SETTINGS))
     assert [check.name for check in checks if not check.ok] == []
-    assert len(checks) == len({check.name for check in checks}) == 15
+    assert len(checks) == len({check.name for check in checks}) == 16
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
     exact = {check.name: check.gap for check in checks}
     assert 0 < exact["prefix sharing, each gradient, fp64"] < 1e-12
@@ -118,6 +118,7 @@ def test_a_wrong_mean_fails_where_it_is_learned_from(
     ("wrong", "said"),
     [
         ("generate", "cached decoding, logits, fp32"),
+        ("reload", "save and load, weights"),
         ("reload", "save and load, logits"),
         ("merge", "merged adapter, logits, fp32"),
         ("export", "exported, logits"),

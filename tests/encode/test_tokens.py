@@ -1,0 +1,56 @@
+"""Which rows an example becomes, and what each of them trains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from espalier.core.records import Example, message
+from espalier.encode.batches import build_trees
+from espalier.encode.template import Template
+from espalier.encode.tokens import encode_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from espalier.core.records import Encoded
+
+TURNS = (
+    message("user", "Hello"),
+    message("assistant", "Hm, hello.</think>Hi", trained=True),
+    message("user", "And?"),
+    message("assistant", "Nothing.</think>Yes", trained=True),
+)
+
+
+def split(tokenizer: Any, row: Encoded) -> tuple[str, str]:
+    """Return what a row is prompted with and what it trains, as text."""
+    trained = [token for token, weight in zip(row.ids, row.weights, strict=True) if weight]
+    return tokenizer.decode(row.ids[: row.prompt]), tokenizer.decode(trained)
+
+
+def test_a_conversation_is_one_row(chat_tokenizer: Callable[[str], Any]) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    unit = encode_unit(Example("id", "task", "source", TURNS), Template(tokenizer))
+    assert len(unit.rows) == 1
+    assert split(tokenizer, unit.rows[0])[1].count("<|im_end|>") == 2
+
+
+@pytest.mark.parametrize("style", ["reasoning", "thinking"])
+def test_each_turn_is_a_row_where_histories_are_rendered_anew(
+    chat_tokenizer: Callable[[str], Any], style: str
+) -> None:
+    tokenizer = chat_tokenizer(style)
+    example = Example("id", "task", "source", TURNS, rejected=("No",))
+    unit = encode_unit(example, Template(tokenizer))
+    assert [(row.role, row.number) for row in unit.rows] == [("answer", 1), ("answer", 3), ("rejected", 0)]
+    rendered = [{"role": turn.role, "content": turn.text} for turn in TURNS]
+    for row, place in zip(unit.rows, (1, 3), strict=False):
+        whole = tokenizer.apply_chat_template(rendered[: place + 1], tokenize=False)
+        prompt, answer = split(tokenizer, row)
+        assert prompt + answer + "\n" == whole
+        assert answer.endswith(TURNS[place].text + "<|im_end|>")
+    assert unit.prompt == unit.rows[1].ids[: unit.rows[1].prompt] == unit.rows[2].ids[: unit.rows[2].prompt]
+    (tree,) = build_trees([unit.rows], 1000)
+    assert len(tree.ids) < sum(len(row.ids) for row in unit.rows[1:])
