@@ -105,12 +105,21 @@ class Side:
         self._process.join()
 
 
-def take_turns(sides: Sequence[Side], rounds: int, say: Callable[[str], None]) -> list[float]:
-    """Let each side take its step in turn, once to warm up and `rounds` times; return the load after each."""
+def take_turns(
+    sides: Sequence[Side],
+    rounds: int,
+    say: Callable[[str], None],
+    between: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """Let each side take its step in turn, once to warm up and `rounds` times; return the load after each.
+
+    `between` is called after every step.
+    """
     loads = [os.getloadavg()[0]]
     for number in range(rounds + 1):
         for side in sides:
             side.step()
+            between()
         loads.append(os.getloadavg()[0])
         times = ", ".join(f"{side.name} {side.results[-1].seconds:.1f} s" for side in sides)
         say(f"  round {number}{' (warm-up)' if not number else ''}: {times}, load {loads[-1]:.1f}")

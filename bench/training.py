@@ -6,14 +6,13 @@ warm-up. What counts is the ratio inside a run: a cloud machine can be twice as 
 
 from __future__ import annotations
 
-import os
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench import espalier, lean, rate, trl
 from bench.rows import cases, describe, load_steps, row_cases
-from bench.side import Job, Side
+from bench.side import Job, Side, fastest, take_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,33 +95,25 @@ def measure(bench: Bench, case: Case, settings: str, *, with_lean: bool) -> dict
         f"{case.name}: {counts['row_tokens']:.0f} tokens a step, {counts['distinct_tokens']:.0f} distinct, "
         f"shared prefix {counts['prefix']:.0f}"
     )
-    chosen, trials = fastest(bench, case, steps, "trl", trl.run, _tried(settings, case))
+    chosen, trials = _tried(bench, case, steps, "trl", trl.run, _settings(settings, case))
     jobs: dict[str, tuple[Run, dict[str, Any]]] = {
         "espalier": (espalier.run, {"precision": "bf16"}),
         "trl": (trl.run, trl.SETTINGS[chosen]),
     }
     if with_lean:
-        batch, tried = fastest(bench, case, steps, "lean", lean.run, LEAN_SETTINGS)
+        batch, tried = _tried(bench, case, steps, "lean", lean.run, LEAN_SETTINGS)
         trials.update(tried)
         jobs["lean"] = (lean.run, LEAN_SETTINGS[batch])
     sides = [Side(name, run, bench.job(case, steps, with_)) for name, (run, with_) in jobs.items()]
     rater = Side("rate", rate.run, bench.job(case, [], {}))
     rates = [rater.ask()]
-    loads = [os.getloadavg()[0]]
-    for number in range(bench.rounds + 1):
-        for side in sides:
-            side.step()
-            rates.append(rater.ask())
-        loads.append(os.getloadavg()[0])
-        times = ", ".join(f"{side.name} {side.results[-1].seconds:.1f} s" for side in sides)
-        bench.say(f"  round {number}{' (warm-up)' if not number else ''}: {times}, load {loads[-1]:.1f}")
-    for side in (*sides, rater):
-        side.close()
+    loads = take_turns(sides, bench.rounds, bench.say, between=lambda: rates.append(rater.ask()))
+    rater.close()
     figures = {side.name: _figures(side) for side in sides}
     return {**_compared(figures, counts, rates), "trl_setting": chosen, "trials": trials, "load": loads}
 
 
-def fastest(
+def _tried(
     bench: Bench,
     case: Case,
     steps: Sequence[Sequence[Encoded]],
@@ -131,20 +122,13 @@ def fastest(
     settings: dict[str, dict[str, Any]],
 ) -> tuple[str, dict[str, float]]:
     """Return the setting with the most rows per second on a few rows, and the rows per second of each."""
-    if len(settings) == 1:
-        return next(iter(settings)), {}
     few = [list(steps[0])[:: ROWS // TRIAL_ROWS]] * 2
-    speeds: dict[str, float] = {}
-    for setting, with_ in settings.items():
-        side = Side(name, run, bench.job(case, few, with_))
-        side.step()
-        speeds[setting] = TRIAL_ROWS / side.step().seconds
-        side.close()
-        bench.say(f"  trying {name}, {setting}: {speeds[setting]:.3f} rows/s")
-    return max(speeds, key=lambda setting: speeds[setting]), {f"{name}, {k}": v for k, v in speeds.items()}
+    jobs = {setting: bench.job(case, few, with_) for setting, with_ in settings.items()}
+    chosen, seconds = fastest(name, run, jobs, bench.say)
+    return chosen, {f"{name}, {setting}": TRIAL_ROWS / taken for setting, taken in seconds.items()}
 
 
-def _tried(settings: str, case: Case) -> dict[str, dict[str, Any]]:
+def _settings(settings: str, case: Case) -> dict[str, dict[str, Any]]:
     if settings in trl.SETTINGS:
         return {settings: trl.SETTINGS[settings]}
     likely = trl.LIKELY_ROWS if case.rows else trl.LIKELY
@@ -176,6 +160,7 @@ def _compared(
         "espalier": ours["rows_per_s"],
         "trl": theirs["rows_per_s"],
         "ratio": ours["rows_per_s"] / theirs["rows_per_s"],
+        "round_ratios": [b / a for a, b in zip(ours["seconds"], theirs["seconds"], strict=True)],
         "loss_gap": max(
             abs(a - b) / b for a, b in zip(ours["losses"][-2:], theirs["losses"][-2:], strict=True)
         ),

@@ -61,7 +61,6 @@ def _registries() -> list[tuple[str, Registry[Any]]]:
     from espalier.evaluate.harness import scorers
     from espalier.models.adapters import methods
     from espalier.study.trackers import trackers
-    from espalier.train import preference, reinforcement  # noqa: F401  they register their objectives
     from espalier.train.objectives import objectives
     from espalier.train.optimizer import optimizers
 

@@ -123,7 +123,6 @@ def choose(recipe: Recipe) -> Choices:
     from espalier.decode.strategies import strategies
     from espalier.evaluate.harness import scorers
     from espalier.models.adapters import methods
-    from espalier.train import preference, reinforcement  # noqa: F401  they register their objectives
     from espalier.train.objectives import objectives
     from espalier.train.optimizer import optimizers
 

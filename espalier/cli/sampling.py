@@ -111,6 +111,8 @@ class Answering:
         from espalier.decode.requests import groups_of
         from espalier.decode.strategies import sample
 
+        if not requests:  # there are more ranks than answers to write
+            return {}
         decoder = to_decode(self.model, self.precision)
         strategy = sample(limit=limit, seed=self.seed)
         shared = can_share(decoder, requests, strategy)

@@ -24,23 +24,35 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Factories of one sort, by name. `sort` is the word that errors use: 'scorer', 'objective', …"""
+    """Factories of one sort, by name.
 
-    def __init__(self, sort: str) -> None:
+    Args:
+        sort: the word that errors use: 'scorer', 'objective', …
+        modules: those that register more of them, imported when a name is first asked for.
+    """
+
+    def __init__(self, sort: str, *modules: str) -> None:
         self.sort = sort
-        self._factories: dict[str, Callable[..., T]] = {}
+        self._modules = modules
+        self._registered: dict[str, Callable[..., T]] = {}
 
     def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
         """Decorate a factory so that recipes can name it."""
 
         def keep(factory: Callable[..., T]) -> Callable[..., T]:
-            if name in self._factories:
+            if name in self._registered:
                 raise ValueError(f"two {self.sort}s are named '{name}'")
             _parameters(factory)
-            self._factories[name] = factory
+            self._registered[name] = factory
             return factory
 
         return keep
+
+    @property
+    def _factories(self) -> dict[str, Callable[..., T]]:
+        for module in self._modules:
+            importlib.import_module(module)
+        return self._registered
 
     def names(self) -> list[str]:
         """Return the registered names, sorted."""

@@ -21,8 +21,10 @@ is how a run resumes.
 
 A row stands here for an example with all its rows: a pair, or a prompt that the model will answer.
 
-**The trees.** A step is one tree if its distinct tokens fit the budget, and else the few trees that lose the
-least sharing. Rows are never cut, and rows that a loss compares (a group) are never in two trees.
+**The trees.** A step is one tree if its distinct tokens fit half the budget, and else the few trees that lose
+the least sharing; the other half is used where a cut would compute much twice. Memory grows with the largest
+tree, and large trees are no faster than a few of about 2,000 tokens. Rows are never cut, and rows that a loss
+compares (a group) are never in two trees.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from espalier.encode.tree import Tree
 
 WORTH = 16
+# What a tree's token in the second half of the budget costs, for its memory: this part of one computed twice.
+PRICE = 1 / 8
 
 
 def steps_per_epoch(rows: int, size: int) -> int:
@@ -81,22 +85,24 @@ def build_trees(groups: Sequence[Sequence[Encoded]], tokens: int) -> list[Tree]:
     """Return the trees of one step's groups of rows, each of at most `tokens` distinct tokens.
 
     Groups are taken in sorted order, where each shares most with its neighbour. A cut makes the prefix that
-    the two groups at it share be computed twice; the cuts are those that cost the fewest tokens in all, and
-    among equals the fewest trees. A group is taken to share with its neighbours what all its rows share.
+    the two groups at it share be computed twice; the cuts are those that cost the fewest tokens in all, where
+    each beyond half the budget costs `PRICE`, and among equals the fewest trees. A group is taken to share
+    with its neighbours what all its rows share.
 
     Raises:
         DataError: a group alone is larger than the budget.
     """
     order, shared = _sorted([_trunk(group) for group in groups])
     new = [group_size(groups[at]) - common for at, common in zip(order, shared, strict=True)]
-    best: list[tuple[int, int, int]] = [(0, 0, 0)]  # (tokens computed twice, trees, start of the last tree)
+    best: list[tuple[float, int, int]] = [(0, 0, 0)]  # (cost in tokens, trees, start of the last tree)
     for end in range(1, len(groups) + 1):
-        below, options = 0, list[tuple[int, int, int]]()
+        below, options = 0, list[tuple[float, int, int]]()
         for start in range(end - 1, -1, -1):
             below += new[start]
-            if below + shared[start] <= tokens:
-                lost, trees, _ = best[start]
-                options.append((lost + shared[start], trees + 1, start))
+            if (size := below + shared[start]) <= tokens:
+                cost, trees, _ = best[start]
+                cost += shared[start] + PRICE * max(0, size - tokens // 2)
+                options.append((cost, trees + 1, start))
             elif below > tokens:
                 break
         if not options:
@@ -119,7 +125,7 @@ def group_size(group: Sequence[Encoded]) -> int:
     return sum(map(len, paths)) - sum(common_prefix(one, two) for one, two in pairwise(arrays))
 
 
-def _spans(best: list[tuple[int, int, int]]) -> list[range]:
+def _spans(best: list[tuple[float, int, int]]) -> list[range]:
     spans: list[range] = []
     end = len(best) - 1
     while end:

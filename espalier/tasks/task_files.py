@@ -96,7 +96,8 @@ def task_path(path: str | Path) -> Path:
     if str(path) in BUNDLED:
         return Path(str(files("espalier.tasks") / "bundled" / BUNDLED[str(path)]))
     beside = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-    tasks = [name for name in beside if name.endswith((".json", ".jsonl", ".toml"))][:20]
+    ends = (".json", ".jsonl", ".toml")
+    tasks = [name for name in beside if name.endswith(ends) and name != "pyproject.toml"][:20]
     raise DataError(
         "There is no such task file.", where=str(file), hint=nearest(file.name, [*tasks, *BUNDLED])
     )

@@ -142,7 +142,9 @@ class Objective:
     rates: bool = False
 
 
-objectives: Registry[Objective] = Registry("objective")
+objectives: Registry[Objective] = Registry(
+    "objective", "espalier.train.preference", "espalier.train.reinforcement"
+)
 
 
 @objectives.register("sft")

@@ -42,6 +42,7 @@ TOKENS, NEW_TOKENS = 2000, 12
 PLACED = 1e-6  # of the largest logit: a product may add up in another order where its weights lie elsewhere
 MERGED = 1e-4  # of the largest logit: folding an adapter in rounds every weight once
 ROUNDING = 1.5  # how much further than naive from the more exact result the fast path may be
+ROUGH = 2.0  # the same in bf16, where each way is one draw of a coarse rounding (docs/decisions/verify.md)
 STEPS, STOPPED = 3, 1  # optimizer steps of the resume check, and after which of them it is interrupted
 BY_ROW: Forward = partial(edge_logprobs, shared=False)
 
@@ -165,7 +166,7 @@ def _training_checks(
     bf16_own_gap = _gap(_gradients(model, alone, by_row, "bf16")[1], single)
     loss, gradients = _gradients(model, together, forward, "bf16")
     yield Check("bf16 against fp32, loss", abs(loss - single_loss) / max(1.0, abs(single_loss)), 0.02)
-    yield Check("bf16 against fp32, gradient", _gap(gradients, single), ROUNDING * bf16_own_gap)
+    yield Check("bf16 against fp32, gradient", _gap(gradients, single), ROUGH * bf16_own_gap)
 
 
 def _resume_check(

@@ -15,7 +15,7 @@ from scipy.stats import chi2
 
 from espalier.core.errors import DataError
 from espalier.core.records import Encoded
-from espalier.encode.batches import build_trees, group_size, schedule, steps_per_epoch
+from espalier.encode.batches import PRICE, build_trees, group_size, schedule, steps_per_epoch
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import row_tokens, stats
 
@@ -127,13 +127,27 @@ def test_cuts_are_the_best_of_all():
         budget = 14
         trees = build_trees(alone(rows), budget)
         assert max(stats(tree).distinct_tokens for tree in trees) <= budget
-        total = sum(stats(tree).distinct_tokens for tree in trees)
+        total = cost([stats(tree).distinct_tokens for tree in trees], budget)
         ordered = sorted(rows, key=lambda row: row.ids[:-1])
         for cuts in itertools.product([False, True], repeat=6):
             bounds = [0, *(n + 1 for n, cut in enumerate(cuts) if cut), 7]
             parts = [build_trees(alone(ordered[a:b]), 10_000)[0] for a, b in itertools.pairwise(bounds)]
             sizes = [stats(part).distinct_tokens for part in parts]
-            assert max(sizes) > budget or sum(sizes) >= total
+            assert max(sizes) > budget or cost(sizes, budget) >= total
+
+
+def cost(sizes: Sequence[int], budget: int) -> float:
+    """What trees of these sizes cost, in tokens."""
+    return sum(size + PRICE * max(0, size - budget // 2) for size in sizes)
+
+
+def test_the_second_half_of_the_budget_is_for_what_shares_much():
+    apart = [row([1, 2, *[1000 + n] * 50, 5, 2], f"apart{n}") for n in range(10)]
+    assert [stats(tree).distinct_tokens for tree in build_trees(alone(apart), 600)] == [257, 257]
+    (tree,) = build_trees(alone(family("a", 120, head=80)), 600)
+    assert stats(tree).distinct_tokens == 442
+    (tree,) = build_trees(alone([row([1, 2, *range(10, 510), 5, 2], "long")]), 600)
+    assert stats(tree).distinct_tokens == 503
 
 
 def test_trees_keep_their_rows_whole():

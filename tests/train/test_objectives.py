@@ -13,7 +13,6 @@ from espalier.core.records import Encoded
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.models.forward import Edges
-from espalier.train import preference, reinforcement  # noqa: F401  they register their objectives
 from espalier.train.objectives import LossSum, check_units, objectives, of_role, row_sums, sft
 
 if TYPE_CHECKING:
