@@ -239,7 +239,7 @@ def told(stage: Stage, ahead: Forecast) -> str:
     time = f"{ahead.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min"
     time = time if minutes < 120 else f"{minutes / 60:.1f} h"
     name = stage.name.capitalize() if not stage.last or stage.number else "Training"
-    return f"{name}: about {time} for {ahead.steps} steps, {ahead.peak_mb / 1000:.1f} GB at most."
+    return f"{name}: about {time} for {ahead.steps} steps, {ahead.peak_mb / 1000:.1f} GB in the largest step."
 
 
 def _clear(stage: Stage) -> None:

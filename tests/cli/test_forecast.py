@@ -13,7 +13,7 @@ def test_it_tells_each_stages_time_and_memory(home: Path, espalier) -> None:
     shown = espalier("forecast", "recipe.toml", "-o", "train.noise=5", cwd=home)
     assert shown.code == 0, shown.err
     assert "Training: about " in shown.out
-    assert "GB at most." in shown.out
+    assert "GB in the largest step." in shown.out
     assert sorted(home.rglob("*")) == before
     table = json.loads(espalier("forecast", "recipe.toml", "--json", cwd=home).out)
     (stage,) = table["stages"]
