@@ -122,14 +122,15 @@ def encode_units(examples: list[Example], template: Template, tokens: int, answe
         DataError: no example fits.
     """
     result = Units([])
-    sizes: list[int] = []
+    sizes: list[int] = []  # of all rows of an example laid out together
+    lengths: list[int] = []  # of its longest row
     for example in examples:
         unit = encode_unit(example, template)
         written = len(unit.prompt) + max(1, answer)
         sizes.append(max(len(unit.rows) + group_size(unit.rows) if unit.rows else 0, written))
-        longest = max([written, *(len(row.ids) for row in unit.rows)])
-        if longest > template.context:
-            reason = f"The row has {longest} tokens; the model's context is {template.context}."
+        lengths.append(max([written, *(len(row.ids) for row in unit.rows)]))
+        if lengths[-1] > template.context:
+            reason = f"The row has {lengths[-1]} tokens; the model's context is {template.context}."
         elif sizes[-1] > tokens:
             reason = f"The row has {sizes[-1]} tokens; the budget train.tokens is {tokens}."
         else:
@@ -138,20 +139,20 @@ def encode_units(examples: list[Example], template: Template, tokens: int, answe
         where = ", row ".join(str(example.origin[key]) for key in ("file", "row") if key in example.origin)
         result.rejects.append({"where": where, "reason": reason, "example": example.id})
     if not result.units:
-        raise _nothing_fits(sizes, tokens, template.context)
+        raise _nothing_fits(sizes, lengths, tokens, template.context)
     return result
 
 
-def _nothing_fits(sizes: list[int], tokens: int, context: int) -> DataError:
-    said = f"None of the {len(sizes)} training rows fits %s tokens; they have {min(sizes)} to {max(sizes)}."
-    if tokens > context:
+def _nothing_fits(sizes: list[int], lengths: list[int], tokens: int, context: int) -> DataError:
+    none = f"None of the {len(sizes)} training rows fits"
+    if min(lengths) > context:
         return DataError(
-            said % f"the model's context of {context}",
+            f"{none} the model's context of {context} tokens; they have {min(lengths)} to {max(lengths)}.",
             where="model.name",
             hint="Take a model with a longer context, or show fewer examples (task.positive).",
         )
     return DataError(
-        said % f"the budget of {tokens}",
+        f"{none} the budget of {tokens} tokens; they have {min(sizes)} to {max(sizes)}.",
         where="train.tokens",
         hint=f"Raise it with -o train.tokens={max(sizes)}, or show fewer examples (task.positive).",
     )

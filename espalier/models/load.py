@@ -100,12 +100,16 @@ def load_template(place: str) -> Template:
 
 def _template(place: str, tokenizer: PreTrainedTokenizerBase) -> Template:
     try:
-        settings = AutoConfig.from_pretrained(place).get_text_config().to_dict()
+        config = AutoConfig.from_pretrained(place).get_text_config()
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The model's configuration cannot be loaded: {_first_line(error)}", where=place
         ) from None
-    return Template(cast("Any", tokenizer), settings.get("max_position_embeddings") or sys.maxsize)
+    try:  # not from its dictionary: GPT-2 and others have another name for it there
+        context = config.max_position_embeddings or sys.maxsize
+    except AttributeError:
+        context = sys.maxsize
+    return Template(cast("Any", tokenizer), context)
 
 
 def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:

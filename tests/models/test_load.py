@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import BloomConfig, GPT2Config, LlamaConfig
 
 from espalier.core.errors import ModelError, TemplateError
 from espalier.core.records import message
@@ -46,6 +48,16 @@ def test_a_folder_loads_in_fp32_with_its_template(folder: Path, tmp_path: Path) 
     assert loaded.template.stop == "<|im_end|>"
     assert loaded.template.hash == load_template(str(folder)).hash
     assert loaded.weights == weights_hash(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [(LlamaConfig(max_position_embeddings=77), 77), (GPT2Config(n_positions=55), 55), (BloomConfig(), None)],
+    ids=["llama", "gpt2", "bloom"],
+)
+def test_the_context_is_that_of_the_configuration(folder: Path, config: Any, context: int | None) -> None:
+    config.save_pretrained(folder)
+    assert load_template(str(folder)).context == (context or sys.maxsize)
 
 
 def test_the_weights_hash_follows_the_weights(folder: Path) -> None:
