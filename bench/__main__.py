@@ -8,12 +8,11 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bench import training
-from espalier.encode.template import Template
 from espalier.models.bundled import default_cache
-from espalier.models.load import find_model, load_tokenizer
+from espalier.models.load import find_model, load_template
 
 STARTED = time.monotonic()
 
@@ -22,7 +21,7 @@ def main() -> None:
     options = _options()
     os.environ["HF_HUB_OFFLINE"] = "1"
     model = find_model(options.model, options.cache, _say)
-    template = Template(cast("Any", load_tokenizer(model)))
+    template = load_template(model)
     length = {"threads": options.threads, "rounds": options.rounds}
     found: dict[str, Any] = {}
     if options.what in ("training", "all"):

@@ -49,12 +49,6 @@ class Format:
         return min(lacks, key=len)
 
 
-def trained(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the messages with the last one trained, and no other."""
-    history = (replace(turn, trained=False) for turn in messages[:-1])
-    return (*history, replace(messages[-1], trained=True))
-
-
 def example(
     row: Row,
     messages: Sequence[Message],
