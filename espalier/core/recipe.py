@@ -124,7 +124,7 @@ class TrainSection(Section):
     rows: int = Field(default=32, gt=0)
     """Rows per optimizer step; they share one prompt tree."""
     tokens: int = Field(default=4096, gt=0)
-    """Most distinct tokens in one forward; a step with more is computed in several, with the same result."""
+    """Most distinct tokens in one forward; a step of over half may take several, with the same result."""
     warmup: float = Field(default=0.1, ge=0, le=1)
     """Share of the steps in which the rate rises from zero."""
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
