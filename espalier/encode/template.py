@@ -166,15 +166,13 @@ class Template:
             if turn.role != "assistant":
                 continue
             before = self._prompt(messages[:index])
-            segments, done = self._still(segments, done, before)
-            segments.append(Segment(self._ids(self._after(done, before)), trained=False))
+            segments = self._up_to(before, done, segments)
             answer = self._answer(messages[: index + 1], before)
             segments.append(Segment(self._ids(answer + (self._frame.ending or self.stop)), turn.trained))
             done = before + answer + self._frame.ending
         if messages[-1].role != "assistant":
             whole = self._prompt(messages)
-            segments, done = self._still(segments, done, whole)
-            segments.append(Segment(self._ids(self._after(done, whole)), trained=False))
+            segments = self._up_to(whole, done, segments)
             done = whole
         self._check(messages, done)
         segments[0] = replace(segments[0], ids=self.prefix + segments[0].ids)
@@ -275,24 +273,27 @@ class Template:
                 hint="Train a model whose template shows it, or remove the turn.",
             )
 
-    def _still(self, segments: list[Segment], done: str, text: str) -> tuple[list[Segment], str]:
-        """Return the segments that `text` begins with: those so far, or none where it renders them anew."""
-        if text.startswith(done) or any(segment.trained for segment in segments):
-            return segments, done
-        return [], ""
+    def _up_to(self, prompt: str, done: str, segments: list[Segment]) -> list[Segment]:
+        """Return `segments`, which are `done`, and the rest of `prompt`; one for all that it renders anew."""
+        if prompt.startswith(done):
+            return [*segments, Segment(self._ids(prompt[len(done) :]), trained=False)]
+        if any(segment.trained for segment in segments):
+            raise self._rewritten()
+        return [Segment(self._ids(prompt), trained=False)]
 
-    def _after(self, done: str, text: str) -> str:
-        if not text.startswith(done):
-            raise RewrittenError(
-                "The chat template renders earlier turns differently once a later turn follows, so they "
-                "cannot be trained in one row.",
-                where=self._tokenizer.name_or_path,
-            )
-        return text[len(done) :]
+    def _rewritten(self) -> RewrittenError:
+        return RewrittenError(
+            "The chat template renders earlier turns differently once a later turn follows, so they "
+            "cannot be trained in one row.",
+            where=self._tokenizer.name_or_path,
+        )
 
     def _answer(self, messages: Sequence[Message], before: str) -> str:
         """Return the last message as the template renders it (some trim it), without what follows it."""
-        rest = self._after(before, self._render(messages, opening=False))
+        whole = self._render(messages, opening=False)
+        if not whole.startswith(before):
+            raise self._rewritten()
+        rest = whole[len(before) :]
         if not rest.endswith(self._frame.closing):
             raise TemplateError(
                 f"The chat template ends this answer with {rest[-20:]!r}, others with "
