@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from espalier.core.errors import RecipeError
 from espalier.core.records import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -49,32 +48,33 @@ class Answering:
     ranks: Ranks = ALONE
 
     def sampler(self, rewards: Mapping[str, float]) -> Sampler:
-        """Return the sampler whose answers these rewards judge.
+        """Return the sampler whose answers these rewards judge. Raises RecipeError for an unknown reward.
 
-        Raises:
-            RecipeError: a reward is unknown, or the ranks hold shares of the weights only.
+        It belongs before the ranks share out the weights, if they do.
         """
         from espalier.cli.rating import raters
+        from espalier.cli.tuning import decoder_of
         from espalier.evaluate.rewards import reward_of, rewarded
 
-        if self.ranks.sharded:
-            raise RecipeError(
-                "A model that answers while it learns has to be whole, and 'fsdp' shares it out.",
-                where="train.parallel",
-                hint="Set it to 'ddp'.",
-            )
         where, models = "train.objective.rewards", raters(rewards)
         for name in rewards:
             reward_of(name, where, models)
         judge = partial(rewarded, rewards, where=where, raters=models)
+        decoder = decoder_of(self.model, self.precision, self.ranks)
 
         def sample(turn: int, units: Sequence[Unit], samples: int, limit: int) -> list[list[Sampled]]:
-            return self._round(turn, units, samples, limit, judge)
+            return self._round(decoder(), turn, units, samples, limit, judge)
 
         return sample
 
     def _round(
-        self, turn: int, units: Sequence[Unit], samples: int, limit: int, judge: Judge
+        self,
+        decoder: PreTrainedModel,
+        turn: int,
+        units: Sequence[Unit],
+        samples: int,
+        limit: int,
+        judge: Judge,
     ) -> list[list[Sampled]]:
         from espalier.core.records import Completion
         from espalier.decode.requests import Request
@@ -89,7 +89,7 @@ class Answering:
         share = -(-len(requests) // self.ranks.size)
         own = requests[self.ranks.rank * share : (self.ranks.rank + 1) * share]
         written: dict[str, Written] = {}
-        for part in gathered(self._written(own, limit), self.ranks):
+        for part in gathered(self._written(decoder, own, limit), self.ranks):
             written |= part
         answers: list[Completion] = []
         for request in requests:
@@ -104,16 +104,16 @@ class Answering:
         ]
         return [flat[start : start + samples] for start in range(0, len(flat), samples)]
 
-    def _written(self, requests: Sequence[Request], limit: int) -> dict[str, Written]:
+    def _written(
+        self, decoder: PreTrainedModel, requests: Sequence[Request], limit: int
+    ) -> dict[str, Written]:
         """Return the answer to each request by its key."""
-        from espalier.cli.tuning import to_decode
         from espalier.decode.engine import TOKENS, can_share, decode_tokens
         from espalier.decode.requests import groups_of
         from espalier.decode.strategies import sample
 
         if not requests:  # there are more ranks than answers to write
             return {}
-        decoder = to_decode(self.model, self.precision)
         strategy = sample(limit=limit, seed=self.seed)
         shared = can_share(decoder, requests, strategy)
         found: dict[str, Written] = {}

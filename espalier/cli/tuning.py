@@ -11,12 +11,14 @@ from espalier.cli.progress import say, working
 from espalier.core.errors import ModelError, RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import torch
     from transformers import PreTrainedModel
 
     from espalier.core.recipe import ModelSection, Recipe, TrainSection
+    from espalier.core.records import Ranks
     from espalier.core.run import RunFolder
     from espalier.models.load import Loaded
     from espalier.train.loop import Forward
@@ -86,13 +88,43 @@ def sharing(model: PreTrainedModel, longest: int) -> Sharing:
 
 def to_decode(model: PreTrainedModel, precision: str) -> PreTrainedModel:
     """Return a copy for decoding, with adapters merged, in the recipe's precision."""
+    return _ready_to_decode(copy.deepcopy(model), precision)
+
+
+def decoder_of(model: PreTrainedModel, precision: str, ranks: Ranks) -> Callable[[], PreTrainedModel]:
+    """Return what makes a copy for decoding of the model as it then is; every rank has to call that.
+
+    It belongs before the ranks share out the weights: each rank then gathers all of them for a copy.
+    """
+    if not ranks.sharded:
+        return partial(to_decode, model, precision)
+    import torch
+
+    from espalier.train.parallel import whole
+
+    def parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
+        return torch.nn.Parameter(tensor, requires_grad=False)
+
+    # Copies take the weights from here, each once, however often the model uses it.
+    empty = {id(weight): parameter(weight.to("meta")) for weight in model.parameters()}
+    outline = copy.deepcopy(model, empty)
+
+    def gather() -> PreTrainedModel:
+        pairs = zip(outline.parameters(), model.parameters(), strict=True)
+        full = {id(none): parameter(whole(weight.detach())) for none, weight in pairs}
+        return _ready_to_decode(copy.deepcopy(outline, full), precision)
+
+    return gather
+
+
+def _ready_to_decode(model: PreTrainedModel, precision: str) -> PreTrainedModel:
     import torch
 
     from espalier.models.adapters import merged
 
-    twin = merged(copy.deepcopy(model)).requires_grad_(False).eval()
-    torch.nn.Module.to(twin, torch.bfloat16 if precision == "bf16" else torch.float32)
-    return twin
+    model = merged(model).requires_grad_(False).eval()
+    torch.nn.Module.to(model, torch.bfloat16 if precision == "bf16" else torch.float32)
+    return model
 
 
 def peak_bytes() -> float:

@@ -10,7 +10,7 @@ import torch
 
 from espalier.cli.sampling import Answering
 from espalier.core.errors import RecipeError
-from espalier.core.records import Example, Ranks, message
+from espalier.core.records import Example, message
 from espalier.encode.tokens import encode_unit
 from espalier.models.adapters import methods
 from espalier.models.soft_prompt import virtual_ids
@@ -101,6 +101,3 @@ def test_answers_are_of_the_weights_as_they_are(made: Made, method: str):
 def test_what_cannot_be_sampled_is_refused_at_once(made: Made):
     with pytest.raises(RecipeError, match="No reward is named 'diversty'"):
         made[0].sampler({"diversty": 1.0})
-    with pytest.raises(RecipeError, match="has to be whole") as caught:
-        replace(made[0], ranks=Ranks(0, 2, sharded=True)).sampler(REWARDS)
-    assert caught.value.where == "train.parallel"

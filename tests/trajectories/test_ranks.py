@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +27,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from espalier.cli.ranks import joined
+from espalier.cli.sampling import Answering
 from espalier.core.errors import RunError
-from espalier.core.records import ALONE, Encoded, Ranks
+from espalier.core.records import ALONE, Encoded, Example, Ranks, message
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
 from espalier.train import parallel
@@ -36,6 +38,7 @@ from espalier.train.objectives import Tools, sft
 from espalier.train.optimizer import adamw
 from espalier.train.parallel import add_up, full_weights
 from espalier.train.preference import dpo
+from espalier.train.reinforcement import grpo, journaled
 from espalier.train.steps import Step, steps_of
 from espalier.train.verify import KeepDouble
 
@@ -52,6 +55,9 @@ SERVER.set_forkserver_preload(
     [
         "espalier.train.preference",
         "espalier.train.loop",
+        "espalier.train.reinforcement",
+        "espalier.decode.engine",
+        "espalier.evaluate.rewards",
         "torch.distributed.fsdp",
         "transformers.models.llama.modeling_llama",
     ]
@@ -83,6 +89,20 @@ def source(size: int = 6) -> Source:
     return steps_of(units(), [(sft(), 0.5), (dpo(), 1.0)], tools, size=size, tokens=10_000, seed=0)
 
 
+def rewarded(model: torch.nn.Module, folder: Path, ranks: Ranks) -> Source:
+    """Steps of 3 prompts that the model itself answers, 3 times each; answers that differ are rewarded."""
+    words = SimpleNamespace(decode=lambda ids: " ".join(map(str, ids)), stop_ids=frozenset({2}))
+    asked = (message("user", "?"),)
+    examples = {unit.example: Example(unit.example, "task", "", asked, ("word",)) for unit in units()}
+    answering = Answering(model, words, examples, "fp32", seed=0, ranks=ranks)  # type: ignore[arg-type]
+    samples = folder / "samples.jsonl"
+    tools = Tools(
+        3, None, None, None, lambda rewards: journaled(samples, answering.sampler(rewards), ranks)  # type: ignore[arg-type]
+    )  # fmt: skip
+    objective = grpo(rewards={"diversity": 1.0}, group=3, limit=5)
+    return steps_of(units(), [(objective, 1.0)], tools, size=3, tokens=10_000, seed=0)
+
+
 def tiny() -> torch.nn.Module:
     """Sizes that two and three ranks cannot share out evenly."""
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -99,13 +119,14 @@ def events(
 ) -> Iterator[dict]:
     """Train the tiny model, a checkpoint every second step, and save the whole weights at the end.
 
-    `precision` is fp32, fp64, "few" (fp64 with one pair a step) or "cuda" (bf16 on this rank's GPU).
+    `precision` is fp32, fp64, "few" (fp64 with one pair a step), "grpo" (fp64, on answers that are sampled in
+    fp32) or "cuda" (bf16 on this rank's GPU).
     With an eps that is not small a step is as smooth as its gradient, and rounding is not blown up.
     """
     torch.set_num_threads(1)
-    double = precision in ("fp64", "few")
+    double = precision in ("fp64", "few", "grpo")
     model = tiny().double() if double else tiny().to("cuda" if precision == "cuda" else "cpu")
-    rows = source(1 if precision == "few" else 6)
+    rows = rewarded(model, folder, ranks) if precision == "grpo" else source(1 if precision == "few" else 6)
     settings = Settings(
         STEPS, 1e-2, schedule="constant", decay=0.1, optimizer=adamw(eps=1e-2), checkpoint=2,
         precision="bf16" if precision == "cuda" else "fp32",
@@ -203,7 +224,17 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[
     """The runs on two processes, each kind in a folder of its own, and their events."""
     folder = tmp_path_factory.mktemp("two")
     return folder, run(
-        2, folder, "ddp-fp64", "fsdp-fp64", "ddp-fp32", "fsdp-fp32", "ddp-few", "fsdp-few", "sums-"
+        2,
+        folder,
+        "ddp-fp64",
+        "fsdp-fp64",
+        "ddp-fp32",
+        "fsdp-fp32",
+        "ddp-few",
+        "fsdp-few",
+        "ddp-grpo",
+        "fsdp-grpo",
+        "sums-",
     )
 
 
@@ -234,6 +265,20 @@ def test_a_rank_without_work_goes_along(two, tmp_path: Path, kind: str):
     assert [event["trees"] for event in dealt if event["event"] == "step"] == [1] * STEPS
     assert losses(dealt) == pytest.approx(losses(single), rel=1e-9)
     assert gap(two[0] / f"{kind}-few", tmp_path) < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_ranks_sample_and_learn_what_one_would(two, tmp_path: Path, kind: str):
+    single = list(events(tmp_path, precision="grpo"))
+    folders = (tmp_path, two[0] / f"{kind}-grpo")
+    answers = [
+        [json.loads(line)["ids"] for line in (folder / "samples.jsonl").read_text().splitlines()]
+        for folder in folders
+    ]
+    assert len(answers[0]) == 3 * len(units())
+    assert answers[0] == answers[1]
+    assert losses(two[1][f"{kind}-grpo"]) == pytest.approx(losses(single), rel=1e-4, abs=1e-6)
+    assert gap(folders[1], folders[0]) < 1e-6
 
 
 def test_a_gradient_that_no_rank_has_stays_none(two):
