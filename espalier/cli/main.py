@@ -24,6 +24,17 @@ from espalier.cli.score import score
 from espalier.cli.verify import verify
 from espalier.core.errors import EspalierError
 
+# What libraries read from the environment, where a person has not set it.
+ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",  # read when they fork
+    "THP_MEM_ALLOC_ENABLE": "1",  # large pages; read at torch's first allocation
+    # oneDNN, and what stands between it and torch, keep what they prepared for the last 1024 products, by
+    # exact size. Every tree has sizes of its own, some 25 that its layers share, so half a GB would be kept
+    # that never serves again, in small blocks all over the heap between which no large tensor fits.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+    "LRU_CACHE_CAPACITY": "64",
+}
+
 app = typer.Typer(
     help="Instruction tuning on prompt trees: from a task to a tuned model, with the evidence.",
     no_args_is_help=True,
@@ -45,9 +56,8 @@ app.command()(recipe)
 
 def main() -> None:
     """Run the command line."""
-    # Read by torch at its first allocation, and by the tokenizers when they fork.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     # A recipe's kind = "my_module:function" is looked for here too, after everything that is installed.
     sys.path.append(os.getcwd())
     try:
