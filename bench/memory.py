@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.side import Clock, Job, Side, commands
+from espalier.cli.main import ENVIRONMENT
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -28,7 +29,7 @@ RATES = {"adamw": 5e-5, "adamw8bit": 5e-5, "adafactor": 5e-4, "lomo": 5e-4}
 
 def main() -> None:
     options = _options()
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.update(ENVIRONMENT, HF_HUB_OFFLINE="1")
     from espalier.models.bundled import default_cache
     from espalier.models.load import find_model
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.side import Clock, Job, Side, commands
+from espalier.cli.main import ENVIRONMENT
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -60,7 +61,7 @@ BASE = "none"
 
 def main() -> None:
     options = _options()
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.update(ENVIRONMENT, HF_HUB_OFFLINE="1")
     from espalier.models.bundled import default_cache
     from espalier.models.load import find_model
 
