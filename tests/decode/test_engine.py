@@ -71,6 +71,17 @@ def test_the_way_through_transformers_gives_the_same(
     assert talker.generation_config.repetition_penalty == 5.0
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=["greedy", "sample"])
+def test_a_gpu_answers_the_same(
+    talker: LlamaForCausalLM, template: Template, questions: list[Example], strategy, layout: str
+):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    expected = _answers(generate(talker, template, questions, strategy))
+    assert _answers(generate(talker.to("cuda"), template, questions, strategy)) == expected
+
+
 def test_a_model_with_a_window_is_decoded_through_transformers(template: Template, questions: list[Example]):
     torch.manual_seed(1)
     config = MistralConfig(

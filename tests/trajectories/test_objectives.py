@@ -96,11 +96,12 @@ def trajectory(
         forward=edge_logprobs,
         method: str = "full",
         double: bool = True,
+        device: str = "cpu",
         stop: tuple[str, int] = ("", 0),
     ) -> torch.Tensor:
         torch.manual_seed(0)
         model = methods.build(method, {})(copy.deepcopy(talker))
-        model = model.double() if double else model
+        model = (model.double() if double else model).to(device)
         folder = tmp_path / name
         if (folder / "checkpoints" / f"step-{STEPS:06d}").exists():
             shutil.rmtree(folder)  # a training of that name is done
@@ -124,7 +125,7 @@ def trajectory(
                 numbers += [event["loss"], event["norm"]] if event["event"] == "step" else []
                 if (event["event"], event["step"]) == stop:
                     break
-        weights = [weight.detach().flatten() for weight in model.parameters()]
+        weights = [weight.detach().flatten().cpu() for weight in model.parameters()]
         return torch.cat([torch.tensor(numbers, dtype=torch.float64), *weights])
 
     return run
@@ -167,6 +168,17 @@ def check_resuming(trajectory: Callable[..., torch.Tensor], *stops: tuple[str, i
 def test_a_run_that_stops_anywhere_goes_on_bitwise(trajectory: Callable[..., torch.Tensor]):
     stops = ("step", 1), ("step", 2), ("step", 3), ("checkpoint", 3)
     check_resuming(partial(trajectory, double=False), *stops)
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_the_same_and_goes_on(trajectory: Callable[..., torch.Tensor]):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    whole = trajectory("whole")
+    assert gap(whole, trajectory("gpu", device="cuda")) < 1e-9
+    trajectory("parts", device="cuda", stop=("checkpoint", 2))
+    rest = trajectory("parts", device="cuda")
+    assert gap(whole[-len(rest) :], rest) < 1e-9
 
 
 @pytest.mark.parametrize("trajectory", ["dpo", "grpo"], indirect=True)
