@@ -21,15 +21,20 @@ PAIRS = (
 
 
 def alpaca() -> Format:
-    """Stanford Alpaca: instruction, input, output; `system` and `history` as LLaMA-Factory has them."""
+    """Stanford Alpaca: instruction, input, output; `system` and `history` as LLaMA-Factory has them.
+
+    Dolly's rows too, which call the input `context` and the output `response`.
+    """
 
     def read(row: Row) -> list[Example]:
         value, where = row.value, row.where
         asked = instructed(value, where)
-        output = message("assistant", text(value["output"], f"{where}, output"), trained=True)
+        reply = "output" if "output" in value else "response"
+        output = message("assistant", text(value[reply], f"{where}, {reply}"), trained=True)
         return [example(row, [*asked, output], source=normalised(asked[-1].text))]
 
-    return Format(("instruction output",), read, '{"instruction": "…", "input": "", "output": "…"}')
+    shapes = ("instruction output", "instruction response")
+    return Format(shapes, read, '{"instruction": "…", "input": "", "output": "…"}')
 
 
 def self_instruct() -> Format:
@@ -78,8 +83,9 @@ def prompt_completion() -> Format:
 def instructed(value: Mapping[str, Any], where: str) -> list[Message]:
     """Return the prompt of an Alpaca row: its system text, its history, the instruction and its input."""
     asked = text(value["instruction"], f"{where}, instruction")
-    if given(value, "input"):
-        asked = f"{asked}\n{text(value['input'], f'{where}, input')}"
+    for key in ("input", "context"):
+        if given(value, key):
+            asked = f"{asked}\n{text(value[key], f'{where}, {key}')}"
     history: list[Message] = []
     hint = 'Write [["question", "answer"]].'
     past = items(value["history"], f"{where}, history", "pairs", hint) if value.get("history") else []

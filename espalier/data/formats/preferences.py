@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -13,16 +14,20 @@ from espalier.data.formats.row import Format, Row, example
 from espalier.data.formats.turns import answer, check, conversation, framed, given, turns
 from espalier.tasks.rows import kind
 
+# Who speaks next, where a conversation is one text.
+SPEAKER = re.compile(r"(?:\A|\n)\n(Human|Assistant):")
+
 
 def preference() -> Format:
     """Pairs: a prompt (`prompt`, `conversations`, `messages` or `instruction`), `chosen` and `rejected`.
 
     Each answer is a text, a turn, or a list of turns, before which the prompt may stand; without a prompt of
-    its own a row's prompt is what its two lists of turns begin with.
+    its own a row's prompt is what its two lists of turns begin with. Anthropic's HH (arXiv 2204.05862) writes
+    those as two texts.
     """
 
     def read(row: Row) -> list[Example]:
-        value, where = row.value, row.where
+        value, where = _written_out(row.value), row.where
         prompt = _prompt(value, where)
         chosen, rejected = (answer(value[key], prompt, f"{where}, {key}") for key in ("chosen", "rejected"))
         if chosen.text == rejected.text:
@@ -71,6 +76,21 @@ def kto() -> Format:
     )
     sample = '{"prompt": "…", "completion": "…", "label": true}'
     return Format(shapes, read, sample)
+
+
+def _written_out(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row with lists of turns where its two answers are conversations in one text each."""
+    both = {key: value[key] for key in ("chosen", "rejected")}
+    if all(isinstance(said, str) and SPEAKER.match(said) for said in both.values()):
+        return {**value, **{key: _turns_of(said) for key, said in both.items()}}
+    return value
+
+
+def _turns_of(said: str) -> list[dict[str, str]]:
+    _, *parts = SPEAKER.split(said)
+    return [
+        {"role": role, "content": words.strip()} for role, words in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def _prompt(value: Mapping[str, Any], where: str) -> list[Message]:

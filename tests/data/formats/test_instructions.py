@@ -39,6 +39,14 @@ def test_alpaca_with_history_and_system(tmp_path: Path) -> None:
     assert loaded.source == "translate. haus"
 
 
+def test_what_dolly_calls_its_fields(tmp_path: Path) -> None:
+    row = {"instruction": "Who wrote it?", "response": "Rosa.", "category": "closed_qa"}
+    with_context, without = load(tmp_path, {**row, "context": "Rosa wrote it."}, {**row, "context": ""})
+    assert with_context.input == "Who wrote it?\nRosa wrote it."
+    assert without.input == "Who wrote it?"
+    assert with_context.answer == without.answer == "Rosa."
+
+
 def test_an_input_is_kept_unless_it_is_empty(tmp_path: Path) -> None:
     row = {"instruction": "Which sign is this?", "output": "a dash"}
     dash, empty = load(tmp_path, {**row, "input": "-"}, {**row, "input": ""})

@@ -36,6 +36,7 @@ def load(tmp_path: Path, row: dict[str, Any]) -> Example:
         {"prompt": [USER], "chosen": [RIGHT], "rejected": [WRONG]},
         {"prompt": "2 + 2?", "chosen": [USER, RIGHT], "rejected": [USER, WRONG]},
         {"chosen": [USER, RIGHT], "rejected": [USER, WRONG]},
+        {"chosen": "\n\nHuman: 2 + 2?\n\nAssistant: 4", "rejected": "\n\nHuman: 2 + 2?\n\nAssistant: 5"},
         {"instruction": "2 + 2?", "input": "", "chosen": "4", "rejected": "5"},
         {"messages": [USER], "chosen": RIGHT, "rejected": WRONG},
         {
