@@ -89,8 +89,8 @@ def source(size: int = 6) -> Source:
     return steps_of(units(), [(sft(), 0.5), (dpo(), 1.0)], tools, size=size, tokens=10_000, seed=0)
 
 
-def rewarded(model: torch.nn.Module, folder: Path, ranks: Ranks) -> Source:
-    """Steps of 3 prompts that the model itself answers, 3 times each; answers that differ are rewarded."""
+def rewarded(model: torch.nn.Module, folder: Path, ranks: Ranks, size: int) -> Source:
+    """Steps of `size` prompts that the model itself answers as often; answers that differ are rewarded."""
     words = SimpleNamespace(decode=lambda ids: " ".join(map(str, ids)), stop_ids=frozenset({2}))
     asked = (message("user", "?"),)
     examples = {unit.example: Example(unit.example, "task", "", asked, ("word",)) for unit in units()}
@@ -99,8 +99,8 @@ def rewarded(model: torch.nn.Module, folder: Path, ranks: Ranks) -> Source:
     tools = Tools(
         3, None, None, None, lambda rewards: journaled(samples, answering.sampler(rewards), ranks)  # type: ignore[arg-type]
     )  # fmt: skip
-    objective = grpo(rewards={"diversity": 1.0}, group=3, limit=5)
-    return steps_of(units(), [(objective, 1.0)], tools, size=3, tokens=10_000, seed=0)
+    objective = grpo(rewards={"diversity": 1.0}, group=size, limit=5)
+    return steps_of(units(), [(objective, 1.0)], tools, size=size, tokens=10_000, seed=0)
 
 
 def tiny() -> torch.nn.Module:
@@ -119,14 +119,18 @@ def events(
 ) -> Iterator[dict]:
     """Train the tiny model, a checkpoint every second step, and save the whole weights at the end.
 
-    `precision` is fp32, fp64, "few" (fp64 with one pair a step), "grpo" (fp64, on answers that are sampled in
-    fp32) or "cuda" (bf16 on this rank's GPU).
+    `precision` is fp32, fp64, "few" (fp64 with one pair a step), "grpo" or "little" (fp64, on 9 or 4 answers
+    a step that are sampled in fp32) or "cuda" (bf16 on this rank's GPU).
     With an eps that is not small a step is as smooth as its gradient, and rounding is not blown up.
     """
     torch.set_num_threads(1)
-    double = precision in ("fp64", "few", "grpo")
+    sizes = {"grpo": 3, "little": 2}
+    double = precision in ("fp64", "few", *sizes)
     model = tiny().double() if double else tiny().to("cuda" if precision == "cuda" else "cpu")
-    rows = rewarded(model, folder, ranks) if precision == "grpo" else source(1 if precision == "few" else 6)
+    if precision in sizes:
+        rows = rewarded(model, folder, ranks, sizes[precision])
+    else:
+        rows = source(1 if precision == "few" else 6)
     settings = Settings(
         STEPS, 1e-2, schedule="constant", decay=0.1, optimizer=adamw(eps=1e-2), checkpoint=2,
         precision="bf16" if precision == "cuda" else "fp32",
@@ -223,19 +227,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[dict]]]:
     """The runs on two processes, each kind in a folder of its own, and their events."""
     folder = tmp_path_factory.mktemp("two")
-    return folder, run(
-        2,
-        folder,
-        "ddp-fp64",
-        "fsdp-fp64",
-        "ddp-fp32",
-        "fsdp-fp32",
-        "ddp-few",
-        "fsdp-few",
-        "ddp-grpo",
-        "fsdp-grpo",
-        "sums-",
-    )
+    kinds = [f"{way}-{what}" for what in ("fp64", "fp32", "few", "grpo") for way in ("ddp", "fsdp")]
+    return folder, run(2, folder, *kinds, "sums-")
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
@@ -279,6 +272,13 @@ def test_ranks_sample_and_learn_what_one_would(two, tmp_path: Path, kind: str):
     assert answers[0] == answers[1]
     assert losses(two[1][f"{kind}-grpo"]) == pytest.approx(losses(single), rel=1e-4, abs=1e-6)
     assert gap(folders[1], folders[0]) < 1e-6
+
+
+def test_a_rank_without_an_answer_to_write_goes_along(tmp_path: Path):
+    single = list(events(tmp_path, precision="little"))
+    three = run(3, tmp_path / "three", "fsdp-little")["fsdp-little"]  # they write 2, 2 and none
+    assert losses(three) == pytest.approx(losses(single), rel=1e-4, abs=1e-6)
+    assert gap(tmp_path / "three" / "fsdp-little", tmp_path) < 1e-6
 
 
 def test_a_gradient_that_no_rank_has_stays_none(two):
