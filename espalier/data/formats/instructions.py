@@ -83,9 +83,9 @@ def prompt_completion() -> Format:
 def instructed(value: Mapping[str, Any], where: str) -> list[Message]:
     """Return the prompt of an Alpaca row: its system text, its history, the instruction and its input."""
     asked = text(value["instruction"], f"{where}, instruction")
-    for key in ("input", "context"):
-        if given(value, key):
-            asked = f"{asked}\n{text(value[key], f'{where}, {key}')}"
+    key = "input" if "input" in value else "context"
+    if given(value, key):
+        asked = f"{asked}\n{text(value[key], f'{where}, {key}')}"
     history: list[Message] = []
     hint = 'Write [["question", "answer"]].'
     past = items(value["history"], f"{where}, history", "pairs", hint) if value.get("history") else []
