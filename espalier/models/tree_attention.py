@@ -111,6 +111,7 @@ def _sums(
     values = v[..., :-EXTRA]
     out = torch.empty((*q.shape[:3], values.shape[3]), dtype=shift.dtype, device=q.device)
     total = torch.empty_like(shift)
+    total[:, -1] = 1.0  # the padding's, where there may be none: what lay there must decide nothing
     for part in plan.local:
         rows, keys, taken = _gather(part, q, k, values)
         weights = _weights(rows, keys, part.hidden)

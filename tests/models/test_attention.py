@@ -104,6 +104,17 @@ def test_scores_beyond_the_range_of_exp_are_exact(tree: Tree, monkeypatch: pytes
     assert calls
 
 
+def test_memory_that_nothing_was_written_to_decides_nothing(monkeypatch: pytest.MonkeyPatch):
+    rows = [Encoded(tuple(range(3, 3 + size)), (0.0,) + (1.0,) * (size - 1), 1, "row") for size in (16, 40)]
+    monkeypatch.setattr(tree_attention, "_top", lambda *_: pytest.fail("no score is out of range"))
+    torch.use_deterministic_algorithms(True)  # fills what is not written with nan
+    try:
+        for row in rows:  # a tree of one row has no padding
+            assert max(gaps(build_tree([row]), torch.float32)) < 2e-6
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_the_plan_covers_each_pair_once(tree: Tree, monkeypatch: pytest.MonkeyPatch):
     for longest, smallest in ((256, 4096), (16, 64), (16, 10**9)):
         monkeypatch.setattr(attention_plan, "LONGEST_NODE", longest)
