@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 CATCH_ALL = {"util", "utils", "common", "helper", "helpers", "base", "manager", "managers", "misc"}
 BASES = {"Protocol", "Generic", "NamedTuple", "BaseModel", "Section", "Choice", "Function", "Module"}
 BASES |= {"TorchFunctionMode"}  # torch knows no other way to watch what a model calls
+SPINE = ("core", "encode", "models", "decode", "train")
 TORCH_FREE = ("core", "tasks", "data", "evaluate", "encode/template.py", "encode/tokens.py", "encode/tree.py")
 
 
@@ -250,7 +252,13 @@ def test_imports_have_no_cycle() -> None:
 
 def test_the_package_stays_small() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert sum(_code_lines(module.text) for module in MODULES) < 11_000
+    rooms: Counter[str] = Counter()
+    for module in MODULES:
+        rooms[module.room] += _code_lines(module.text)
+    assert rooms.total() < 18_000
+    assert sum(rooms[room] for room in SPINE) < 6_500
+    # The run itself still lives in `cli`, which is two rooms in one until it has moved out.
+    assert not {room: lines for room, lines in rooms.items() if lines > (3_000 if room == "cli" else 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60
     assert len(list((ROOT / "recipes").rglob("*.toml"))) <= 12
