@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from espalier.core.records import Demonstration, Example, Task, TaskRow, example_id, message
+from espalier.core.text import folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ def to_examples(task: Task, show: Show) -> list[Example]:
 
 
 def normalised(text: str) -> str:
-    """Return the text in lower case with single spaces: what makes two inputs one source."""
-    return " ".join(text.lower().split())
+    """Return what makes two inputs one source: the text without regard to case, width and spaces."""
+    return folded(text)
 
 
 def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:

@@ -1,13 +1,14 @@
-"""The floors of every score: a policy that ignores the input, and one that repeats it."""
+"""The floors of every score: policies that ignore the input, and one that repeats it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from espalier.core.files import content_hash
 from espalier.core.records import Completion
-from espalier.evaluate.scorers.exact import normalised
-from espalier.evaluate.scorers.rouge import rouge_l
+from espalier.core.text import unpunctuated
+from espalier.evaluate.scorers.rouge import is_official, rouge_l
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from espalier.core.records import Example
 
 _COMPARED = 300  # rows that the constant is chosen on: 90,000 ROUGE-L at most, a fifth of a second
+_FREQUENT = 0.05  # share of the rows from which on an answer is more than a coincidence
+
+
+def floors(examples: Sequence[Example], train: Sequence[Example] = ()) -> dict[str, list[Completion]]:
+    """Return the answers of each floor by its name, as a system of `scores.json`.
+
+    "majority" is among them where it says something: where one answer is frequent, and not the constant.
+    """
+    found = {"constant": constant(examples, train), "copy": copy(examples)}
+    text = most_frequent(train or examples)
+    if text and all(unpunctuated(text) != unpunctuated(answer.text) for answer in found["constant"]):
+        found["majority"] = [_completion(example.id, text, "majority") for example in examples]
+    return found
 
 
 def constant(examples: Sequence[Example], train: Sequence[Example] = ()) -> list[Completion]:
@@ -34,17 +48,30 @@ def copy(examples: Sequence[Example]) -> list[Completion]:
 def best_constant(rows: Sequence[Example]) -> str:
     """Return the reference of highest mean ROUGE-L over the first rows; '' for no rows.
 
-    Where answers are labels this is the most frequent one. For free text, where hardly one answer occurs
-    twice, the most frequent one would be an arbitrary row and too low a floor: on task009 of
+    Where answers are labels this is mostly the most frequent one. For free text, where hardly one answer
+    occurs twice, the most frequent one would be an arbitrary row and too low a floor: on task009 of
     Super-NaturalInstructions it scores 20, this one 44.
     """
     answers = [row.references or (row.answer,) for row in rows[:_COMPARED]]
-    candidates = {normalised(text): text for texts in reversed(answers) for text in reversed(texts)}
+    candidates = {unpunctuated(text): text for texts in reversed(answers) for text in reversed(texts)}
+    official = is_official(text for texts in answers for text in texts)
 
     def total(candidate: str) -> float:
-        return sum(max(rouge_l(candidate, text) for text in texts) for texts in answers)
+        return sum(max(rouge_l(candidate, text, official=official) for text in texts) for texts in answers)
 
     return max(reversed(candidates.values()), key=total, default="")
+
+
+def most_frequent(rows: Sequence[Example]) -> str:
+    """Return the reference that most rows accept; '' where it is that of one row or of less than 5 %."""
+    written: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for row in rows:
+        accepted = {unpunctuated(text): text for text in reversed(row.references or (row.answer,))}
+        counts.update(accepted.keys())
+        written = {**accepted, **written}
+    top, count = counts.most_common(1)[0] if counts else ("", 0)
+    return written[top] if count > max(1, _FREQUENT * len(rows)) else ""
 
 
 def _completion(example: str, text: str, name: str) -> Completion:

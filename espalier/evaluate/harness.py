@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
 from espalier.core.records import Completion, Score
+from espalier.core.text import unpunctuated
 from espalier.evaluate.compare import compare
 from espalier.evaluate.scorers.checks import check_scorer, single, together
-from espalier.evaluate.scorers.exact import normalised
 from espalier.evaluate.scorers.registry import scorers as scorers
 from espalier.evaluate.statistics import mean, plain
 from espalier.tasks.checks import set_checks
@@ -149,7 +149,7 @@ def _shape(answers: Sequence[Completion], sources: Sequence[str], seed: int) -> 
     words = [float(len(c.text.split())) for c in answers]
     return {
         "at_limit": plain(mean(cut, sources, seed)),
-        "distinct": {"count": len({normalised(c.text) for c in answers}), "n": len(answers)},
+        "distinct": {"count": len({unpunctuated(c.text) for c in answers}), "n": len(answers)},
         "words": plain(mean(words, sources, seed)),
         "missing": given.count(False),
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.registry import imported
+from espalier.core.text import folded
 from espalier.evaluate.scorers.registry import scorers
 from espalier.tasks.checks import checks
 
@@ -29,7 +30,7 @@ def diversity(examples: Sequence[Example], answers: Sequence[Completion]) -> lis
 
     One constant answer to everything has 0. Upper and lower case and spaces make no difference.
     """
-    said = [" ".join(answer.text.lower().split()) for answer in answers]
+    said = [folded(answer.text) for answer in answers]
     everywhere = Counter(said)
     here = Counter((example.id, text) for example, text in zip(examples, said, strict=True))
     own = Counter(example.id for example in examples)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
+from unicodedata import normalize
 
 from espalier.core.registry import Registry
 
@@ -36,7 +37,7 @@ def check(name: str) -> Callable[[Callable[[str, str], Verdict]], Check]:
         def guarded(task_input: str, output: str | None) -> Verdict:
             if output is None or not output.strip():
                 return Verdict(False, "There is no answer.")
-            return judge(task_input, output.strip())
+            return judge(normalize("NFC", task_input), normalize("NFC", output.strip()))
 
         def factory() -> Check:
             return guarded

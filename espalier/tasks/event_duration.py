@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from espalier.core.text import unpunctuated
 from espalier.tasks.checks import SetCheck, Verdict, check, set_checks
 from espalier.tasks.clauses import stated_duration
 from espalier.tasks.words import content_roots, same_root, words
@@ -97,7 +98,7 @@ def answer_not_stated(task_input: str, output: str) -> Verdict:
 def well_formed(task_input: str, output: str) -> Verdict:
     """One question of 3 to 25 words: starts like one, ends with "?", and is no copy of the input."""
     count = len(words(output))
-    copied = words(output.lower()) == words(task_input.lower())
+    copied = unpunctuated(output) == unpunctuated(task_input)
     for wrong, why in (
         (not output.endswith("?"), "It does not end with a question mark."),
         (_TWO_SENTENCES.search(output[:-1]) is not None, "It is more than one sentence."),
@@ -118,7 +119,7 @@ def not_constant(least: float = 0.5) -> SetCheck:
         """Compare the questions without regard to case, spaces and punctuation."""
         asked: dict[str, str] = {}
         for task_input, output in zip(inputs, outputs, strict=True):
-            asked[" ".join(words(task_input.lower()))] = " ".join(words((output or "").lower()))
+            asked[unpunctuated(task_input)] = unpunctuated(output or "")
         if len(asked) < 2:
             return Verdict(None, "Fewer than two different inputs: nothing to compare.")
         if not any(asked.values()):

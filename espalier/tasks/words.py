@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from espalier.core.porter import stem
 
-WORD = re.compile(r"[A-Za-zÀ-ÿ]+(?:['’][A-Za-z]+)?|\d+(?:[.,:]\d+)*")
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,:]\d+)*")
 
 
 def _listed(words: str) -> frozenset[str]:

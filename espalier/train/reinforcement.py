@@ -21,6 +21,7 @@ import torch
 from espalier.core.errors import RecipeError, RunError
 from espalier.core.files import disk_hint, jsonl
 from espalier.core.records import ALONE, Encoded, Ranks
+from espalier.core.text import folded
 from espalier.train.objectives import LossSum, Objective, Part, Sampled, objectives, of_role
 from espalier.train.parallel import gathered, on_first
 
@@ -266,7 +267,7 @@ def _summary(answers: Sequence[Sequence[Sampled]], rewards: np.ndarray) -> dict[
         "reward": float(rewards[known].mean()) if known.any() else 0.0,
         "length": float(np.mean([len(answer.ids) for answer in flat])),
         "stopped": float(np.mean([answer.finish == "stop" for answer in flat])),
-        "distinct": len({answer.text.strip().lower() for answer in flat}) / len(flat),
+        "distinct": len({folded(answer.text) for answer in flat}) / len(flat),
         "groups_with_a_difference": float(spread.mean()),
     }
     for name in flat[0].rewards:

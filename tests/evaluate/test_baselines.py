@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from espalier.core.records import Example, message
-from espalier.evaluate.baselines import best_constant, constant, copy
+from espalier.evaluate.baselines import best_constant, constant, copy, floors, most_frequent
 
 
 def row(name: str, *references: str, task_input: str = "in") -> Example:
@@ -35,3 +35,32 @@ def test_copy_answers_with_the_input() -> None:
     assert completion.text == "the sentence"
     assert completion.finish == "stop"
     assert completion.request != copy([row("a", "x", task_input="another")])[0].request
+
+
+def test_the_most_frequent_answer_is_a_floor_where_it_is_not_the_constant() -> None:
+    train = [row(f"a{i}", "on the left") for i in range(4)]
+    train += [
+        row(f"b{i}", text)
+        for i, text in enumerate(("on the right now", "the right", "right", "on the right"))
+    ]
+    scored = [row("c", "x"), row("d", "y")]
+    assert best_constant(train) == "on the right"
+    found = floors(scored, train)
+    assert list(found) == ["constant", "copy", "majority"]
+    assert {answer.text for answer in found["majority"]} == {"on the left"}
+    assert [answer.example for answer in found["majority"]] == ["c", "d"]
+
+
+def test_the_most_frequent_answer_is_no_floor_where_it_says_nothing() -> None:
+    labels = [row("a", "Yes."), row("b", "yes"), row("c", "no")]
+    assert most_frequent(labels) == "Yes."
+    assert list(floors(labels, labels)) == ["constant", "copy"], "it is the constant"
+    assert most_frequent([row(str(i), f"answer {i}") for i in range(9)]) == ""
+    rare = [row(str(i), f"answer {max(1, i)}") for i in range(60)]
+    assert most_frequent(rare) == "", "two rows of sixty"
+    assert most_frequent([]) == ""
+
+
+def test_the_constant_of_another_script_is_chosen_by_its_words() -> None:
+    rows = [row("a", "猫在睡觉"), row("b", "狗在睡觉"), row("c", "下雨了")]
+    assert best_constant(rows) in ("猫在睡觉", "狗在睡觉")

@@ -1,20 +1,14 @@
-"""Exact match as the Super-NaturalInstructions evaluation computes it.
+"""Exact match as the Super-NaturalInstructions evaluation computes it, in any script.
 
-Unlike SQuAD's, its normalisation keeps articles: lower case, punctuation removed, white space squeezed.
+Unlike SQuAD's, its normalisation keeps articles: lower case, punctuation removed, white space squeezed. What
+it does for ASCII is done here for Unicode: case folding, width and composition, the punctuation of all
+scripts. An answer of nothing but punctuation stays as it is, so that "+" is neither "-" nor an empty answer.
 """
 
 from __future__ import annotations
 
-import string
-
 from espalier.core.records import Completion, Example, Score, Scorer
-
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def normalised(text: str) -> str:
-    """Return lower-case text without ASCII punctuation, its words joined by single spaces."""
-    return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
+from espalier.core.text import unpunctuated
 
 
 class ExactMatch:
@@ -24,8 +18,8 @@ class ExactMatch:
         """Return 1 or 0; not scored where there is no reference."""
         if not example.references:
             return Score(None, "there is no reference")
-        answer = normalised(completion.text)
-        return Score(float(any(answer == normalised(reference) for reference in example.references)))
+        answer = unpunctuated(completion.text)
+        return Score(float(any(answer == unpunctuated(reference) for reference in example.references)))
 
 
 def build_exact_match() -> Scorer:

@@ -1,18 +1,49 @@
 from __future__ import annotations
 
+import string
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from espalier.core.records import Completion, Example, message
-from espalier.evaluate.scorers.exact import normalised
 from espalier.evaluate.scorers.registry import scorers
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [("  The  Answer!\n", "the answer"), ("don't", "dont"), ("", ""), ("?!", ""), ("a–b", "a–b")],
+    ("answer", "reference", "equal"),
+    [
+        ("  The  Answer!\n", "the answer", 1),
+        ("the yes", "yes", 0),
+        ("“Да”.", "да", 1),
+        ("是的。", "是的", 1),
+        ("ＹＥＳ", "yes", 1),
+        ("cafe\u0301", "Café", 1),
+        ("STRASSE", "Straße", 1),
+        ("İYİ", "iyi", 1),
+        ("हाँ।", "हाँ", 1),
+        ("हा", "हाँ", 0),
+        ("+", "-", 0),
+        ("", "+", 0),
+        ("?", "", 0),
+        ("😀", "😀", 1),
+        ("😀", "😡", 0),
+    ],
 )
-def test_normalisation_keeps_articles(text: str, expected: str) -> None:
-    assert normalised(text) == expected
+def test_case_punctuation_and_composition_do_not_count(answer: str, reference: str, equal: int) -> None:
+    row = Example("a", "t", "s", (message("user", "?"),), references=(reference,))
+    assert scorers.build("exact_match", {}).score(row, Completion("a", answer)).value == equal
+
+
+@given(st.text(alphabet=st.characters(codec="ascii"), max_size=20), st.text(alphabet="aB .,!'$", max_size=6))
+def test_on_ascii_it_is_the_official_one(answer: str, reference: str) -> None:
+    def official(text: str) -> str:
+        return " ".join("".join(c for c in text.lower() if c not in string.punctuation).split())
+
+    if official(answer) and official(reference):
+        row = Example("a", "t", "s", (message("user", "?"),), references=(reference,))
+        value = scorers.build("exact_match", {}).score(row, Completion("a", answer)).value
+        assert value == float(official(answer) == official(reference))
 
 
 def test_one_equal_reference_is_enough() -> None:

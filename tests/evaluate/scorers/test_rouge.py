@@ -12,7 +12,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from espalier.core.records import Completion, Example, message
 from espalier.evaluate.predictions import score_predictions
 from espalier.evaluate.scorers.registry import scorers
-from espalier.evaluate.scorers.rouge import rouge_l
+from espalier.evaluate.scorers.rouge import RougeL, is_official, rouge_l, tokens
 from espalier.tasks.task_files import load_task
 
 ORACLE = RougeScorer(["rougeL"], use_stemmer=True)
@@ -26,6 +26,69 @@ SENTENCES = st.lists(WORDS, max_size=12).map(" ".join)
 def test_is_that_of_rouge_score(text: str, reference: str) -> None:
     oracle = ORACLE.score(reference, text)["rougeL"].fmeasure
     assert rouge_l(text, reference) == pytest.approx(oracle, abs=1e-12)
+
+
+@given(SENTENCES, st.text(alphabet=st.characters(codec="ascii"), max_size=40))
+def test_unicode_words_of_ascii_score_the_same(text: str, reference: str) -> None:
+    ascii_text = text.encode("ascii", "ignore").decode()
+    if tokens(ascii_text) and tokens(reference):
+        assert rouge_l(ascii_text, reference, official=False) == rouge_l(ascii_text, reference)
+
+
+@pytest.mark.parametrize(
+    ("near", "reference", "far"),
+    [
+        ("Она долго читала книгу", "Она читала книгу", "Дождь шёл всю ночь"),
+        ("η γάτα κοιμάται εδώ", "Η ΓΆΤΑ ΚΟΙΜΆΤΑΙ", "βρέχει πολύ"),
+        ("猫在椅子上睡觉", "猫在椅子上睡觉。", "下雨了"),
+        ("猫が眠っている", "猫は眠っている", "雨だ"),
+        ("แมวกำลังนอนหลับ", "แมวนอนหลับ", "ฝนตก"),
+        ("बिल्ली सो रही है", "बिल्ली रही है", "बारिश हुई"),
+        ("고양이가 자고 있다", "고양이가 있다", "비가 온다"),
+        ("القطة تنام هنا", "القطة تنام", "السماء تمطر"),
+        ("GPT模型很大", "gpt 模型 很大", "小"),
+        ("😀😀", "😀", "👍"),
+    ],
+)
+def test_other_scripts_have_words_too(near: str, reference: str, far: str) -> None:
+    row = Example("a", "t", "s", (message("user", "?"),), references=(reference,))
+    scorer = RougeL().fitted([row])
+    assert scorer.title == "ROUGE-L (Unicode words)"
+    same, close, other = (scorer.score(row, Completion("a", text)).value for text in (reference, near, far))
+    assert same == 1.0
+    assert close is not None
+    assert other is not None
+    assert other < 0.3 < 0.6 < close <= 1.0
+
+
+def test_the_references_of_all_rows_decide_which_it_is() -> None:
+    english = [
+        "He studied medicine in Córdoba, paid for it by tutoring younger students, and graduated at last "
+        "with honours, the first of his family."
+    ] * 3
+    assert is_official(["How long?", "Why?"])
+    assert is_official(english), "a name now and then is no other script"
+    assert not is_official(["Où est né l'élève ?"])
+    assert not is_official([*english, "Да"]), "one that would score 0 whatever is said"
+    assert not is_official(["+", "minus"])
+    assert is_official([])
+    rows = [
+        Example(str(i), "t", "s", (message("user", "?"),), references=(text,))
+        for i, text in enumerate(["yes", "да"])
+    ]
+    fitted = RougeL().fitted(rows)
+    assert fitted.official is False
+    assert fitted.fitted(rows[:1]) == fitted, "decided once"
+    assert RougeL().score(rows[1], Completion("1", "да")).value == 1.0, "a row by itself"
+
+
+def test_the_recipe_may_say_which() -> None:
+    row = Example("a", "t", "s", (message("user", "?"),), references=("да",))
+    for words, title, value in (("official", "ROUGE-L", 0.0), ("unicode", "ROUGE-L (Unicode words)", 1.0)):
+        scorer = scorers.build("rouge_l", {"words": words})
+        assert isinstance(scorer, RougeL)
+        assert scorer.fitted([row]).title == title
+        assert scorer.score(row, Completion("a", "да")).value == value
 
 
 def test_takes_the_nearest_reference_and_scores_nothing_without_one() -> None:
