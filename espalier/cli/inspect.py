@@ -13,12 +13,13 @@ from rich.tree import Tree as Branches
 
 from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
+from espalier.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from espalier.cli.stages import Stage
-    from espalier.core.records import Encoded
+    from espalier.core.records import Encoded, Example
     from espalier.encode.template import Template
     from espalier.encode.tree import Tree
 
@@ -45,10 +46,14 @@ def inspect(
     plan = load_recipe(recipe, override or ())
     prepared = prepare(plan)
     with working("Getting ready") as tell:
+        from espalier.cli.judging import answer_limit, try_judges
         from espalier.cli.run import choose
         from espalier.models.load import find_model, load_template
 
         choices = choose(plan)
+        writes = not any(objective.rates for objective, _ in choices.objectives[-1])
+        if writes:
+            try_judges(plan, choices.scorers, choices.objectives, prepared)
         template = load_template(find_model(plan.model.name, cache, tell))
         stages = plan_stages(plan, choices.objectives, prepared, template, Path())
     rejects = list(prepared.rejects)
@@ -59,6 +64,8 @@ def inspect(
         _print_rewards(console, stage, plan.task.checks or prepared.task.checks)
         rejects += stage.encoded.rejects
     _print_rejects(console, rejects)
+    if writes:
+        _print_limit(console, prepared.test, answer_limit(prepared.test, template, choices.strategy.limit))
 
 
 def _print_stage(console: Console, stage: Stage, seed: int, template: Template, rows: int) -> None:
@@ -83,8 +90,8 @@ def _print_stage(console: Console, stage: Stage, seed: int, template: Template, 
         console.print(f"The first step{which}: each branch is computed once.", style="bold")
         console.print(_branches(tree, template), end="\n\n")
     console.print(
-        f"{seen['rows']} rows of at most {seen['longest']} tokens; one epoch is {seen['steps']} steps of "
-        f"{size} rows in {seen['trees']} trees.\n"
+        f"{counted(seen['rows'], 'row')} of at most {counted(seen['longest'], 'token')}; one epoch is "
+        f"{counted(seen['steps'], 'step')} of {counted(size, 'row')} in {counted(seen['trees'], 'tree')}.\n"
         f"{seen['tokens']:,} tokens row by row, {seen['distinct_tokens']:,} with sharing: "
         f"{seen['tokens'] / seen['distinct_tokens']:.2f} times fewer.\n"
         f"{seen['trained_tokens']:,} tokens are trained "
@@ -122,19 +129,31 @@ def _branches(tree: Tree, template: Template) -> Branches:
             start, end = tree.node_spans[child].tolist()
             text = " ".join("".join(template.pieces(tree.ids[start:end].tolist())).split())
             shown = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-            size = "1 token" if end - start == 1 else f"{end - start} tokens"
-            grow(branch.add(Text(f"{size}  {shown}")), child)
+            grow(branch.add(Text(f"{counted(end - start, 'token')}  {shown}")), child)
         if len(below) > SHOWN_CHILDREN:
             rest = sum(tree.ends[child] - tree.node_spans[child, 0] for child in below[SHOWN_CHILDREN:])
-            branch.add(Text(f"… {len(below) - SHOWN_CHILDREN} more branches, {rest} tokens", style="dim"))
+            more = counted(len(below) - SHOWN_CHILDREN, "more branch", "more branches")
+            branch.add(Text(f"… {more}, {counted(rest, 'token')}", style="dim"))
 
-    root = Branches(Text(f"{len(tree.rows)} rows, {len(tree.ids)} distinct tokens"))
+    sizes = f"{counted(len(tree.rows), 'row')}, {counted(len(tree.ids), 'distinct token')}"
+    root = Branches(Text(sizes))
     grow(root, -1)
     return root
 
 
+def _print_limit(console: Console, test: Sequence[Example], limit: dict[str, int]) -> None:
+    from espalier.evaluate.symptoms import of_limit
+
+    console.print(
+        f"{counted(len(test), 'row')} to score. Answers are cut at {counted(limit['tokens'], 'token')}; the "
+        f"references need at most {limit['needed']}."
+    )
+    for finding in of_limit({"rows": len(test), "limit": limit}):
+        console.print(finding.text, style="bold")
+
+
 def _print_rejects(console: Console, rejects: list[dict[str, str]]) -> None:
-    console.print(f"{len(rejects)} rows are left out.")
+    console.print(f"{counted(len(rejects), 'row')} {'is' if len(rejects) == 1 else 'are'} left out.")
     for reject in rejects[:10]:
         console.print(f"  {reject['where']}: {reject['reason']}", markup=False)
     if len(rejects) > 10:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from espalier.cli import tuning
+from espalier.cli.judging import build_scorers, say_limit, try_judges
 from espalier.cli.prepare import Prepared, prepare
 from espalier.cli.progress import bar, say, working
 from espalier.cli.ranks import joined
@@ -76,19 +77,23 @@ def execute(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks = ALONE) -
     say(f"Task {prepared.task.name}: {len(prepared.train)} rows to train on, {len(prepared.test)} to score.")
     with working("Getting ready"):
         choices = choose(recipe)
+    if not any(objective.rates for objective, _ in choices.objectives[-1]):
+        try_judges(recipe, choices.scorers, choices.objectives, prepared)
     loaded = tuning.load(recipe.model, cache)
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, run.path)
     _open_books(recipe, run, prepared, stages, loaded)
     run.log_stage("prepare", started, tuning.peak_bytes())
     if stages[-1].rates:
         return _execute_rating(recipe, run, prepared, stages, loaded, ranks)
+    limit = say_limit(prepared.test, loaded.template, choices.strategy.limit)
     base = _generate(recipe, run, choices.strategy, prepared, loaded, "base")
     answers: dict[str, list[Completion]] = {}
     for stage, tuned in train_stages(recipe, run, stages, loaded, ranks):
         name = "tuned" if stage.last else f"stage {stage.number + 1}"
         answers[name] = _generate(recipe, run, choices.strategy, prepared, tuned, name)
     # The others are compared with the first.
-    _evaluate(recipe, run, choices, prepared, {"tuned": answers.pop("tuned"), **answers, "base": base})
+    systems = {"tuned": answers.pop("tuned"), **answers, "base": base}
+    _evaluate(recipe, run, choices, prepared, systems, limit)
     return write_report(run.path)
 
 
@@ -121,7 +126,6 @@ def assist(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks) -> None:
 def choose(recipe: Recipe) -> Choices:
     """Build the recipe's factories. Raises RecipeError where a name or a parameter is wrong."""
     from espalier.decode.strategies import strategies
-    from espalier.evaluate.harness import scorers
     from espalier.models.adapters import methods
     from espalier.train.objectives import objectives
     from espalier.train.optimizer import optimizers
@@ -147,10 +151,7 @@ def choose(recipe: Recipe) -> Choices:
     return Choices(
         objectives=shared,
         strategy=strategies.build(recipe.decode.kind, recipe.decode.params, "decode"),
-        scorers={
-            choice.kind: scorers.build(choice.kind, choice.params, f"evaluate.{index}")
-            for index, choice in enumerate(recipe.evaluate)
-        },
+        scorers=build_scorers(recipe),
     )
 
 
@@ -227,14 +228,15 @@ def _evaluate(
     choices: Choices,
     prepared: Prepared,
     answers: dict[str, list[Completion]],
+    limit: dict[str, int],
 ) -> None:
     """Write outputs.jsonl and scores.json; of several samples of an answer the first is scored."""
-    from espalier.evaluate.baselines import constant, copy
+    from espalier.evaluate.baselines import floors
     from espalier.evaluate.harness import evaluate
 
     started = time.monotonic()
     test = prepared.test
-    systems = {**answers, "constant": constant(test, prepared.train), "copy": copy(test)}
+    systems = {**answers, **floors(test, prepared.train)}
     lines = [
         {"system": system, **asdict(completion)}
         for system, completions in systems.items()
@@ -245,6 +247,11 @@ def _evaluate(
     first = {name: [c for c in completions if c.sample == 0] for name, completions in systems.items()}
     objectives = [objective for stage in choices.objectives for objective, _ in stage]
     rewarded = list(dict.fromkeys(name for objective in objectives for name in objective.rewards))
-    scores = evaluate(test, first, choices.scorers, checks, recipe.seed, rewarded=rewarded)
+    task, shown = prepared.task, prepared.shown
+    worked = [e.output for e in (*task.positive[: shown.positive], *task.negative[: shown.negative])]
+    scores = evaluate(
+        test, first, choices.scorers, checks, recipe.seed,
+        rewarded=rewarded, train=prepared.train, shown=worked, limit=limit,
+    )  # fmt: skip
     write_atomic(run.scores, json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
     run.log_stage("evaluate", started, tuning.peak_bytes())

@@ -1,22 +1,24 @@
-"""The table that a run ends with: scores of the base and the tuned model, their difference, the floors."""
+"""What a run ends with: the scores of base and tuned model, their difference, the floors, the findings."""
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-NAMES = {
-    "all_checks": "all checks passed",
-    "rouge_l": "ROUGE-L",
-    "exact_match": "exact match",
-    "pair_accuracy": "pairs in the right order",
-}
+from espalier.core.text import counted
+from espalier.evaluate.findings import findings
+from espalier.evaluate.sheet import ALL, estimate, measures, phrase
+
+SHORT = {ALL: "all checks passed", "pair_accuracy": "pairs in the right order"}
+WIDE = 110  # columns that a sentence is spread over at most
 
 
 def print_summary(scores: dict[str, Any]) -> None:
-    """Print the scores of `scores.json` as percentages, and what tuning changed with its 95 % interval.
+    """Print the scores of `scores.json` as percentages, what tuning changed with its 95 % interval, and what
+    is to be said of it, the worst first.
 
     Of a run in stages: what the last stage changed; the report has the others too.
     """
@@ -25,43 +27,50 @@ def print_summary(scores: dict[str, Any]) -> None:
     before = stages[-1] if stages else "base"
     models = ["base", *stages[-1:], "tuned"]
     floors = [name for name in systems if name not in ("base", *stages, "tuned")]
-    measures = _measures(systems["tuned"])
+    rows = _rows(scores)
     gaps = next(d["values"] for d in scores["differences"] if d["b"] == before)
     notes = [f"change: from {before} to tuned"] if stages else []
-    notes += ["* rewarded while the model learned"] if {*scores["rewarded"]} & {*measures} else []
+    notes += ["* rewarded while the model learned"] if {*scores["rewarded"]} & {*rows} else []
+    title = f"{counted(scores['rows'], 'test row')} from {counted(scores['sources'], 'source')}, in %"
     table = Table(
-        "", *models, "change", "95 % interval", *floors,
-        title=f"{scores['rows']} test rows from {scores['sources']} sources, in %", title_justify="left",
-        box=None, pad_edge=False, padding=(0, 1 if stages else 2, 0, 0), caption_justify="left",
+        "", *models, "change", "95 % interval", *floors, title=title, title_justify="left", box=None,
+        pad_edge=False, padding=(0, 1 if stages or len(floors) > 2 else 2, 0, 0), caption_justify="left",
         caption="\n".join(notes) or None,
     )  # fmt: skip
-    for measure in measures:
-        name = NAMES.get(measure, measure.replace("_", " "))
+    for measure in rows:
         table.add_row(
-            f"{name} *" if measure in scores["rewarded"] else name,
-            *(_percent(_estimate(systems[name], measure)["value"]) for name in models),
+            _name(measure, scores),
+            *(_percent(estimate(scores, system, measure)["value"]) for system in models),
             *_difference(gaps[measure]),
-            *(_percent(_estimate(systems[name], measure)["value"]) for name in floors),
+            *(_percent(estimate(scores, system, measure)["value"]) for system in floors),
         )
     if "distinct" in systems["tuned"]:  # a reward model writes no answers
         distinct = {name: str(system["distinct"]["count"]) for name, system in systems.items()}
         table.add_row("distinct answers", *map(distinct.get, models), "", "", *map(distinct.get, floors))
-    Console(soft_wrap=True).print(table)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table)
+    for finding in findings(scores):
+        mark = {"bad": "!", "good": "+", "caution": "-"}[finding.severity]
+        lines = wrap(finding.text, min(console.width, WIDE) - 2) or [""]
+        console.print("\n".join([f"{mark} {lines[0]}", *(f"  {line}" for line in lines[1:])]), markup=False)
+
+
+def _rows(scores: dict[str, Any]) -> list[str]:
+    """Return all checks, each of them, and the scorers, the one that leads first."""
+    checks = [*scores["systems"]["tuned"]["checks"]]
+    ordered = measures(scores)
+    return [*(m for m in ordered if m == ALL), *checks, *(m for m in ordered if m != ALL)]
+
+
+def _name(measure: str, scores: dict[str, Any]) -> str:
+    check = measure in scores["systems"]["tuned"]["checks"]
+    plain = measure.replace("_", " ") if check else phrase(measure, scores)
+    short = SHORT.get(measure) or plain.replace(" (Unicode words)", ", Unicode")
+    return f"{short} *" if measure in scores["rewarded"] else short
 
 
 def _difference(gap: dict[str, Any]) -> tuple[str, str]:
     return _percent(gap["value"], "+"), f"{_percent(gap['low'], '+')} to {_percent(gap['high'], '+')}"
-
-
-def _measures(system: dict[str, Any]) -> list[str]:
-    first = ["all_checks"] if system["all_checks"] else []
-    return [*first, *system["checks"], *system["scores"]]
-
-
-def _estimate(system: dict[str, Any], measure: str) -> dict[str, Any]:
-    if measure == "all_checks":
-        return system["all_checks"]
-    return {**system["checks"], **system["scores"]}[measure]
 
 
 def _percent(value: float | None, sign: str = "") -> str:

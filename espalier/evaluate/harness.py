@@ -2,6 +2,11 @@
 
     {"rows": 60, "sources": 58, "seed": 0,
      "rewarded": ["about_duration"],              checks, scorers and others that training rewarded
+     "titles": {"rouge_l": "ROUGE-L"},            of scorers that say themselves what they measured
+     "references": {"n", "distinct", "words",     of the scored rows: how many, how many words
+        "common": {"text", "count"},              the most frequent
+        "closed", "known"},                       an answer is one of "known" labels, or a number, or wrong
+     "limit": {"tokens", "too_long", "needed"},   of answers; rows that no reference fits; what would hold all
      "systems": {"tuned": {
         "scores": {"rouge_l": E, …},             one entry per scorer of the recipe
         "checks": {"about_duration": E, …},      pass rate of each of the task's checks
@@ -9,8 +14,14 @@
         "set_checks": {"varied": {"ok": true, "why": ""}, …},   checks of the answers as a set
         "at_limit": E,                           share of answers that the token limit cut
         "distinct": {"count": 55, "n": 60},      different answers after normalisation
+        "common": {"text": "…", "count": 3},     the most frequent of them
         "words": E,                              mean length
-        "missing": 0}, …},                       examples without an answer; they count as the empty text
+        "longer": 9, "shorter": 4,               answers that are so than every reference to them
+        "missing": 0,                            examples without an answer; they count as the empty text
+        "empty": 0,                              answers without a visible character
+        "known": 60,                             answers of the form that the references have, or null
+        "copies": {"whole", "near", "passage"},  answers that are (of) the input, where no reference is
+        "shown": 0}, …},                         answers that repeat a worked example of the prompt
      "differences": [{"a": "tuned", "b": "base", "values": {"rouge_l": D, "all_checks": D, …}}, …],
      "examples": [{"id", "source", "systems": {"tuned": {
         "values": {"rouge_l": 0.5, "about_duration": 1.0, "all_checks": 0.0, …},
@@ -26,10 +37,11 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
 from espalier.core.records import Completion, Score
-from espalier.core.text import unpunctuated
 from espalier.evaluate.compare import compare
+from espalier.evaluate.facts import expected, of_answers, of_references
 from espalier.evaluate.scorers.checks import check_scorer, single, together
 from espalier.evaluate.scorers.registry import scorers as scorers
+from espalier.evaluate.scorers.rouge import RougeL
 from espalier.evaluate.statistics import mean, plain
 from espalier.tasks.checks import set_checks
 
@@ -49,6 +61,9 @@ def evaluate(
     seed: int = 0,
     *,
     rewarded: Sequence[str] = (),
+    train: Sequence[Example] = (),
+    shown: Sequence[str] = (),
+    limit: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Score every system on every example; the result is what `scores.json` holds (see the top of this file).
 
@@ -57,6 +72,9 @@ def evaluate(
             the one that the others are compared with.
         checks: names of the task's checks, of single answers and of the set.
         rewarded: what the tuned model was rewarded for; a check that is not among it was held out.
+        train: the rows that were learned from, whose answers tell what answers look like.
+        shown: the answers of the worked examples in the prompt.
+        limit: what is known of the token limit; see the top of this file.
 
     Raises:
         DataError: no examples, two completions of one example, or a completion of an unknown example.
@@ -66,6 +84,8 @@ def evaluate(
     answers = {name: aligned(examples, completions, name) for name, completions in systems.items()}
     of_one = single(checks)
     of_set = [name for name in checks if name not in of_one]
+    scorers = {name: s.fitted(examples) if isinstance(s, RougeL) else s for name, s in scorers.items()}
+    form = expected(examples, train)
     scored = {name: [_judged(e, c, scorers, of_one) for e, c in zip(examples, row, strict=True)]
               for name, row in answers.items()}  # fmt: skip
     sources = [example.source for example in examples]
@@ -74,11 +94,14 @@ def evaluate(
         "sources": len(set(sources)),
         "seed": seed,
         "rewarded": list(rewarded),
+        "titles": {name: scorer.title for name, scorer in scorers.items() if isinstance(scorer, RougeL)},
+        "references": of_references(examples, form),
+        "limit": dict(limit) if limit else None,
         "systems": {
             name: {
                 **_means(scored[name], list(scorers), of_one, sources, seed),
                 "set_checks": _set_verdicts(examples, answers[name], of_set),
-                **_shape(answers[name], sources, seed),
+                **of_answers(examples, answers[name], form, shown, seed),
             }
             for name in systems
         },
@@ -140,19 +163,6 @@ def _set_verdicts(
     inputs, texts = [e.input for e in examples], [c.text for c in answers]
     verdicts = {name: set_checks.build(name, {}, "checks")(inputs, texts) for name in names}
     return {name: {"ok": verdict.ok, "why": verdict.why} for name, verdict in verdicts.items()}
-
-
-def _shape(answers: Sequence[Completion], sources: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return what can be said of answers without knowing the right ones."""
-    given = [c.finish != "error" for c in answers]
-    cut = [float(c.finish == "length") if ok else None for c, ok in zip(answers, given, strict=True)]
-    words = [float(len(c.text.split())) for c in answers]
-    return {
-        "at_limit": plain(mean(cut, sources, seed)),
-        "distinct": {"count": len({unpunctuated(c.text) for c in answers}), "n": len(answers)},
-        "words": plain(mean(words, sources, seed)),
-        "missing": given.count(False),
-    }
 
 
 def _differences(

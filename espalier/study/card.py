@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import ModelCardData
 
-from espalier.study.report.words import interval, percent, title
+from espalier.core.text import counted
+from espalier.evaluate.findings import findings
+from espalier.evaluate.sheet import interval, percent, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,9 +78,11 @@ def _data(material: Material, source: Source) -> str:
     lines = [f"- {source.data}; its licence: {licence}."]
     for name, rows in (("trained on", material.train), ("kept for the scores", material.test)):
         if rows:
-            lines.append(f"- {len(rows)} rows from {len({row.source for row in rows})} sources, {name}.")
+            sources = counted(len({row.source for row in rows}), "source")
+            lines.append(f"- {counted(len(rows), 'row')} from {sources}, {name}.")
     if material.rejects:
-        lines.append(f"- {len(material.rejects)} rows left out, each with its reason in `rejects.jsonl`.")
+        left = counted(len(material.rejects), "row")
+        lines.append(f"- {left} left out, each with its reason in `rejects.jsonl`.")
     return "\n".join(lines)
 
 
@@ -95,9 +99,8 @@ def _training(material: Material, recipe_hash: str, source: Source) -> str:
         lines.append(f"- {name}{', '.join([*method, *aims, *sizes, *data]) or 'not known'}.")
     steps = material.steps()
     if steps:
-        lines.append(
-            f"- {len(steps)} steps; loss {steps[0]['loss']:.3f} at first, {steps[-1]['loss']:.3f} at last."
-        )
+        first, last = steps[0]["loss"], steps[-1]["loss"]
+        lines.append(f"- {counted(len(steps), 'step')}; loss {first:.3f} at first, {last:.3f} at last.")
     versions = material.provenance.get("packages", {})
     if versions:
         lines.append(
@@ -116,14 +119,17 @@ def _scores(scores: Mapping[str, Any]) -> str:
     systems = {name: _estimates(system) for name, system in scores["systems"].items()}
     rows = [["", *systems]]
     rows += [
-        [title(name), *(_cell(estimates.get(name)) for estimates in systems.values())]
+        [title(name, scores), *(_cell(estimates.get(name)) for estimates in systems.values())]
         for name in systems["tuned"]
     ]
+    sources = counted(scores["sources"], "source")
     said = (
-        f"On {scores['rows']} rows from {scores['sources']} sources that were not trained on, in % with "
-        "95 % intervals. *constant* gives one training answer to everything, *copy* gives the input back."
+        f"On {counted(scores['rows'], 'row')} from {sources} not trained on, in % with 95 % intervals. "
+        "*constant* gives one training answer to everything, *copy* gives the input back"
+        f"{', *majority* the most frequent training answer' if 'majority' in systems else ''}."
     )
-    return f"{said}\n\n{_table(rows)}"
+    told = "\n".join(f"- {finding.text}" for finding in findings(scores))
+    return "\n\n".join([*([told] if told else []), said, _table(rows)])
 
 
 def _estimates(system: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,13 +155,4 @@ def _limitations(material: Material, source: Source, compared: str) -> str:
         "what it has unlearned, was not measured.",
         f"- It keeps what `{source.base}` has of errors and bias.",
     ]
-    tuned = material.scores.get("systems", {}).get("tuned", {})
-    failed = [
-        f"{name}: {verdict['why']}"
-        for name, verdict in tuned.get("set_checks", {}).items()
-        if not verdict["ok"]
-    ]
-    lines += [f"- A check of the answers as a set failed. {why}" for why in failed]
-    if tuned.get("at_limit", {}).get("value"):
-        lines.append(f"- {percent(tuned['at_limit']['value'])} % of its answers were cut by the token limit.")
     return "\n".join([*lines, f"- {compared}"])

@@ -6,31 +6,35 @@ out. No script, no network, and every text of the run is escaped.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from espalier.core.errors import RecipeError
 from espalier.core.files import write_atomic
 from espalier.core.recipe import parse_recipe
 from espalier.core.run import RunFolder
+from espalier.core.text import counted
+from espalier.evaluate import sheet
+from espalier.evaluate.findings import FLOORS, findings
 from espalier.study.report import words
 from espalier.study.report.gather import Material, gather
-from espalier.study.report.picks import pick
+from espalier.study.report.picks import pick, picked_by
 from espalier.study.report.tuning import how, trainings
 from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FLOORS = ("constant", "copy", "longer")
 SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
 DESCRIBED = {
     "tuned": "the model after tuning",
     "base": "the model before tuning",
     "constant": "one answer for every input",
+    "majority": "the most frequent training answer",
     "copy": "the input as the answer",
 }
 
@@ -53,7 +57,8 @@ def render(material: Material) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        percent=words.percent, points=words.points, interval=words.interval, title_of=words.title,
+        percent=sheet.percent, points=sheet.points, interval=sheet.interval, counted=counted,
+        title_of=lambda name: sheet.title(name, material.scores), whole=_unbroken,
         reward=words.reward, duration=words.duration, size=words.size,
         number=lambda n: f"{n:,}".replace(",", "\u202f"),
     )  # fmt: skip
@@ -61,47 +66,55 @@ def render(material: Material) -> str:
     return environment.get_template("report.html").render(
         style=style,
         run=material,
-        headline=words.headline(material),
-        findings=_findings(material),
+        task=_task(material),
+        findings=findings(material.scores),
+        changes=_changes(material.scores),
         asked=_asked(material),
         figures=_figures(material),
-        floor_text=_floor_text(material),
-        hacking=words.hacking(material.scores),
+        floor_text=_floor_text(material, "constant"),
+        majority=_floor_text(material, "majority"),
         checks=_checks(material),
         shape=_shape(material),
         reasons=_reasons(material),
         how=how(material),
         trainings=trainings(material),
         picks=pick(material),
+        order=picked_by(material.scores),
         recipe_hash=_recipe_hash(material),
         **_training(material),
     )
 
 
-def _findings(material: Material) -> list[dict[str, Any]]:
-    """Return base, tuned and their difference for the checks and the first scorer, with what it means."""
-    scores = material.scores
+def _unbroken(text: str) -> Markup:
+    """Return the text, escaped, in which no line ends at a word's hyphen (as in ROUGE-L)."""
+    return Markup(re.sub(r"\w+(?:-\w+)+", r"<span class='whole'>\g<0></span>", str(escape(text))))
+
+
+def _task(material: Material) -> str:
+    """Return the task's name; the run's where no row says it."""
+    return next((example.task for example in (*material.test, *material.train)), "") or material.name
+
+
+def _changes(scores: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return base, tuned and their difference for what leads, and for what all checks do not see."""
     if not {"tuned", "base"} <= scores.get("systems", {}).keys():
         return []
-    first = next(iter(scores["systems"]["tuned"]["scores"]), None)
-    measures = [m for m in dict.fromkeys((words.primary(scores), first)) if m]
-    findings: list[dict[str, Any]] = []
-    for measure in measures:
-        gap = words.difference(scores, "base", measure)
+    first, *others = sheet.measures(scores)
+    changes: list[dict[str, Any]] = []
+    for measure in (first, *(others[:1] if first == sheet.ALL else [])):
+        gap = sheet.difference(scores, "base", measure)
         if gap is not None:
-            base, tuned = (words.estimate(scores, system, measure) for system in ("base", "tuned"))
-            floor = words.against_constant(scores, measure) if measure != "all_checks" else ""
-            findings.append(
+            changes.append(
                 {
                     "measure": measure,
-                    "base": base,
-                    "tuned": tuned,
+                    "base": sheet.estimate(scores, "base", measure),
+                    "tuned": sheet.estimate(scores, "tuned", measure),
                     "gap": gap,
                     "means": words.verdict(gap),
-                    "floor": floor,
+                    "floors": words.against_floors(scores, measure),
                 }
             )
-    return findings
+    return changes
 
 
 def _asked(material: Material) -> str:
@@ -117,28 +130,27 @@ def _figures(material: Material) -> list[dict[str, Any]]:
     systems = _systems(scores)
     if not systems:
         return []
-    first = scores["systems"][systems[0]]
-    measures = [*(["all_checks"] if first["all_checks"] else []), *first["scores"]]
+    measures = sheet.measures(scores) if "tuned" in systems else []
     figures: list[dict[str, Any]] = []
     for measure in measures:
-        rows = [(name, words.estimate(scores, name, measure)) for name in systems]
+        rows = [(name, sheet.estimate(scores, name, measure)) for name in systems]
         floors = [(name, e["value"]) for name, e in rows if name in FLOORS and e["value"] is not None]
         figures.append(
             {
                 "measure": measure,
-                "note": words.MEASURES.get(measure, ("", ""))[1],
+                "note": words.note(measure, scores),
                 "rewarded": measure in scores.get("rewarded", []),
                 "rows": rows,
                 "floors": floors,
-                "gap": words.difference(scores, "base", measure),
+                "gap": sheet.difference(scores, "base", measure),
             }
         )
     return figures
 
 
-def _floor_text(material: Material) -> str:
-    """Return the text of the constant answer."""
-    texts = (line["text"] for (system, _), line in material.outputs.items() if system == "constant")
+def _floor_text(material: Material, floor: str) -> str:
+    """Return the text of a floor that gives one answer to everything; '' where the run has it not."""
+    texts = (line["text"] for (system, _), line in material.outputs.items() if system == floor)
     return next(texts, "")
 
 
@@ -157,7 +169,7 @@ def _checks(material: Material) -> list[tuple[str, list[dict[str, Any]]]]:
             "asks": checks.describe(name)[0] if name in known else "",
             "base": scores["systems"]["base"]["checks"][name],
             "tuned": scores["systems"]["tuned"]["checks"][name],
-            "gap": words.difference(scores, "base", name),
+            "gap": sheet.difference(scores, "base", name),
         }
         for name in scores["systems"]["tuned"]["checks"]
     ]

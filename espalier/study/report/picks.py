@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from espalier.evaluate.sheet import ALL, measures, phrase
 
 if TYPE_CHECKING:
     from espalier.study.report.gather import Material
@@ -14,13 +17,13 @@ SHARES = (("Best", 3), ("Worst", 3), ("Random", 4))
 
 @dataclass(frozen=True)
 class Answer:
-    """What one system wrote, with the checks that it broke and why; `rouge` is None where not scored."""
+    """What one system wrote, with the checks that it broke and why, and what the scorers say of it."""
 
     text: str
     finish: str
     passes: float | None
     broken: list[tuple[str, str]]
-    rouge: float | None
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,13 @@ class Pick:
 
 
 def pick(material: Material) -> list[Pick]:
-    """Return up to ten rows: by the difference in checks, then in ROUGE-L; the rest at random (seeded)."""
+    """Return up to ten rows by what `picked_by` says, best and worst; the rest at random (seeded)."""
     rows = [row for row in material.scores.get("examples", []) if {"tuned", "base"} <= row["systems"].keys()]
     rows = [
         row for row in rows if all((system, row["id"]) in material.outputs for system in ("tuned", "base"))
     ]
-    ranked = sorted(rows, key=_gain, reverse=True)
+    checks, scorer = _order(material.scores)
+    ranked = sorted(rows, key=partial(_gain, checks=checks, scorer=scorer), reverse=True)
     shuffled = random.Random(material.scores.get("seed", 0)).sample(rows, len(rows))
     orders = {"Best": ranked, "Worst": ranked[::-1], "Random": shuffled}
     taken: set[str] = set()
@@ -52,14 +56,29 @@ def pick(material: Material) -> list[Pick]:
     return picks
 
 
-def _gain(row: dict[str, Any]) -> tuple[float, float]:
+def picked_by(scores: dict[str, Any]) -> str:
+    """Return in words by what rows are picked."""
+    checks, scorer = _order(scores)
+    by = [*(["by checks passed"] if checks else []), *([f"by {phrase(scorer, scores)}"] if scorer else [])]
+    return ", then ".join(by)
+
+
+def _order(scores: dict[str, Any]) -> tuple[list[str], str]:
+    """Return the checks, and the scorer that leads; '' where there is none."""
+    tuned = scores.get("systems", {}).get("tuned")
+    if not tuned:
+        return [], ""
+    scorers = [name for name in measures(scores) if name in tuned["scores"]]
+    return [*tuned["checks"], *([ALL] if tuned[ALL] else [])], next(iter(scorers), "")
+
+
+def _gain(row: dict[str, Any], checks: list[str], scorer: str) -> tuple[float, float]:
     tuned, base = (row["systems"][system]["values"] for system in ("tuned", "base"))
 
     def over(names: list[str]) -> float:
         return sum((tuned[name] or 0.0) - (base[name] or 0.0) for name in names)
 
-    scorers = [name for name in ("rouge_l", "exact_match") if name in tuned]
-    return over([name for name in tuned if name not in scorers]), over(scorers[:1])
+    return over(checks), over([scorer] if scorer else [])
 
 
 def _pick(material: Material, row: dict[str, Any], reason: str) -> Pick:
@@ -85,5 +104,9 @@ def _answer(material: Material, row: dict[str, Any], system: str) -> Answer:
             for name, value in values.items()
             if value == 0 and name in why
         ],
-        rouge=values.get("rouge_l"),
+        scores={
+            name: value
+            for name in material.scores["systems"][system]["scores"]
+            if (value := values.get(name)) is not None
+        },
     )

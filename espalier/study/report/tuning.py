@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.text import folded
+from espalier.evaluate.sheet import title
 from espalier.study.report.charts import curve
-from espalier.study.report.words import title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from espalier.core.files import jsonl
+from espalier.evaluate.findings import hacking
 from espalier.study.report.gather import gather
 from espalier.study.report.page import write_report
 from espalier.study.report.tuning import how, trainings
-from espalier.study.report.words import hacking
 
 STAGES = """
 [[train]]

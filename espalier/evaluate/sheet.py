@@ -1,0 +1,107 @@
+"""Reading `scores.json`: what measures are called, which of them leads, numbers as a person reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from espalier.tasks.checks import checks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ALL = "all_checks"
+TITLES = {
+    ALL: "Passes all checks",
+    "rouge_l": "ROUGE-L",
+    "exact_match": "Exact match",
+    "pair_accuracy": "Pairs in the right order",
+}
+_WITHIN = {  # in a sentence, where it is not the title
+    ALL: "the share of answers that pass every check",
+    "exact_match": "exact match",
+    "pair_accuracy": "the share of pairs in the right order",
+}
+
+
+def title(measure: str, scores: Mapping[str, Any] | None = None) -> str:
+    """Return what a measure is called: 'rouge_l' is ROUGE-L, 'about_duration' is About duration.
+
+    A scorer may have said in the scores what exactly it measured.
+    """
+    said = (scores or {}).get("titles", {})
+    return said.get(measure) or TITLES.get(measure) or measure.replace("_", " ").capitalize()
+
+
+def phrase(measure: str, scores: Mapping[str, Any]) -> str:
+    """Return what a measure is called within a sentence."""
+    return _WITHIN.get(measure) or title(measure, scores)
+
+
+def figure(measure: str, value: float | None) -> str:
+    """Return a measure's value with its unit: ROUGE-L is 62.3, a share of answers 96.3 %."""
+    share = measure in _WITHIN or measure in checks.names()
+    return f"{percent(value)} %" if share else percent(value)
+
+
+def leading(scores: Mapping[str, Any]) -> str:
+    """Return the measure that a run is judged by first: all checks, else what fits the answers.
+
+    That is exact match for a task of labels, choices or numbers, and else the recipe's first scorer.
+    """
+    system = scores["systems"]["tuned"]
+    if system[ALL]:
+        return ALL
+    if scores.get("references", {}).get("closed") and "exact_match" in system["scores"]:
+        return "exact_match"
+    return next(iter(system["scores"]), "words")
+
+
+def measures(scores: Mapping[str, Any]) -> list[str]:
+    """Return all checks, where there are some, and every scorer, the one that leads first."""
+    first = leading(scores)
+    return [first, *(name for name in scores["systems"]["tuned"]["scores"] if name != first)]
+
+
+def estimate(scores: Mapping[str, Any], system: str, measure: str) -> dict[str, Any]:
+    """Return a system's estimate of a scorer, a check or all checks."""
+    block = scores["systems"][system]
+    if measure in (ALL, "words"):
+        return block[measure]
+    return block["scores"][measure] if measure in block["scores"] else block["checks"][measure]
+
+
+def difference(scores: Mapping[str, Any], other: str, measure: str) -> dict[str, Any] | None:
+    """Return the paired difference of the tuned model with another system, or None where it was not taken."""
+    for pair in scores.get("differences", []):
+        if pair["a"] == "tuned" and pair["b"] == other:
+            return pair["values"].get(measure)
+    return None
+
+
+def excludes_zero(estimate: Mapping[str, Any]) -> bool:
+    """Tell whether an interval is known and lies on one side of zero."""
+    low, high = estimate["low"], estimate["high"]
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return 0.815 as '81.5', and a dash for what is not known."""
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def points(value: float | None) -> str:
+    """Return a difference of rates as '+69.5', with a true minus sign."""
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def interval(estimate: Mapping[str, Any], *, signed: bool = False) -> str:
+    """Return the ends of an estimate's interval as '59.1 to 77.8'; '' where they are not known."""
+    if estimate["low"] is None or estimate["high"] is None:
+        return ""
+    show = points if signed else percent
+    return f"{show(estimate['low'])} to {show(estimate['high'])}"
+
+
+def between(gap: Mapping[str, Any]) -> str:
+    """Return a difference with its interval: '+4.2 points, −1.0 to +9.4'."""
+    return f"{points(gap['value'])} points, {interval(gap, signed=True) or 'no interval'}"

@@ -1,0 +1,203 @@
+"""What anybody would see who read the answers, and what a mean hides: one answer for all, copies, cuts.
+
+Each function looks at one thing in the content of `scores.json` and yields what is to be said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from espalier.core.text import counted
+from espalier.evaluate.sheet import percent, title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Scores: TypeAlias = Mapping[str, Any]
+Severity = Literal["bad", "good", "caution"]
+
+# Shares of the answers from which on something is said of them, and from which on it is bad news.
+SAID, BAD = 0.05, 0.2
+ALIKE = 0.9  # share of the answers that are so
+LONGER = 1.5  # times as many words as the references
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence, and how bad it is.
+
+    Attributes:
+        kind: what it is about, in a word or two; the same for the same thing in any run.
+        severity: "bad" speaks against the tuned model, "caution" limits what its scores say.
+        text: the sentence.
+    """
+
+    kind: str
+    severity: Severity
+    text: str
+
+
+def of_tuned(scores: Scores) -> Iterator[Finding]:
+    """Yield what the tuned model's answers show, the worst kind first."""
+    tuned = scores["systems"]["tuned"]
+    if "distinct" not in tuned:  # a reward model writes none
+        return iter(())
+    asked = scores.get("references", {})
+    return chain(
+        _alike(tuned, asked),
+        _few(tuned, asked),
+        _copies(tuned),
+        _cut(tuned, scores),
+        _counts(tuned),
+        _sets(tuned),
+        _form("tuned", tuned, asked, SAID),
+        _lengths(tuned, asked),
+    )
+
+
+def of_base(scores: Scores) -> Iterator[Finding]:
+    """Yield what makes the base's score a doubtful one, and so what tuning seems to have brought."""
+    base, tuned = (scores["systems"][name] for name in ("base", "tuned"))
+    if "distinct" not in base:
+        return
+    cut, n = base["at_limit"]["value"], base["distinct"]["n"]
+    if cut is not None and cut >= BAD and cut > (tuned["at_limit"]["value"] or 0):
+        text = (
+            f"{percent(cut, 0)} % of the base model's answers were cut at the limit{_tokens(scores)}: its "
+            "scores are of unfinished answers, and the change overstates what tuning taught."
+        )
+        yield Finding("base cut", "caution", text)
+    for found in _form("base", base, scores.get("references", {}), BAD):
+        text = f"{found.text[:-1]}: its score says that it does not know the form, and little of the task."
+        yield Finding(found.kind, found.severity, text)
+    if base.get("empty", 0) >= max(2, BAD * n):
+        yield Finding("base empty", "caution", f"{base['empty']} of the base model's {n} answers are empty.")
+
+
+def of_limit(scores: Scores) -> Iterator[Finding]:
+    """Yield how many references do not fit into what the models may write."""
+    limit = scores.get("limit")
+    if limit and limit["too_long"]:
+        rows, count = counted(scores["rows"], "test row"), limit["too_long"]
+        text = (
+            f"{count} of {rows} {_has(count)} no reference that fits into the limit of "
+            f"{counted(limit['tokens'], 'token')}; -o decode.limit={limit['needed']} would hold all."
+        )
+        yield Finding("limit too short", "caution", text)
+
+
+def quoted(text: str) -> str:
+    """Return the text in quotation marks on one line, its end left out where it is long."""
+    line = " ".join(text.split())
+    return f"“{line}”" if len(line) <= 40 else f"“{line[:39]}…”"
+
+
+def _alike(tuned: Scores, asked: Scores) -> Iterator[Finding]:
+    """One answer for nearly all, where no reference is as frequent."""
+    common, theirs, n = tuned.get("common"), asked.get("common"), tuned["distinct"]["n"]
+    if not common or not theirs or not asked["n"] or n < 2:
+        return
+    more = common["count"] / n - theirs["count"] / asked["n"]
+    if common["count"] >= ALIKE * n and more >= 0.1:
+        count = f"All {n}" if common["count"] == n else f"{common['count']} of {n}"
+        text = (
+            f"{count} answers are the same, {quoted(common['text'])}; the most frequent reference, "
+            f"{quoted(theirs['text'])}, is that of {theirs['count']} of {counted(asked['n'], 'row')}."
+        )
+        yield Finding("one answer", "bad", text)
+
+
+def _few(tuned: Scores, asked: Scores) -> Iterator[Finding]:
+    different, theirs = tuned["distinct"], asked.get("distinct", 0)
+    if theirs >= 4 and different["count"] <= theirs / 2:
+        text = (
+            f"The {different['n']} answers are only {different['count']} different ones; the references are "
+        )
+        yield Finding("few different answers", "bad", f"{text}{theirs}.")
+
+
+def _copies(tuned: Scores) -> Iterator[Finding]:
+    n, copies = tuned["distinct"]["n"], tuned.get("copies", {"whole": 0, "near": 0, "passage": 0})
+    whole, near, passage = (copies[sort] for sort in ("whole", "near", "passage"))
+    of = f"of {counted(n, 'answer')}"
+    if whole + near >= max(2, SAID * n):
+        first = whole or near
+        some = f", {near} more but for a word or two" if whole and near else ""
+        nearly = "" if whole else " but for a word or two"
+        text = f"{first} {of} {_is(first)} the input{nearly}{some}, where no reference is."
+        yield Finding("copies", _severity((whole + near) / n), text)
+    if passage >= max(2, BAD * n):
+        text = f"{passage} {of} {_is(passage)} a passage of the input, word for word, where no reference is."
+        yield Finding("passages", "caution", text)
+
+
+def _cut(tuned: Scores, scores: Scores) -> Iterator[Finding]:
+    share, n = tuned["at_limit"]["value"], tuned["at_limit"]["n"]
+    if share is not None and share >= SAID:
+        text = f"{round(share * n)} of {counted(n, 'answer')} were cut at the limit{_tokens(scores)}."
+        yield Finding("cut", _severity(share), text)
+
+
+def _counts(tuned: Scores) -> Iterator[Finding]:
+    n = tuned["distinct"]["n"]
+    for key, said in (
+        ("empty", "empty"),
+        ("missing", "missing and count as empty"),
+        ("shown", "the answer of a worked example in the prompt, where no reference is"),
+    ):
+        count = tuned.get(key, 0)
+        if count:
+            text = f"{count} of {counted(n, 'answer')} {_is(count)} {said}."
+            yield Finding("repeats the example" if key == "shown" else key, _severity(count / n), text)
+
+
+def _sets(tuned: Scores) -> Iterator[Finding]:
+    for name, verdict in tuned["set_checks"].items():
+        if verdict["ok"] is False:
+            text = f"The answers together fail the check “{title(name)}”: {verdict['why']}"
+            yield Finding("set check", "bad", text)
+
+
+def _form(who: str, system: Scores, asked: Scores, share: float) -> Iterator[Finding]:
+    """Answers that are none of those that the task has."""
+    known, n = system.get("known"), system["distinct"]["n"]
+    if known is None or n - known < max(2, share * n):
+        return
+    labels, off = asked["known"], n - known
+    form = f"one of the {labels} answers that the task has" if labels else "a number"
+    text = f"{off} of the {who} model's {counted(n, 'answer')} {_is(off)} not {form}."
+    yield Finding(f"form of {who}", "caution", text)
+
+
+def _lengths(tuned: Scores, asked: Scores) -> Iterator[Finding]:
+    own, theirs = tuned["words"]["value"], asked.get("words")
+    if not own or not theirs:
+        return
+    for side, off in (("longer", own >= LONGER * theirs), ("shorter", own <= theirs / LONGER)):
+        count = tuned[side]
+        if off and count >= ALIKE * asked["n"]:
+            text = (
+                f"{count} of {counted(asked['n'], 'answer')} {_is(count)} {side} than every reference: "
+                f"{own:.1f} words in the mean, against {theirs:.1f}."
+            )
+            yield Finding(f"{side} answers", "caution", text)
+
+
+def _tokens(scores: Scores) -> str:
+    limit = scores.get("limit")
+    return f" of {counted(limit['tokens'], 'token')}" if limit else ""
+
+
+def _severity(share: float) -> Severity:
+    return "bad" if share >= BAD else "caution"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"
