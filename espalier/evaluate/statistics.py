@@ -2,8 +2,12 @@
 
 Rows of one source sentence are not independent, so the source is what is resampled, and what an effective
 sample size is counted in. A rate (values 0 and 1) gets Wilson's interval, whose ends are honest where all
-rows pass or all fail; a mean gets the bias-corrected and accelerated bootstrap. A value None is "not scored":
-it is left out and counted in `missing`. Where nothing can be known the ends are NaN; `plain` writes null.
+rows pass or all fail; a mean gets the bias-corrected and accelerated bootstrap. That one sees no spread where
+all rows are equal, and would claim certainty; there, rows of another value may be as many as Wilson allows of
+what was never seen, and lie at either end of what is possible. So an interval of zeros is the same whatever
+measure the zeros are of, and a difference with such a side is as uncertain as that side. A value None is "not
+scored": it is left out and counted in `missing`. Where nothing can be known the ends are NaN; `plain` writes
+null.
 
 Wilson 1927; Korn and Graubard 1998 (rates under clustering); Efron 1987 (BCa); Newcombe 1998, method 10, and
 Zou and Donner 2008 (difference of paired rates).
@@ -41,15 +45,20 @@ def wilson(successes: float, n: float, missing: int = 0) -> Estimate:
     rate, z2 = successes / n, Z * Z
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = Z / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
-    return Estimate(rate, max(0.0, centre - half), min(1.0, centre + half), round(n), missing)
+    low = max(0.0, centre - half) if successes > 0 else 0.0  # what rounding would leave a hair off
+    high = min(1.0, centre + half) if successes < n else 1.0
+    return Estimate(rate, low, high, round(n), missing)
 
 
 def mean(values: Sequence[float | None], clusters: Sequence[str], seed: int = 0) -> Estimate:
-    """Return the mean of one value per row with its interval: a rate's where all values are 0 or 1."""
+    """Return the mean of one value per row with its interval: a rate's where all values are 0 or 1.
+
+    Other values may be any; where all are equal, they are taken to be of a measure from 0 to 1.
+    """
     y, groups, missing = _scored(values, clusters)
     if y.size == 0:
         return Estimate(math.nan, math.nan, math.nan, 0, missing)
-    if np.isin(y, (0.0, 1.0)).all():
+    if _is_rate(y):
         return _rate(y, groups, missing)
     return _bootstrap(y, groups, seed, missing)
 
@@ -66,15 +75,21 @@ def paired_difference(
     """Return the mean of a − b over the rows where both are scored, with its interval.
 
     Where both are rates, the interval combines their Wilson intervals and the correlation of the rows
-    (Newcombe's method 10), so that 60 of 60 against 0 of 60 does not claim certainty; else it is a bootstrap
-    of the differences.
+    (Newcombe's method 10), so that 60 of 60 against 0 of 60 does not claim certainty, nor do two systems that
+    are right on the same rows. It combines the intervals of both, too, where all values of one side are
+    equal; else it is a bootstrap of the differences.
     """
     both = [x is not None and y is not None for x, y in zip(a, b, strict=True)]
     x, groups, missing = _scored([v if ok else None for v, ok in zip(a, both, strict=True)], clusters)
     y, _, _ = _scored([v if ok else None for v, ok in zip(b, both, strict=True)], clusters)
-    if x.size and np.isin(x, (0.0, 1.0)).all() and np.isin(y, (0.0, 1.0)).all():
-        return _rate_difference(x, y, groups, missing)
-    return _bootstrap(x - y, groups, seed, missing)
+    if x.size and _is_rate(x) and _is_rate(y):
+        p, q = _rate(x, groups, 0), _rate(y, groups, 0)
+        return _combined(p, q, _correlation(x, y, groups), missing)
+    bounded = x.size > 0 and min(x.min(), y.min()) >= 0 and max(x.max(), y.max()) <= 1
+    if bounded and (np.ptp(x) == 0) != (np.ptp(y) == 0):
+        p, q = (_rate(v, groups, 0) if _is_rate(v) else _bootstrap(v, groups, seed, 0) for v in (x, y))
+        return _combined(p, q, 0.0, missing)
+    return _bootstrap(x - y, groups, seed, missing, least=-1.0 if bounded else math.inf)
 
 
 def detectable(difference: Estimate) -> float:
@@ -103,39 +118,60 @@ def _residuals(y: Floats, groups: Ints) -> Floats:
     return np.bincount(groups, weights=y - y.mean()).astype(np.float64)
 
 
-def _rate(y: Floats, groups: Ints, missing: int) -> Estimate:
-    """Return Wilson's interval at the effective sample size: the row count where every cluster is one row."""
+def _is_rate(y: Floats) -> bool:
+    return bool(np.isin(y, (0.0, 1.0)).all())
+
+
+def _effective(y: Floats, groups: Ints) -> float:
+    """Return how many independent rows a rate's rows are worth: all of them where no two share a source."""
     n, count = y.size, int(groups.max()) + 1
     rate = float(y.mean())
     variance = rate * (1 - rate) / (n - 1) if n > 1 else 0.0
     if variance == 0 or count == 1:
-        effective = float(count)  # rows of one source that agree count once
-    else:
-        clustered = float((_residuals(y, groups) ** 2).sum()) * count / (count - 1) / n**2
-        inflation = max(clustered / variance, 1.0)
-        few = float(stdtrit(n - 1, 0.975) / stdtrit(count - 1, 0.975))
-        effective = n / inflation * few**2
+        return float(count)  # rows of one source that agree count once
+    clustered = float((_residuals(y, groups) ** 2).sum()) * count / (count - 1) / n**2
+    inflation = max(clustered / variance, 1.0)
+    few = float(stdtrit(n - 1, 0.975) / stdtrit(count - 1, 0.975))
+    return n / inflation * few**2
+
+
+def _rate(y: Floats, groups: Ints, missing: int) -> Estimate:
+    """Return Wilson's interval at the effective sample size."""
+    rate, effective = float(y.mean()), _effective(y, groups)
     interval = wilson(rate * effective, effective)
-    return Estimate(rate, interval.low, interval.high, n, missing)
+    return Estimate(rate, interval.low, interval.high, y.size, missing)
 
 
-def _rate_difference(x: Floats, y: Floats, groups: Ints, missing: int) -> Estimate:
-    """Return the difference of two paired rates by squaring and adding the arms of their intervals."""
-    p, q = _rate(x, groups, 0), _rate(y, groups, 0)
+def _correlation(x: Floats, y: Floats, groups: Ints) -> float:
+    """Return the correlation of two rates' rows, with Newcombe's correction for continuity where positive.
+
+    Without it two systems that never differ would differ by nothing for certain.
+    """
     r, s = _residuals(x, groups), _residuals(y, groups)
     norm = math.sqrt(float((r @ r) * (s @ s)))
-    together = float(r @ s) / norm if norm > 0 else 0.0
+    if norm == 0:
+        return 0.0
+    found = float(r @ s) / norm
+    rows = min(_effective(x, groups), _effective(y, groups))
+    return found if found <= 0 else max(0.0, found - 1 / (2 * rows * float(x.std() * y.std())))
+
+
+def _combined(p: Estimate, q: Estimate, together: float, missing: int) -> Estimate:
+    """Return the difference of two paired estimates by squaring and adding the arms of their intervals."""
     difference = p.value - q.value
+    if math.isnan(p.low + q.low):
+        return Estimate(difference, math.nan, math.nan, p.n, missing)
 
     def arm(one: float, other: float) -> float:
         return math.sqrt(max(0.0, one * one - 2 * together * one * other + other * other))
 
     low = difference - arm(p.value - p.low, q.high - q.value)
     high = difference + arm(p.high - p.value, q.value - q.low)
-    return Estimate(difference, max(-1.0, low), min(1.0, high), x.size, missing)
+    return Estimate(difference, max(-1.0, low), min(1.0, high), p.n, missing)
 
 
-def _bootstrap(y: Floats, groups: Ints, seed: int, missing: int) -> Estimate:
+def _bootstrap(y: Floats, groups: Ints, seed: int, missing: int, least: float = 0.0) -> Estimate:
+    """Return a mean with its bootstrap interval; `least` to 1 is what values may be where all are equal."""
     if y.size == 0:
         return Estimate(math.nan, math.nan, math.nan, 0, missing)
     value, count = float(y.mean()), int(groups.max()) + 1
@@ -145,10 +181,22 @@ def _bootstrap(y: Floats, groups: Ints, seed: int, missing: int) -> Estimate:
     sizes = np.bincount(groups).astype(np.float64)
     rest = (sums.sum() - sums) / (sizes.sum() - sizes)  # the mean without each cluster
     if np.ptp(rest) < 1e-12:
-        return Estimate(value, value, value, y.size, missing)
+        return _still(value, count, least, Estimate(value, math.nan, math.nan, y.size, missing))
     means = _resampled(sums, sizes, seed)
     low, high = np.quantile(means, _bca_levels(means, value, rest))
     return Estimate(value, float(low), float(high), y.size, missing)
+
+
+def _still(value: float, count: int, least: float, unknown: Estimate) -> Estimate:
+    """Return the interval of a mean over `count` clusters that are all alike: others may be of any value.
+
+    Where the values themselves lie outside `least` to 1, what others may be is not known.
+    """
+    if not least <= value <= 1:
+        return unknown
+    unseen = wilson(0, count).high
+    low, high = value - unseen * (value - least), value + unseen * (1 - value)
+    return Estimate(value, low, high, unknown.n, unknown.missing)
 
 
 def _resampled(sums: Floats, sizes: Floats, seed: int) -> Floats:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from espalier.core.records import Estimate
@@ -64,7 +66,11 @@ def test_degenerate_data_claims_nothing() -> None:
     one = mean([0.3], ["a"])
     assert one.value == 0.3
     assert math.isnan(one.low)
-    assert mean([0.3, 0.3], ["a", "b"]) == Estimate(0.3, 0.3, 0.3, 2)
+    two = mean([0.3, 0.3], ["a", "b"])
+    assert (two.value, two.n) == (0.3, 2)
+    assert two.low < 0.15 < 0.7 < two.high, "two equal rows say little of others"
+    assert math.isnan(mean([3.0, 3.0], ["a", "b"]).low), "nobody knows how far such a measure goes"
+    assert math.isnan(paired_difference([3.0, 3.0], [1.0, 1.0], ["a", "b"]).low)
     assert mean([1.0], ["a"]).low == pytest.approx(0.2065, abs=1e-4)
     assert math.isnan(paired_difference([None], [1.0], ["a"]).value)
 
@@ -75,6 +81,54 @@ def test_total_success_against_total_failure_is_not_certain() -> None:
     assert difference.value == 1.0
     assert 0.88 < difference.low < 0.95
     assert difference.high == 1.0
+
+
+def test_zeros_are_as_uncertain_in_any_measure() -> None:
+    names = [str(i // 2) for i in range(80)]
+    nothing, something = [0.0] * 80, [0.5 + 0.4 * math.sin(i) for i in range(80)]
+    zero, tuned = mean(nothing, names), mean(something, names)
+    assert zero.high == wilson(0, 40).high
+    apart = paired_difference(something, nothing, names)
+    assert apart.value == pytest.approx(tuned.value)
+    assert apart.low == pytest.approx(tuned.value - math.hypot(tuned.value - tuned.low, zero.high))
+    assert apart.high == pytest.approx(tuned.high)
+    against = paired_difference(nothing, something, names)
+    assert (against.low, against.high) == pytest.approx((-apart.high, -apart.low))
+    whole = paired_difference([1.0] * 80, something, names)
+    assert whole.high - whole.value <= tuned.value - tuned.low + 1e-12
+    assert whole.value - whole.low > tuned.high - tuned.value
+
+
+def test_systems_that_never_differ_are_not_equal_for_certain() -> None:
+    names = [str(i) for i in range(40)]
+    rates, shares = [float(i % 2) for i in range(40)], [0.3 + 0.01 * i for i in range(40)]
+    for same in (rates, shares, [1.0] * 40, [0.0] * 40, [0.3] * 40):
+        difference = paired_difference(same, same, names)
+        assert difference.value == 0
+        assert difference.high == pytest.approx(-difference.low)
+        assert 0.03 < difference.high < 0.1, "about three of forty: none in forty was seen"
+    few, many = (paired_difference(rates[:n], rates[:n], names[:n]) for n in (10, 40))
+    assert few.high > many.high
+
+
+def test_a_measure_beyond_one_is_left_to_the_bootstrap() -> None:
+    names = [str(i) for i in range(30)]
+    found = paired_difference([float(i % 5 + 1) for i in range(30)], [1.0] * 30, names)
+    assert found.value == 2.0
+    assert 1 < found.low < 2 < found.high < 3
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.25, 1.0]), st.sampled_from([0.0, 0.5, 1.0])), min_size=2, max_size=9
+    )
+)
+def test_no_interval_of_several_rows_is_a_point(rows: list[tuple[float, float]]) -> None:
+    a, b = ([row[side] for row in rows] for side in (0, 1))
+    names = [str(i) for i in range(len(rows))]
+    for found in (mean(a, names), mean(b, names), paired_difference(a, b, names)):
+        assert found.low < found.high
+        assert found.low <= found.value <= found.high
 
 
 def test_pairing_narrows_the_interval() -> None:
@@ -122,6 +176,20 @@ def test_intervals_cover_the_truth(count: int, size: int, monkeypatch: pytest.Mo
         a, b = rng.random(rows) < source + 0.2, rng.random(rows) < source
         return paired_difference(list(a.astype(float)), list(b.astype(float)), names)
 
+    def alike() -> Estimate:
+        source = np.repeat(rng.random(count), size) < 0.9
+        differs = np.repeat(rng.random(count), size) < 0.06
+        up = np.repeat(rng.random(count), size) < 0.5
+        a = np.where(differs, up, source)
+        b = np.where(differs, ~up, source)
+        return paired_difference(list(a.astype(float)), list(b.astype(float)), names)
+
+    def high() -> Estimate:
+        chance = np.repeat(rng.beta(19.4, 0.6, count), size)
+        return mean(list((rng.random(rows) < chance).astype(float)), names)
+
+    assert coverage(alike, 0.0) >= 0.92
+    assert coverage(high, 0.97) >= 0.92
     assert coverage(rate, 0.8) >= 0.92
     assert coverage(average, math.exp(1 / 16)) >= 0.90
     assert coverage(difference, 0.2) >= 0.92

@@ -59,7 +59,9 @@ def test_holds_the_numbers_of_the_run(run_folder: Path) -> None:
     tuned, base = (scores["systems"][name]["all_checks"]["value"] for name in ("tuned", "base"))
     told = "Tuning raised the share of answers that pass every check from"
     assert f"{told} {100 * base:.1f} % to {100 * tuned:.1f} %, " in text
-    assert re.search(r"points \([^)]*\) above the highest floor, (one constant answer|a copy of the input)", text)
+    assert re.search(
+        r"points \([^)]*\) above the highest floor, (one constant answer|a copy of the input)", text
+    )
     gap = scores["differences"][0]["values"]["all_checks"]
     ends = f"+{100 * gap['low']:.1f} to +{100 * gap['high']:.1f}"
     assert f"+{100 * gap['value']:.1f} points ({ends})" in text
