@@ -51,8 +51,14 @@ def print_summary(scores: dict[str, Any]) -> None:
     console.print(table)
     for finding in findings(scores):
         mark = {"bad": "!", "good": "+", "caution": "-"}[finding.severity]
-        lines = wrap(finding.text, min(console.width, WIDE) - 2) or [""]
-        console.print("\n".join([f"{mark} {lines[0]}", *(f"  {line}" for line in lines[1:])]), markup=False)
+        console.print(_wrapped(mark, finding.text, min(console.width, WIDE)), markup=False)
+
+
+def _wrapped(mark: str, text: str, width: int) -> str:
+    """Return a sentence behind its mark, indented; an option stays on one line with its value."""
+    joined = text.replace(" -o ", " -o\0")
+    lines = wrap(joined, width, initial_indent=f"{mark} ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", " ")
 
 
 def _rows(scores: dict[str, Any]) -> list[str]:

@@ -54,8 +54,8 @@ def findings(scores: Scores) -> list[Finding]:
             of_tuned(scores),
             _hacking(scores),
             _raised(scores, lead),
-            of_base(scores),
             _others(scores),
+            of_base(scores),
             of_limit(scores),
             _rows(scores, lead),
         )
@@ -159,16 +159,18 @@ def _others(scores: Scores) -> Iterator[Finding]:
 
 def _rows(scores: Scores, lead: str) -> Iterator[Finding]:
     """Say what could not be judged, and what so few rows do not let one see."""
+    rows = counted(scores["rows"], "answer")
     for measure in measures(scores):
-        missing = estimate(scores, "tuned", measure)["missing"]
-        if missing:
-            text = f"{missing} of {counted(scores['rows'], 'answer')} could not be judged by "
-            yield Finding("not judged", "caution", f"{text}{phrase(measure, scores)}.")
+        for system, whose in (("tuned", f"of {rows}"), ("base", f"of the base model's {rows}")):
+            missing = estimate(scores, system, measure)["missing"]
+            if missing:
+                text = f"{missing} {whose} could not be judged by {phrase(measure, scores)}."
+                yield Finding("not judged", "caution", text)
     if scores["sources"] < FEW:
         found = (difference(scores, "base", lead) or {}).get("detectable")
         unseen = f"a true difference below {100 * found:.0f} points would mostly not be seen" if found else ""
-        rows = f"{counted(scores['rows'], 'test row')} of {counted(scores['sources'], 'source')}"
-        text = f"There {'is' if scores['rows'] == 1 else 'are'} only {rows}"
+        sources = f"{counted(scores['rows'], 'test row')} of {counted(scores['sources'], 'source')}"
+        text = f"There {'is' if scores['rows'] == 1 else 'are'} only {sources}"
         yield Finding("few rows", "caution", f"{text}{f': {unseen}' if unseen else ''}.")
 
 

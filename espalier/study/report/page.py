@@ -86,8 +86,8 @@ def render(material: Material) -> str:
 
 
 def _unbroken(text: str) -> Markup:
-    """Return the text, escaped, in which no line ends at a word's hyphen (as in ROUGE-L)."""
-    return Markup(re.sub(r"\w+(?:-\w+)+", r"<span class='whole'>\g<0></span>", str(escape(text))))
+    """Return the text, escaped, in which no line ends at a hyphen (as in ROUGE-L) or within an option."""
+    return Markup(re.sub(r"\w+(?:-\w+)+|-o \S+\w", r"<span class='whole'>\g<0></span>", str(escape(text))))
 
 
 def _task(material: Material) -> str:

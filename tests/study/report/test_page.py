@@ -179,19 +179,93 @@ def test_a_difference_that_includes_zero_is_not_sold(run_folder: Path) -> None:
     assert "reliably show 10 points or more" in text
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-def test_nothing_overflows_on_a_phone(run_folder: Path, tmp_path: Path) -> None:
-    write_report(run_folder)
+def test_is_titled_by_the_task_and_tells_no_path(run_folder: Path) -> None:
+    recipe = run_folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('"event-duration"', '"/home/ada/tasks/durations.toml"'))
+    html = write_report(run_folder).read_text()
+    assert "<title>durations – Espalier report</title>" in html
+    assert "Espalier report · durations · 2026-11-24" in html
+    assert "/home/ada" not in html[: html.index("How to reproduce it")]
+    (run_folder / "recipe.toml").write_text(recipe.read_text().replace('name = "durations"', 'name = "mine"'))
+    assert "Espalier report · durations · run mine · 2026-11-24" in write_report(run_folder).read_text()
+
+
+def test_the_worst_news_is_the_headline_and_the_rest_follows(run_folder: Path) -> None:
+    scores = json.loads((run_folder / "scores.json").read_text())
+    scores["systems"]["base"]["at_limit"].update(value=0.85)
+    scores["differences"][2]["values"]["all_checks"].update(value=-0.04, low=-0.07, high=-0.01)
+    (run_folder / "scores.json").write_text(json.dumps(scores))
+    html = write_report(run_folder).read_text()
+    assert re.search(r'<h1 class="bad">The tuned model does worse than a copy of the input: ', html)
+    assert '<li class="caution">85 % of the base model&#39;s answers were cut at the limit' in html
+    assert "Tuning raised" not in html
+
+
+def test_names_of_measures_and_options_are_not_broken(run_folder: Path) -> None:
+    scores = json.loads((run_folder / "scores.json").read_text())
+    scores["limit"] = {"tokens": 4, "too_long": 1, "needed": 23}
+    (run_folder / "scores.json").write_text(json.dumps(scores))
+    html = write_report(run_folder).read_text()
+    plain = re.sub(r"<span class='whole'>[^<]*</span>", "", html[: html.index("How to reproduce it")])
+    assert "<span class='whole'>-o decode.limit=23</span> would hold all." in html
+    assert "<h3><span class='whole'>ROUGE-L</span></h3>" in html
+    assert "ROUGE-L" not in plain
+
+
+def test_what_words_were_counted_is_told(run_folder: Path) -> None:
+    scores = json.loads((run_folder / "scores.json").read_text())
+    scores["titles"] = {"rouge_l": "ROUGE-L (Unicode words)"}
+    (run_folder / "scores.json").write_text(json.dumps(scores))
+    text = text_of(write_report(run_folder).read_text())
+    assert "ROUGE-L (Unicode words) Words in common with the nearest reference" in text
+    assert "in a script without spaces each letter is one" in text
+
+
+def test_one_is_singular(run_folder: Path) -> None:
+    scores = json.loads((run_folder / "scores.json").read_text())
+    (run_folder / "scores.json").write_text(json.dumps({**scores, "rows": 1, "sources": 1}))
+    text = text_of(write_report(run_folder).read_text())
+    assert "Scored on 1 test row of 1 source, none of which" in text
+    assert not re.search(r"\b1 (test rows|sources|rows|steps|tokens|answers)\b", text)
+
+
+def measured(run_folder: Path, profile: Path, width: int, script: str) -> str:
+    """Return what a script says of the report in a window of some width; `page` is its document."""
     # A window is at least 500 px wide; a frame is as narrow as it is made.
     frame = run_folder / "frame.html"
     frame.write_text(
-        '<iframe src="report.html" width="400" height="9000" onload="const page = '
-        "this.contentDocument.documentElement; document.title = page.scrollWidth + ' of ' + page.clientWidth"
-        '"></iframe>'
+        f'<iframe src="report.html" width="{width}" height="9000" onload="const page = '
+        f'this.contentDocument; document.title = {script}"></iframe>'
     )
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom"]
+    command += [
+        f"--user-data-dir={profile}",
+        "--virtual-time-budget=2000",
+        "--dump-dom",
+        "--window-size=1400,900",
+    ]
     done = subprocess.run([*command, frame.as_uri()], capture_output=True, text=True, timeout=60, check=True)
-    found = re.search(r"<title>(\d+) of (\d+)</title>", done.stdout)
+    found = re.search(r"<title>(.*?)</title>", done.stdout)
     assert found
-    assert int(found[1]) <= int(found[2]) <= 400
+    return found[1]
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_overflows_on_any_screen(run_folder: Path, tmp_path: Path, width: int) -> None:
+    scores = json.loads((run_folder / "scores.json").read_text())
+    scores["titles"] = {"rouge_l": "ROUGE-L (Unicode words)"}
+    for value in scores["differences"][0]["values"].values():
+        value.update(value=1.0, low=0.936, high=1.0)
+    (run_folder / "scores.json").write_text(json.dumps(scores))
+    write_report(run_folder)
+    over = "[...page.querySelectorAll('.range, .value, h1, h2, h3, li, td, th')].filter(e => e.scrollWidth > "
+    over += "e.clientWidth + 1 && getComputedStyle(e).display !== 'inline').map(e => e.textContent).join()"
+    broken = "[...page.querySelectorAll('.whole')].filter(e => e.getClientRects().length > 1).length"
+    wide = "page.documentElement.scrollWidth + ' of ' + page.documentElement.clientWidth"
+    script = f"{wide} + ' | ' + {broken} + ' | ' + {over}".replace(">", "&gt;").replace("&&", "&amp;&amp;")
+    size, torn, overflowing = measured(run_folder, tmp_path / "profile", width, script).split(" | ")
+    content, window = map(int, size.split(" of "))
+    assert content <= window <= width
+    assert torn == "0"
+    assert overflowing == ""
