@@ -24,6 +24,7 @@ from espalier.core.files import content_hash, jsonl, read_json, write_atomic
 from espalier.core.recipe import Recipe, load_recipe
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import RunFolder, open_run, provenance
+from espalier.core.text import counted
 
 if TYPE_CHECKING:
     from espalier.core.records import Completion, Scorer
@@ -74,7 +75,8 @@ def execute(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks = ALONE) -
 
     started = time.monotonic()
     prepared = prepare(recipe)
-    say(f"Task {prepared.task.name}: {len(prepared.train)} rows to train on, {len(prepared.test)} to score.")
+    rows = counted(len(prepared.train), "row")
+    say(f"Task {prepared.task.name}: {rows} to train on, {len(prepared.test)} to score.")
     with working("Getting ready"):
         choices = choose(recipe)
     if not any(objective.rates for objective, _ in choices.objectives[-1]):

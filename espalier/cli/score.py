@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from espalier.core.text import counted
+
 if TYPE_CHECKING:
     from espalier.evaluate.predictions import PredictionScore
 
@@ -41,7 +43,7 @@ def _print_table(result: PredictionScore) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("", "×100", "95 % interval", title=f"{result.scorer} on {result.estimate.n} rows")
+    table = Table("", "×100", "95 % interval", title=f"{result.title} on {counted(result.estimate.n, 'row')}")
     rows = (
         ("predictions", result.estimate),
         (f"constant: {result.constant_text}", result.constant),
@@ -52,6 +54,8 @@ def _print_table(result: PredictionScore) -> None:
     console = Console()
     console.print(table)
     if result.missing:
-        console.print(f"{result.missing} rows have no prediction and count as the empty text (see --first).")
+        missing = f"{counted(result.missing, 'row')} {'has' if result.missing == 1 else 'have'} no prediction"
+        console.print(f"{missing} and count as the empty text (see --first).")
     if result.extra:
-        console.print(f"{result.extra} predictions belong to no scored row and are ignored.")
+        extra = f"{counted(result.extra, 'prediction')} {'belongs' if result.extra == 1 else 'belong'}"
+        console.print(f"{extra} to no scored row and {'is' if result.extra == 1 else 'are'} ignored.")

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError
+from espalier.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,8 @@ def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Ex
     places = _places(examples, "split", seed)
     if len(places) < 2:
         raise DataError(
-            f"{len(examples)} rows with {len(places)} sources cannot be split into train and test.",
+            f"{counted(len(examples), 'row')} of {counted(len(places), 'source')} cannot be split into train "
+            "and test.",
             hint="Add rows with other inputs, or give rows that are independent a 'source' of their own.",
         )
     ordered = sorted(places, key=places.__getitem__)
@@ -62,7 +64,7 @@ def limit(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
         kept.add(source)
     if examples and not kept:
         raise DataError(
-            f"No source fits into {n} rows: whole sources are drawn, and the first has {total}.",
+            f"No source fits into {counted(n, 'row')}: whole sources are drawn, and the first has {total}.",
             hint="Raise the limit.",
         )
     return [example for example in examples if example.source in kept]

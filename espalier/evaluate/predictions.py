@@ -18,6 +18,7 @@ from espalier.core.records import Completion, Estimate, Example, message
 from espalier.evaluate.baselines import constant, copy
 from espalier.evaluate.scorers.checks import check_scorer, single
 from espalier.evaluate.scorers.registry import scorers
+from espalier.evaluate.scorers.rouge import RougeL
 from espalier.evaluate.statistics import mean
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class PredictionScore:
     """
 
     scorer: str
+    title: str
     estimate: Estimate
     missing: int
     extra: int
@@ -58,6 +60,7 @@ class PredictionScore:
         """Return it as JSON can hold it: values times 100, to 4 places, as the official evaluation rounds."""
         return {
             "scorer": self.scorer,
+            "title": self.title,
             **_percent(self.estimate),
             "n": self.estimate.n,
             "missing": self.missing,
@@ -83,10 +86,13 @@ def score_predictions(task: Task, path: Path, kind: str, first: int | None = Non
     examples = [_example(task, place) for place in places]
     texts = [found.texts.get(place, "") for place in places]
     scorer = _task_checks(task) if kind == "checks" else scorers.build(kind, {}, "scorer")
+    if isinstance(scorer, RougeL):
+        scorer = scorer.fitted(examples)
     floor = constant(examples)
     used = sum(place in found.texts for place in places)
     return PredictionScore(
         scorer=kind,
+        title=scorer.title if isinstance(scorer, RougeL) else kind,
         estimate=_mean(scorer, examples, texts),
         missing=len(places) - used,
         extra=found.extra + len(found.texts) - used,

@@ -39,5 +39,5 @@ def test_the_table_says_what_was_missing(files: list[str]) -> None:
     text = " ".join(run(["exact_match", *files]).split())
     assert "33.33" in text
     assert "2 rows have no prediction" in text
-    assert "1 predictions belong to no scored row" in text
+    assert "1 prediction belongs to no scored row and is ignored" in text
     assert "50.00" in run(["exact_match", *files, "--first", "2"])

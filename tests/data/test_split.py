@@ -61,7 +61,7 @@ def test_a_share_that_empties_a_side_is_refused(share: float) -> None:
 def test_an_unsplittable_set_says_what_to_do() -> None:
     with pytest.raises(DataError) as caught:
         split(rows(["a", "a"]), 0.5, 0)
-    assert "2 rows with 1 sources" in caught.value.message
+    assert "2 rows of 1 source " in caught.value.message
     assert "source" in caught.value.hint
 
 

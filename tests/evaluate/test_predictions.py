@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_v1_form_scores_the_rows_that_it_names(tmp_path: Path) -> None:
 
 def test_the_floors_stand_beside_the_score(tmp_path: Path) -> None:
     result = score_predictions(TASK, by_id(tmp_path / "p", ("t-0", "")), "rouge_l").percent()
-    assert list(result) == ["scorer", "value", "low", "high", "n", "missing", "extra", "baselines"]
+    assert list(result) == ["scorer", "title", "value", "low", "high", "n", "missing", "extra", "baselines"]
     assert result["value"] == 0.0
     assert result["baselines"]["constant"] == {"value": 62.5, "low": 50.0, "high": 87.5, "text": "word 0"}
     assert result["baselines"]["copy"]["value"] == 50.0
@@ -79,3 +80,11 @@ def test_unknown_scorers_and_absent_checks_are_named(tmp_path: Path) -> None:
         score_predictions(TASK, file, "rouge")
     with pytest.raises(DataError, match="no checks of its own"):
         score_predictions(TASK, file, "checks")
+
+
+def test_predictions_in_another_script_are_scored_by_its_words(tmp_path: Path) -> None:
+    rows = tuple(TaskRow(f"t-{i}", f"{i}", (text,)) for i, text in enumerate(("猫在睡觉", "狗在跑步")))
+    task = replace(TASK, rows=rows)
+    result = score_predictions(task, by_id(tmp_path / "p", ("t-0", "猫在睡觉"), ("t-1", "狗在跳")), "rouge_l")
+    assert result.title == "ROUGE-L (Unicode words)"
+    assert round(100 * result.estimate.value, 1) == 85.7

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espalier.core.text import folded
+from espalier.core.text import counted, folded
 from espalier.evaluate.sheet import title
 from espalier.study.report.charts import curve
 
@@ -146,7 +146,7 @@ def _rounds(material: Material, samples: Sequence[Mapping[str, Any]]) -> list[Ro
     for turn in dict.fromkeys([*turns[:1], *turns[-1:]]):
         lines = [line for line in samples if line["round"] == turn]
         different = len({folded(line["text"]) for line in lines})
-        name = f"Round {turn + 1}: {len(lines)} answers, {different} of them different"
+        name = f"Round {turn + 1}: {counted(len(lines), 'answer')}, {different} of them different"
         shown = [line for line in lines if line["number"] == 0][:ANSWERS]
         found.append(Round(name, [(inputs.get(line["example"], ""), dict(line)) for line in shown]))
     return found
