@@ -87,4 +87,4 @@ def test_predictions_in_another_script_are_scored_by_its_words(tmp_path: Path) -
     task = replace(TASK, rows=rows)
     result = score_predictions(task, by_id(tmp_path / "p", ("t-0", "猫在睡觉"), ("t-1", "狗在跳")), "rouge_l")
     assert result.title == "ROUGE-L (Unicode words)"
-    assert round(100 * result.estimate.value, 1) == 85.7
+    assert round(100 * result.estimate.value, 1) == 78.6
