@@ -55,8 +55,8 @@ def print_summary(scores: dict[str, Any]) -> None:
 
 
 def _wrapped(mark: str, text: str, width: int) -> str:
-    """Return a sentence behind its mark, indented; an option stays on one line with its value."""
-    joined = text.replace(" -o ", " -o\0")
+    """Return a sentence behind its mark, indented; options stay with their values, numbers with units."""
+    joined = text.replace(" -o ", " -o\0").replace(" %", "\0%")
     lines = wrap(joined, width, initial_indent=f"{mark} ", subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines).replace("\0", " ")
 

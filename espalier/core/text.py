@@ -86,6 +86,12 @@ def word_count(text: str) -> int:
     return len(_RUNS.findall(kinds(folded(text))))
 
 
+def first_words(text: str, count: int) -> str:
+    """Return the beginning of a text, up to the end of its word of that number, as `word_count` counts."""
+    ends = [run.end() for run in _RUNS.finditer(kinds(text))]
+    return text[: ends[count - 1]] if 0 < count < len(ends) else text
+
+
 def unpunctuated(text: str) -> str:
     """Return the folded text without punctuation of any script; a text of nothing else stays as it is."""
     plain = folded(text)

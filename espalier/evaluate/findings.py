@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FLOORS = {
     "copy": "a copy of the input",
+    "lead": "the first words of the input",
     "constant": "one constant answer",
     "majority": "the most frequent training answer",
     "longer": "taking the longer answer",

@@ -126,6 +126,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
     said = (
         f"On {counted(scores['rows'], 'row')} from {sources} not trained on, in % with 95 % intervals. "
         "*constant* gives one training answer to everything, *copy* gives the input back"
+        f"{', *lead* its first words' if 'lead' in systems else ''}"
         f"{', *majority* the most frequent training answer' if 'majority' in systems else ''}."
     )
     told = "\n".join(f"- {finding.text}" for finding in findings(scores))

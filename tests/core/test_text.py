@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.core.text import counted, folded, unpunctuated, word_count, words
+from espalier.core.text import counted, first_words, folded, unpunctuated, word_count, words
 from espalier.data.templates import normalised
 from espalier.tasks.task_files import load_task
 
@@ -100,6 +100,15 @@ def test_punctuation_of_every_script_goes_unless_it_is_all_there_is(text: str, e
 )
 def test_words_are_counted_as_a_person_counts(text: str, count: int) -> None:
     assert word_count(text) == count
+
+
+@given(st.text(max_size=30), st.integers(1, 9))
+def test_first_words_are_a_beginning_with_so_many_words(text: str, count: int) -> None:
+    start = first_words(text, count)
+    assert text.startswith(start)
+    assert first_words("Don't stop, now: 我们走吧。", 5) == "Don't stop, now: 我们"
+    if text.isascii():
+        assert word_count(start) == min(count, word_count(text))
 
 
 def test_one_is_singular() -> None:

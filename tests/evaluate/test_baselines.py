@@ -64,3 +64,13 @@ def test_the_most_frequent_answer_is_no_floor_where_it_says_nothing() -> None:
 def test_the_constant_of_another_script_is_chosen_by_its_words() -> None:
     rows = [row("a", "猫在睡觉"), row("b", "狗在睡觉"), row("c", "下雨了")]
     assert best_constant(rows) in ("猫在睡觉", "狗在睡觉")
+
+
+def test_the_beginning_of_a_long_input_is_a_floor() -> None:
+    text = "On the last day of the year, the old mill by the river was sold."
+    summary = [row(str(i), f"Mill {i} sold", task_input=text) for i in range(3)]
+    assert {answer.text for answer in floors(summary)["lead"]} == {"On the last"}
+    chinese = [row("a", "卖了", task_input="去年年底，河边的老磨坊终于卖了出去。")]
+    assert floors(chinese)["lead"][0].text == "去年"
+    assert "lead" not in floors([row("a", "Who sold the old mill by the river?", task_input=text)])
+    assert "lead" not in floors([row(str(i), "yes", task_input=text) for i in range(9)])

@@ -36,6 +36,7 @@ DESCRIBED = {
     "constant": "one answer for every input",
     "majority": "the most frequent training answer",
     "copy": "the input as the answer",
+    "lead": "as many first words of the input as answers have",
 }
 
 
@@ -86,8 +87,9 @@ def render(material: Material) -> str:
 
 
 def _unbroken(text: str) -> Markup:
-    """Return the text, escaped, in which no line ends at a hyphen (as in ROUGE-L) or within an option."""
-    return Markup(re.sub(r"\w+(?:-\w+)+|-o \S+\w", r"<span class='whole'>\g<0></span>", str(escape(text))))
+    """Return the text, escaped; no line ends at a hyphen (as in ROUGE-L), in an option or before a unit."""
+    safe = str(escape(text)).replace(" %", "\u00a0%")
+    return Markup(re.sub(r"\w+(?:-\w+)+|-o \S+\w", r"<span class='whole'>\g<0></span>", safe))
 
 
 def _task(material: Material) -> str:

@@ -197,7 +197,7 @@ def test_the_worst_news_is_the_headline_and_the_rest_follows(run_folder: Path) -
     (run_folder / "scores.json").write_text(json.dumps(scores))
     html = write_report(run_folder).read_text()
     assert re.search(r'<h1 class="bad">The tuned model does worse than a copy of the input: ', html)
-    assert '<li class="caution">85 % of the base model&#39;s answers were cut at the limit' in html
+    assert '<li class="caution">85\u00a0% of the base model&#39;s answers were cut at the limit' in html
     assert "Tuning raised" not in html
 
 
