@@ -17,6 +17,8 @@ _UNSPACED = re.compile(
 )
 # They say whether a sign is drawn as text or as a picture, or which form of a letter is meant.
 _SELECTORS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+# Signs that Unicode takes for letters or accents, and people for the apostrophe that they cannot type.
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u02b9\u02bb\u02bc\u00b4", "'"))
 # Kinds of characters: l is a letter or digit of a word, m a mark on one, c a letter that is its own word.
 _WORDS = re.compile("cm*|l[lm]*")
 _RUNS = re.compile("cm*|[^ c]*l[^ c]*")
@@ -64,6 +66,7 @@ def folded(text: str) -> str:
     A Turkish i is one with and without its dot, as nobody says in which language a capital I was written.
     """
     if not text.isascii():
+        text = text.translate(_APOSTROPHES)
         text = "".join(c for c, kind in zip(text, kinds(text), strict=True) if kind != "x")
         text = normalize("NFKC", normalize("NFKC", text).casefold())
         text = text.replace("i\u0307", "i").replace("ı", "i")

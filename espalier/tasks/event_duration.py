@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from espalier.core.text import unpunctuated
+from espalier.core.text import counted, unpunctuated
 from espalier.tasks.checks import SetCheck, Verdict, check, set_checks
 from espalier.tasks.clauses import stated_duration
 from espalier.tasks.words import content_roots, same_root, words
@@ -103,7 +103,10 @@ def well_formed(task_input: str, output: str) -> Verdict:
         (not output.endswith("?"), "It does not end with a question mark."),
         (_TWO_SENTENCES.search(output[:-1]) is not None, "It is more than one sentence."),
         (copied, "It is a copy of the input."),
-        (not WORDS[0] <= count <= WORDS[1], f"It has {count} words; expected {WORDS[0]} to {WORDS[1]}."),
+        (
+            not WORDS[0] <= count <= WORDS[1],
+            f"It has {counted(count, 'word')}; expected {WORDS[0]} to {WORDS[1]}.",
+        ),
         (not _STARTS.match(output), "It does not start like a question."),
     ):
         if wrong:
@@ -127,7 +130,8 @@ def not_constant(least: float = 0.5) -> SetCheck:
         distinct = len(set(asked.values()))
         share = distinct / len(asked)
         return Verdict(
-            share >= least, f"{distinct} different questions for {len(asked)} inputs ({share:.0%})."
+            share >= least,
+            f"{counted(distinct, 'different question')} for {len(asked)} inputs ({share:.0%}).",
         )
 
     return judge

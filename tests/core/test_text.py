@@ -28,6 +28,8 @@ from espalier.tasks.task_files import load_task
         ("می\u200cخواهم", "میخواهم"),
         ("\u200fשלום", "שלום"),
         ("co\u00adoperate", "cooperate"),
+        ("пʼять", "п'ять"),
+        ("don´t", "don't"),
         ("❤\ufe0f", "❤"),
         ("한국", normalize("NFD", "한국")),
     ],
