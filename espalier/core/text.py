@@ -84,6 +84,7 @@ def words(text: str) -> tuple[str, ...]:
     return found or tuple(plain.replace(" ", ""))
 
 
+@lru_cache(maxsize=16384)
 def word_count(text: str) -> int:
     """Return how many words a text has as a person counts: "don't" is one. Without spaces, letters are."""
     return len(_RUNS.findall(kinds(folded(text))))
@@ -95,6 +96,7 @@ def first_words(text: str, count: int) -> str:
     return text[: ends[count - 1]] if 0 < count < len(ends) else text
 
 
+@lru_cache(maxsize=16384)
 def unpunctuated(text: str) -> str:
     """Return the folded text without punctuation of any script; a text of nothing else stays as it is."""
     plain = folded(text)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHORT = 5  # words of an answer that may be a label or a choice
 NEAR = 0.9  # ROUGE-L with the input from which on an answer is a copy but for a word or two
 PASSAGE = 5  # words of the input, in a row, that are no coincidence
+COPIES = ("", "passage", "near", "whole")  # how much of a copy an answer is, rising
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def of_answers(
         "missing": given.count(False),
         "empty": sum(not folded(text) for text, ok in zip(texts, given, strict=True) if ok),
         "known": sum(map(form.has, texts)) if form.closed else None,
-        "copies": {sort: sorts[sort] for sort in ("whole", "near", "passage")},
+        "copies": {sort: sorts[sort] for sort in COPIES if sort},
         "shown": sum(_repeats(example, text, demonstrated) for example, text in rows),
     }
 
@@ -124,10 +125,14 @@ def _common(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _copied(example: Example, text: str) -> str:
-    """Return how an answer is its input: 'whole', 'near', 'passage', or '' where not, or a reference is."""
+    """Return how much of a copy of its input an answer is; '' where a reference is as much of one."""
     sort = _copy_of(example.input, text)
-    meant = sort and any(_copy_of(example.input, reference) for reference in example.references)
-    return "" if meant else sort
+    if sort and any(
+        COPIES.index(_copy_of(example.input, reference)) >= COPIES.index(sort)
+        for reference in example.references
+    ):
+        return ""
+    return sort
 
 
 def _copy_of(source: str, text: str) -> str:

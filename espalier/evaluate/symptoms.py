@@ -16,7 +16,8 @@ from espalier.evaluate.sheet import percent, title
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Scores: TypeAlias = Mapping[str, Any]
+Scores: TypeAlias = Mapping[str, Any]  # of the whole run
+Block: TypeAlias = Mapping[str, Any]  # what they hold of one system's answers, or of the references
 Severity = Literal["bad", "good", "caution"]
 
 # Shares of the answers from which on something is said of them, and from which on it is bad news.
@@ -95,7 +96,7 @@ def quoted(text: str) -> str:
     return f"“{line}”" if len(line) <= 40 else f"“{line[:39]}…”"
 
 
-def _alike(tuned: Scores, asked: Scores) -> Iterator[Finding]:
+def _alike(tuned: Block, asked: Block) -> Iterator[Finding]:
     """One answer for nearly all, where no reference is as frequent."""
     common, theirs, n = tuned.get("common"), asked.get("common"), tuned["distinct"]["n"]
     if not common or not theirs or not asked["n"] or n < 2:
@@ -110,7 +111,7 @@ def _alike(tuned: Scores, asked: Scores) -> Iterator[Finding]:
         yield Finding("one answer", "bad", text)
 
 
-def _few(tuned: Scores, asked: Scores) -> Iterator[Finding]:
+def _few(tuned: Block, asked: Block) -> Iterator[Finding]:
     different, theirs = tuned["distinct"], asked.get("distinct", 0)
     if theirs >= 4 and different["count"] <= theirs / 2:
         text = (
@@ -119,7 +120,7 @@ def _few(tuned: Scores, asked: Scores) -> Iterator[Finding]:
         yield Finding("few different answers", "bad", f"{text}{theirs}.")
 
 
-def _copies(tuned: Scores) -> Iterator[Finding]:
+def _copies(tuned: Block) -> Iterator[Finding]:
     n, copies = tuned["distinct"]["n"], tuned.get("copies", {"whole": 0, "near": 0, "passage": 0})
     whole, near, passage = (copies[sort] for sort in ("whole", "near", "passage"))
     of = f"of {counted(n, 'answer')}"
@@ -134,14 +135,14 @@ def _copies(tuned: Scores) -> Iterator[Finding]:
         yield Finding("passages", "caution", text)
 
 
-def _cut(tuned: Scores, scores: Scores) -> Iterator[Finding]:
+def _cut(tuned: Block, scores: Scores) -> Iterator[Finding]:
     share, n = tuned["at_limit"]["value"], tuned["at_limit"]["n"]
     if share is not None and share >= SAID:
         text = f"{round(share * n)} of {counted(n, 'answer')} were cut at the limit{_tokens(scores)}."
         yield Finding("cut", _severity(share), text)
 
 
-def _counts(tuned: Scores) -> Iterator[Finding]:
+def _counts(tuned: Block) -> Iterator[Finding]:
     n = tuned["distinct"]["n"]
     for key, said in (
         ("empty", "empty"),
@@ -154,14 +155,14 @@ def _counts(tuned: Scores) -> Iterator[Finding]:
             yield Finding("repeats the example" if key == "shown" else key, _severity(count / n), text)
 
 
-def _sets(tuned: Scores) -> Iterator[Finding]:
+def _sets(tuned: Block) -> Iterator[Finding]:
     for name, verdict in tuned["set_checks"].items():
         if verdict["ok"] is False:
             text = f"The answers together fail the check “{title(name)}”: {verdict['why']}"
             yield Finding("set check", "bad", text)
 
 
-def _form(who: str, system: Scores, asked: Scores, share: float) -> Iterator[Finding]:
+def _form(who: str, system: Block, asked: Block, share: float) -> Iterator[Finding]:
     """Answers that are none of those that the task has."""
     known, n = system.get("known"), system["distinct"]["n"]
     if known is None or n - known < max(2, share * n):
@@ -172,7 +173,7 @@ def _form(who: str, system: Scores, asked: Scores, share: float) -> Iterator[Fin
     yield Finding(f"form of {who}", "caution", text)
 
 
-def _lengths(tuned: Scores, asked: Scores) -> Iterator[Finding]:
+def _lengths(tuned: Block, asked: Block) -> Iterator[Finding]:
     own, theirs = tuned["words"]["value"], asked.get("words")
     if not own or not theirs:
         return

@@ -174,6 +174,7 @@ def test_copies_that_are_right_are_no_copies() -> None:
     scores = judged(rows(wrong, INPUTS), INPUTS, RAMBLING)
     assert not {"copies", "passages"} & {*kinds(scores), *kinds(scores, "caution")}
     unchanged = judged(rows(wrong, INPUTS), wrong, RAMBLING)
+    assert said(unchanged, "copies").startswith("26 of 40 answers are the input, ")
     assert "below a floor" not in kinds(unchanged)
     assert "not above a floor" in kinds(unchanged), "it is the copy"
 
