@@ -49,9 +49,10 @@ class Guarded:
             return Score(None, f"it raised {type(error).__name__}{f': {reason}' if reason else ''}")
         if not isinstance(found, Score):
             return Score(None, f"it returned {type(found).__name__}, not a Score")
-        if found.value is None or math.isfinite(found.value):
+        value = cast("object", found.value)
+        if value is None or (isinstance(value, int | float) and math.isfinite(value)):
             return found
-        return Score(None, f"it gave {found.value}")
+        return Score(None, f"it gave {value!r}")
 
 
 def build_scorers(recipe: Recipe) -> dict[str, Scorer]:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from espalier.core.text import counted
 from espalier.evaluate.findings import findings
-from espalier.evaluate.sheet import ALL, estimate, measures, phrase
+from espalier.evaluate.sheet import ALL, estimate, listed, phrase
 
 SHORT = {ALL: "all checks passed", "pair_accuracy": "pairs in the right order"}
 WIDE = 110  # columns that a sentence is spread over at most
@@ -27,7 +27,7 @@ def print_summary(scores: dict[str, Any]) -> None:
     before = stages[-1] if stages else "base"
     models = ["base", *stages[-1:], "tuned"]
     floors = [name for name in systems if name not in ("base", *stages, "tuned")]
-    rows = _rows(scores)
+    rows = listed(scores)
     gaps = next(d["values"] for d in scores["differences"] if d["b"] == before)
     notes = [f"change: from {before} to tuned"] if stages else []
     notes += ["* rewarded while the model learned"] if {*scores["rewarded"]} & {*rows} else []
@@ -59,13 +59,6 @@ def _wrapped(mark: str, text: str, width: int) -> str:
     joined = text.replace(" -o ", " -o\0").replace(" %", "\0%")
     lines = wrap(joined, width, initial_indent=f"{mark} ", subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines).replace("\0", " ")
-
-
-def _rows(scores: dict[str, Any]) -> list[str]:
-    """Return all checks, each of them, and the scorers, the one that leads first."""
-    checks = [*scores["systems"]["tuned"]["checks"]]
-    ordered = measures(scores)
-    return [*(m for m in ordered if m == ALL), *checks, *(m for m in ordered if m != ALL)]
 
 
 def _name(measure: str, scores: dict[str, Any]) -> str:

@@ -44,22 +44,27 @@ def figure(measure: str, value: float | None) -> str:
 
 
 def leading(scores: Mapping[str, Any]) -> str:
-    """Return the measure that a run is judged by first: all checks, else what fits the answers.
+    """Return the measure that a run is judged by first; see `measures`."""
+    return next(iter(measures(scores)), "words")
+
+
+def measures(scores: Mapping[str, Any]) -> list[str]:
+    """Return all checks, where there are some, and every scorer, what fits the answers first.
 
     That is exact match for a task of labels, choices or numbers, and else the recipe's first scorer.
     """
     system = scores["systems"]["tuned"]
-    if system[ALL]:
-        return ALL
-    if scores.get("references", {}).get("closed") and "exact_match" in system["scores"]:
-        return "exact_match"
-    return next(iter(system["scores"]), "words")
+    names = [*system["scores"]]
+    if scores.get("references", {}).get("closed"):
+        names.sort(key=lambda name: name != "exact_match")
+    return [ALL, *names] if system[ALL] else names
 
 
-def measures(scores: Mapping[str, Any]) -> list[str]:
-    """Return all checks, where there are some, and every scorer, the one that leads first."""
-    first = leading(scores)
-    return [first, *(name for name in scores["systems"]["tuned"]["scores"] if name != first)]
+def listed(scores: Mapping[str, Any]) -> list[str]:
+    """Return all that a table shows: all checks, each check, and the scorers, what fits the answers first."""
+    found = measures(scores)
+    checks = [*scores["systems"]["tuned"]["checks"]]
+    return [*found[:1], *checks, *found[1:]] if ALL in found else found
 
 
 def estimate(scores: Mapping[str, Any], system: str, measure: str) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _alike(tuned: Block, asked: Block) -> Iterator[Finding]:
 
 def _few(tuned: Block, asked: Block) -> Iterator[Finding]:
     different, theirs = tuned["distinct"], asked.get("distinct", 0)
-    if theirs >= 4 and different["count"] <= theirs / 2:
+    if theirs >= 4 and 1 < different["count"] <= theirs / 2:
         text = (
             f"The {different['n']} answers are only {different['count']} different ones; the references are "
         )

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCardData
 
 from espalier.core.text import counted
 from espalier.evaluate.findings import findings
-from espalier.evaluate.sheet import interval, percent, title
+from espalier.evaluate.sheet import interval, listed, percent, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -120,7 +120,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
     rows = [["", *systems]]
     rows += [
         [title(name, scores), *(_cell(estimates.get(name)) for estimates in systems.values())]
-        for name in systems["tuned"]
+        for name in listed(scores)
     ]
     sources = counted(scores["sources"], "source")
     said = (

@@ -31,6 +31,10 @@ def number():
     return Own(lambda text: 0.5)
 
 
+def words():
+    return Own(lambda text: Score("good"))
+
+
 def picky():
     return Own(lambda text: Score(1.0 if len(text) > 1 else 1 / 0))
 
@@ -67,6 +71,7 @@ def refused(home: Path, espalier, *changes: str) -> str:
         ("broken", "it raised ZeroDivisionError: division by zero"),
         ("number", "it returned float, not a Score"),
         ("bare", "it raised AttributeError"),
+        ("words", "it gave 'good'"),
     ],
 )
 def test_a_scorer_that_can_judge_no_row_is_refused(home: Path, espalier, scorer: str, why: str) -> None:

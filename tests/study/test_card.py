@@ -6,6 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard
 
+from espalier.evaluate.findings import findings
 from espalier.study.card import Source, card
 from espalier.study.report.gather import Material, gather
 
@@ -37,6 +38,11 @@ def test_data_recipe_and_scores_with_their_floors_are_told(run_folder: Path) -> 
     assert header
     (rouge,) = (row for row in rows if row.startswith("| ROUGE-L |"))
     assert rouge.count(" to ") == 4
+    for finding in findings(material.scores):
+        assert f"- {finding.text}" in rows
+    material.scores |= {"references": {**material.scores["references"], "closed": True}}
+    exact, rouge = (written(material).index(name) for name in ("| Exact match |", "| ROUGE-L |"))
+    assert exact < rouge, "what leads comes first"
     assert "- They are the same." in text
 
 

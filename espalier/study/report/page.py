@@ -87,9 +87,9 @@ def render(material: Material) -> str:
 
 
 def _unbroken(text: str) -> Markup:
-    """Return the text, escaped; no line ends at a hyphen (as in ROUGE-L), in an option or before a unit."""
+    """Return the text, escaped; no line ends within ROUGE-L, within an option, or before a unit."""
     safe = str(escape(text)).replace(" %", "\u00a0%")
-    return Markup(re.sub(r"\w+(?:-\w+)+|-o \S+\w", r"<span class='whole'>\g<0></span>", safe))
+    return Markup(re.sub(r"ROUGE-L|-o \S+\w", r"<span class='whole'>\g<0></span>", safe))
 
 
 def _task(material: Material) -> str:
