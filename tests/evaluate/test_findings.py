@@ -36,12 +36,12 @@ if "polite" not in checks.names():
 
     @check("polite")
     def polite(task_input: str, output: str) -> Verdict:
-        """It says please."""
+        """The answer says please somewhere."""
         return Verdict("please" in output.lower(), "It does not say please.")
 
     @set_checks.register("never_alike")
     def never_alike() -> SetCheck:
-        """No two answers are the same."""
+        """No two answers of the set are the same."""
         return lambda inputs, outputs: Verdict(len(set(outputs)) == len(outputs), "Two are the same.")
 
 

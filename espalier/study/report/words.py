@@ -58,8 +58,8 @@ def verdict(gap: Mapping[str, Any]) -> str:
     if gap["low"] is None:
         return "There are too few different rows for an interval, so nothing can be said about others."
     if excludes_zero(gap):
-        return "The 95 % interval of the difference excludes zero."
-    said = "The 95 % interval of the difference includes zero: tuning may have changed nothing here."
+        return "The 95 % interval of the difference from the base excludes zero."
+    said = "The 95 % interval of the difference from the base includes zero: tuning may have changed nothing."
     found = gap.get("detectable")
     return f"{said} So many rows would reliably show {100 * found:.0f} points or more." if found else said
 
