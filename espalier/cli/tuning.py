@@ -80,7 +80,7 @@ def sharing(model: PreTrainedModel, longest: int) -> Sharing:
     from espalier.models.forward import edge_logprobs
     from espalier.models.support import unsupported
 
-    why_not = unsupported(model, longest)
+    why_not = unsupported(model, longest, training=True)
     if why_not:
         say(f"Note: prefixes are not shared with this model, each row is computed by itself: {why_not}.")
     return Sharing(partial(edge_logprobs, shared=why_not is None), why_not)

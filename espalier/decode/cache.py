@@ -110,8 +110,9 @@ class RowCache:
         self._shared_values: dict[int, list[Tensor]] = {}
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
-        self._mask: Tensor | None = None
-        self._scores: Tensor | None = None
+        # By the heads of a layer, in which a model's layers may differ.
+        self._masks: dict[int, Tensor] = {}
+        self._scores: dict[tuple[int, int], Tensor] = {}
 
     def put(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Take a layer's keys and values [heads, T, head size] of the tree's tokens."""
@@ -123,7 +124,7 @@ class RowCache:
     def advance(self) -> None:
         """Make room for one more token of each row."""
         self.width += 1
-        self._scores = None
+        self._scores = {}
 
     def keep(self, rows: NDArray[np.int64]) -> None:
         """Drop all rows but these (ascending)."""
@@ -142,7 +143,7 @@ class RowCache:
             self._values[layer] = self._values[layer].index_select(1, on_device)
         self._own = self._own[index]
         self.rows = len(rows)
-        self._mask = self._scores = None
+        self._masks, self._scores = {}, {}
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Write the step's keys and values, and return the attention of its queries.
@@ -151,19 +152,21 @@ class RowCache:
             layer: index of the layer.
             query: [R, query heads, 1, head size].
             key: [R, heads, 1, head size].
-            value: as `key`.
+            value: [R, heads, 1, value size].
             scaling: factor of the scores.
 
         Returns:
-            [R, 1, query heads, head size].
+            [R, 1, query heads, value size].
         """
         rows, query_heads, _, size = query.shape
-        heads = key.shape[1]
+        heads, width = key.shape[1], value.shape[3]
         group = query_heads // heads
         keys, values = self._keys[layer], self._values[layer]
         keys[..., self.width - 1] = key[:, :, 0].transpose(0, 1)
         values[:, :, self.width - 1] = value[:, :, 0].transpose(0, 1)
-        queries = query.view(rows, heads, group, size).transpose(0, 1).reshape(heads, rows * group, size)
+        # Of one query per key head a reshape would be a view, which the next one could not be taken of.
+        queries = query.reshape(rows, heads, group, size).transpose(0, 1).contiguous()
+        queries = queries.view(heads, rows * group, size)
         scores = self._score_buffer(heads, group, query)
         shared = scores.shape[3] - self.width
         flat = scores.view(heads, rows * group, -1)
@@ -180,12 +183,13 @@ class RowCache:
         scores[..., shared:] = own.view(heads, rows, group, self.width)
         weights = torch.softmax(scores, dim=-1).view(heads, rows * group, -1)
         own_weights = weights.view(heads * rows, group, -1)[:, :, shared:]
-        result = torch.bmm(own_weights, values.flatten(0, 1)[:, : self.width]).view(heads, rows * group, size)
+        result = torch.bmm(own_weights, values.flatten(0, 1)[:, : self.width])
+        result = result.view(heads, rows * group, width)
         for run, run_values in zip(self._runs, self._shared_values[layer], strict=True):
             of_run = slice(run.first * group, run.last * group)
             columns = slice(run.column, run.column + run.end - run.start)
             result[:, of_run] += torch.bmm(weights[:, of_run, columns], run_values)
-        return result.view(heads, rows, group, size).transpose(0, 1).reshape(rows, 1, query_heads, size)
+        return result.view(heads, rows, group, width).transpose(0, 1).reshape(rows, 1, query_heads, width)
 
     def _spread(self, states: Tensor) -> Tensor:
         """Return each row's own tokens [heads, R, capacity, head size]; masked ones are any finite values."""
@@ -196,18 +200,19 @@ class RowCache:
 
     def _score_buffer(self, heads: int, group: int, like: Tensor) -> Tensor:
         """Return the scores of a step, for all layers: columns that a row does not have stay at -inf."""
-        if self._scores is None:
+        if (heads, group) not in self._scores:
             shared = max((run.column + run.end - run.start for run in self._runs), default=0)
-            self._scores = like.new_full((heads, self.rows, group, shared + self.width), -math.inf)
-        return self._scores
+            shape = (heads, self.rows, group, shared + self.width)
+            self._scores[heads, group] = like.new_full(shape, -math.inf)
+        return self._scores[heads, group]
 
     def _own_mask(self, heads: int, like: Tensor) -> Tensor:
         """Return what is added to the own scores [heads * R, 1, width]: -inf at the pads left of a prompt."""
-        if self._mask is None:
+        if heads not in self._masks:
             mask = like.new_zeros(self.rows, self._capacity)
             mask[:, : self._own.shape[1]].masked_fill_((self._own < 0).to(like.device), -math.inf)
-            self._mask = mask.repeat(heads, 1)[:, None]
-        return self._mask[..., : self.width]
+            self._masks[heads] = mask.repeat(heads, 1)[:, None]
+        return self._masks[heads][..., : self.width]
 
 
 def _decode_attention(

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
+from espalier.core.errors import ModelError
 from espalier.core.records import Completion, Encoded
 from espalier.decode.cache import ATTENTION, RowCache, plan_layout
 from espalier.decode.requests import Request, groups_of, requests_of
@@ -23,7 +25,8 @@ from espalier.decode.rows import rows_with_generate
 from espalier.encode.tree import build_tree
 from espalier.models.attention import attending_by_tree
 from espalier.models.attention_plan import make_plan
-from espalier.models.support import unsupported
+from espalier.models.forward import kept_logits
+from espalier.models.support import GAP, GAPS, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 TOKENS = 16384
 # Finished rows stay in the batch until they are this share of it: leaving copies the cache.
 FINISHED = 1 / 8
+# Whether a model decodes by trees as it does row by row, for as long as there is that model.
+_TRIED: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +169,33 @@ def _decode_tree(
 def can_share(model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy) -> bool:
     """Say whether the model computes what these prompts share once; see `decode_tokens`."""
     longest = max(len(request.prompt) for request in requests) + strategy.limit
-    return unsupported(model, longest) is None
+    if unsupported(model, longest) is not None:
+        return False
+    if model not in _TRIED:
+        _TRIED[model] = _is_right(model)
+    return _TRIED[model]
+
+
+@torch.inference_mode()
+def _is_right(model: PreTrainedModel) -> bool:
+    """Compare the second token's logits with those of whole rows: layers may do what no cache knows of."""
+    tokens = np.random.default_rng(0).integers(model.config.get_text_config().vocab_size, size=16).tolist()
+    prompts = [tuple(tokens[:12]), tuple([*tokens[:8], *tokens[12:]])]
+    tree = build_tree([_as_row(Request("trial", prompt, 0, ())) for prompt in prompts])
+    layout = plan_layout(tree, least=1)
+    cache = RowCache(layout, 1)
+    training = model.training
+    model.eval()
+    try:
+        ids = _prefill(model, tree, cache, layout.order).argmax(-1).cpu().numpy()
+        found = _step(model, cache, ids, layout.lengths)
+        rows = [[*prompts[row], int(taken)] for row, taken in zip(layout.order, ids, strict=True)]
+        wanted = model(input_ids=_tensor(np.array(rows), model), use_cache=False).logits[:, -1]
+    except (AttributeError, ModelError, RuntimeError, TypeError, ValueError):
+        return False
+    finally:
+        model.train(training)
+    return bool((found - wanted).norm() <= GAPS.get(model.dtype, GAP) * wanted.norm())
 
 
 def _as_row(request: Request) -> Encoded:
@@ -185,7 +216,7 @@ def _prefill(model: PreTrainedModel, tree: Tree, cache: RowCache, rows: Ints) ->
             tree_plan=make_plan(tree, model.device),
             row_cache=cache,
         )
-    return output.logits[0]
+    return kept_logits(output.logits, tree.leaves[rows])
 
 
 @torch.inference_mode()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
+
+from espalier.core.errors import ModelError
+from espalier.decode.requests import Request
+from espalier.decode.strategies import greedy
+from espalier.models.support import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -13,10 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from espalier.decode.requests import Request
     from espalier.decode.strategies import Strategy
 
 BATCH = 16
+# What has been found of a model, for as long as there is that model.
+_BATCHES: WeakKeyDictionary[torch.nn.Module, int] = WeakKeyDictionary()
 
 
 class _Taker:
@@ -36,10 +44,15 @@ class _Taker:
 def rows_with_generate(
     model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy, stop_ids: Collection[int]
 ) -> Iterator[tuple[int, list[int], list[float]]]:
-    """Yield (row, ids with the stop token, logprob of each) for all requests, from left-padded batches."""
+    """Yield (row, ids with the stop token, logprob of each) for all requests.
+
+    Prompts of one length make a batch: states and windows of many layers see padding as if it were text.
+    """
     order = sorted(range(len(requests)), key=lambda row: len(requests[row].prompt))
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
+    by_length = [list(rows) for _, rows in groupby(order, key=lambda row: len(requests[row].prompt))]
+    size = _batch(model) if any(len(rows) > 1 for rows in by_length) else 1
+    batches = [same[start : start + size] for same in by_length for start in range(0, len(same), size)]
+    for rows in batches:
         ids, logprobs = _generate(model, [requests[row] for row in rows], strategy, sorted(stop_ids))
         for place, row in enumerate(rows):
             ends = [step for step, token in enumerate(ids[place]) if token in stop_ids]
@@ -47,17 +60,24 @@ def rows_with_generate(
             yield row, ids[place][:size], logprobs[place][:size]
 
 
+def _batch(model: PreTrainedModel) -> int:
+    """Return how many rows to generate for at once: 1 where the rows of a batch change one another."""
+    if model not in _BATCHES:
+        size = model.config.get_text_config().vocab_size
+        prompts = torch.randint(size, (2, 8), generator=torch.Generator().manual_seed(0)).tolist()
+        rows = [Request(str(row), tuple(prompt), 0, ()) for row, prompt in enumerate(prompts)]
+        likeliest = greedy(limit=3)
+        together = _generate(model, rows, likeliest, [])[0]
+        alone = [ids for row in rows for ids in _generate(model, [row], likeliest, [])[0]]
+        _BATCHES[model] = BATCH if together == alone else 1
+    return _BATCHES[model]
+
+
 @torch.inference_mode()
 def _generate(
     model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy, stop_ids: list[int]
 ) -> tuple[list[list[int]], list[list[float]]]:
-    width = max(len(request.prompt) for request in requests)
-    pad = stop_ids[0] if stop_ids else 0
-    ids = torch.full((len(requests), width), pad)
-    mask = torch.zeros((len(requests), width), dtype=torch.long)
-    for row, request in enumerate(requests):
-        ids[row, width - len(request.prompt) :] = torch.tensor(request.prompt)
-        mask[row, width - len(request.prompt) :] = 1
+    ids = torch.tensor([request.prompt for request in requests])
     taker = _Taker(strategy, [request.key for request in requests])
     # A model's own generation settings (penalties, forced tokens) are no part of the strategy.
     own: Any = model.generation_config
@@ -65,15 +85,23 @@ def _generate(
     try:
         output: Any = cast("Any", model).generate(
             ids.to(model.device),
-            attention_mask=mask.to(model.device),
+            attention_mask=torch.ones_like(ids, device=model.device),
             generation_config=GenerationConfig(
                 max_new_tokens=strategy.limit,
                 do_sample=False,
                 eos_token_id=stop_ids or None,
-                pad_token_id=pad,
+                pad_token_id=stop_ids[0] if stop_ids else 0,
             ),
             logits_processor=LogitsProcessorList([taker]),
         )
+    except torch.OutOfMemoryError:
+        raise
+    except FAILURES as error:
+        raise ModelError(
+            f"transformers' generate cannot write with {type(model).__name__}: {str(error).splitlines()[0]}",
+            where=model.name_or_path,
+            hint="Take a model of another type; docs/models.md lists those that write.",
+        ) from None
     finally:
         model.generation_config = own
-    return output[:, width:].tolist(), torch.stack(taker.logprobs, dim=1).tolist()
+    return output[:, ids.shape[1] :].tolist(), torch.stack(taker.logprobs, dim=1).tolist()

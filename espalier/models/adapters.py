@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
+import torch
 from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from pydantic import Field
 from safetensors.torch import load_file, save_file
@@ -49,6 +51,10 @@ FORMATS = {
     "PROMPT_TUNING": (soft_prompt.write, soft_prompt.read),
     "BOTTLENECK": (bottleneck.write, bottleneck.read),
 }
+
+
+# Types with state space layers for which peft refuses some targets.
+MAMBA = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
 
 
 @methods.register("full")
@@ -142,10 +148,7 @@ def head() -> Method:
 
     def prepare(model: PreTrainedModel) -> PreTrainedModel:
         model.requires_grad_(False)
-        output = cast("nn.Linear", model.get_output_embeddings())
-        output.weight = nn.Parameter(output.weight.detach().clone())
-        model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
-        model.all_tied_weights_keys = {}
+        _own_output(model).weight.requires_grad_(True)
         return model
 
     return prepare
@@ -185,8 +188,12 @@ def save_weights(model: nn.Module, folder: Path) -> None:
             (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / ADAPTER)
             return
-    cast("PreTrainedModel", model).save_pretrained(str(folder))
-    if isinstance(model, PeftModel) and is_quantised(model.get_base_model()):
+    if not isinstance(model, PeftModel):
+        cast("PreTrainedModel", model).save_pretrained(str(folder))
+        return
+    # Of an embedding with an adapter the adapter is enough: its own weights are the base model's.
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    if is_quantised(model.get_base_model()):
         (folder / BASE).write_text('{"quant_type": "nf4"}\n')
 
 
@@ -206,23 +213,105 @@ def add_weights(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     if (folder / BASE).exists():
         model = from_4_bits(to_4_bits(model))
     with peft_as_it_is():
-        return cast("PreTrainedModel", PeftModel.from_pretrained(model, str(folder)))
+        adapted = _untied(PeftModel.from_pretrained(model, str(folder)))
+    _make_sure(adapted, load_file(folder / ADAPTER))
+    return cast("PreTrainedModel", adapted)
+
+
+def _make_sure(model: PeftModel, tensors: dict[str, torch.Tensor]) -> None:
+    """Put an adapter's tensors where they belong: of some types peft renames them, and then leaves them out.
+
+    Raises:
+        ValueError: a tensor has no place in the model.
+    """
+
+    def lost() -> list[str]:
+        with peft_as_it_is():
+            own = get_peft_model_state_dict(model, save_embedding_layers=False)
+        return [name for name, tensor in tensors.items() if name not in own or not own[name].equal(tensor)]
+
+    places = {name.replace(".default", ""): weight for name, weight in model.named_parameters()}
+    for name in lost():
+        if name in places:
+            places[name].data.copy_(tensors[name])
+    if names := lost():
+        raise ValueError(f"{len(names)} of its tensors have no place in the model, such as {names[0]}")
 
 
 @contextmanager
 def peft_as_it_is() -> Generator[None]:
-    """Keep a warning from users who can do nothing about it: peft 0.21 asks transformers 5 by an old name."""
+    """Keep warnings from users who can do nothing about them.
+
+    peft 0.21 asks transformers 5 by an old name; and it warns of tied layers, which are untied here.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True` and", UserWarning)
         yield
+
+
+def _untied(model: PeftModel) -> PeftModel:
+    """Give the output layer weights of its own where it or the embedding is adapted and the two are tied.
+
+    Else what is folded into the one would change the other, and another model be saved than was trained.
+    """
+    base = cast("PreTrainedModel", model.get_base_model())
+    output, words = base.get_output_embeddings(), base.get_input_embeddings()
+    adapted = isinstance(output, BaseTunerLayer) or isinstance(words, BaseTunerLayer)
+    if adapted and output is not None and output.weight is words.weight:
+        _own_output(base)
+    return model
+
+
+def _own_output(model: PreTrainedModel) -> nn.Linear:
+    """Make the output layer's weights a copy of their own, and return the layer."""
+    output: Any = model.get_output_embeddings()
+    layer = output.get_base_layer() if isinstance(output, BaseTunerLayer) else output
+    weight = layer.weight
+    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
+    model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
+    model.all_tied_weights_keys = {}
+    return layer
+
+
+def _unusual(model: PreTrainedModel) -> list[str]:
+    """Return the linear layers that LoRA has to leave alone.
+
+    Those are layers whose code does something else with their weights: a forward of their own, or state space
+    layers, which hand the weights of some of their parts to a kernel.
+    """
+    mamba = model.config.get_text_config().model_type in MAMBA
+    return [
+        name
+        for name, part in model.named_modules()
+        if (isinstance(part, nn.Linear) and not _is_linear(part))
+        or (mamba and name.rpartition(".")[2] in ("out_proj", "conv1d"))
+    ]
+
+
+@torch.no_grad()
+def _is_linear(layer: nn.Linear) -> bool:
+    """Whether a linear layer computes what such a layer does, though its code may be another."""
+    if type(layer).forward is nn.Linear.forward:
+        return True
+    weight = layer.weight
+    probe = torch.ones(1, 1, layer.in_features, dtype=weight.dtype, device=weight.device)
+    try:
+        found = layer(probe)
+    except (IndexError, RuntimeError, TypeError, ValueError):
+        return False
+    wanted = nn.functional.linear(probe, weight, layer.bias)
+    return isinstance(found, torch.Tensor) and found.shape == wanted.shape and torch.allclose(found, wanted)
 
 
 def _with_peft(model: PreTrainedModel, config: Callable[[], PeftConfig]) -> PeftModel:
     try:
         with peft_as_it_is():
             chosen = config()
+            if isinstance(chosen, LoraConfig) and chosen.target_modules == "all-linear":
+                chosen.exclude_modules = _unusual(model)
             if rates(model) and isinstance(chosen, LoraConfig):
                 chosen.task_type, chosen.modules_to_save = "SEQ_CLS", ["score"]
-            return cast("PeftModel", get_peft_model(model, chosen))
+            return _untied(cast("PeftModel", get_peft_model(model, chosen)))
     except ValueError as error:
         raise RecipeError(f"The adapter cannot be made: {error}", where="train.method") from None

@@ -59,7 +59,7 @@ def _by_tree(model: PreTrainedModel, tree: Tree) -> Edges:
             use_cache=False,
             tree_plan=make_plan(tree, device),
         ).logits
-    return _logprobs(logits.squeeze(0), rows, tree.targets)
+    return _logprobs(kept_logits(logits, sources), rows, tree.targets)
 
 
 def _by_row(model: PreTrainedModel, tree: Tree) -> Edges:
@@ -81,10 +81,16 @@ def _by_row(model: PreTrainedModel, tree: Tree) -> Edges:
             logits_to_keep=_tensor(sources, model.device),
             use_cache=False,
         ).logits
-        found.append(_logprobs(logits.squeeze(0), rows, tree.targets[edges]))
+        found.append(_logprobs(kept_logits(logits, sources), rows, tree.targets[edges]))
     back = _tensor(np.argsort(np.concatenate(order)), model.device)
     logprobs, means = zip(*found, strict=True)
     return Edges(torch.cat(logprobs)[back], torch.cat(means)[back])
+
+
+def kept_logits(logits: torch.Tensor, sources: Ints) -> torch.Tensor:
+    """Return the logits at the sources [S, V], from all of them where a model's code cannot keep some."""
+    logits = logits.squeeze(0)
+    return logits if len(logits) == len(sources) else logits[_tensor(sources, logits.device)]
 
 
 def _logprobs(logits: torch.Tensor, rows: Ints, targets: Ints) -> Edges:

@@ -14,16 +14,27 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
-from espalier.core.errors import DataError, ModelError, nearest
+from espalier.core.errors import ModelError, nearest
 from espalier.core.files import content_hash, file_sha256, read_json
 from espalier.encode.template import Template
 from espalier.models.adapters import ADAPTER, CONFIG, add_weights, save_weights
 from espalier.models.bundled import KNOWN, fetch
+from espalier.models.folder import (
+    RATING,
+    check_file,
+    check_folder,
+    check_tokenizer_packages,
+    first_line,
+    in_words,
+    load_config,
+    weight_files,
+)
 from espalier.models.reward import padding, rates, reward_model
 from espalier.models.soft_prompt import virtual_ids
+from espalier.models.support import check_causal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +67,8 @@ def find_model(name: str, cache: Path, say: Callable[[str], None] = lambda _: No
     if name in KNOWN:
         return str(fetch(name, cache, say))
     folder = Path(name)
+    if os.path.isfile(name):
+        check_file(folder)
     if not os.path.isdir(name):
         if name.count("/") != 1 or name.startswith((".", "/", "~")):
             raise ModelError(
@@ -65,7 +78,7 @@ def find_model(name: str, cache: Path, say: Callable[[str], None] = lambda _: No
             )
         say(f"Asking the hub for {name}")
         folder = _from_hub(name)
-    _check_folder(folder)
+    check_folder(folder)
     return str(folder)
 
 
@@ -79,7 +92,7 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=kept, ignore_patterns=["*/*"]))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"There is no such folder, and the hub cannot be asked for it: {_first_line(error)}",
+            f"There is no such folder, and the hub cannot be asked for it: {first_line(error)}",
             where=name,
             hint="Without the hub, use a bundled model (`espalier models`) or a local folder.",
         ) from None
@@ -87,10 +100,9 @@ def _from_hub(name: str) -> Path:
 
 def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model folder. Raises ModelError."""
-    try:
-        return AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"The tokenizer cannot be loaded: {_first_line(error)}", where=place) from None
+    check_tokenizer_packages(Path(place))
+    with in_words("The tokenizer cannot be loaded", place):
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
 
 
 def load_template(place: str) -> Template:
@@ -99,12 +111,7 @@ def load_template(place: str) -> Template:
 
 
 def _template(place: str, tokenizer: PreTrainedTokenizerBase) -> Template:
-    try:
-        config = AutoConfig.from_pretrained(place).get_text_config()
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"The model's configuration cannot be loaded: {_first_line(error)}", where=place
-        ) from None
+    config = load_config(place).get_text_config()
     try:  # not from its dictionary: GPT-2 and others have another name for it there
         context = config.max_position_embeddings or sys.maxsize
     except AttributeError:
@@ -115,6 +122,8 @@ def _template(place: str, tokenizer: PreTrainedTokenizerBase) -> Template:
 def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
     """Load a model folder in fp32 onto a device, ready for training or decoding; or a reward model's.
 
+    It attends as transformers would have it: through torch's own kernel where its code can.
+
     Raises:
         ModelError: the weights cannot be loaded or are not complete, or the model does not write text.
         TemplateError: the tokenizer has no usable chat template.
@@ -122,23 +131,38 @@ def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
     tokenizer = load_tokenizer(place)
     template = _template(place, tokenizer)
     logging.disable_progress_bar()
-    try:
-        names = read_json(Path(place) / "config.json").get("architectures") or [""]
-        rating = names[0].endswith("ForSequenceClassification")
-        loaded: Any = (
-            AutoModelForSequenceClassification if rating else AutoModelForCausalLM
-        ).from_pretrained(place, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, DataError) as error:
-        raise ModelError(f"The model cannot be loaded: {_first_line(error)}", where=place) from None
-    model, found = loaded
+    names = read_json(Path(place) / "config.json").get("architectures") or [""]
+    kind: Any = AutoModelForSequenceClassification if names[0].endswith(RATING) else AutoModelForCausalLM
+    with in_words("The model cannot be loaded", place):
+        model, found = kind.from_pretrained(
+            place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
     missing = sorted(found["missing_keys"])
     if missing:
         # transformers would fill them with random numbers and say so in a log line.
         raise ModelError(
             f"The weights lack {len(missing)} of the model's tensors, such as {missing[0]}.", where=place
         )
+    _check_vocabulary(model, tokenizer, place)
     nn.Module.to(model.eval(), device)
+    if not rates(model):
+        check_causal(model)
     return Loaded(place, model, tokenizer, template, weights_hash(Path(place)))
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, place: str) -> None:
+    """Refuse a tokenizer with tokens that the model has no embedding of."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    beyond = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
+    if beyond:
+        first = ", ".join(repr(token) for _, token in beyond[:3])
+        raise ModelError(
+            f"The tokenizer has {len(beyond)} tokens that the model has no embedding of ({first}): its ids "
+            f"go up to {beyond[-1][0]}, and the model has {rows} embeddings.",
+            where=place,
+            hint="Take the tokenizer that belongs to the model, or enlarge the model with "
+            "model.resize_token_embeddings(len(tokenizer)) and save it again.",
+        )
 
 
 def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
@@ -163,7 +187,7 @@ def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
         partial.rename(folder)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"The tuned model cannot be saved: {_first_line(error)}",
+            f"The tuned model cannot be saved: {first_line(error)}",
             where=str(folder),
             hint="Free some space and run the same command again; it goes on from the last checkpoint.",
         ) from None
@@ -181,16 +205,14 @@ def load_tuned(folder: Path, base: str, device: torch.device | str = "cpu") -> L
         MissingExtra: the adapter is one to 4-bit weights, and bitsandbytes is not installed.
     """
     if not (folder / ADAPTER).exists():
-        _check_folder(folder)
+        check_folder(folder)
         return load_model(str(folder), device)
     loaded = load_model(base, device)
-    try:
+    with in_words("The adapter cannot be loaded", str(folder)):
         if read_json(folder / CONFIG).get("task_type") == "SEQ_CLS":
             rating = reward_model(loaded.model, loaded.tokenizer, loaded.template.stop_ids)
             loaded = replace(loaded, model=rating)
         model = add_weights(loaded.model, folder).eval()
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, DataError) as error:
-        raise ModelError(f"The adapter cannot be loaded: {_first_line(error)}", where=str(folder)) from None
     both = content_hash([loaded.weights, file_sha256(folder / ADAPTER)])
     template = loaded.template.prefixed(virtual_ids(model))
     return replace(loaded, place=str(folder), model=model, template=template, weights=both)
@@ -198,27 +220,4 @@ def load_tuned(folder: Path, base: str, device: torch.device | str = "cpu") -> L
 
 def weights_hash(folder: Path) -> str:
     """Return the hash of a model's weight files."""
-    return content_hash([file_sha256(file) for file in _weights(folder)])
-
-
-def _weights(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that lacks a part, and say which."""
-    if not (folder / "config.json").exists():
-        raise ModelError("The folder holds no config.json, so it is not a model folder.", where=str(folder))
-    if not list(folder.glob("tokenizer*")):
-        raise ModelError(
-            "The model folder holds no tokenizer.",
-            where=str(folder),
-            hint="Save it beside the weights with tokenizer.save_pretrained(FOLDER).",
-        )
-    if not _weights(folder):
-        raise ModelError("The model folder holds no weights (*.safetensors).", where=str(folder))
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n", 1)[0]
-    return text or type(error).__name__
+    return content_hash([file_sha256(file) for file in weight_files(folder)])

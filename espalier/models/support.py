@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -23,18 +24,68 @@ if TYPE_CHECKING:
 # Largest gap between both ways, as a share of what the prefix does to the log-probabilities at all.
 GAPS = {torch.float64: 1e-3, torch.float32: 1e-2}
 GAP = 0.1
+# Largest relative gap that rounding explains between the logits of a row and of its beginning, in fp32.
+AHEAD = 1e-4
+# What the code of a model raises for rows that it was not made for.
+FAILURES = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+# What the trial has found of a model, for as long as there is that model.
+_TRIED: WeakKeyDictionary[torch.nn.Module, str | None] = WeakKeyDictionary()
 
 
-def unsupported(model: PreTrainedModel, longest: int | None = None) -> str | None:
+def unsupported(model: PreTrainedModel, longest: int | None = None, *, training: bool = False) -> str | None:
     """Return why the model's rows have to be computed one by one, or None where they can share prefixes.
+
+    What a model has been found to be is remembered, so that asking again costs nothing.
 
     Args:
         model: a causal language model of transformers, with or without adapters.
         longest: tokens of the longest row; a sliding window that is at least as long hides nothing. None
             takes every window as one that hides.
+        training: whether it is to train, where some models drop parts of their attention at random.
+
+    Raises:
+        ModelError: it is to train, and its code does not do that with a single row.
     """
     base = cast("PreTrainedModel", model.get_base_model()) if isinstance(model, PeftModel) else model
-    return _by_structure(base, longest) or _by_trial(model)
+    why_not = _by_structure(base, longest)
+    if not why_not:
+        if model not in _TRIED:
+            _TRIED[model] = _by_trial(model)
+        why_not = _TRIED[model] or (_by_training(model) if training else None)
+    if why_not and training:
+        _check_row(model)
+    return why_not
+
+
+@torch.no_grad()
+def check_causal(model: PreTrainedModel) -> None:
+    """Refuse a model that looks ahead: what it says at a token must not depend on the tokens after it.
+
+    Raises:
+        ModelError: it does, so that it cannot be trained to write from left to right.
+    """
+    ids = torch.from_numpy(_tokens(model)[0]).to(model.device)[None]
+    try:
+        whole, begun = (model(input_ids=part, use_cache=False).logits[0] for part in (ids, ids[:, :-1]))
+    except FAILURES as error:
+        raise ModelError(
+            f"{type(model).__name__} cannot compute a row of {ids.shape[1]} tokens: {_line(error)}",
+            where=model.name_or_path,
+            hint="So says transformers; docs/models.md lists the types that can be tuned.",
+        ) from None
+    gap = float((whole[:-1] - begun).norm() / begun.norm())
+    if gap > AHEAD:
+        raise ModelError(
+            f"{type(model).__name__} reads ahead: what it says at a token depends on the tokens after it, so "
+            "it cannot be trained to write from left to right.",
+            where=model.name_or_path,
+            hint="Take a causal language model, such as one of the Llama, Qwen or Gemma families.",
+        )
+
+
+def _tokens(model: PreTrainedModel) -> np.ndarray:
+    size = model.config.get_text_config().vocab_size
+    return np.random.default_rng(0).integers(size, size=(3, 12))
 
 
 def _by_structure(model: PreTrainedModel, longest: int | None) -> str | None:
@@ -54,8 +105,6 @@ def _by_structure(model: PreTrainedModel, longest: int | None) -> str | None:
         return f"its attention sees a sliding window of {window} tokens"
     if settings.get("attn_logit_softcapping") is not None:
         return "its attention caps its scores"
-    if settings.get("attention_dropout"):
-        return "its attention drops weights at random in training (attention_dropout in its configuration)"
     if not model._supports_attention_backend:
         return "its layers do not call transformers' attention interface"
     if any(map(recomputes_without_tree, model.modules())):
@@ -65,10 +114,7 @@ def _by_structure(model: PreTrainedModel, longest: int | None) -> str | None:
 
 def _by_trial(model: PreTrainedModel) -> str | None:
     """Compare both ways on two rows with a common prefix, in the light of what that prefix changes."""
-    tokens = (
-        np.random.default_rng(0).integers(model.config.get_text_config().vocab_size, size=(3, 12)).tolist()
-    )
-    prefix, *ends = tokens
+    prefix, *ends = _tokens(model).tolist()
     limit = GAPS.get(model.dtype, GAP)
     training = model.training
     model.eval()
@@ -79,8 +125,8 @@ def _by_trial(model: PreTrainedModel) -> str | None:
             alone = forward(model, rows, shared=False).logprobs
             effect = (alone - forward(model, _rows([], ends), shared=False).logprobs).norm()
             gap = (alone - forward(model, rows).logprobs).norm()
-    except (ModelError, TypeError, ValueError) as error:
-        return str(error)
+    except (*FAILURES, ModelError) as error:
+        return _line(error)
     finally:
         model.train(training)
     if gap <= limit * effect:
@@ -88,6 +134,43 @@ def _by_trial(model: PreTrainedModel) -> str | None:
     return (
         f"two rows come out otherwise when their prefix is computed once (by {gap:.2g} of {effect:.2g} nats)"
     )
+
+
+def _by_training(model: PreTrainedModel) -> str | None:
+    """Return what the model's attention does in training alone that a tree cannot give, such as dropout."""
+    tree = _rows([0], [[0, 0]])
+    was_training = model.training
+    model.train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            edge_logprobs(model, tree)
+    except ModelError as error:
+        return error.message
+    finally:
+        model.train(was_training)
+    return None
+
+
+def _check_row(model: PreTrainedModel) -> None:
+    """Compute a row as training does. Raises ModelError where the model's code does not."""
+    rows = _rows([0], [_tokens(model)[0].tolist()])
+    was_training = model.training
+    model.train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            (leaf_scores if rates(model) else edge_logprobs)(model, rows, shared=False)
+    except FAILURES as error:
+        raise ModelError(
+            f"{type(model).__name__} cannot be trained on a row of {len(rows.ids)} tokens: {_line(error)}",
+            where=model.name_or_path,
+            hint="So says transformers; docs/models.md lists the types that can be tuned.",
+        ) from None
+    finally:
+        model.train(was_training)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _rows(prefix: list[int], ends: list[list[int]]) -> Tree:

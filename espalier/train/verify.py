@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from espalier.encode.batches import build_trees, group_size
 from espalier.encode.tree import Tree, build_tree
+from espalier.models.exact import in_fp64
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import Forward, Settings, backward, train
 from espalier.train.parallel import dealt
@@ -143,7 +144,7 @@ def _training_checks(
     rows = [row for group in groups for row in group]
     alone, together = work([build_tree(group) for group in groups]), work([build_tree(rows)])
     packs = work(build_trees(groups, max(len(together[0][0].ids) // 2, *map(group_size, groups))))
-    exact_model = copy.deepcopy(model).double()
+    exact_model = in_fp64(model)
     with KeepDouble():
         exact_loss, exact = _gradients(exact_model, alone, by_row)
         loss, gradients = _gradients(exact_model, together, forward)

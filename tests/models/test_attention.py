@@ -45,6 +45,14 @@ SIZES: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+TINY_GPT2: dict[str, Any] = {
+    "vocab_size": 64,
+    "n_embd": 32,
+    "n_layer": 1,
+    "n_head": 2,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 
 
 @pytest.fixture
@@ -215,16 +223,42 @@ def test_models_of_full_attention_are_supported(config: PreTrainedConfig):
             "sliding_attention",
         ),
         (Gemma2Config(**SIZES, head_dim=8), "sliding_attention"),
-        (Qwen2Config(**SIZES, attention_dropout=0.1), "drops weights"),
         (
             MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1, state_size=4),
             "attention interface",
         ),
     ],
-    ids=["mistral", "qwen2", "gemma2", "dropout", "mamba"],
+    ids=["mistral", "qwen2", "gemma2", "mamba"],
 )
 def test_other_models_are_told_by_what_they_are(config: PreTrainedConfig, word: str):
     assert word in str(unsupported(model(config)))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Qwen2Config(**SIZES, attention_dropout=0.1),
+        Phi3Config(**SIZES, attention_dropout=0.1),
+        GPT2Config(**TINY_GPT2, attn_pdrop=0.1),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_dropout_in_attention_matters_in_training_only(config: PreTrainedConfig):
+    dropping = model(config)
+    state = torch.get_rng_state()
+    assert unsupported(dropping) is None
+    assert "dropout" in str(unsupported(dropping, training=True))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not dropping.training
+
+
+def test_a_model_is_tried_once(tiny_llama: LlamaForCausalLM):
+    forwards: list[int] = []
+    tiny_llama.register_forward_hook(lambda *_: forwards.append(1))
+    assert unsupported(tiny_llama) is None
+    tried = len(forwards)
+    assert unsupported(tiny_llama, longest=9) is None
+    assert 0 < tried == len(forwards)
 
 
 def test_a_window_longer_than_all_rows_is_no_reason():
@@ -234,12 +268,7 @@ def test_a_window_longer_than_all_rows_is_no_reason():
 
 
 def test_learned_positions_are_found_out_by_trial_or_work():
-    gpt2 = model(
-        GPT2Config(
-            vocab_size=64, n_embd=32, n_layer=1, n_head=2, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2
-        )
-    )
-    assert unsupported(gpt2) is None
+    assert unsupported(model(GPT2Config(**TINY_GPT2, attn_pdrop=0.0)), training=True) is None
 
 
 def test_a_model_that_mixes_tokens_outside_attention_is_found_out(tiny_llama: LlamaForCausalLM):

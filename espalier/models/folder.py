@@ -1,0 +1,208 @@
+"""What a model's folder has to be, told from its files before any weight is read.
+
+Each sort of folder that people have and that cannot be tuned is refused in its own words: what it is, and
+what to take in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
+
+from espalier.core.errors import DataError, ModelError, nearest
+from espalier.core.files import read_json
+from espalier.models.adapters import CONFIG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+RATING = "ForSequenceClassification"
+# What transformers and the readers below it raise for a folder that they cannot make sense of.
+UNREADABLE = (
+    *(AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError),
+    *(DataError, SafetensorError, StrictDataclassError, UnpicklingError),
+)
+# What makes plain weights of quantised ones, by the method; transformers undoes the others while it loads.
+PACKAGES = {
+    "awq": "gptqmodel",
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed-tensors",
+    "gptq": "gptqmodel",
+    "hqq": "hqq",
+    "torchao": "torchao",
+}
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file in the place of a folder. Raises ModelError."""
+    if path.suffix == ".gguf":
+        raise ModelError(
+            "It is a GGUF file: weights for llama.cpp, most often rounded to a few bits.",
+            where=str(path),
+            hint="Take the folder in Hugging Face layout that it was made from; `espalier export --to gguf` "
+            "makes such a file of what you have tuned.",
+        )
+    raise ModelError("It is a file, and a model is a folder.", where=str(path))
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that lacks a part or is of a sort that cannot be tuned. Raises ModelError."""
+    where = str(folder)
+    if (folder / CONFIG).exists():
+        base = read_json(folder / CONFIG).get("base_model_name_or_path") or "not named in it"
+        raise ModelError(
+            f"The folder holds a PEFT adapter, and no model of its own; its base model is {base}.",
+            where=where,
+            hint="Tune the base model, or fold the adapter into it first: `espalier export` does so for a "
+            "run, and merge_and_unload() of peft for any.",
+        )
+    if not (folder / "config.json").exists():
+        others = [*folder.glob("*.gguf"), *folder.glob("*.pth"), *folder.glob("params.json")]
+        found = f" (it has {others[0].name})" if others else ""
+        raise ModelError(
+            f"The folder holds no config.json, so it is not a model folder in Hugging Face layout{found}.",
+            where=where,
+        )
+    _check_config(read_json(folder / "config.json"), where)
+    if not _tokenizer_files(folder):
+        raise ModelError(
+            "The model folder holds no tokenizer.",
+            where=where,
+            hint="Save it beside the weights with tokenizer.save_pretrained(FOLDER).",
+        )
+    if not weight_files(folder):
+        others = [
+            *folder.glob("*.msgpack"),
+            *folder.glob("*.h5"),
+            *folder.glob("*.onnx"),
+            *folder.glob("*.gguf"),
+        ]
+        found = f" but {others[0].name}, which transformers does not read" if others else ""
+        raise ModelError(f"The model folder holds no weights (*.safetensors){found}.", where=where)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return a folder's files of weights, in order: those in safetensors, and torch's own."""
+    return sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+
+
+def _tokenizer_files(folder: Path) -> list[Path]:
+    return [
+        path for pattern in ("tokenizer*", "vocab*", "*.model", "*.tiktoken") for path in folder.glob(pattern)
+    ]
+
+
+def load_config(place: str) -> PreTrainedConfig:
+    """Return the configuration of a folder. Raises ModelError."""
+    with in_words("The model's configuration cannot be loaded", place):
+        return AutoConfig.from_pretrained(place, trust_remote_code=False)
+
+
+def _check_config(config: Mapping[str, Any], where: str) -> None:
+    """Refuse a configuration whose model does not write, or whose weights cannot be trained."""
+    sort = str(config.get("model_type") or "")
+    names = config.get("architectures") or [""]
+    if sort not in CONFIG_MAPPING:
+        _refuse_unknown(sort, "auto_map" in config, where)
+    if config.get("quantization_config"):
+        _refuse_quantised(config["quantization_config"], where)
+    if names[0].endswith(RATING) and sort in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        return
+    if config.get("is_encoder_decoder"):
+        raise ModelError(
+            f"The model is an encoder with a decoder ('{sort}'): what it reads and what it writes are two "
+            "sequences, and Espalier tunes models of one.",
+            where=where,
+            hint="Take a model that only decodes, such as one of the Llama, Qwen or Gemma families.",
+        )
+    if sort not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelError(
+            f"A model of the type '{sort}' ({names[0] or 'no architecture is named'}) does not write text: "
+            f"transformers {transformers.__version__} has no causal language model of it.",
+            where=where,
+            hint="docs/models.md lists the types that can be tuned.",
+        )
+
+
+def _refuse_unknown(sort: str, remote: bool, where: str) -> None:
+    if remote:
+        raise ModelError(
+            f"The model ('{sort}') is defined by code in its folder (auto_map), which is not run here.",
+            where=where,
+            hint=f"Take a model of a type that transformers {transformers.__version__} has itself.",
+        )
+    if not sort:
+        raise ModelError("The configuration names no model_type.", where=where)
+    raise ModelError(
+        f"transformers {transformers.__version__} knows no model type '{sort}'.",
+        where=where,
+        hint=nearest(sort, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES).split(" Known:")[0]
+        + " A newer transformers may.",
+    )
+
+
+def _refuse_quantised(settings: Mapping[str, Any], where: str) -> None:
+    method = str(settings.get("quant_method") or "bitsandbytes")
+    package = PACKAGES.get(method)
+    plain = (
+        f"with `pip install {package}`, transformers can load it" if package else "transformers can load it"
+    )
+    raise ModelError(
+        f"The weights are quantised ({method}), and training needs plain ones.",
+        where=where,
+        hint="Take the model that it was made from; to train on 4-bit weights, that one with "
+        f"train.method = 'qlora'. Or make a plain copy: {plain}, dequantize() and save_pretrained() it.",
+    )
+
+
+def check_tokenizer_packages(folder: Path) -> None:
+    """Refuse a tokenizer of which only a file is there that needs a package to be read. Raises ModelError."""
+    if (folder / "tokenizer.json").exists():
+        return
+    for file in sorted([*folder.glob("*.model"), *folder.glob("*.tiktoken")]):
+        # SentencePiece's files are protocol buffers, and the first field is a list of pieces.
+        sentencepiece = file.suffix == ".model" and file.read_bytes()[:1] == b"\n"
+        needed = ("sentencepiece", "protobuf") if sentencepiece else ("tiktoken",)
+        missing = [name for name in needed if find_spec({"protobuf": "google"}.get(name, name)) is None]
+        if missing:
+            raise ModelError(
+                f"The tokenizer is in {file.name} alone, and reading it needs {' and '.join(missing)}.",
+                where=str(folder),
+                hint=f"Install what is missing: pip install {' '.join(missing)}",
+            )
+
+
+@contextmanager
+def in_words(what: str, where: str) -> Iterator[None]:
+    """Turn what transformers raises inside the block into a ModelError: `what` cannot be done, and why."""
+    try:
+        yield
+    except UNREADABLE as error:
+        package = re.search(r"pip install (?:-U )?`?([\w.-]+)|requires the ([\w-]+) library", str(error))
+        name = next(filter(None, package.groups()), "").lower() if package else ""
+        hint = f"Install it with: pip install {name}" if isinstance(error, ImportError) and name else ""
+        raise ModelError(f"{what}: {first_line(error)}", where=where, hint=hint) from None
+
+
+def first_line(error: Exception) -> str:
+    """Return the line of an error that says most: the first, or the reason that a validation has found."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, StrictDataclassError) and len(lines) > 1:
+        return lines[1].partition(": ")[2] or lines[1]
+    if isinstance(error, UnpicklingError):
+        return "a file of weights holds Python code beside tensors, which is not run."
+    return lines[0] if lines else type(error).__name__
