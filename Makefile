@@ -4,6 +4,7 @@
 #   make test    run the tests
 #   make check   what is run before each commit: format, lint, types, tests with the docs in step
 #   make bench   measure against other trainers, side by side
+#   make conformance  put every model type of transformers through all rooms, and write docs/models.md
 #   make docs    write the generated pages again
 #
 # Another Python: make demo PYTHON=python3.12
@@ -12,7 +13,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --build-constraint constraints.txt
 
-.PHONY: demo test check bench docs model clean
+.PHONY: demo test check bench conformance docs model clean
 
 demo: .venv/ready
 	$(BIN)/espalier run recipes/event-duration.toml
@@ -28,6 +29,9 @@ check: .venv/ready model
 
 bench: .venv/ready-bench model
 	$(BIN)/python -m bench
+
+conformance: .venv/ready
+	$(BIN)/python -m conformance
 
 docs: .venv/ready
 	$(BIN)/espalier recipe > docs/recipe.md
