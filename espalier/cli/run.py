@@ -181,7 +181,7 @@ def _open_books(
         "recipe": recipe.hash,
     }
     too_long = [reject for stage in stages for reject in stage.encoded.rejects]
-    for rejects, why in ((prepared.rejects, "cannot be used"), (too_long, "longer than train.tokens")):
+    for rejects, why in ((prepared.rejects, "cannot be used"), (too_long, "too long")):
         if rejects:
             say(f"Rows left out, {why}: {len(rejects)}; see {run.rejects}.")
     if run.provenance.exists():

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from espalier.core.errors import ModelError
+from espalier.core.errors import DataError, ModelError
 from espalier.core.records import Completion, Encoded
 from espalier.decode.cache import ATTENTION, RowCache, plan_layout
 from espalier.decode.requests import Request, groups_of, requests_of
@@ -81,6 +81,7 @@ def generate(
 
     Raises:
         GenerationError: an example whose prompt has no tokens.
+        DataError: prompts behind which an answer has no room in the model's context.
     """
     done = journal.done if journal is not None else {}
     pending: list[Request] = []
@@ -89,6 +90,7 @@ def generate(
             yield from _copies(done[request.key], request)
         else:
             pending.append(request)
+    check_room([len(request.prompt) for request in pending], strategy.limit, template.context)
     shared = bool(pending) and can_share(model, pending, strategy)
     for group in groups_of(pending, strategy.limit, tokens):
         for completion, request in _completions(model, template, group, strategy, shared=shared):
@@ -102,6 +104,7 @@ def stream(
 ) -> Iterator[str]:
     """Yield the answer to one prompt in pieces, as it is written; joined they are the whole answer."""
     request = Request("stream", template.prompt_ids(messages), 0, ())
+    check_room([len(request.prompt)], strategy.limit, template.context)
     ids: list[int] = []
     said = ""
     shared = can_share(model, [request], strategy)
@@ -164,6 +167,26 @@ def _decode_tree(
             cache.keep(kept)
             rows, positions, taken, alive = rows[kept], positions[kept], taken[kept], alive[kept]
         logits = _step(model, cache, taken, positions + step)
+
+
+def check_room(prompts: Sequence[int], limit: int, context: int) -> None:
+    """Refuse prompts of these lengths behind which an answer of `limit` tokens has no room in the context.
+
+    Raises:
+        DataError: with the longest prompt, the limit and the context.
+    """
+    beyond = [size for size in prompts if size + limit > context]
+    if not beyond:
+        return
+    longest = max(beyond)
+    which = "The prompt has" if len(prompts) == 1 else f"{len(beyond)} of {len(prompts)} prompts have up to"
+    hint = f"Lower it to {context - longest}" if longest < context else "Shorten the prompt"
+    raise DataError(
+        f"{which} {longest} tokens, and an answer may take {limit} (decode.limit): together they are more than "
+        f"the model's context of {context}.",
+        where="decode.limit",
+        hint=f"{hint}, show fewer examples (task.positive), or take a model with a longer context.",
+    )
 
 
 def can_share(model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy) -> bool:

@@ -99,7 +99,7 @@ def _generate(
     except FAILURES as error:
         raise ModelError(
             f"transformers' generate cannot write with {type(model).__name__}: {str(error).splitlines()[0]}",
-            where=model.name_or_path,
+            where=str(model.name_or_path),
             hint="Take a model of another type; docs/models.md lists those that write.",
         ) from None
     finally:

@@ -266,9 +266,8 @@ def _untied(model: PeftModel) -> PeftModel:
 def _own_output(model: PreTrainedModel) -> nn.Linear:
     """Make the output layer's weights a copy of their own, and return the layer."""
     output: Any = model.get_output_embeddings()
-    layer = output.get_base_layer() if isinstance(output, BaseTunerLayer) else output
-    weight = layer.weight
-    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
+    layer = cast("nn.Linear", output.get_base_layer() if isinstance(output, BaseTunerLayer) else output)
+    layer.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad=layer.weight.requires_grad)
     model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
     model.all_tied_weights_keys = {}
     return layer

@@ -152,7 +152,7 @@ def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, place: str) -> None:
     """Refuse a tokenizer with tokens that the model has no embedding of."""
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = len(cast("nn.Embedding", model.get_input_embeddings()).weight)
     beyond = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
     if beyond:
         first = ", ".join(repr(token) for _, token in beyond[:3])

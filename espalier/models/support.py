@@ -70,7 +70,7 @@ def check_causal(model: PreTrainedModel) -> None:
     except FAILURES as error:
         raise ModelError(
             f"{type(model).__name__} cannot compute a row of {ids.shape[1]} tokens: {_line(error)}",
-            where=model.name_or_path,
+            where=str(model.name_or_path),
             hint="So says transformers; docs/models.md lists the types that can be tuned.",
         ) from None
     gap = float((whole[:-1] - begun).norm() / begun.norm())
@@ -78,7 +78,7 @@ def check_causal(model: PreTrainedModel) -> None:
         raise ModelError(
             f"{type(model).__name__} reads ahead: what it says at a token depends on the tokens after it, so "
             "it cannot be trained to write from left to right.",
-            where=model.name_or_path,
+            where=str(model.name_or_path),
             hint="Take a causal language model, such as one of the Llama, Qwen or Gemma families.",
         )
 
@@ -162,7 +162,7 @@ def _check_row(model: PreTrainedModel) -> None:
     except FAILURES as error:
         raise ModelError(
             f"{type(model).__name__} cannot be trained on a row of {len(rows.ids)} tokens: {_line(error)}",
-            where=model.name_or_path,
+            where=str(model.name_or_path),
             hint="So says transformers; docs/models.md lists the types that can be tuned.",
         ) from None
     finally:

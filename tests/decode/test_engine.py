@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
-from espalier.core.errors import GenerationError
+from espalier.core.errors import DataError, GenerationError
 from espalier.core.records import Example, message
 from espalier.decode import engine
 from espalier.decode.cache import plan_layout
@@ -257,3 +258,19 @@ def _answers(completions) -> dict[tuple[str, int], tuple[tuple[int, ...], str, s
 
 def _question(text: str) -> Example:
     return Example("id", "task", text, (message("user", text),), references=("",))
+
+
+@pytest.mark.parametrize("room", [0, 3])
+def test_an_answer_without_room_in_the_context_is_refused_with_both_numbers(
+    talker: LlamaForCausalLM, template: Template, questions: list[Example], room: int
+):
+    short = copy.copy(template)
+    longest = max(len(template.prompt_ids(question.prompt)) for question in questions)
+    short.context = longest + room
+    with pytest.raises(DataError, match=rf"{longest} tokens, .* 12 .*context of {longest + room}") as caught:
+        next(generate(talker, short, questions, greedy(limit=12)))
+    assert (f"Lower it to {room}" if room else "Shorten") in caught.value.hint
+    with pytest.raises(DataError, match="The prompt has"):
+        next(stream(talker, short, [message("user", "why " * longest)], greedy(limit=12)))
+    short.context = longest + 12
+    assert len(list(generate(talker, short, questions, greedy(limit=12)))) == len(questions)
