@@ -182,8 +182,8 @@ def check_room(prompts: Sequence[int], limit: int, context: int) -> None:
     which = "The prompt has" if len(prompts) == 1 else f"{len(beyond)} of {len(prompts)} prompts have up to"
     hint = f"Lower it to {context - longest}" if longest < context else "Shorten the prompt"
     raise DataError(
-        f"{which} {longest} tokens, and an answer may take {limit} (decode.limit): together they are more than "
-        f"the model's context of {context}.",
+        f"{which} {longest} tokens, and an answer may take {limit} (decode.limit): together "
+        f"they are more than the model's context of {context}.",
         where="decode.limit",
         hint=f"{hint}, show fewer examples (task.positive), or take a model with a longer context.",
     )
