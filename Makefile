@@ -7,16 +7,28 @@
 #   make conformance  put every model type of transformers through all rooms, and write docs/models.md
 #   make docs    write the generated pages again
 #
-# Another Python: make demo PYTHON=python3.12
+# Another Python: make demo PYTHON=python3.12; a .venv of another one is then made anew.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --build-constraint constraints.txt
+NO_NETWORK := || { echo "pip could not install the packages; above it says why. A package index other than PyPI is \
+named by PIP_INDEX_URL, a proxy by HTTPS_PROXY. The same command goes on from here."; exit 1; }
+
+# Only where a Python is asked for: else .venv stays what it is.
+ifneq ($(origin PYTHON),file)
+ifneq ($(wildcard $(BIN)/python),)
+ifneq ($(shell $(BIN)/python -V 2>&1),$(shell $(PYTHON) -V 2>&1))
+CLEAR := --clear
+.PHONY: .venv/ready
+endif
+endif
+endif
 
 .PHONY: demo test check bench conformance docs model clean
 
 demo: .venv/ready
-	$(BIN)/espalier run recipes/event-duration.toml
+	$(BIN)/espalier run event-duration
 
 test: .venv/ready model
 	$(BIN)/pytest
@@ -41,13 +53,13 @@ model: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Espalier needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	$(INSTALL) --editable '.[dev]'
+	$(PYTHON) -m venv $(CLEAR) .venv
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip $(NO_NETWORK)
+	$(INSTALL) --editable '.[dev]' $(NO_NETWORK)
 	@touch $@
 
 .venv/ready-bench: .venv/ready
-	$(INSTALL) --editable '.[dev,bench]'
+	$(INSTALL) --editable '.[dev,bench]' $(NO_NETWORK)
 	@touch $@
 
 clean:

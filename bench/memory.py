@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from espalier.train.steps import Step
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "event-duration.toml"
+RECIPE = "event-duration"
 RATES = {"adamw": 5e-5, "adamw8bit": 5e-5, "adafactor": 5e-4, "lomo": 5e-4}
 
 

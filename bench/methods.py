@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from espalier.train.loop import Settings
     from espalier.train.steps import Source
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "event-duration.toml"
+RECIPE = "event-duration"
 ROWS, TOKENS = 32, 4096
 
 

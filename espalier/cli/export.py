@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from espalier.cli.progress import say, working
-from espalier.cli.settings import DEFAULT_CACHE, Cache, Json
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, RunPath
 from espalier.core.errors import EspalierError, ModelError, RunError
 from espalier.core.files import write_atomic
 
@@ -34,7 +34,7 @@ RECORD = "export.json"
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
+    run: RunPath,
     *,
     to: Annotated[Sort, typer.Option(help="A merged Hugging Face folder, a PEFT adapter, or GGUF.")] = "hf",
     out: Annotated[Path | None, typer.Option(help="The new folder; by default RUN/export/FORMAT.")] = None,

@@ -11,7 +11,7 @@ import typer
 
 from espalier.cli import rating
 from espalier.cli.progress import say
-from espalier.cli.settings import DEFAULT_CACHE, Cache
+from espalier.cli.settings import DEFAULT_CACHE, Cache, RunPath
 from espalier.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def generate(
-    run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
+    run: RunPath,
     text: Annotated[str | None, typer.Argument(help="What to answer; without it, standard input.")] = None,
     *,
     file: Annotated[Path | None, typer.Option(help="Answer each line of a file that is not blank.")] = None,

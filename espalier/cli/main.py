@@ -7,20 +7,32 @@ its traceback.
 from __future__ import annotations
 
 import os
+import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from espalier.cli.export import export
 from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
 from espalier.cli.inspect import inspect
 from espalier.cli.models import models
+from espalier.cli.recipes import recipes
 from espalier.cli.reference import recipe
 from espalier.cli.report import report
 from espalier.cli.run import run
 from espalier.cli.score import score
+from espalier.cli.terminal import (
+    CUT_OFF,
+    FAILED,
+    close_streams,
+    identity,
+    is_output,
+    prepare_streams,
+    tell_error,
+)
 from espalier.cli.verify import verify
 from espalier.core.errors import EspalierError
 
@@ -40,7 +52,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
 )
 app.command()(run)
 app.command()(inspect)
@@ -51,7 +62,38 @@ app.command()(score)
 app.command()(report)
 app.command()(export)
 app.add_typer(models, name="models")
+app.add_typer(recipes, name="recipes")
 app.command()(recipe)
+
+
+def _versions(asked: bool) -> None:
+    if not asked:
+        return
+    found: dict[str, str] = {}
+    for package in ("espalier-lm", "torch", "transformers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a folder that nobody installed
+            found[package] = "(not installed)"
+    typer.echo(f"espalier {found.pop('espalier-lm')}")
+    typer.echo(", ".join(f"{name} {number}" for name, number in found.items()), nl=False)
+    typer.echo(f", Python {platform.python_version()}")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_versions,
+            is_eager=True,
+            help="Show the version, and of what it runs on.",
+        ),
+    ] = False,
+) -> None:
+    """Take what comes before the verb."""
 
 
 def main() -> None:
@@ -60,13 +102,19 @@ def main() -> None:
         os.environ.setdefault(name, value)
     # A recipe's kind = "my_module:function" is looked for here too, after everything that is installed.
     sys.path.append(os.getcwd())
+    prepare_streams()
+    streams = identity()
+    status: object = FAILED
     try:
-        app()
+        app(prog_name="espalier")
     except EspalierError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"Error: {error}", style="red", markup=False, highlight=False
-        )
-        sys.exit(2)
+        tell_error(str(error))
+    except OSError as error:
+        if not is_output(error):
+            raise
+    except SystemExit as end:
+        status = end.code if identity() == streams else CUT_OFF
+    sys.exit(close_streams(status if isinstance(status, int) else 0))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from espalier.cli.completion import model_names
 from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache
 
@@ -27,7 +28,8 @@ def listed(context: typer.Context, cache: Cache = DEFAULT_CACHE) -> None:
 
 @models.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a bundled model.")], cache: Cache = DEFAULT_CACHE
+    name: Annotated[str, typer.Argument(help="Name of a bundled model.", autocompletion=model_names)],
+    cache: Cache = DEFAULT_CACHE,
 ) -> None:
     """Download a bundled model and convert it, once."""
     from espalier.models.bundled import fetch as fetch_model

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from espalier.cli.settings import RunPath
 
-def report(run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]) -> None:
+
+def report(run: RunPath) -> None:
     """Write report.html again from what the run folder holds."""
     from espalier.core.run import find_run
     from espalier.study.report.page import write_report

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a TOML file.", show_default=False)]
+from espalier.cli.completion import recipe_files, run_folders
+
+RecipeFile = Annotated[
+    Path,
+    typer.Argument(
+        help="The recipe: a TOML file, or the name of a bundled one (`espalier recipes`).",
+        show_default=False,
+        autocompletion=recipe_files,
+    ),
+]
+RunPath = Annotated[
+    Path, typer.Argument(help="The run's folder.", show_default=False, autocompletion=run_folders)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

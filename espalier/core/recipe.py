@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash, read_text
 from espalier.core.registry import recipe_error
+from espalier.core.run_name import run_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -146,8 +148,8 @@ class TrainSection(Section):
 class Recipe(Section):
     """One run, from the task to the report."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Name of the run and of its folder."""
+    name: Annotated[str, AfterValidator(run_name)]
+    """Name of the run and of its folder: letters and digits of any script, and . _ - between them."""
     folder: str = "runs"
     """Where run folders are made."""
     seed: int = Field(default=0, ge=0)
@@ -182,8 +184,8 @@ class Recipe(Section):
         return tomli_w.dumps(self.model_dump(exclude_none=True, mode="json"))
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file and apply `key.path=value` overrides.
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, a file or a bundled one by its name, and apply `key.path=value` overrides.
 
     A relative task file or model folder in the file is meant from the file's own folder, in an override from
     the current one. Both become absolute: a run is the same from wherever it is started again.
@@ -192,11 +194,12 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: not TOML, an unknown key (the nearest is named), a value that does not fit.
         DataError: the file is missing or not UTF-8.
     """
+    file = recipe_path(path)
     try:
-        table = tomllib.loads(read_text(path))
+        table = tomllib.loads(read_text(file))
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"The recipe is not TOML: {error}.", where=str(path)) from None
-    _anchor(table, path.parent)
+        raise RecipeError(f"The recipe is not TOML: {error}.", where=str(file)) from None
+    _anchor(table, file.parent)
     for override in overrides:
         _override(table, override)
     _anchor(table, Path())
