@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from espalier.core.recipe import Recipe
-    from espalier.core.records import Completion, Encoded
+    from espalier.core.records import Completion, Encoded, Message
     from espalier.core.run import RunFolder
     from espalier.evaluate.rewards import Reward
     from espalier.models.load import Loaded
@@ -85,13 +85,18 @@ def rater_weights(rewards: Iterable[str]) -> dict[str, str]:
     return {name: weights_hash(find_run(Path(name.removeprefix(MODEL))).model) for name in names}
 
 
-def best_of(rater: Rater, write: Write, text: str) -> tuple[str, list[float]]:
-    """Return the best of the answers that are written to a text, and the numbers of all (best-of-n)."""
-    turns = (message("user", text), message("assistant", "", trained=True))
-    example = Example(example_id(text), "", text, turns)
+def best_of(rater: Rater, write: Write, prompt: Sequence[Message]) -> tuple[str, list[float]]:
+    """Return the best of the answers that are written to a prompt, and the numbers of all (best-of-n)."""
+    example = as_example(prompt)
     texts = [completion.text for completion in write([example])]
     found = rater.rate([example] * len(texts), texts)
     return texts[found.index(max(found))], found
+
+
+def as_example(prompt: Sequence[Message]) -> Example:
+    """Return a prompt as something to answer."""
+    turns = (*prompt, message("assistant", "", trained=True))
+    return Example(example_id([turn.text for turn in prompt]), "", prompt[-1].text, turns)
 
 
 def numbers(loaded: Loaded, rows: Sequence[Encoded], precision: str) -> list[float]:

@@ -11,10 +11,30 @@ from espalier.data.table import read_examples
 def test_a_text_a_file_and_standard_input_are_answered_alike(finished, espalier, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a drum\n\na kite\n", encoding="utf-8")
     drum, kite = (espalier("generate", finished.folder, f"a {thing}") for thing in ("drum", "kite"))
-    both = espalier("generate", finished.folder, "--file", tmp_path / "texts.txt")
+    both = espalier("generate", finished.folder, "--file", tmp_path / "texts.txt", "--text")
     assert (drum.code, kite.code, both.code) == (0, 0, 0)
     assert both.out == drum.out + kite.out
     assert espalier("generate", finished.folder, stdin="a drum\n").out == drum.out
+
+
+def test_answers_of_a_file_can_be_told_apart(finished, espalier, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a drum\n\na kite\n", encoding="utf-8")
+    rows = [{"id": 7, "input": "a kite"}, {"text": "a drum"}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines = espalier("generate", finished.folder, "--file", tmp_path / "texts.txt").out.splitlines()
+    drum, kite = map(json.loads, lines)
+    assert (drum["index"], drum["id"], kite["index"], kite["id"]) == (0, "0", 2, "2")
+    named = espalier("generate", finished.folder, "--file", tmp_path / "rows.jsonl").out.splitlines()
+    assert [json.loads(line) for line in named] == [
+        {**kite, "index": 0, "id": "7"},
+        {**drum, "index": 1, "id": "1"},
+    ]
+
+
+def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(finished, espalier) -> None:
+    result = espalier("generate", finished.folder, "a very " * 4000 + "long prompt")
+    assert result.code == 2
+    assert "the model's context of " in result.err
 
 
 def test_the_answer_is_that_of_the_run(finished, espalier) -> None:
