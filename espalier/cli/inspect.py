@@ -56,6 +56,8 @@ def inspect(
             try_judges(plan, choices.scorers, choices.objectives, prepared)
         template = load_template(find_model(plan.model.name, cache, tell))
         stages = plan_stages(plan, choices.objectives, prepared, template, Path())
+    for note in prepared.notes:
+        console.print(f"Note: {note}")
     rejects = list(prepared.rejects)
     for stage in stages:
         if len(stages) > 1:

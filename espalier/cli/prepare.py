@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe's examples. `shown` is what the prompt really shows, `rejects` the rows of no use."""
+    """A recipe's examples. `shown` is what the prompt really shows, `rejects` the rows of no use.
+
+    `notes` are sentences on what the files say and nothing looks at.
+    """
 
     task: Task
     shown: Show
     train: list[Example]
     test: list[Example]
     rejects: list[dict[str, Any]]
+    notes: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,15 @@ def prepare(recipe: Recipe) -> Prepared:
         DataError: the file cannot be used, or too few rows are left.
     """
     rejects: list[dict[str, Any]] = []
-    task, shown, examples = _loaded(recipe.task.path, recipe.task, _rejecting(recipe, rejects))
+    notes: list[str] = []
+    on_reject = _rejecting(recipe, rejects)
+    task, shown, examples = _loaded(recipe.task.path, recipe.task, on_reject, notes)
     train, test = split(examples, recipe.data.train, recipe.seed)
     if recipe.data.limit:
         train = limit(train, recipe.data.limit, recipe.seed)
     if recipe.data.test_limit:
         test = limit(test, recipe.data.test_limit, recipe.seed)
-    return Prepared(task, shown, train, test, rejects)
+    return Prepared(task, shown, train, test, rejects, notes)
 
 
 def stage_examples(recipe: Recipe, stage: TrainSection, prepared: Prepared) -> list[Example]:
@@ -68,7 +74,8 @@ def stage_examples(recipe: Recipe, stage: TrainSection, prepared: Prepared) -> l
     if not stage.data:
         return prepared.train
     on_reject = _rejecting(recipe, prepared.rejects)
-    _, _, examples = _loaded(stage.data, recipe.task.model_copy(update={"format": "auto"}), on_reject)
+    section = recipe.task.model_copy(update={"format": "auto"})
+    _, _, examples = _loaded(stage.data, section, on_reject, prepared.notes)
     scored = {example.source for example in prepared.test}
     for example in examples:
         if example.source in scored:
@@ -85,14 +92,16 @@ def stage_examples(recipe: Recipe, stage: TrainSection, prepared: Prepared) -> l
     return kept
 
 
-def _loaded(path: str, section: TaskSection, on_reject: OnReject | None) -> tuple[Task, Show, list[Example]]:
+def _loaded(
+    path: str, section: TaskSection, on_reject: OnReject | None, notes: list[str]
+) -> tuple[Task, Show, list[Example]]:
     """Return the task with what its prompts show and its examples; a file of rows is a task without words."""
     file = task_path(path)
     if section.format == "auto" and is_task(file):
         task = load_task(path, on_reject)
         shown = available(task, show(section))
         return task, shown, to_examples(task, shown)
-    examples = load_rows(file, section.format, on_reject)
+    examples = load_rows(file, section.format, on_reject, notes.append)
     rows = (TaskRow(e.id, e.input, e.references, e.source, rejected=e.rejected) for e in examples)
     task = Task(file.stem, "", tuple(rows), origin=str(file))
     return task, available(task, show(section)), examples

@@ -83,6 +83,8 @@ def execute(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks = ALONE) -
         try_judges(recipe, choices.scorers, choices.objectives, prepared)
     loaded = tuning.load(recipe.model, cache)
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, run.path)
+    for note in prepared.notes:
+        say(f"Note: {note}")
     _open_books(recipe, run, prepared, stages, loaded)
     run.log_stage("prepare", started, tuning.peak_bytes())
     if stages[-1].rates:

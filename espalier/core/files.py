@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
+MOST_DIGITS = 1000  # of a whole number; Python itself refuses to print one of more than 4,300
+
+
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file (a byte order mark is accepted).
 
@@ -51,11 +54,13 @@ def read_json(path: Path) -> Any:
     if not text.strip():
         raise DataError("The file is empty.", where=str(path))
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"The file is not JSON: {error.msg}, column {error.colno}.", where=f"{path}:{error.lineno}"
         ) from None
+    except ValueError as error:
+        raise DataError(f"The file cannot be read as JSON: {error}.", where=str(path)) from None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -78,12 +83,42 @@ def json_line(line: str, where: str) -> dict[str, Any]:
         DataError: not JSON, or not an object.
     """
     try:
-        value: object = json.loads(line)
+        value: object = parse_json(line)
     except json.JSONDecodeError as error:
         raise DataError(f"The line is not JSON: {error.msg}.", where=where) from None
+    except ValueError as error:
+        raise DataError(f"The line cannot be read as JSON: {error}.", where=where) from None
     if not isinstance(value, dict):
         raise DataError("The line is JSON but not an object {…}.", where=where)
     return cast("dict[str, Any]", value)
+
+
+def parse_json(text: str) -> object:
+    """Return the value of a JSON text.
+
+    Raises:
+        json.JSONDecodeError: it is not JSON.
+        ValueError: it is, and says what nobody could use: a number of thousands of digits, lists in lists in
+            lists, a key twice in one object, of which one would be lost.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
+    return made
 
 
 def jsonl(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -89,7 +89,7 @@ def _demonstrations(examples: dict[str, Any], key: str, where: str) -> tuple[Dem
     value: object = examples.get(key)
     items = cast("list[object]", value) if isinstance(value, list) else [value]
     return tuple(
-        demonstration(item, f"{where}, {key} {index}")
+        demonstration(item, f"{where}, {key} {index}", bad=key.startswith("Negative"))
         for index, item in enumerate(items)
         if not is_placeholder(item)
     )

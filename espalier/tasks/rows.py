@@ -98,9 +98,9 @@ def task_rows(raw: Iterable[RawRow], on_reject: OnReject | None, where: str) -> 
     return tuple(rows)
 
 
-def demonstration(value: object, where: str) -> Demonstration:
+def demonstration(value: object, where: str, *, bad: bool = False) -> Demonstration:
     """Return a worked example; its explanation may be called `explanation` or `reason` (Natural Instructions
-    v1).
+    v1). The output of a `bad` one may be empty: to say nothing is a mistake that people make.
 
     Raises:
         DataError: no input or no output, or not a text.
@@ -109,7 +109,7 @@ def demonstration(value: object, where: str) -> Demonstration:
     explanation = example.get("explanation", example.get("reason"))
     if isinstance(explanation, list):
         explanation = " ".join(texts(cast("object", explanation), "explanation", where))
-    outputs = _outputs(example, "output", where)
+    outputs = _outputs(example, "output", where, empty=bad)
     return Demonstration(_input(example, where), outputs[0], optional_text(explanation))
 
 
@@ -159,7 +159,7 @@ def _input(value: Mapping[str, Any], where: str) -> str:
     return text
 
 
-def _outputs(value: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+def _outputs(value: Mapping[str, Any], key: str, where: str, *, empty: bool = False) -> tuple[str, ...]:
     if key not in value:
         raise DataError(
             f"There is no '{key}'.", where=where, hint=f"It has: {', '.join(value) or 'nothing'}."
@@ -169,7 +169,7 @@ def _outputs(value: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     if not items:
         raise DataError(f"The list '{key}' is empty.", where=where)
     outputs = tuple(_string(item, key, where).strip() for item in items)
-    if not all(outputs):
+    if not (empty or all(outputs)):
         number = f" ({outputs.index('') + 1} of {len(outputs)})" if len(outputs) > 1 else ""
         raise DataError(f"The {key}{number} is empty.", where=where)
     return outputs

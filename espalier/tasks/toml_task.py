@@ -109,7 +109,10 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _demonstrations(shown: tuple[_Shown, ...], where: str) -> tuple[Demonstration, ...]:
-    return tuple(demonstration(item.model_dump(), f"{where} {index}") for index, item in enumerate(shown))
+    bad = where.endswith("negative")
+    return tuple(
+        demonstration(item.model_dump(), f"{where} {index}", bad=bad) for index, item in enumerate(shown)
+    )
 
 
 def _as_data_error(error: ValidationError, where: str) -> DataError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from espalier.core.records import Example
 from espalier.data.formats.row import Format, Row, example
-from espalier.data.formats.turns import conversation
+from espalier.data.formats.turns import FRAME, conversation
 
 
 def messages() -> Format:
@@ -23,4 +23,4 @@ def _conversations(key: str, sample: str) -> Format:
     def read(row: Row) -> list[Example]:
         return [example(row, conversation(row.value, key, row.where))]
 
-    return Format((key,), read, sample)
+    return Format((key,), read, sample, FRAME)

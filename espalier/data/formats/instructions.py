@@ -8,7 +8,7 @@ from typing import Any
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message, message
 from espalier.data.formats.row import Format, Row, example
-from espalier.data.formats.turns import answer, check, framed, given, items, text, turns
+from espalier.data.formats.turns import FRAME, answer, check, framed, given, items, text, turns
 from espalier.data.templates import normalised
 from espalier.tasks.rows import mapping
 
@@ -16,7 +16,16 @@ PAIRS = (
     ("prompt", "completion"),
     ("prompt", "response"),
     ("question", "answer"),
+    ("question", "answers"),
+    ("query", "response"),
+    ("query", "answer"),
+    ("problem", "solution"),
     ("input", "output"),
+    ("input", "target"),
+    ("source", "target"),
+    ("article", "highlights"),
+    ("document", "summary"),
+    ("text", "label"),
 )
 
 
@@ -34,7 +43,8 @@ def alpaca() -> Format:
         return [example(row, [*asked, output], source=normalised(asked[-1].text))]
 
     shapes = ("instruction output", "instruction response")
-    return Format(shapes, read, '{"instruction": "…", "input": "", "output": "…"}')
+    optional = f"input context history {FRAME}"
+    return Format(shapes, read, '{"instruction": "…", "input": "", "output": "…"}', optional)
 
 
 def self_instruct() -> Format:
@@ -77,7 +87,7 @@ def prompt_completion() -> Format:
         return [example(row, [*asked, answers[0]], tuple(item.text for item in answers))]
 
     shapes = tuple(" ".join(pair) for pair in PAIRS)
-    return Format(shapes, read, '{"prompt": "…", "completion": "…"}')
+    return Format(shapes, read, '{"prompt": "…", "completion": "…"}', FRAME)
 
 
 def instructed(value: Mapping[str, Any], where: str) -> list[Message]:

@@ -45,7 +45,7 @@ def openassistant() -> Format:
         return made
 
     sample = '{"message_tree_id": "…", "prompt": {"role": "prompter", "text": "…", "replies": […]}}'
-    return Format(("message_tree_id prompt",), read, sample)
+    return Format(("message_tree_id prompt",), read, sample, "*")
 
 
 def _thread(row: Row, nodes: list[_Node], last: int, seen: set[int], tree: str) -> Example:

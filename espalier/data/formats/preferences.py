@@ -11,11 +11,14 @@ from espalier.core.errors import DataError
 from espalier.core.records import Example, Message
 from espalier.data.formats.instructions import instructed, prompted
 from espalier.data.formats.row import Format, Row, example
-from espalier.data.formats.turns import answer, check, conversation, framed, given, turns
+from espalier.data.formats.turns import FRAME, answer, check, conversation, framed, given, turns
 from espalier.tasks.rows import kind
 
 # Who speaks next, where a conversation is one text.
 SPEAKER = re.compile(r"(?:\A|\n)\n(Human|Assistant):")
+
+
+LONG = ("chosen_messages", "rejected_messages")
 
 
 def preference() -> Format:
@@ -27,7 +30,7 @@ def preference() -> Format:
     """
 
     def read(row: Row) -> list[Example]:
-        value, where = _written_out(row.value), row.where
+        value, where = _written_out(_renamed(row.value)), row.where
         prompt = _prompt(value, where)
         chosen, rejected = (answer(value[key], prompt, f"{where}, {key}") for key in ("chosen", "rejected"))
         if chosen.text == rejected.text:
@@ -39,7 +42,9 @@ def preference() -> Format:
         asked = _history(value, prompt, where)
         return [example(row, [*asked, chosen], rejected=(rejected.text,))]
 
-    return Format(("chosen rejected",), read, '{"prompt": "…", "chosen": "…", "rejected": "…"}')
+    optional = f"prompt conversations messages instruction input context history {FRAME}"
+    shapes = ("chosen rejected", "chosen_messages rejected_messages")
+    return Format(shapes, read, '{"prompt": "…", "chosen": "…", "rejected": "…"}', optional)
 
 
 def kto() -> Format:
@@ -75,7 +80,12 @@ def kto() -> Format:
         "instruction output kto_tag",
     )
     sample = '{"prompt": "…", "completion": "…", "label": true}'
-    return Format(shapes, read, sample)
+    return Format(shapes, read, sample, f"input context history {FRAME}")
+
+
+def _renamed(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row with its answers under their usual names."""
+    return {key.removesuffix("_messages") if key in LONG else key: item for key, item in value.items()}
 
 
 def _written_out(value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -33,15 +33,23 @@ class Format:
         shapes: the sets of keys that a row may have, each as words; whatever else it has is optional.
         read: a row to its examples; raises DataError where it cannot be used.
         sample: a row in short, for errors.
+        optional: what else it looks at, as words; "*" where it knows all keys that such rows have.
     """
 
     shapes: tuple[str, ...]
     read: Callable[[Row], list[Example]]
     sample: str
+    optional: str = ""
 
     def fits(self, keys: set[str]) -> bool:
         """Tell whether a row with these keys is of the format."""
         return any(set(shape.split()) <= keys for shape in self.shapes)
+
+    def looks_at(self, key: str) -> bool:
+        """Tell whether a key of a row is looked at."""
+        return self.optional == "*" or key in {
+            word for s in (*self.shapes, self.optional) for word in s.split()
+        }
 
     def missing(self, keys: set[str]) -> list[str]:
         """Return the keys that a row lacks of the shape that it comes nearest to."""

@@ -17,12 +17,16 @@ from espalier.core.errors import DataError
 from espalier.core.files import json_line, read_json, read_text
 from espalier.core.records import example_id
 from espalier.core.registry import Registry
-from espalier.data.formats import conversations, instructions, openassistant, preferences
+from espalier.data.formats import conversations, instructions, openassistant, preferences, questions
 from espalier.data.formats.row import Format, Row
+from espalier.data.formats.unused import told as of_unused
+from espalier.data.formats.unused import unused
 from espalier.tasks.rows import OnReject
 from espalier.tasks.rows import kind as word
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from espalier.core.records import Example
 
 # A row may have the keys of several: whichever stands first here has most to say about it.
@@ -33,6 +37,8 @@ FORMATS = {
     "self-instruct": instructions.self_instruct,
     "messages": conversations.messages,
     "sharegpt": conversations.sharegpt,
+    "choices": questions.choices,
+    "passage": questions.passage,
     "alpaca": instructions.alpaca,
     "prompt-completion": instructions.prompt_completion,
 }
@@ -55,7 +61,12 @@ class Raw:
     error: DataError | None = None
 
 
-def load_rows(path: str | Path, format: str = "auto", on_reject: OnReject | None = None) -> list[Example]:
+def load_rows(
+    path: str | Path,
+    format: str = "auto",
+    on_reject: OnReject | None = None,
+    on_note: Callable[[str], object] = lambda _: None,
+) -> list[Example]:
     """Return the examples of a file of rows, in file order.
 
     Args:
@@ -63,6 +74,7 @@ def load_rows(path: str | Path, format: str = "auto", on_reject: OnReject | None
         format: a name in the registry `formats`, or "auto" to tell it from the keys.
         on_reject: takes each row that cannot be used, as {"where", "reason", "row"}; without it such a row is
             an error.
+        on_note: takes a sentence on what the file says and nothing looks at.
 
     Raises:
         DataError: the file cannot be read, its format cannot be told, a row cannot be used, or none can.
@@ -76,9 +88,11 @@ def load_rows(path: str | Path, format: str = "auto", on_reject: OnReject | None
     reader = formats.find(kind, "task.format")()
     examples: list[Example] = []
     reasons: list[str] = []
+    ignored: Counter[str] = Counter()
     for raw in raws:
         try:
             examples += _read(Row(str(file), file.stem, raw.number, raw.where, {}), raw, reader)
+            ignored.update(unused(dict(_items(raw.value)), reader))
         except DataError as error:
             where = error.where or raw.where
             hint = f"{error.hint} A row of the format '{kind}': {reader.sample}".strip()
@@ -89,6 +103,8 @@ def load_rows(path: str | Path, format: str = "auto", on_reject: OnReject | None
     if not examples:
         message = f"None of the {len(raws)} rows can be used."
         raise DataError(message, where=str(file), hint=f"The first: {reasons[0]}")
+    if ignored:
+        on_note(of_unused(str(file), ignored, len(raws)))
     return _numbered(examples)
 
 

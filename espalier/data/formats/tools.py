@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from espalier.core.errors import DataError
+from espalier.core.files import parse_json
 from espalier.core.records import ToolCall
 from espalier.tasks.rows import is_placeholder, kind, mapping
 
@@ -57,8 +58,22 @@ def listed(value: object, where: str) -> str:
         inner = mapping(tool.get("function", tool), f"{where}[{index}].function", "a tool")
         if not isinstance(inner.get("name"), str):
             raise DataError("The tool has no name.", where=f"{where}[{index}]", hint='Add "name": "…".')
-        tools.append({"type": "function", "function": inner})
+        tools.append({"type": "function", "function": without_nulls(inner)})
     return json.dumps(tools, ensure_ascii=False) if tools else ""
+
+
+def without_nulls(value: object) -> object:
+    """Return a value without the keys of its objects that are null.
+
+    Tables give every row the keys of all rows, and null where a row had none: Arrow's files, and what was
+    written from them. An argument that is meant to be null is written in a JSON text, which stays as it is.
+    """
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        return {key: without_nulls(item) for key, item in items if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in cast("list[object]", value)]
+    return value
 
 
 def _call(value: object, where: str) -> ToolCall:
@@ -70,6 +85,8 @@ def _call(value: object, where: str) -> ToolCall:
     arguments: object = inner.get("arguments", inner.get("parameters"))
     if isinstance(arguments, str) and arguments.strip():
         arguments = _parsed(arguments, f"{where}.arguments", _CALL)
+    else:
+        arguments = without_nulls(arguments)
     if not isinstance(arguments or {}, dict):
         raise DataError(
             f"The arguments should be an object {{…}}; they are {kind(arguments)}.",
@@ -81,8 +98,10 @@ def _call(value: object, where: str) -> ToolCall:
 
 def _parsed(text: str, where: str, hint: str) -> object:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"The text is not JSON: {error.msg}, position {error.pos}.", where=where, hint=hint
         ) from None
+    except ValueError as error:
+        raise DataError(f"The text cannot be read as JSON: {error}.", where=where, hint=hint) from None

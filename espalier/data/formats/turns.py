@@ -12,15 +12,25 @@ from typing import Any, cast
 
 from espalier.core.errors import DataError, nearest
 from espalier.core.records import Message, Part, Role, Text, ToolList, message
+from espalier.data.formats import blocks
 from espalier.data.formats.tools import called, calls, listed
 from espalier.tasks.rows import kind, mapping
 
 ROLES: dict[str, Role] = {
     **dict.fromkeys(("system", "developer"), "system"),
-    **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt", "function_call"), "assistant"),
-    **dict.fromkeys(("tool", "function", "observation"), "tool"),
+    **dict.fromkeys(("user", "human", "prompter", "customer"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt", "ai", "function_call"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation", "ipython", "tool_response", "environment"), "tool"),
 }
+# Under what names files say whether a turn is trained, and what a turn thought before it spoke.
+MASKS = ("weight", "loss_weight", "train", "training", "loss", "trainable")
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought")
+# What a turn is read from; `name` and the ids of calls are told by the order of the turns.
+SAID = ("content", "value", "parts")
+KEYS = {*SAID, *MASKS, *THOUGHTS, "role", "from", "tool_calls", "function_call", "name", "tool_call_id"}
+# Keys of a row that `framed` looks at.
+FRAME = "system tools functions"
+THINK = "<think>\n{}\n</think>\n\n"
 
 
 def text(value: object, where: str, *, empty: bool = False) -> str:
@@ -64,35 +74,96 @@ def items(value: object, where: str, what: str, hint: str) -> list[object]:
 
 
 def turns(value: object, where: str) -> list[Message]:
-    """Return the messages of a list of turns, every answer trained unless its `weight` is 0."""
+    """Return the messages of a list of turns, every answer trained but those that a mask leaves out."""
     hint = 'Write [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}].'
-    return [turn(item, f"{where}[{n}]") for n, item in enumerate(items(value, where, "turns", hint))]
+    made: list[Message] = []
+    for number, item in enumerate(items(value, where, "turns", hint)):
+        results = blocks.results(item, f"{where}[{number}]")
+        made.extend(message("tool", said) for said in results)
+        if not results:
+            made.append(turn(item, f"{where}[{number}]"))
+    return made
 
 
 def turn(value: object, where: str) -> Message:
     """Return one turn: `role` and `content` with `tool_calls`, or `from` and `value`."""
     item = mapping(value, where, "a turn")
-    speaker, said = ("from", "value") if "from" in item else ("role", "content")
+    speaker = "from" if "from" in item else "role"
     if speaker not in item:
         raise DataError("The turn has neither 'role' nor 'from'.", where=where, hint=_has(item))
-    name = text(item[speaker], f"{where}.{speaker}")
-    if name.lower() not in ROLES:
+    name = text(item[speaker], f"{where}.{speaker}").strip().lower()
+    if name not in ROLES:
         raise DataError(f"'{name}' is no role.", where=f"{where}.{speaker}", hint=nearest(name, ROLES))
-    role = ROLES[name.lower()]
-    if item.get("reasoning_content"):
-        raise DataError(
-            "The turn has a reasoning of its own, which no template is given.",
-            where=f"{where}.reasoning_content",
-            hint="Write it into the content, as the model's template expects it.",
-        )
-    if name.lower() == "function_call":
-        return Message(role, called(text(item.get(said), f"{where}.{said}"), f"{where}.{said}"), trained=True)
-    made = calls(item, where) if role == "assistant" else ()
+    role = ROLES[name]
+    trained = _trained(item, where, role)
+    said = next(
+        (key for key in SAID if item.get(key) is not None), "value" if speaker == "from" else "content"
+    )
+    if name == "function_call":
+        return Message(role, called(text(item.get(said), f"{where}.{said}"), f"{where}.{said}"), trained)
+    made = (
+        (*calls(item, where), *blocks.calls(item.get(said), f"{where}.{said}")) if role == "assistant" else ()
+    )
     if said not in item and not made:
         raise DataError(f"The turn has no '{said}'.", where=where, hint=_has(item))
     words = _content(item.get(said), f"{where}.{said}", empty=bool(made) or role in ("system", "tool"))
+    words = _thought(item, said, where, role) + words
     parts: tuple[Part, ...] = (*([Text(words)] if words or not made else []), *made)
-    return Message(role, parts, trained=role == "assistant" and item.get("weight", 1) not in (0, False))
+    return Message(role, parts, trained)
+
+
+def _trained(item: Mapping[str, Any], where: str, role: Role) -> bool:
+    """Return whether a turn is trained: an answer is, unless the file says otherwise."""
+    masks = {key: item[key] for key in MASKS if item.get(key) is not None}
+    for key, mask in masks.items():
+        if mask not in (0, 1):
+            raise DataError(
+                f"'{key}' says {mask!r} of the turn, and it is trained in full or not at all.",
+                where=f"{where}.{key}",
+                hint="Write true or false (1 or 0); a loss that was measured goes under another name.",
+            )
+    if len({bool(mask) for mask in masks.values()}) > 1:
+        raise DataError(
+            f"{' and '.join(map(repr, masks))} contradict each other.", where=where, hint="Keep one of them."
+        )
+    asked = next(map(bool, masks.values()), None)
+    if asked and role != "assistant":
+        raise DataError(
+            f"The turn of the {role} is marked as trained, and only answers are.",
+            where=where,
+            hint="Leave the mark out, or set it to false.",
+        )
+    return role == "assistant" and asked is not False
+
+
+def _thought(item: Mapping[str, Any], said: str, where: str, role: Role) -> str:
+    """Return what a turn says it thought, as most models write it before their answer."""
+    given = {key: item[key] for key in THOUGHTS if isinstance(item.get(key), str) and item[key].strip()}
+    wrong = next(
+        (key for key in THOUGHTS if item.get(key) and key not in given and not isinstance(item[key], str)), ""
+    )
+    if wrong:
+        raise DataError(
+            f"Here should be a text; it is {kind(item[wrong])}.",
+            where=f"{where}.{wrong}",
+            hint="Write a text.",
+        )
+    inner = blocks.thoughts(item.get(said), f"{where}.{said}")
+    thoughts = [*dict.fromkeys(thought.strip() for thought in given.values()), *inner]
+    if not thoughts:
+        return ""
+    place = f"{where}.{next(iter(given), said)}"
+    if role != "assistant":
+        raise DataError(
+            f"A turn of the {role} has a thought.", where=place, hint="Only answers have thoughts."
+        )
+    if len(thoughts) > 1 or "<think>" in str(item.get(said)):
+        raise DataError(
+            "The turn has several thoughts, and which of them is trained is not clear.",
+            where=place,
+            hint="Keep one: in the content as the model's template expects it, or in one key beside it.",
+        )
+    return THINK.format(text(thoughts[0], place))
 
 
 def conversation(row: Mapping[str, Any], key: str, where: str) -> list[Message]:
@@ -208,14 +279,7 @@ def _content(value: object, where: str, *, empty: bool) -> str:
         return ""
     if not isinstance(value, list):
         return text(value, where, empty=empty)
-    said: list[str] = []
-    for index, item in enumerate(cast("list[object]", value)):
-        part = mapping(item, f"{where}[{index}]", "a part")
-        if part.get("type", "text") != "text":
-            raise DataError(
-                f"A part is of the type {part['type']!r}; only text can be trained on.",
-                where=f"{where}[{index}]",
-                hint="Remove the row.",
-            )
-        said.append(text(part.get("text"), f"{where}[{index}].text", empty=True))
-    return text("".join(said), where, empty=empty)
+    said = [
+        text(words, place, empty=True) for words, place in blocks.texts(cast("list[object]", value), where)
+    ]
+    return text("".join(said), where, empty=empty or not said)

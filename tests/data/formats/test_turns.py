@@ -1,0 +1,173 @@
+"""What turns may say besides their words: whether they are trained, what they thought, parts of all makes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from espalier.core.records import Text, ToolCall
+from espalier.data.formats.rows import load_rows
+from espalier.data.formats.turns import MASKS, ROLES, THOUGHTS, turns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ASKED = {"role": "user", "content": "Why?"}
+
+
+@pytest.mark.parametrize("key", MASKS)
+@pytest.mark.parametrize(
+    ("mask", "trained"), [(True, True), (False, False), (1, True), (0, False), (None, True)]
+)
+def test_a_mask_is_honoured_under_every_name(key: str, mask: Any, trained: bool):
+    _, told = turns([ASKED, {"role": "assistant", "content": "So.", key: mask}], "here")
+    assert told.trained is trained
+
+
+@pytest.mark.parametrize("key", THOUGHTS)
+def test_a_thought_is_trained_before_the_answer(key: str):
+    _, told = turns([ASKED, {"role": "assistant", "content": "So.", key: " Hm. "}], "here")
+    assert told.text == "<think>\nHm.\n</think>\n\nSo."
+    _, none = turns([ASKED, {"role": "assistant", "content": "So.", key: ""}], "here")
+    assert none.text == "So."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "So.",
+        ["So."],
+        [{"type": "text", "text": "So."}],
+        [{"type": "text", "value": "So."}],
+        [{"type": "output_text", "text": "S"}, {"type": "text", "text": "o."}],
+        [{"text": "So."}],
+    ],
+)
+@pytest.mark.parametrize("key", ["content", "value", "parts"])
+def test_parts_of_all_makes_are_one_text(content: Any, key: str):
+    _, told = turns([ASKED, {"role": "model", key: content}], "here")
+    assert told.text == "So."
+
+
+def test_blocks_with_thoughts_calls_and_results():
+    said = [
+        {"type": "thinking", "thinking": "Look."},
+        {"type": "text", "text": "I look."},
+        {"type": "tool_use", "id": "1", "name": "look", "input": {"at": "sky", "with": None}},
+    ]
+    result = [{"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "Blue."}]}]
+    _, call, found = turns(
+        [ASKED, {"role": "assistant", "content": said}, {"role": "user", "content": result}], "here"
+    )
+    assert call.parts == (Text("<think>\nLook.\n</think>\n\nI look."), ToolCall("look", '{"at": "sky"}'))
+    assert (found.role, found.text) == ("tool", "Blue.")
+
+
+@pytest.mark.parametrize("name", [*ROLES, "Human", "USER", " Assistant "])
+def test_roles_are_told_however_they_are_spelt(name: str):
+    content = '{"name": "f", "arguments": {}}' if name == "function_call" else "x"
+    (turn,) = turns([{"from": name, "value": content}], "here")
+    assert turn.role == ROLES[name.strip().lower()]
+
+
+SHOWN = "Why?\nA. No.\nB. So."
+ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "query": ({"query": "Why?", "response": "So."}, "Why?", "So."),
+    "target": ({"input": "Why?", "target": "So."}, "Why?", "So."),
+    "solution": ({"problem": "Why?", "solution": "So."}, "Why?", "So."),
+    "label": ({"text": "Why?", "label": "So."}, "Why?", "So."),
+    "answers": ({"question": "Why?", "answers": ["So.", "Thus."]}, "Why?", "So."),
+    "passage": (
+        {"context": "It is.", "question": "Why?", "answers": {"text": ["So."], "answer_start": [0]}},
+        "It is.\nWhy?",
+        "So.",
+    ),
+    "place": ({"question": "Why?", "choices": ["No.", "So."], "answer": 1}, SHOWN, "B. So."),
+    "letter": ({"question": "Why?", "options": ["No.", "So."], "answer": "B"}, SHOWN, "B. So."),
+    "words": ({"question": "Why?", "options": ["No.", "So."], "answer": "So."}, SHOWN, "B. So."),
+    "labels": (
+        {"question": "Why?", "choices": {"text": ["No.", "So."], "label": ["1", "2"]}, "answerKey": "2"},
+        SHOWN,
+        "B. So.",
+    ),
+    "pairs": (
+        {"chosen_messages": [ASKED, {"role": "assistant", "content": "So."}],
+         "rejected_messages": [ASKED, {"role": "assistant", "content": "No."}]},
+        "Why?",
+        "So.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_are_told_by_their_keys(name: str, tmp_path: Path):
+    row, asked, told = ROWS[name]
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row))
+    (example,) = load_rows(file)
+    assert (example.prompt[-1].text, example.answer) == (asked, told)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            '{"question": "Why?", "choices": ["a", "b"], "answer": 2}',
+            "choice 2, and the places go from 0 to 1",
+        ),
+        ('{"question": "Why?", "choices": ["a", "b"], "answer": "c"}', "none of the choices"),
+        ('{"text": "Why?", "label": 3}', "it is a number"),
+        ('{"prompt": "a", "completion": "b", "n": ' + "9" * 5000 + "}", "a number has 5000 digits"),
+        ('{"prompt": "a", "completion": ' + "[" * 20_000 + "]" * 20_000 + "}", "nested too deeply"),
+        ('{"prompt": "a", "completion": "b", "prompt": "c"}', "the key 'prompt' stands twice"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_rejected_by_their_place(row: str, said: str, tmp_path: Path):
+    file = tmp_path / "rows.jsonl"
+    shape = '{"text": "Why?", "label": "So."}' if "label" in row else '{"prompt": "a", "completion": "b"}'
+    shape = '{"question": "Why?", "choices": ["a", "b"], "answer": 1}' if "choices" in row else shape
+    file.write_text(f"{shape}\n{row}\n")
+    rejects: list[dict[str, Any]] = []
+    assert len(load_rows(file, on_reject=rejects.append)) == 1
+    assert rejects[0]["where"].startswith(f"{file}:2")
+    assert said in rejects[0]["reason"]
+
+
+def test_a_key_that_nothing_looks_at_is_named_once_with_its_count(tmp_path: Path):
+    told = {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "So.", "colour": "red"}],
+        "mood": "good",
+    }
+    rows = [{"messages": [ASKED, told], "score": 3, "system": "Be brief."}, {"messages": [ASKED, told]}]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    notes: list[str] = []
+    load_rows(file, on_note=notes.append)
+    (note,) = notes
+    assert "'messages[].mood' (2)" in note
+    assert "'messages[].content[].colour' (2)" in note
+    assert "'score' (1), of 2 rows" in note
+    file.write_text(json.dumps({"messages": [ASKED, {"role": "assistant", "content": "So.", "weight": 1}]}))
+    notes.clear()
+    load_rows(file, on_note=notes.append)
+    assert notes == []
+
+
+def test_nulls_of_tables_are_no_part_of_tools_and_arguments(tmp_path: Path):
+    tool = {
+        "name": "look",
+        "parameters": {"type": "object", "properties": {"at": {"type": "string", "enum": None}}},
+    }
+    call = {"function": {"name": "look", "arguments": {"at": "sky", "with": None}}}
+    text = {"function": {"name": "look", "arguments": '{"at": null}'}}
+    turns_ = [ASKED, {"role": "assistant", "content": None, "tool_calls": [call, text]}]
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"messages": turns_, "tools": [tool]}))
+    (example,) = load_rows(file)
+    written = repr(example.messages)
+    assert "enum" not in written
+    assert "with" not in written
+    assert example.messages[-1].parts == (ToolCall("look", '{"at": "sky"}'), ToolCall("look", '{"at": null}'))
