@@ -182,7 +182,7 @@ def _questions(text: str | None, file: Path | None) -> list[Question]:
 
 def _rows(file: Path) -> list[Question]:
     """Return what the rows of a file ask; a row is a text, or an object with one under a usual name."""
-    from espalier.data.formats.rows import rows_of
+    from espalier.data.formats.readers import rows_of
 
     questions: list[Question] = []
     for index, raw in enumerate(rows_of(file)):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
 from espalier.core.records import Task, TaskRow
+from espalier.data.formats.hub import fetch_rows, is_hub_name
 from espalier.data.formats.rows import load_rows
 from espalier.data.split import limit, split
 from espalier.data.templates import Show, available, to_examples
@@ -96,12 +98,12 @@ def _loaded(
     path: str, section: TaskSection, on_reject: OnReject | None, notes: list[str]
 ) -> tuple[Task, Show, list[Example]]:
     """Return the task with what its prompts show and its examples; a file of rows is a task without words."""
-    file = task_path(path)
+    file = fetch_rows(path) if not os.path.exists(path) and is_hub_name(path) else task_path(path)
     if section.format == "auto" and is_task(file):
         task = load_task(path, on_reject)
         shown = available(task, show(section))
         return task, shown, to_examples(task, shown)
-    examples = load_rows(file, section.format, on_reject, notes.append)
+    examples = load_rows(file, section.format, on_reject, notes.append, section.columns)
     rows = (TaskRow(e.id, e.input, e.references, e.source, rejected=e.rejected) for e in examples)
     task = Task(file.stem, "", tuple(rows), origin=str(file))
     return task, available(task, show(section)), examples

@@ -11,13 +11,27 @@ import typer
 from espalier.core.text import counted
 
 if TYPE_CHECKING:
+    from espalier.core.records import Task
     from espalier.evaluate.predictions import PredictionScore
 
 
 def score(
     scorer: Annotated[str, typer.Argument(help="rouge_l, exact_match, or checks (the task's own).")],
-    task: Annotated[str, typer.Option(help="A task file, or the name of a bundled task.")],
-    predictions: Annotated[Path, typer.Option(help='{"predictions": …} or JSONL of {"id", "prediction"}.')],
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task",
+            "--references",
+            help="What was asked: a task file, the name of a bundled task, or a file of rows in any format.",
+        ),
+    ],
+    predictions: Annotated[
+        Path,
+        typer.Option(help='JSONL of {"id", "prediction"}, {"predictions": …}, or a run\'s outputs.jsonl.'),
+    ],
+    system: Annotated[
+        str | None, typer.Option(help="Whose answers of a run's outputs; by default the tuned model's.")
+    ] = None,
     first: Annotated[
         int | None,
         typer.Option(min=1, help="Score the task's first rows only; the official evaluation: 100."),
@@ -29,13 +43,35 @@ def score(
     They stand with their intervals, beside a constant answer and a copy of the input.
     """
     from espalier.evaluate.predictions import score_predictions
-    from espalier.tasks.task_files import load_task
 
-    result = score_predictions(load_task(task), predictions, scorer, first)
+    result = score_predictions(_asked(task), predictions, scorer, first, system)
     if as_json:
         typer.echo(json.dumps(result.percent(), ensure_ascii=False))
     else:
         _print_table(result)
+
+
+def _asked(path: str) -> Task:
+    """Return a task, or the rows of a file as one; a run's own table of rows is such a file."""
+    from espalier.core.records import Task, TaskRow
+    from espalier.data.formats.readers import rows_of
+    from espalier.data.formats.rows import load_rows
+    from espalier.data.table import is_table, read_examples
+    from espalier.tasks.task_files import is_task, load_task, task_path
+
+    file = task_path(path)
+    if is_task(file):
+        return load_task(path)
+    if is_table(file):
+        examples, names = read_examples(file), {}
+    else:
+        examples = load_rows(file)
+        ids = {str(raw.number): raw.value.get("id") for raw in rows_of(file) if isinstance(raw.value, dict)}
+        names = {number: str(name) for number, name in ids.items() if isinstance(name, str | int)}
+    rows = [
+        TaskRow(names.get(str(e.origin.get("row")), e.id), e.input, e.references, e.source) for e in examples
+    ]
+    return Task(file.stem, "", tuple(rows), origin=str(file))
 
 
 def _print_table(result: PredictionScore) -> None:

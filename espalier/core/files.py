@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -20,7 +21,7 @@ MOST_DIGITS = 1000  # of a whole number; Python itself refuses to print one of m
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file (a byte order mark is accepted).
+    """Return the text of a UTF-8 file (a byte order mark is accepted, and one of UTF-16 too).
 
     Raises:
         DataError: the file is missing, is a folder, or is not UTF-8; the position is named.
@@ -33,12 +34,19 @@ def read_text(path: Path) -> str:
         raise DataError("This is a folder; a file was expected.", where=str(path)) from None
     except OSError as error:
         raise DataError(f"The file cannot be read: {error.strerror}.", where=str(path)) from None
+    return decoded(data, path)
+
+
+def decoded(data: bytes, path: Path, encoding: str = "") -> str:
+    """Return the bytes of a file as text; without an encoding its first bytes tell one. Raises DataError."""
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode(encoding or ("utf-16" if wide else "utf-8-sig"))
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
+        name = error.encoding.removesuffix("-sig").upper()
         raise DataError(
-            f"The file is not UTF-8: byte 0x{data[error.start]:02x} at position {error.start}.",
+            f"The file is not {name}: byte 0x{data[error.start]:02x} at position {error.start}.",
             where=f"{path}:{line}",
             hint="Convert it, for instance with: iconv -f latin1 -t utf-8 FILE > NEW",
         ) from None

@@ -70,6 +70,9 @@ class TaskSection(Section):
     `task.format`."""
     format: str = "auto"
     """Format of the file; "auto" tells it from the content."""
+    columns: dict[str, str] = {}
+    """Columns of the file whose names tell nothing: `{prompt = "ask", completion = "told"}` reads `ask` as a
+    format's `prompt`."""
     definition: bool = True
     """Show the definition."""
     cautions: bool = True
@@ -255,16 +258,21 @@ def _section(path: list[str]) -> type[BaseModel]:
 
 def _anchor(table: dict[str, Any], folder: Path) -> None:
     places = (
-        ("task", "path", os.path.isfile),
+        ("task", "path", _may_hold_rows),
         ("model", "name", os.path.isdir),
-        ("train", "data", os.path.isfile),
+        ("train", "data", _may_hold_rows),
     )
     for section, key, is_one in places:
         inner = table.get(section)
         for values in cast("list[object]", inner if isinstance(inner, list) else [inner]):
             value = cast("dict[str, Any]", values).get(key) if isinstance(values, dict) else None
-            if isinstance(value, str) and is_one(folder / value):
+            if isinstance(value, str) and value and is_one(folder / value):
                 cast("dict[str, Any]", values)[key] = str((folder / value).resolve())
+
+
+def _may_hold_rows(path: Path) -> bool:
+    """Tell a file, or a folder of files, from the folder of a run that is called like a bundled task."""
+    return os.path.isfile(path) or (os.path.isdir(path) and not os.path.exists(path / "recipe.toml"))
 
 
 def _override(table: dict[str, Any], override: str) -> None:

@@ -33,6 +33,17 @@ def write_examples(path: Path, examples: Sequence[Example]) -> None:
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
+def is_table(path: Path) -> bool:
+    """Tell a table that `write_examples` wrote from any other file."""
+    if path.suffix != ".parquet" or not path.is_file():
+        return False
+    pa, pq = _pyarrow()
+    try:
+        return pq.read_schema(path).names == _schema(pa).names
+    except (pa.ArrowInvalid, OSError):
+        return False
+
+
 def read_examples(path: Path) -> list[Example]:
     """Return the examples of a table that `write_examples` wrote.
 

@@ -1,9 +1,11 @@
 """Scoring the predictions of any tool against a task file, as the Natural Instructions evaluations do.
 
-Two forms are read, told apart by content. JSONL of `{"id", "prediction"}` (v2): every row of the task is
+Three forms are read, told apart by content. JSONL of `{"id", "prediction"}` (v2): every row of the task is
 scored, a row without a prediction as the empty text. `{"predictions": [{"index", "output"}]}` (v1): `index`
-counts the task's instances from 0, and the rows that the file names are scored. With `first`, both score the
-task's first rows (the official v2 evaluation: 100). Predictions of no scored row are ignored, and counted.
+counts the task's instances from 0, and the rows that the file names are scored. A run's own `outputs.jsonl`
+(`{"system", "example", "text"}`): the rows that a system answered are scored, of several samples the first.
+With `first`, all score the task's first rows (the official v2 evaluation: 100). Predictions of no scored row
+are ignored, and counted.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from espalier.core.errors import DataError
+from espalier.core.errors import DataError, nearest
 from espalier.core.files import read_jsonl, read_text
 from espalier.core.records import Completion, Estimate, Example, message
 from espalier.evaluate.baselines import constant, copy
@@ -32,12 +34,12 @@ if TYPE_CHECKING:
 class Predictions:
     """Predicted texts by the row's place in the task; `extra` counts those of no row.
 
-    `by_index` tells the v1 form, whose file says itself which rows are meant.
+    `of_some` tells a form whose file says itself which rows are meant.
     """
 
     texts: dict[int, str]
     extra: int
-    by_index: bool
+    of_some: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,24 @@ class PredictionScore:
         }
 
 
-def score_predictions(task: Task, path: Path, kind: str, first: int | None = None) -> PredictionScore:
+def score_predictions(
+    task: Task, path: Path, kind: str, first: int | None = None, system: str | None = None
+) -> PredictionScore:
     """Score a file of predictions with the scorer of that name; "checks" means all of the task's own checks.
 
+    Args:
+        task: whose rows are scored.
+        path: the predictions.
+        kind: name of the scorer.
+        first: score so many rows from the first on.
+        system: whose answers of a run's outputs; by default the tuned model's.
+
     Raises:
-        DataError: the file is of neither form, or leaves no row to score.
+        DataError: the file is of no form, or leaves no row to score.
         RecipeError: no scorer has that name.
     """
-    found = read_predictions(task, path)
-    places = range(len(task.rows))[:first] if first or not found.by_index else sorted(found.texts)
+    found = read_predictions(task, path, system)
+    places = range(len(task.rows))[:first] if first or not found.of_some else sorted(found.texts)
     if not places:
         raise DataError("No prediction belongs to a row of the task.", where=str(path))
     examples = [_example(task, place) for place in places]
@@ -102,8 +113,8 @@ def score_predictions(task: Task, path: Path, kind: str, first: int | None = Non
     )
 
 
-def read_predictions(task: Task, path: Path) -> Predictions:
-    """Read a file of predictions in either form.
+def read_predictions(task: Task, path: Path, system: str | None = None) -> Predictions:
+    """Read a file of predictions in one of the forms; `system` as in `score_predictions`.
 
     Raises:
         DataError: missing, not UTF-8, of neither form, or one row is predicted twice; the line is named.
@@ -115,7 +126,43 @@ def read_predictions(task: Task, path: Path) -> Predictions:
         whole = None  # several lines of JSONL
     if isinstance(whole, dict) and "predictions" in whole:
         return _by_index(task, cast("list[object]", whole["predictions"]), path)
+    first = next(read_jsonl(path), (0, dict[str, Any]()))[1]
+    if {"system", "example", "text"} <= first.keys():
+        return _of_run(task, path, system or "tuned")
+    if system is not None:
+        raise DataError(
+            "The file is no run's outputs.jsonl, so there are no systems in it.",
+            where=str(path),
+            hint="Leave --system out.",
+        )
     return _by_id(task, path)
+
+
+def _of_run(task: Task, path: Path, system: str) -> Predictions:
+    places = _places(task)
+    texts: dict[int, str] = {}
+    extra = 0
+    systems: set[str] = set()
+    for _, item in read_jsonl(path):
+        systems.add(str(item.get("system")))
+        if item.get("system") != system or item.get("sample", 0) != 0:
+            continue
+        name = str(item.get("example"))
+        if name in places:
+            texts[places[name]] = str(item.get("text"))
+        else:
+            extra += 1
+    if system not in systems:
+        raise DataError(
+            f"The file has no answers of '{system}'.", where=str(path), hint=nearest(system, systems)
+        )
+    if not texts:
+        raise DataError(
+            f"None of the {extra} answers is to a row of the task: the examples have other ids.",
+            where=str(path),
+            hint="Name the run's own rows, RUN/data/test.parquet, or the file that the run was made from.",
+        )
+    return Predictions(texts, extra, of_some=True)
 
 
 def _by_index(task: Task, items: list[object], path: Path) -> Predictions:
@@ -133,25 +180,41 @@ def _by_index(task: Task, items: list[object], path: Path) -> Predictions:
                     extra += 1
             case _:
                 raise DataError('A prediction should be {"index": number, "output": text}.', where=where)
-    return Predictions(texts, extra, by_index=True)
+    return Predictions(texts, extra, of_some=True)
 
 
 def _by_id(task: Task, path: Path) -> Predictions:
-    places = {row.id: place for place, row in enumerate(task.rows)}
+    places = _places(task)
     texts: dict[int, str] = {}
-    extra = 0
+    unknown: list[str] = []
     for line, item in read_jsonl(path):
         match item:
-            case {"id": str(name), "prediction": str(output)}:
-                if name not in places:
-                    extra += 1
-                elif places[name] in texts:
+            case {"id": str() | int() as name, "prediction": str(output)}:
+                place = places.get(str(name))
+                if place is None:
+                    unknown.append(str(name))
+                elif place in texts:
                     raise DataError(f"The row '{name}' is predicted twice.", where=f"{path}:{line}")
                 else:
-                    texts[places[name]] = output
+                    texts[place] = output
             case _:
-                raise DataError('A line should be {"id": text, "prediction": text}.', where=f"{path}:{line}")
-    return Predictions(texts, extra, by_index=False)
+                raise DataError(
+                    'A line should be {"id": text or number, "prediction": text}.', where=f"{path}:{line}"
+                )
+    if unknown and not texts:
+        raise DataError(
+            f"None of the {len(unknown)} predictions has the id of a row: theirs are like '{unknown[0]}', "
+            f"the rows' like '{next(iter(places))}'.",
+            where=str(path),
+            hint="Where rows have no ids of their own, their number in the file serves, from 0.",
+        )
+    return Predictions(texts, len(unknown), of_some=False)
+
+
+def _places(task: Task) -> dict[str, int]:
+    """Return the place of each row by its id; a number that is no row's id is the row's place."""
+    by_place = {str(place): place for place in range(len(task.rows))}
+    return {**by_place, **{row.id: place for place, row in enumerate(task.rows)}}
 
 
 def _example(task: Task, place: int) -> Example:

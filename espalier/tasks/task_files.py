@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -26,6 +27,9 @@ BUNDLED = {
     "duration-thumbs": "duration_thumbs.toml",
     "conversations": "conversations.jsonl",
 }
+# Names that tell a file of rows, or one that is packed.
+ROWS = {*(".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".arrow", ".feather"), *(".gz", ".zst"),
+        *(".zstd", ".bz2", ".xz")}  # fmt: skip
 
 
 def load_task(path: str | Path, on_reject: OnReject | None = None) -> Task:
@@ -63,9 +67,11 @@ def is_task(file: Path) -> bool:
     Raises:
         DataError: the file is missing or not UTF-8.
     """
+    if file.is_dir() or file.suffix.lower() in ROWS or not (file.suffix == ".toml" or _is_text(file)):
+        return False
     text = read_text(file).lstrip()
-    if file.suffix in (".jsonl", ".csv", ".tsv") or not text.startswith(("{", "[")):
-        return file.suffix not in (".jsonl", ".csv", ".tsv")
+    if not text.startswith(("{", "[")):
+        return True
     if text[0] == "[":  # a table's head in TOML, a list in JSON
         return file.suffix != ".json" and not re.match(r"\[\s*[{\]]", text)
     try:
@@ -73,6 +79,21 @@ def is_task(file: Path) -> bool:
     except json.JSONDecodeError:
         return not _is_json(text.split("\n", 1)[0])
     return any(key.lower() == "definition" or key == "Instances" for key in keys)
+
+
+def _is_text(file: Path) -> bool:
+    """Tell whether a file begins as text in UTF-8; what else it is, the readers of rows tell."""
+    try:
+        with file.open("rb") as stream:
+            begin = stream.read(4096)
+    except OSError:
+        return True  # whoever reads it says why it cannot be
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    try:
+        return "\x00" not in begin.decode()
+    except UnicodeDecodeError as error:
+        return error.start > len(begin) - 4  # a character that the end cuts
 
 
 def _is_json(text: str) -> bool:
@@ -96,7 +117,7 @@ def task_path(path: str | Path) -> Path:
     if str(path) in BUNDLED:
         return Path(str(files("espalier.tasks") / "bundled" / BUNDLED[str(path)]))
     beside = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-    ends = (".json", ".jsonl", ".toml")
+    ends = (".json", ".toml", *ROWS)
     tasks = [name for name in beside if name.endswith(ends) and name != "pyproject.toml"][:20]
     raise DataError(
         "There is no such task file.", where=str(file), hint=nearest(file.name, [*tasks, *BUNDLED])

@@ -66,7 +66,7 @@ def test_a_wrong_value_is_named(home: Path, espalier, override: str, said: list[
             "instance 0: The output is empty",
         ),
         ('{"Definition": ["Café."]}'.encode("latin-1"), ":1: The file is not UTF-8: byte 0xe9"),
-        ('{"Definition": ["Do."]}'.encode("utf-16"), "The file is not UTF-8"),
+        ('{"Definition": ["Do."]}'.encode("utf-16"), "no 'Instances'"),
         (
             b'{"Definition": ["Do."], "Instances": [{"input": "a", "output": ["b"]}]}',
             "cannot be split into train and test",

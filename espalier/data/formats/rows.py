@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
+from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
-from espalier.core.files import json_line, read_json, read_text
 from espalier.core.records import example_id
 from espalier.core.registry import Registry
 from espalier.data.formats import conversations, instructions, openassistant, preferences, questions
+from espalier.data.formats.readers import Raw, renamed, rows_of
 from espalier.data.formats.row import Format, Row
 from espalier.data.formats.unused import told as of_unused
 from espalier.data.formats.unused import unused
 from espalier.tasks.rows import OnReject
-from espalier.tasks.rows import kind as word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,17 +50,8 @@ for _name, _factory in FORMATS.items():
 
 MEDIA = ("images", "image", "videos", "audios")
 FEW = 12
+TOLD = 1000  # rows whose keys tell the format
 LEAVE_OUT = 'Or leave such rows out with task.on_bad = "reject".'
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """A row as it stands in the file, or why it cannot be read."""
-
-    where: str
-    number: int
-    value: object
-    error: DataError | None = None
 
 
 def load_rows(
@@ -66,30 +59,35 @@ def load_rows(
     format: str = "auto",
     on_reject: OnReject | None = None,
     on_note: Callable[[str], object] = lambda _: None,
+    columns: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Example]:
     """Return the examples of a file of rows, in file order.
 
     Args:
-        path: a JSON file with a list of objects, or a JSONL file.
+        path: a file or a folder, see `readers.py`.
         format: a name in the registry `formats`, or "auto" to tell it from the keys.
         on_reject: takes each row that cannot be used, as {"where", "reason", "row"}; without it such a row is
             an error.
         on_note: takes a sentence on what the file says and nothing looks at.
+        columns: which column of the file stands for which key of a format.
 
     Raises:
         DataError: the file cannot be read, its format cannot be told, a row cannot be used, or none can.
         RecipeError: no format has that name.
     """
     file = Path(path)
-    raws = rows_of(file)
-    if not raws:
+    rows = renamed(rows_of(file), dict(columns), str(file))
+    begin = list(islice(rows, TOLD))
+    if not begin:
         raise DataError("The file has no rows.", where=str(file))
-    kind = told(file, raws) if format == "auto" else format
+    kind = told(file, begin) if format == "auto" else format
+    count = 0
     reader = formats.find(kind, "task.format")()
     examples: list[Example] = []
     reasons: list[str] = []
     ignored: Counter[str] = Counter()
-    for raw in raws:
+    for raw in chain(begin, rows):
+        count += 1
         try:
             examples += _read(Row(str(file), file.stem, raw.number, raw.where, {}), raw, reader)
             ignored.update(unused(dict(_items(raw.value)), reader))
@@ -101,10 +99,10 @@ def load_rows(
             reasons.append(f"{error.message} {hint}")
             on_reject({"where": where, "reason": reasons[-1], "row": _writable(raw.value)})
     if not examples:
-        message = f"None of the {len(raws)} rows can be used."
+        message = f"None of the {count} rows can be used."
         raise DataError(message, where=str(file), hint=f"The first: {reasons[0]}")
     if ignored:
-        on_note(of_unused(str(file), ignored, len(raws)))
+        on_note(of_unused(str(file), ignored, count))
     return _numbered(examples)
 
 
@@ -168,46 +166,6 @@ def _read(row: Row, raw: Raw, reader: Format) -> list[Example]:
     except UnicodeEncodeError:  # in a tool or a call, where the text of a turn is named by itself
         message = "The row holds half a character (a lone surrogate)."
         raise DataError(message, where=raw.where, hint="Write it again.") from None
-
-
-def rows_of(file: Path) -> list[Raw]:
-    """Return the rows of a JSON or JSONL file, each with its place, and with the reason if it is none.
-
-    Raises:
-        DataError: the file is missing, empty, not UTF-8, or neither JSON nor JSONL.
-    """
-    text = read_text(file)
-    begin = text.lstrip()[:1]
-    if not begin:
-        raise DataError("The file is empty.", where=str(file))
-    if begin not in "[{" and file.suffix != ".jsonl":
-        raise DataError(
-            f"The file is neither JSON nor JSONL: it begins with {begin!r}.",
-            where=str(file),
-            hint="Write one row a line, each an object {…}, or all in a list […].",
-        )
-    if begin == "[":
-        values = enumerate(cast("list[object]", read_json(file)), start=1)
-        return [_raw(f"{file}, row {number}", number, value) for number, value in values]
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    raws = [_line(f"{file}:{number}", number, line) for number, line in lines]
-    # What is no line of JSON may be the first line of one object over several.
-    whole = _line(str(file), 1, text) if len(lines) > 1 and raws[0].error else None
-    return raws if whole is None or whole.error else [whole]
-
-
-def _line(where: str, number: int, line: str) -> Raw:
-    try:
-        return Raw(where, number, json_line(line, where))
-    except DataError as error:
-        return Raw(where, number, line, error)
-
-
-def _raw(where: str, number: int, value: object) -> Raw:
-    if isinstance(value, dict):
-        return Raw(where, number, cast("object", value))
-    found = f"Here should be a row, an object {{…}}; it is {word(value)}."
-    return Raw(where, number, value, DataError(found, where=where))
 
 
 def _keys(value: object) -> set[str]:

@@ -1,0 +1,293 @@
+"""Files of rows, whatever they are made of: JSON and JSONL, CSV and TSV, Parquet, Arrow, and folders of them.
+
+What a file is, is told by its first bytes and its content; its name only tells CSV from TSV. Texts may be
+packed (gzip, zstd, bz2, xz). Rows come one after another, in batches from the readers of pyarrow and of
+Python; only a JSON list is read as a whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import lzma
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from espalier.core.errors import DataError, nearest
+from espalier.core.files import decoded, parse_json
+from espalier.data.formats.signatures import ARROW, PARQUET, STREAM, as_text, first_bytes, opened
+from espalier.tasks.rows import kind as word
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
+
+PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+TABLES = {".csv": ",;\t|", ".tsv": "\t", ".tab": "\t"}
+# Files of a folder that hold no rows.
+BESIDE = ("readme", "licen", "notice", "dataset_info", "dataset_infos", "state.json", "dataset_dict")
+ROWS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".arrow", ".feather")
+# Cells of a table of texts that hold JSON where they begin like it.
+STRUCTURED = {
+    *("messages", "conversations", "history", "tools", "functions", "instances", "choices", "options"),
+    *("chosen", "rejected", "chosen_messages", "rejected_messages", "prompt", "completion", "answers"),
+}
+LABELLED = {"completion", "messages", "conversations", "kto_tag"}
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A row as it stands in the file, or why it cannot be read.
+
+    `tabular` says that it comes from a table, where null is what a row does not have.
+    """
+
+    where: str
+    number: int
+    value: object
+    error: DataError | None = None
+    tabular: bool = False
+
+
+def rows_of(path: Path) -> Iterator[Raw]:
+    """Yield the rows of a file or of a folder of files, each with its place, and the reason if it is none.
+
+    Raises:
+        DataError: it is missing or empty, or holds no rows; what it is instead is said.
+    """
+    if path.is_dir():
+        yield from _numbered(_of_folder(path))
+        return
+    head = first_bytes(path)
+    if not head.strip():
+        raise DataError("The file is empty.", where=str(path))
+    try:
+        if head.startswith(PARQUET):
+            yield from _of_batches(path, _parquet(path))
+        elif head.startswith((ARROW, STREAM)):
+            yield from _of_batches(path, _arrow(path, head))
+        else:
+            with opened(path) as stream, as_text(stream, path) as text:
+                yield from _of_text(path, text)
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        raise DataError(f"The file cannot be read to its end: {error}.", where=str(path)) from None
+
+
+def _numbered(raws: Iterator[Raw]) -> Iterator[Raw]:
+    for number, raw in enumerate(raws, start=1):
+        yield Raw(raw.where, number, raw.value, raw.error, raw.tabular)
+
+
+def _of_folder(folder: Path) -> Iterator[Raw]:
+    splits = folder / "dataset_dict.json"
+    if splits.is_file():
+        names = cast("list[str]", json.loads(splits.read_text(encoding="utf-8"))["splits"])
+        if "train" not in names and len(names) > 1:
+            raise DataError(
+                f"The data set has the splits {', '.join(names)}, and none is called train.",
+                where=str(folder),
+                hint=f"Name the folder of one, such as {folder / names[0]}.",
+            )
+        yield from _of_folder(folder / ("train" if "train" in names else names[0]))
+        return
+    state = folder / "state.json"
+    if state.is_file():  # what datasets.save_to_disk leaves
+        listed = json.loads(state.read_text(encoding="utf-8"))["_data_files"]
+        files = [folder / item["filename"] for item in listed]
+    else:
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file() and _holds_rows(file, folder)]
+    if not files:
+        raise DataError(
+            "The folder holds no file of rows.",
+            where=str(folder),
+            hint=f"Known by their names: {', '.join(ROWS)}, packed or not.",
+        )
+    for file in files:
+        yield from rows_of(file)
+
+
+def _holds_rows(file: Path, folder: Path) -> bool:
+    parts = file.relative_to(folder).parts
+    hidden = any(part.startswith((".", "_")) for part in parts)
+    return not hidden and not file.name.lower().startswith(BESIDE) and _plain(file).suffix.lower() in ROWS
+
+
+def _plain(file: Path) -> Path:
+    """Return the name without what says that it is packed."""
+    return file.with_suffix("") if file.suffix.lower() in PACKED else file
+
+
+def _parquet(path: Path) -> Iterator[Any]:
+    with cast("Any", import_module("pyarrow.parquet")).ParquetFile(path) as file:
+        yield from file.iter_batches()
+
+
+def _arrow(path: Path, head: bytes) -> Iterator[Any]:
+    ipc: Any = import_module("pyarrow.ipc")
+    source = cast("Any", import_module("pyarrow")).memory_map(str(path))
+    if head.startswith(STREAM):
+        yield from ipc.open_stream(source)
+    else:
+        reader = ipc.open_file(source)
+        yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
+
+
+def _of_batches(path: Path, batches: Iterator[Any]) -> Iterator[Raw]:
+    invalid = cast("Any", import_module("pyarrow")).ArrowInvalid
+    number = 0
+    try:
+        for batch in batches:
+            for value in batch.to_pylist():
+                number += 1
+                yield Raw(f"{path}, row {number}", number, value, tabular=True)
+    except invalid as error:
+        raise DataError(f"The table cannot be read: {error}.", where=str(path)) from None
+
+
+def _of_text(path: Path, text: TextIOWrapper) -> Iterator[Raw]:
+    name = _plain(path)
+    try:
+        if name.suffix.lower() in TABLES:
+            yield from _of_cells(path, text, TABLES[name.suffix.lower()])
+            return
+        begin = next((line for line in text if line.strip()), "")
+        if not begin:
+            raise DataError("The file is empty.", where=str(path))
+        first = begin.lstrip()[0]
+        if first == "[":
+            yield from _of_list(path, begin + text.read())
+        elif first == "{" or name.suffix in (".jsonl", ".ndjson"):
+            yield from _of_lines(path, begin, text)
+        else:
+            raise DataError(
+                f"The file is neither JSON nor JSONL: it begins with {first!r}.",
+                where=str(path),
+                hint="Write one row a line, each an object {…}, or all in a list […]; a table's name ends in "
+                ".csv or .tsv.",
+            )
+    except UnicodeDecodeError as error:
+        with opened(path) as stream:  # again, for the place: the reader only knows that of a part
+            decoded(stream.read(), path, error.encoding)
+        raise
+
+
+def _of_list(path: Path, text: str) -> Iterator[Raw]:
+    try:
+        values = parse_json(text)
+    except json.JSONDecodeError as error:
+        where = f"{path}:{error.lineno}"
+        raise DataError(f"The file is not JSON: {error.msg}, column {error.colno}.", where=where) from None
+    except ValueError as error:
+        raise DataError(f"The file cannot be read as JSON: {error}.", where=str(path)) from None
+    for number, value in enumerate(cast("list[object]", values), start=1):
+        yield _raw(f"{path}, row {number}", number, value)
+
+
+def _of_lines(path: Path, begin: str, text: TextIOWrapper) -> Iterator[Raw]:
+    first = _line(f"{path}:1", 1, begin)
+    if first.error:
+        # What is no line of JSON may be the first line of one object over several.
+        rest = text.read()
+        whole = _line(str(path), 1, begin + rest)
+        if whole.error is None:
+            yield whole
+            return
+        lines: Iterator[str] = iter(rest.split("\n"))
+    else:
+        lines = iter(text)
+    yield first
+    for number, line in enumerate(lines, start=2):
+        if line.strip():
+            yield _line(f"{path}:{number}", number, line)
+
+
+def _line(where: str, number: int, line: str) -> Raw:
+    try:
+        return _raw(where, number, parse_json(line))
+    except json.JSONDecodeError as error:
+        return Raw(where, number, line, DataError(f"The line is not JSON: {error.msg}.", where=where))
+    except ValueError as error:
+        return Raw(where, number, line, DataError(f"The line cannot be read as JSON: {error}.", where=where))
+
+
+def _raw(where: str, number: int, value: object) -> Raw:
+    if isinstance(value, dict):
+        return Raw(where, number, cast("object", value))
+    found = f"Here should be a row, an object {{…}}; it is {word(value)}."
+    return Raw(where, number, value, DataError(found, where=where))
+
+
+def _of_cells(path: Path, text: TextIOWrapper, delimiters: str) -> Iterator[Raw]:
+    """Yield the rows of a table of texts; an empty cell is one that the row does not have."""
+    csv.field_size_limit(sys.maxsize)
+    header = next(text, "")
+    delimiter = max(delimiters, key=header.count)
+    reader = csv.reader(chain([header], text), delimiter=delimiter)
+    names = [name.strip() for name in next(reader, list[str]())]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"Two columns are called {twice!r}.", where=f"{path}:1", hint="Name each another way."
+        )
+    line = reader.line_num + 1
+    for cells in reader:
+        where, line = f"{path}:{line}", reader.line_num + 1
+        if not any(cells):
+            continue
+        number = reader.line_num
+        if len(cells) > len(names):
+            error = DataError(
+                f"The row has {len(cells)} cells, and the header {len(names)}.",
+                where=where,
+                hint=f"Put cells that hold {delimiter!r} into quotes.",
+            )
+            yield Raw(where, number, cells, error)
+            continue
+        value = {name: cell for name, cell in zip(names, cells, strict=False) if cell != ""}
+        yield Raw(
+            where, number, {name: _cell(name, cell, value) for name, cell in value.items()}, tabular=True
+        )
+
+
+def _cell(name: str, cell: str, row: dict[str, str]) -> object:
+    """Return a cell's value: a text, but for turns and lists that are written as JSON, and a thumb."""
+    if name in STRUCTURED and cell.lstrip()[:1] in ("[", "{"):
+        try:
+            return parse_json(cell)
+        except ValueError:
+            return cell
+    if name in ("label", "kto_tag") and row.keys() & LABELLED and cell.lower() in ("true", "false"):
+        return cell.lower() == "true"
+    return cell
+
+
+def renamed(raws: Iterator[Raw], columns: dict[str, str], where: str) -> Iterator[Raw]:
+    """Yield rows with their columns under the names that a format knows: {"prompt": "query"}.
+
+    Raises:
+        DataError: no row has a column that is named.
+    """
+    missing = set(columns.values())
+    seen: set[str] = set()
+    for raw in raws:
+        if not columns or raw.error:  # what is no object is an error
+            yield raw
+            continue
+        value = cast("dict[str, Any]", raw.value)
+        missing -= value.keys()
+        seen |= value.keys()
+        taken = {name: value[column] for name, column in columns.items() if column in value}
+        rest = {key: item for key, item in value.items() if key not in columns.values() and key not in taken}
+        yield Raw(raw.where, raw.number, {**rest, **taken}, raw.error, raw.tabular)
+    if missing:
+        first = min(missing)
+        raise DataError(
+            f"No row has the column '{first}' that task.columns names.",
+            where=where,
+            hint=nearest(first, seen),
+        )
