@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from espalier.core.errors import ModelError, nearest
 from espalier.core.files import content_hash, file_sha256, read_json
+from espalier.core.text import counted
 from espalier.encode.template import Template
 from espalier.models.adapters import ADAPTER, CONFIG, add_weights, save_weights
 from espalier.models.bundled import KNOWN, fetch
@@ -157,7 +158,7 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     if beyond:
         first = ", ".join(repr(token) for _, token in beyond[:3])
         raise ModelError(
-            f"The tokenizer has {len(beyond)} tokens that the model has no embedding of ({first}): its ids "
+            f"The tokenizer has {counted(len(beyond), 'token')} that the model has no embedding of ({first}): its ids "
             f"go up to {beyond[-1][0]}, and the model has {rows} embeddings.",
             where=place,
             hint="Take the tokenizer that belongs to the model, or enlarge the model with "
