@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
+import uuid
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import typer
 
-from espalier.cli.progress import console
+from espalier.cli.progress import console, say
 from espalier.core.errors import EspalierError, RunError
 from espalier.core.records import ALONE, Ranks
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-# Rank 0 decodes while the others wait. That a process is gone, torchrun tells, or a connection that closes.
+    from torch.distributed import Store
+
+# Seconds until all have come: on machines with slow disks it takes a minute or two to import torch.
+JOINING = 300.0
+# From then on rank 0 decodes while the others wait. That a process is gone, torchrun tells, or a connection
+# that closes.
 PATIENCE = timedelta(days=7)
 
 
@@ -27,7 +35,7 @@ def joined() -> Generator[Ranks]:
     Only rank 0 tells what is done. The first process that fails tells why, and the others end in silence.
 
     Raises:
-        RunError: another process has gone away in the middle of the work.
+        RunError: a process has not come, or has gone away in the middle of the work.
     """
     names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
     rank, size, local = (int(os.environ.get(name, default)) for name, default in names.items())
@@ -36,14 +44,16 @@ def joined() -> Generator[Ranks]:
         return
     import torch
     from torch import distributed
-    from torch.distributed.rendezvous import rendezvous
 
     console.quiet = rank > 0
     if torch.cuda.is_available():
         torch.cuda.set_device(local)
-    store, _, _ = next(rendezvous("env://", rank, size))
-    distributed.init_process_group(store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    store = _open_store(rank, JOINING)
     try:
+        store, missing = meet(store, rank, size, JOINING)
+        if missing:
+            raise _not_come(missing, size)
+        distributed.init_process_group(store=store, rank=rank, world_size=size, timeout=PATIENCE)
         yield Ranks(rank, size)
     except (EspalierError, RuntimeError) as error:
         if not (isinstance(error, EspalierError | distributed.DistError) or "gloo" in str(error).lower()):
@@ -59,3 +69,99 @@ def joined() -> Generator[Ranks]:
             hint="The last checkpoint stands: the same command goes on from it.",
         ) from None
     distributed.destroy_process_group()
+
+
+def restarted() -> bool:
+    """Whether torchrun has started the processes again because one of them failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def meet(store: Store, rank: int, size: int, patience: float) -> tuple[Store, list[int]]:
+    """Wait for the other ranks; return the store's part that is theirs, and who has not come in time.
+
+    torchrun's store outlives the processes: after a restart it still holds the addresses of the dead. So rank
+    0 makes up a name for this meeting, and tells it to each rank that says hello with a name of its own. (The
+    count of restarts would not do: it is not the same on all hosts.)
+    """
+    from torch.distributed import PrefixStore
+
+    own, meeting = uuid.uuid4().hex, None
+    if rank == 0:
+        meeting = PrefixStore(own, store)
+        meeting.set("here/0", "")
+    else:
+        store.set(f"espalier/hello/{rank}", own)
+    begun = told = time.monotonic()
+    while True:
+        if meeting and rank == 0:
+            _welcome(store, size, own)
+        elif not meeting and store.check([f"espalier/welcome/{own}"]):
+            meeting = PrefixStore(store.get(f"espalier/welcome/{own}").decode(), store)
+            meeting.set(f"here/{rank}", "")
+        missing = [r for r in range(size) if not meeting.check([f"here/{r}"])] if meeting else [0]
+        now = time.monotonic()
+        if not missing or now > begun + patience:
+            return meeting or PrefixStore("espalier/unmet", store), missing
+        if now > told + 10:
+            say(f"Waiting for {_named(missing)} of {size}.")
+            told = now
+        time.sleep(0.02)
+
+
+def _welcome(store: Store, size: int, meeting: str) -> None:
+    """Tell the meeting's name to each rank that has said hello; the dead of an earlier one do not mind."""
+    for other in range(1, size):
+        if store.check([f"espalier/hello/{other}"]):
+            hello = store.get(f"espalier/hello/{other}").decode()
+            store.set(f"espalier/welcome/{hello}", meeting)
+
+
+def _open_store(rank: int, patience: float) -> Store:
+    """Return the store at the address that the environment tells; rank 0 holds it, unless torchrun does."""
+    from torch.distributed import TCPStore
+
+    try:
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    except (KeyError, ValueError):
+        raise RunError(
+            "The environment does not say where the processes meet: MASTER_ADDR and MASTER_PORT.",
+            where=f"rank {rank}",
+            hint="Start them with torchrun, or set both.",
+        ) from None
+    theirs = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    holds = rank == 0 and not theirs
+    begun = time.monotonic()
+    while not holds and not _answers(host, port):
+        if time.monotonic() > begun + patience:
+            who = "torchrun" if theirs else "rank 0"
+            raise RunError(f"After {patience:.0f} s {who} does not answer.", where=f"{host}:{port}")
+        time.sleep(0.1)
+    try:
+        return TCPStore(host, port, is_master=holds, wait_for_workers=False, multi_tenant=holds)
+    except RuntimeError as error:
+        raise RunError(f"The processes cannot meet: {error}", where=f"{host}:{port}") from None
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether somebody listens there; torch's own attempts would fill the screen."""
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _not_come(missing: list[int], size: int) -> RunError:
+    have = "has" if len(missing) == 1 else "have"
+    return RunError(
+        f"After {JOINING:.0f} s {_named(missing)} of {size} {have} not come.",
+        where="torchrun",
+        hint="Look at what they say, or whether their hosts were started with the same command.",
+    )
+
+
+def _named(ranks: list[int]) -> str:
+    """Return 'rank 3' or 'ranks 3, 4'; of many the first ones."""
+    few = ", ".join(map(str, ranks[:8]))
+    more = f" and {len(ranks) - 8} more" if len(ranks) > 8 else ""
+    return f"rank {few}" if len(ranks) == 1 else f"ranks {few}{more}"

@@ -4,45 +4,75 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed import HashStore, Store
+
+from espalier.cli.ranks import meet
 
 
-def torchrun(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the recipe on two processes of this machine."""
-    launch = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d")
-    overrides = [part for option in options for part in ("-o", option)]
-    return subprocess.run(
-        [
-            sys.executable,
-            *launch,
-            "--rdzv-endpoint",
-            "localhost:0",
-            "-m",
-            "espalier",
-            "run",
-            "recipe.toml",
-            *overrides,
-        ],
+def launch(home: Path, *options: str, restarts: int = 0) -> subprocess.Popen[str]:
+    """Start the recipe on two processes of this machine."""
+    command = (
+        "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", str(restarts),
+        "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "espalier", "run", "recipe.toml",
+    )  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, *command, *(part for option in options for part in ("-o", option))],
         cwd=home,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=120,
     )
 
 
-def test_two_processes_make_the_same_run(home: Path, finished):
+@dataclass(frozen=True)
+class Launched:
+    """What torchrun left: its exit status, and what it and its processes said."""
+
+    returncode: int
+    stderr: str
+
+
+def torchrun(home: Path, *options: str) -> Launched:
+    process = launch(home, *options)
+    _, said = process.communicate(timeout=120)
+    return Launched(process.returncode, said)
+
+
+def worker(launcher: int, rank: int) -> int:
+    """Return the process id of a rank that torchrun has started."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    (found,) = [
+        int(child)
+        for child in children
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+    ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, new_home) -> tuple[Path, Launched]:
+    """The folder of a run on two processes that share out the weights, and what was said."""
+    home = new_home(tmp_path_factory.mktemp("two") / "home")
     result = torchrun(home, "train.parallel='fsdp'")
     assert result.returncode == 0, result.stderr
+    return home / "runs" / "plural", result
+
+
+def test_two_processes_make_the_same_run(two, finished):
+    run, result = two
     assert "Traceback" not in result.stderr
-    run = home / "runs" / "plural"
     for said in ("Run plural, in runs/plural", "Answers of the tuned model: "):
         assert result.stderr.count(said) == finished.result.err.count(said) == 1
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
@@ -57,6 +87,64 @@ def test_two_processes_make_the_same_run(home: Path, finished):
     configs = [(f / "model" / "config.json").read_text() for f in (run, finished.folder)]
     assert configs[0] == configs[1]
     assert not list((run / "checkpoints").glob("*"))
+
+
+def test_torchrun_starts_a_killed_worker_again_and_the_weights_are_the_same_bitwise(
+    home: Path, two, wait_for
+):
+    """The first rank is killed: it is the one that holds the run folder."""
+    run = home / "runs" / "plural"
+    process = launch(home, "train.parallel='fsdp'", restarts=2)
+    wait_for(run, "checkpoints/step-*", process)
+    os.kill(worker(process.pid, 0), signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert said.count("Run plural, in runs/plural") == 2
+    for name in ("model/model.safetensors", "scores.json"):
+        assert (run / name).read_bytes() == (two[0] / name).read_bytes()
+
+
+def gathering(store: Store, ranks: list[int], size: int, patience: float = 20.0) -> list[tuple[Store, list]]:
+    """Let these ranks meet, each in a thread; return what each found."""
+    with ThreadPoolExecutor(len(ranks)) as threads:
+        return list(threads.map(lambda rank: meet(store, rank, size, patience), ranks))
+
+
+def test_ranks_meet_apart_from_those_of_an_attempt_before():
+    store, seen = HashStore(), set()
+    for attempt in range(3):
+        if attempt == 1:  # one of them dies before all are there, and leaves its traces
+            assert [missing for _, missing in gathering(store, [0, 2], 3, 0.2)] == [[1], [1]]
+        for own, missing in gathering(store, [2, 0, 1], 3):
+            assert missing == []
+            seen.add(own.add("count", 1))
+    assert seen == {1, 2, 3}  # each attempt counted for itself
+
+
+def test_ranks_that_do_not_come_are_named(capsys: pytest.CaptureFixture[str]):
+    assert [missing for _, missing in gathering(HashStore(), [0, 2, 4], 5, 0.3)] == [[1, 3]] * 3
+    assert gathering(HashStore(), [1], 3, 0.1)[0][1] == [0]
+
+
+def test_who_has_not_come_is_said(home: Path, espalier, monkeypatch: pytest.MonkeyPatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"RANK": "0", "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("espalier.cli.ranks.JOINING", 0.2)
+    monkeypatch.setattr("espalier.cli.progress.console.quiet", False)  # as it is to be left
+    result = espalier("run", "recipe.toml", cwd=home)
+    assert result.code == 2
+    assert "ranks 1, 2 of 3 have not come." in result.err
+    monkeypatch.setenv("RANK", "1")
+    assert (
+        f"127.0.0.1:{port}: After 0 s rank 0 does not answer." in espalier("run", "recipe.toml", cwd=home).err
+    )
+    monkeypatch.delenv("MASTER_PORT")
+    assert "Start them with torchrun, or set both." in espalier("run", "recipe.toml", cwd=home).err
+    assert not (home / "runs").exists()
 
 
 def test_only_adamw_moves_weights_that_are_shared_out(home: Path, espalier):
