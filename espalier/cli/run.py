@@ -17,6 +17,7 @@ from espalier.cli.progress import bar, say, working
 from espalier.cli.ranks import joined
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.cli.stages import Stage, plan_stages, train_stages
+from espalier.cli.stopping import Stopped, stoppable
 from espalier.cli.summary import print_summary
 from espalier.cli.tracking import open_trackers
 from espalier.core.errors import RecipeError, nearest
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from espalier.models.load import Loaded
     from espalier.train.objectives import Objective
 
-INTERRUPTED = "Interrupted. The same command goes on from here: what is complete is not done again."
+GOES_ON = "The same command goes on from here: what is complete is not done again."
 
 
 def run(recipe: RecipeFile, override: Overrides = None, cache: Cache = DEFAULT_CACHE) -> None:
@@ -41,7 +42,7 @@ def run(recipe: RecipeFile, override: Overrides = None, cache: Cache = DEFAULT_C
     The same command goes on after an interruption; what is done is not done again.
     """
     try:
-        with joined() as ranks:
+        with stoppable(), joined() as ranks:
             plan = load_recipe(recipe, override or ())
             path = Path(plan.folder) / plan.name
             say(f"Run {plan.name}, in {path}")
@@ -51,8 +52,11 @@ def run(recipe: RecipeFile, override: Overrides = None, cache: Cache = DEFAULT_C
             with open_run(path) as folder, open_trackers(plan, path) as tell:
                 report = execute(plan, replace(folder, listen=tell), cache, ranks)
     except KeyboardInterrupt:
-        say(INTERRUPTED)
+        say(f"Interrupted. {GOES_ON}")
         raise typer.Exit(130) from None
+    except Stopped as stopped:
+        say(f"Stopped by {stopped}. {GOES_ON}")
+        raise typer.Exit(stopped.status) from None
     print_summary(read_json(folder.scores))
     say(f"Report: {report}")
 

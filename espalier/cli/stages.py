@@ -17,6 +17,7 @@ from espalier.cli import tuning
 from espalier.cli.prepare import encode_units, stage_examples
 from espalier.cli.progress import bar, say, working
 from espalier.cli.rating import rater_weights
+from espalier.cli.stopping import Stopped, stopping
 from espalier.core.errors import RecipeError
 from espalier.core.files import content_hash
 from espalier.core.records import ALONE, Ranks
@@ -199,7 +200,10 @@ def _tune(
             ahead = look_ahead(stage, model, steps, settings, forward)
             run.log({"event": "forecast", "stage": stage.name, **asdict(ahead)})
             say(told(stage, ahead))
-        events = train(model, steps, settings, stage.folder, recipe=determined, forward=forward, ranks=ranks)
+        events = train(
+            model, steps, settings, stage.folder, recipe=determined, forward=forward, ranks=ranks,
+            asked=lambda: stopping.asked,
+        )  # fmt: skip
         _follow(run, stage, settings.steps, events, ranks)
     if ranks.sharded:
         model = _whole(recipe, stage, loaded, model, ranks)
@@ -209,14 +213,21 @@ def _tune(
 
 
 def _follow(run: RunFolder, stage: Stage, steps: int, events: Iterator[Event], ranks: Ranks) -> None:
-    """Log the events of a training and show how far it is."""
+    """Log the events of a training and show how far it is.
+
+    Raises:
+        Stopped: this process or another rank's was asked to end; a checkpoint is there.
+    """
     first = next(events)
-    with bar("Training", steps, first["step"]) as advance:
+    with bar("Training", steps, first["step"]) as advance, stopping.after_step():
         for event in chain([first], events):
             if ranks.rank == 0:
                 run.log({**event, "stage": stage.name})
             if event["event"] == "step":
                 advance(1, _progress(event))
+                stopping.expect(event["seconds"])
+            elif event.get("signal"):
+                raise Stopped(event["signal"])
 
 
 def look_ahead(

@@ -66,12 +66,14 @@ def train(
     recipe: Mapping[str, Any],
     forward: Forward = edge_logprobs,
     ranks: Ranks = ALONE,
+    asked: Callable[[], int] = lambda: 0,
 ) -> Iterator[Event]:
     """Train `model` in place, and yield an event at the start, after each step and after each checkpoint.
 
     Training goes on from the newest checkpoint in `folder/checkpoints`, which must be of the same `recipe`:
     all that determines the weights, as JSON-like values. With several `ranks` each calls this, and each
-    yields the same events.
+    yields the same events. Where `asked` tells a signal, on this rank or another, the step is followed by a
+    checkpoint, whose event tells the signal.
 
     Raises:
         RunError: the loss or the gradient is not finite. The step's rows are in `folder/bad-step-N.jsonl`,
@@ -111,9 +113,10 @@ def train(
             "seconds_left": (now - begun) / (number + 1 - done) * (settings.steps - number - 1),
             "peak_mb": peak_mb(),
         }
-        if (number + 1) % settings.checkpoint == 0 or number + 1 == settings.steps:
+        signal = max(gathered(asked(), ranks))
+        if signal or (number + 1) % settings.checkpoint == 0 or number + 1 == settings.steps:
             path = save(checkpoints, number + 1, model, updater.optimizer, recipe, ranks)
-            yield {"event": "checkpoint", "step": number + 1, "path": str(path)}
+            yield {"event": "checkpoint", "step": number + 1, "path": str(path), "signal": signal}
     model.eval()
 
 

@@ -70,6 +70,28 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
     assert same_result(home / "runs" / "plural", finished.folder)
 
 
+def test_sigterm_finishes_the_step_and_leaves_a_checkpoint(
+    home: Path, new_home, tmp_path: Path, espalier, espalier_process, wait_for
+) -> None:
+    command = (*COMMAND, "-o", "train.epochs=40", "-o", "train.checkpoint=999")
+    run = home / "runs" / "plural"
+    process = espalier_process(*command, cwd=home)
+    wait_for(run, "events.jsonl", process)
+    while '"event": "step"' not in (run / "events.jsonl").read_text():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert err.splitlines()[-1].startswith("Stopped by SIGTERM. The same command goes on from here")
+    (checkpoint,) = (run / "checkpoints").glob("*")
+    last = json.loads((run / "events.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["path"][-6:]) == ("checkpoint", checkpoint.name[-6:])
+    assert espalier(*command, cwd=home).code == 0
+    undisturbed = new_home(tmp_path / "undisturbed")
+    assert espalier(*command, cwd=undisturbed).code == 0
+    assert same_result(run, undisturbed / "runs" / "plural")
+
+
 def test_a_torn_generation_is_made_again_and_no_other(after, finished, espalier) -> None:
     journal = after.folder / "generations.jsonl"
     whole, made = journal.read_text(), keys(after.folder)

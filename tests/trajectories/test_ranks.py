@@ -185,12 +185,31 @@ def sums(ranks: Ranks) -> list[list[float] | None]:
     return [None if weight.grad is None else weight.grad.tolist() for weight in weights]
 
 
+def stopped(folder: Path, ranks: Ranks) -> list[tuple[int, int]]:
+    """Return the steps of this rank's checkpoints with the signals told; the last rank is asked to stop."""
+    settings = Settings(STEPS, 1e-2, optimizer=adamw(eps=1e-2), checkpoint=2, precision="fp32")
+    seen = 0
+
+    def asked() -> int:
+        return 15 if seen == 3 and ranks.rank == ranks.size - 1 else 0
+
+    told = []
+    for event in train(tiny(), source(), settings, folder, recipe={}, ranks=ranks, asked=asked):
+        seen = event["step"]
+        if event["event"] == "checkpoint":
+            told.append((event["step"], event["signal"]))
+    return told
+
+
 def main(folder: Path, kinds: tuple[str, ...]) -> None:
     """Train each kind on this process's rank; rank 0 writes the events."""
     with joined() as ranks:
         for kind in kinds:
             if kind == "sums-":
                 (folder / f"sums-{ranks.rank}").write_text(json.dumps(sums(ranks)))
+                continue
+            if kind == "stopped-":
+                (folder / f"stopped-{ranks.rank}").write_text(json.dumps(stopped(folder / "stop", ranks)))
                 continue
             way, precision = kind.split("-")
             own = replace(ranks, sharded=way == "fsdp")
@@ -228,7 +247,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[
     """The runs on two processes, each kind in a folder of its own, and their events."""
     folder = tmp_path_factory.mktemp("two")
     kinds = [f"{way}-{what}" for what in ("fp64", "fp32", "few", "grpo") for way in ("ddp", "fsdp")]
-    return folder, run(2, folder, *kinds, "sums-")
+    return folder, run(2, folder, *kinds, "sums-", "stopped-")
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
@@ -279,6 +298,11 @@ def test_a_rank_without_an_answer_to_write_goes_along(tmp_path: Path):
     three = run(3, tmp_path / "three", "fsdp-little")["fsdp-little"]  # they write 2, 2 and none
     assert losses(three) == pytest.approx(losses(single), rel=1e-4, abs=1e-6)
     assert gap(tmp_path / "three" / "fsdp-little", tmp_path) < 1e-6
+
+
+def test_one_rank_that_is_asked_to_stop_makes_all_save(two):
+    expected = [[2, 0], [3, 15], [4, 0], [5, 0]]
+    assert [json.loads((two[0] / f"stopped-{rank}").read_text()) for rank in range(2)] == [expected] * 2
 
 
 def test_a_gradient_that_no_rank_has_stays_none(two):
