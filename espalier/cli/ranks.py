@@ -19,7 +19,7 @@ from espalier.core.records import ALONE, Ranks
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from torch.distributed import Store
+    from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage]
 
 # Seconds until all have come: on machines with slow disks it takes a minute or two to import torch.
 JOINING = 300.0
@@ -83,7 +83,7 @@ def meet(store: Store, rank: int, size: int, patience: float) -> tuple[Store, li
     0 makes up a name for this meeting, and tells it to each rank that says hello with a name of its own. (The
     count of restarts would not do: it is not the same on all hosts.)
     """
-    from torch.distributed import PrefixStore
+    from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
 
     own, meeting = uuid.uuid4().hex, None
     if rank == 0:
@@ -118,7 +118,7 @@ def _welcome(store: Store, size: int, meeting: str) -> None:
 
 def _open_store(rank: int, patience: float) -> Store:
     """Return the store at the address that the environment tells; rank 0 holds it, unless torchrun does."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
     try:
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])

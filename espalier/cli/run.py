@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from espalier.cli import tuning
+from espalier.cli.books import Way, held, inputs_of, look, way_of, write_books
 from espalier.cli.judging import build_scorers, say_limit, try_judges
 from espalier.cli.prepare import Prepared, prepare
 from espalier.cli.progress import bar, say, working
-from espalier.cli.ranks import joined
-from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
+from espalier.cli.ranks import joined, restarted
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Keep, Overrides, Overwrite, RecipeFile
 from espalier.cli.stages import Stage, plan_stages, train_stages
 from espalier.cli.stopping import Stopped, stoppable
 from espalier.cli.summary import print_summary
-from espalier.cli.tracking import open_trackers
+from espalier.cli.tracking import choose_trackers, open_trackers
 from espalier.core.errors import RecipeError, nearest
-from espalier.core.files import content_hash, jsonl, read_json, write_atomic
+from espalier.core.files import jsonl, read_json, write_atomic
 from espalier.core.recipe import Recipe, load_recipe
 from espalier.core.records import ALONE, Ranks
-from espalier.core.run import RunFolder, open_run, provenance
+from espalier.core.run import RunFolder
 from espalier.core.text import counted
 
 if TYPE_CHECKING:
@@ -33,14 +35,25 @@ if TYPE_CHECKING:
     from espalier.models.load import Loaded
     from espalier.train.objectives import Objective
 
+# Seconds that the processes before a restart may take to let go of the run's folder.
+RESTART = 60.0
 GOES_ON = "The same command goes on from here: what is complete is not done again."
 
 
-def run(recipe: RecipeFile, override: Overrides = None, cache: Cache = DEFAULT_CACHE) -> None:
+def run(
+    recipe: RecipeFile,
+    override: Overrides = None,
+    *,
+    overwrite: Overwrite = False,
+    keep: Keep = False,
+    cache: Cache = DEFAULT_CACHE,
+) -> None:
     """Tune a model on a task and write a report.
 
-    The same command goes on after an interruption; what is done is not done again.
+    The same command goes on after an interruption; what is done is not done again. Another recipe under the
+    name of a run that has trained is refused.
     """
+    way = way_of(overwrite=overwrite, keep=keep)
     try:
         with stoppable(), joined() as ranks:
             plan = load_recipe(recipe, override or ())
@@ -49,15 +62,14 @@ def run(recipe: RecipeFile, override: Overrides = None, cache: Cache = DEFAULT_C
             if ranks.rank > 0:
                 assist(plan, RunFolder(path), cache, ranks)
                 return
-            with open_run(path) as folder, open_trackers(plan, path) as tell:
-                report = execute(plan, replace(folder, listen=tell), cache, ranks)
+            report = execute(plan, path, cache, ranks, way)
     except KeyboardInterrupt:
         say(f"Interrupted. {GOES_ON}")
         raise typer.Exit(130) from None
     except Stopped as stopped:
         say(f"Stopped by {stopped}. {GOES_ON}")
         raise typer.Exit(stopped.status) from None
-    print_summary(read_json(folder.scores))
+    print_summary(read_json(RunFolder(path).scores))
     say(f"Report: {report}")
 
 
@@ -70,39 +82,51 @@ class Choices:
     scorers: dict[str, Scorer]
 
 
-def execute(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks = ALONE) -> Path:
+def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: Way = "refuse") -> Path:
     """Do every stage of a run that is not done, and return the report's path.
 
-    Nothing is written before the task, the choices and the model are known to be usable.
+    Nothing is written before the task, the choices and the model are known to be usable, and before a run of
+    another recipe that has the folder is out of the `way`.
     """
+    from espalier.cli.overview import overview
     from espalier.study.report.page import write_report
 
     started = time.monotonic()
+    patience = RESTART if restarted() else 0.0
     prepared = prepare(recipe)
     rows = counted(len(prepared.train), "row")
     say(f"Task {prepared.task.name}: {rows} to train on, {len(prepared.test)} to score.")
     with working("Getting ready"):
         choices = choose(recipe)
+        trackers = choose_trackers(recipe)
     if not any(objective.rates for objective, _ in choices.objectives[-1]):
         try_judges(recipe, choices.scorers, choices.objectives, prepared)
+    look(recipe, path, prepared, way, patience)
     loaded = tuning.load(recipe.model, cache)
-    stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, run.path)
+    stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, path)
     for note in prepared.notes:
         say(f"Note: {note}")
-    _open_books(recipe, run, prepared, stages, loaded)
-    run.log_stage("prepare", started, tuning.peak_bytes())
-    if stages[-1].rates:
-        return _execute_rating(recipe, run, prepared, stages, loaded, ranks)
-    limit = say_limit(prepared.test, loaded.template, choices.strategy.limit)
-    base = _generate(recipe, run, choices.strategy, prepared, loaded, "base")
-    answers: dict[str, list[Completion]] = {}
-    for stage, tuned in train_stages(recipe, run, stages, loaded, ranks):
-        name = "tuned" if stage.last else f"stage {stage.number + 1}"
-        answers[name] = _generate(recipe, run, choices.strategy, prepared, tuned, name)
-    # The others are compared with the first.
-    systems = {"tuned": answers.pop("tuned"), **answers, "base": base}
-    _evaluate(recipe, run, choices, prepared, systems, limit)
-    return write_report(run.path)
+    inputs = inputs_of(recipe, prepared, stages, loaded)
+    with (
+        held(recipe, path, inputs, way, patience) as folder,
+        open_trackers(trackers, recipe, path) as tell,
+    ):
+        run = replace(folder, listen=tell)
+        about = partial(overview, stages[0], recipe.seed, loaded.template)
+        write_books(run, recipe, prepared, stages, inputs, about)
+        run.log_stage("prepare", started, tuning.peak_bytes())
+        if stages[-1].rates:
+            return _execute_rating(recipe, run, prepared, stages, loaded, ranks)
+        limit = say_limit(prepared.test, loaded.template, choices.strategy.limit)
+        base = _generate(recipe, run, choices.strategy, prepared, loaded, "base")
+        answers: dict[str, list[Completion]] = {}
+        for stage, tuned in train_stages(recipe, run, stages, loaded, ranks):
+            name = "tuned" if stage.last else f"stage {stage.number + 1}"
+            answers[name] = _generate(recipe, run, choices.strategy, prepared, tuned, name)
+        # The others are compared with the first.
+        systems = {"tuned": answers.pop("tuned"), **answers, "base": base}
+        _evaluate(recipe, run, choices, prepared, systems, limit)
+        return write_report(run.path)
 
 
 def _execute_rating(
@@ -170,40 +194,6 @@ def _check_checks(recipe: Recipe) -> None:
     for name in recipe.task.checks or ():
         if name not in known:
             raise RecipeError(f"No check is named '{name}'.", where="task.checks", hint=nearest(name, known))
-
-
-def _open_books(
-    recipe: Recipe, run: RunFolder, prepared: Prepared, stages: list[Stage], loaded: Loaded
-) -> None:
-    """Write down what the run is made of; results of another recipe or other inputs are removed."""
-    from espalier.cli.overview import overview
-    from espalier.data.table import write_examples
-
-    inputs = {
-        "task": content_hash(asdict(replace(prepared.task, origin=""))),
-        "rows": content_hash([[example.id for example in stage.examples] for stage in stages]),
-        "weights": loaded.weights,
-        "template": loaded.template.hash,
-        "recipe": recipe.hash,
-    }
-    too_long = [reject for stage in stages for reject in stage.encoded.rejects]
-    for rejects, why in ((prepared.rejects, "cannot be used"), (too_long, "too long")):
-        if rejects:
-            say(f"Rows left out, {why}: {len(rejects)}; see {run.rejects}.")
-    if run.provenance.exists():
-        if read_json(run.provenance)["inputs"] == inputs:
-            return
-        say("The recipe or its inputs have changed: what depends on them is made again.")
-    for stale in (run.provenance, run.outputs, run.scores, run.report):
-        stale.unlink(missing_ok=True)
-    write_atomic(run.recipe, recipe.to_toml())
-    write_examples(run.data / "train.parquet", prepared.train)
-    write_examples(run.data / "test.parquet", prepared.test)
-    run.write_rejects("data", prepared.rejects)
-    run.write_rejects("encode", too_long)
-    run.log({"event": "encoded", **overview(stages[0], recipe.seed, loaded.template)})
-    # Last, because it says that the others are there.
-    write_atomic(run.provenance, json.dumps(provenance(recipe.seed, inputs), indent=1) + "\n")
 
 
 def _generate(

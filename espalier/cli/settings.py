@@ -33,6 +33,12 @@ Cache = Annotated[
     Path,
     typer.Option(envvar="ESPALIER_CACHE", help="Folder of converted bundled models.", show_default=False),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the run of this name, where it is of another recipe.")
+]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="Keep the run of this name as NAME.1, where it is of another recipe.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 DEFAULT_CACHE = Path.home() / ".cache" / "espalier" / "models"

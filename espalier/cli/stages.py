@@ -6,7 +6,6 @@ adds (an adapter, say) is always added to something that exists as a folder.
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -14,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.cli import tuning
+from espalier.cli.kept import clear, is_done, keep, load_kept
 from espalier.cli.prepare import encode_units, stage_examples
 from espalier.cli.progress import bar, say, working
 from espalier.cli.rating import rater_weights
@@ -147,23 +147,18 @@ def train_stages(
 
     Every rank calls it; only rank 0 writes, and it decides what is done.
     """
-    from espalier.models.load import load_tuned
     from espalier.train.parallel import on_first
 
     for stage in stages:
         ranks = replace(ranks, sharded=ranks.size > 1 and stage.section.parallel == "fsdp")
         determined = _determined(recipe, stage, loaded)
         key = content_hash(determined)
-        if on_first(partial(_is_done, run, stage, key), ranks):
+        if on_first(partial(is_done, run, stage, key), ranks):
             say(f"Training is done: {stage.model}")
         else:
             _tune(recipe, run, stage, loaded, determined, ranks)
-        loaded = load_tuned(stage.model, loaded.place, loaded.model.device)
+        loaded = load_kept(stage, loaded)
         yield stage, loaded
-
-
-def _is_done(run: RunFolder, stage: Stage, key: str) -> bool:
-    return run.is_done(stage.name, key) and stage.model.is_dir()
 
 
 def _determined(recipe: Recipe, stage: Stage, loaded: Loaded) -> dict[str, Any]:
@@ -191,7 +186,7 @@ def _tune(
     started = time.monotonic()
     if len(recipe.train) > 1:
         say(f"Stage {stage.number + 1} of {len(recipe.train)}: {_kinds(stage)}, {stage.section.method.kind}")
-    on_first(partial(_clear, stage), ranks)
+    on_first(partial(clear, stage), ranks)
     model, template, forward = ready_model(recipe, stage, loaded)
     source = source_of(recipe, stage, model, template, forward, key=content_hash(determined), ranks=ranks)
     settings = settings_of(recipe, stage)
@@ -207,7 +202,7 @@ def _tune(
         _follow(run, stage, settings.steps, events, ranks)
     if ranks.sharded:
         model = _whole(recipe, stage, loaded, model, ranks)
-    on_first(partial(_keep, run, stage, loaded, model, content_hash(determined)), ranks)
+    on_first(partial(keep, run, stage, loaded, model, content_hash(determined)), ranks)
     if ranks.rank == 0:
         run.log_stage(stage.name, started, tuning.peak_bytes())
 
@@ -219,6 +214,8 @@ def _follow(run: RunFolder, stage: Stage, steps: int, events: Iterator[Event], r
         Stopped: this process or another rank's was asked to end; a checkpoint is there.
     """
     first = next(events)
+    for flaw in first["damaged"]:
+        say(f"A checkpoint is damaged, so that the one before it is taken: {flaw}")
     with bar("Training", steps, first["step"]) as advance, stopping.after_step():
         for event in chain([first], events):
             if ranks.rank == 0:
@@ -253,16 +250,6 @@ def told(stage: Stage, ahead: Forecast) -> str:
     return f"{name}: about {time} for {ahead.steps} steps, {ahead.peak_mb / 1000:.1f} GB in the largest step."
 
 
-def _clear(stage: Stage) -> None:
-    """Make the stage's folder, without what a training that was given up has left in it."""
-    from espalier.train.checkpoint import latest
-
-    if latest(stage.folder / "checkpoints") is None:
-        for leftover in ("samples.jsonl", "reference.json"):
-            (stage.folder / leftover).unlink(missing_ok=True)
-    stage.folder.mkdir(parents=True, exist_ok=True)
-
-
 def _whole(
     recipe: Recipe, stage: Stage, loaded: Loaded, model: PreTrainedModel, ranks: Ranks
 ) -> PreTrainedModel:
@@ -275,18 +262,6 @@ def _whole(
         model = _fresh(recipe, stage, load_model(loaded.place))
         model.load_state_dict(weights)
     return model
-
-
-def _keep(run: RunFolder, stage: Stage, loaded: Loaded, model: PreTrainedModel, key: str) -> None:
-    """Save the stage's model and mark the stage as done."""
-    from espalier.models.adapters import merged
-    from espalier.models.load import save_tuned
-
-    run.mark_done(stage.name, "")  # before its model is replaced: a kill must not leave the new one as its
-    save_tuned(model if stage.last else merged(model), loaded, stage.model)
-    # Only an unfinished training needs them, and they are three times the weights.
-    shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
-    run.mark_done(stage.name, key)
 
 
 def ready_model(recipe: Recipe, stage: Stage, loaded: Loaded) -> tuple[PreTrainedModel, Template, Forward]:

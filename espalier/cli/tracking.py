@@ -14,23 +14,32 @@ if TYPE_CHECKING:
 
     from espalier.core.recipe import Recipe
     from espalier.core.records import Tracker
+    from espalier.study.trackers import Opener
 
 
-@contextmanager
-def open_trackers(recipe: Recipe, folder: Path) -> Generator[Callable[[Mapping[str, Any]], None]]:
-    """Open the recipe's trackers; the function yielded sends an event to each of them.
+def choose_trackers(recipe: Recipe) -> dict[str, Opener]:
+    """Return what opens each of the recipe's trackers, by its name.
 
     Raises:
         RecipeError: an unknown tracker, or a parameter that it does not take.
         MissingExtra: a tracker's package is not installed.
     """
-    from espalier.study.trackers import Start, trackers
+    from espalier.study.trackers import trackers
 
-    start = Start(recipe.name, recipe.model_dump(mode="json", exclude_none=True), folder)
-    openers = {
+    return {
         choice.kind: trackers.build(choice.kind, choice.params, f"track.{number}")
         for number, choice in enumerate(recipe.track)
     }
+
+
+@contextmanager
+def open_trackers(
+    openers: Mapping[str, Opener], recipe: Recipe, folder: Path
+) -> Generator[Callable[[Mapping[str, Any]], None]]:
+    """Open trackers for a run; the function yielded sends an event to each of them."""
+    from espalier.study.trackers import Start
+
+    start = Start(recipe.name, recipe.model_dump(mode="json", exclude_none=True), folder)
     running: dict[str, Tracker] = {}
 
     def guarded(kind: str, work: Callable[[], object]) -> None:

@@ -138,14 +138,22 @@ def load_run(run: RunFolder, recipe: Recipe, cache: Path, *, rating: bool = Fals
     """Load the tuned model of a run: one that writes, or with `rating` a reward model.
 
     Raises:
-        RunError: it is not there yet, or of the other sort.
+        RunError: it is not there yet, is damaged, or is of the other sort.
     """
+    from espalier.core.files import damage
     from espalier.models.load import load_tuned
     from espalier.models.reward import rates
 
     if not run.model.is_dir():
         raise RunError(
             "The run has no tuned model yet.", where=str(run.path), hint="Finish it with `espalier run`."
+        )
+    done = run.done("train" if len(recipe.train) == 1 else f"train {len(recipe.train) - 1}")
+    if done and (wrong := damage(run.model, done.files)):
+        raise RunError(
+            f"The run's tuned model is damaged: {wrong}.",
+            where=str(run.model),
+            hint="The run's own command tells whether a checkpoint is left to make it from.",
         )
     loaded = load_tuned(run.model, base_of(run, recipe, cache), device_of(recipe.model.device))
     if rates(loaded.model) != rating:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 MOST_DIGITS = 1000  # of a whole number; Python itself refuses to print one of more than 4,300
@@ -167,10 +168,54 @@ def disk_hint(error: OSError) -> str:
     return "Free some space and run the same command again; what was complete still stands." if full else ""
 
 
+def write_changed(path: Path, data: bytes) -> bool:
+    """Write a file that does not hold `data` yet, see `write_atomic`; return whether it did not."""
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    write_atomic(path, data)
+    return True
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder's list of names is on the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
+    """Return the sha256 of a file, in hexadecimal; one that has not changed is read once."""
+    state = path.stat()
+    return _sha256(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256(path: Path, *_: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def inventory(folder: Path) -> dict[str, list[int | str]]:
+    """Return size and sha256 of each file in a folder, by its name, once they are on the disk."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for path in (*files, folder):
+        sync(path)
+    return {path.name: [path.stat().st_size, file_sha256(path)] for path in files}
+
+
+def damage(folder: Path, held: Mapping[str, Sequence[int | str]]) -> str:
+    """Return what is wrong with a folder whose `inventory` was `held`; '' where nothing is."""
+    for name, (size, digest) in held.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size:,} bytes and not {size:,}"
+        if file_sha256(path) != digest:
+            return f"{name} does not hold what was saved"
+    return ""
 
 
 def content_hash(value: object) -> str:

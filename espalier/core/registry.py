@@ -73,6 +73,11 @@ class Registry(Generic[T]):
             f"No {self.sort} is named '{kind}'.", where=where, hint=nearest(kind, self._factories)
         )
 
+    def filled(self, kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `params` with the factory's defaults for those that are not given; raises RecipeError."""
+        parameters = _parameters(self.find(kind)).items()
+        return {**{k: p.default for k, p in parameters if p.default is not inspect.Parameter.empty}, **params}
+
     def build(self, kind: str, params: Mapping[str, Any], where: str = "") -> T:
         """Check `params` against the factory's signature and call it.
 

@@ -1,7 +1,7 @@
 """The run folder: what it holds, who may write to it, and which of its stages are done.
 
 A stage is keyed by the hash of all that goes into it. A stage whose key stands in `stages.json` is done and
-is not done again; a changed key is done anew. One process at a time holds the folder.
+is not done again, as long as its files are what they were. One process at a time holds the folder.
 """
 
 from __future__ import annotations
@@ -12,30 +12,48 @@ import json
 import os
 import platform
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from espalier.core.errors import RunError
-from espalier.core.files import disk_hint, read_json, read_jsonl, write_atomic
+from espalier.core.errors import DataError, RunError
+from espalier.core.files import disk_hint, jsonl, read_json, write_atomic, write_changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
+    from typing import IO
 
+    Files: TypeAlias = dict[str, list[int | str]]
+
+LOCK = ".lock"
 PACKAGES = ("espalier-lm", "torch", "transformers", "tokenizers", "peft", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A stage that is complete: the hash of all that went into it, and the `inventory` of its model.
+
+    An earlier version did not write the latter down: it is {} then.
+    """
+
+    key: str
+    files: Files
 
 
 @dataclass(frozen=True)
 class RunFolder:
     """The paths and the record keeping of one run; see `open_run` for writing to it.
 
-    `listen` gets every event that is logged, such as a tracker.
+    `listen` gets every event that is logged, such as a tracker. `same` says that the folder is of a run that
+    was finished with this very recipe and inputs, whatever the keys of its stages: a later version of this
+    program may hash them otherwise.
     """
 
     path: Path
     listen: Callable[[Mapping[str, Any]], object] = lambda _: None
+    same: bool = False
 
     @property
     def recipe(self) -> Path:
@@ -66,6 +84,11 @@ class RunFolder:
     def model(self) -> Path:
         """The tuned model in Hugging Face layout; an adapter stays an adapter."""
         return self.path / "model"
+
+    @property
+    def stages(self) -> Path:
+        """Which stages of the training are done, with the files of their models."""
+        return self.path / "stages.json"
 
     @property
     def outputs(self) -> Path:
@@ -115,60 +138,122 @@ class RunFolder:
         """Return all events, oldest first; a line that a kill tore is left out."""
         if not self.events.exists():
             return []
-        lines = self.events.read_text(encoding="utf-8").split("\n")
         events: list[dict[str, Any]] = []
-        for line in lines:
+        for line in self.events.read_bytes().split(b"\n"):
             try:
-                events.append(json.loads(line))
-            except json.JSONDecodeError:
+                event: object = json.loads(line)
+            except ValueError:
                 continue
+            if isinstance(event, dict):
+                events.append(cast("dict[str, Any]", event))
         return events
+
+    def write_rejects(self, rejects: Mapping[str, list[dict[str, Any]]]) -> bool:
+        """Write what each stage has rejected, rows of `where` and `reason`; return whether it is new."""
+        rows = [{"stage": stage, **reject} for stage, found in rejects.items() for reject in found]
+        return write_changed(self.rejects, jsonl(rows).encode())
 
     def is_done(self, stage: str, key: str) -> bool:
         """Say whether a stage was completed with this key."""
-        return self._stages().get(stage) == key
+        done = self.done(stage)
+        return done is not None and done.key == key
 
-    def mark_done(self, stage: str, key: str) -> None:
-        """Record that a stage is complete; what it wrote must be on disk before."""
-        write_atomic(self.path / "stages.json", json.dumps({**self._stages(), stage: key}, indent=1) + "\n")
+    def done(self, stage: str) -> Done | None:
+        """Return what is known of a stage that was completed; None where it was not."""
+        return self._stages().get(stage)
 
-    def _stages(self) -> dict[str, str]:
-        path = self.path / "stages.json"
-        return read_json(path) if path.exists() else {}
+    def mark_done(self, stage: str, key: str, files: Files | None = None) -> None:
+        """Record that a stage is complete, with its model's `inventory`, which must be on disk before."""
+        self._write_stages({**self._stages(), stage: Done(key, files or {})})
 
-    def write_rejects(self, stage: str, rejects: list[dict[str, Any]]) -> None:
-        """Replace what a stage rejected: rows of at least `where` and `reason`."""
-        kept = (
-            [row for _, row in read_jsonl(self.rejects) if row["stage"] != stage]
-            if self.rejects.exists()
-            else []
+    def forget(self, stage: str) -> None:
+        """Record that a stage is not complete."""
+        stages = self._stages()
+        if stages.pop(stage, None):
+            self._write_stages(stages)
+
+    def _stages(self) -> dict[str, Done]:
+        """Return the stages that are done. Raises DataError where the file is damaged."""
+        if not self.stages.exists():
+            return {}
+        try:
+            table: object = read_json(self.stages)
+            if isinstance(table, dict):
+                return {name: _done(value) for name, value in cast("dict[str, Any]", table).items() if value}
+            wrong = "It is not an object {…}."
+        except DataError as error:
+            wrong = error.message
+        raise DataError(
+            f"Which stages are done cannot be read: {wrong}",
+            where=str(self.stages),
+            hint="Remove the file, and the same command goes on, with a training that was done if need be.",
         )
-        rows = kept + [{"stage": stage, **reject} for reject in rejects]
-        write_atomic(self.rejects, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+    def _write_stages(self, stages: Mapping[str, Done]) -> None:
+        table = {name: {"key": done.key, "files": done.files} for name, done in stages.items()}
+        write_atomic(self.stages, json.dumps(table, indent=1) + "\n")
+
+
+def _done(value: object) -> Done:
+    """Return what stages.json says of a stage; earlier versions wrote the key alone."""
+    if isinstance(value, str):
+        return Done(value, {})
+    table = cast("dict[str, Any]", value if isinstance(value, dict) else {})
+    if not table.keys() >= {"key", "files"}:
+        raise DataError("A stage has no key or no files.")
+    return Done(table["key"], table["files"])
 
 
 @contextmanager
-def open_run(path: Path) -> Generator[RunFolder]:
+def open_run(path: Path, patience: float = 0.0) -> Generator[RunFolder]:
     """Hold a run folder for writing; it is made where it does not exist.
+
+    What was made for it goes again where no run has begun in it. `patience` is how many seconds another
+    process may take to let go of it.
 
     Raises:
         RunError: another process holds it, or it cannot be made.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("w")
-    except OSError as error:
-        raise RunError(f"The run folder cannot be made: {error.strerror}.", where=str(path)) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+    fresh = not os.path.lexists(path / LOCK)
+    end = time.monotonic() + patience
+    while not (lock := _locked(path)):
+        if time.monotonic() > end:
             raise RunError(
                 "Another run is writing to this folder.",
                 where=str(path),
                 hint="Wait for it, or give this run another name with -o name=NEW.",
-            ) from None
-        yield RunFolder(path)
+            )
+        time.sleep(0.1)
+    run = RunFolder(path)
+    with lock:
+        try:
+            yield run
+        finally:
+            if fresh and not run.recipe.exists():
+                with suppress(OSError):
+                    (path / LOCK).unlink()
+                    for folder in missing:
+                        folder.rmdir()
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """Return the folder's lock, held; None where another process holds it. Raises RunError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / LOCK).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock.fileno()).st_ino == (path / LOCK).stat().st_ino:
+                return lock
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        lock.close()  # held, or taken away in between by one that had made it
+        return None
+    except OSError as error:
+        dangling = path.is_symlink() and not path.exists()
+        why = f"it is a link to {os.readlink(path)}, which is not there" if dangling else error.strerror
+        raise RunError(f"The run folder cannot be made: {why}.", where=str(path)) from None
 
 
 def find_run(path: Path) -> RunFolder:

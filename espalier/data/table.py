@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
-from espalier.core.files import write_atomic
 from espalier.core.records import Example, Media, Message, Part, Text, ToolCall, ToolList
 
 if TYPE_CHECKING:
@@ -20,17 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_examples(path: Path, examples: Sequence[Example]) -> None:
-    """Write the examples as Parquet, atomically.
-
-    Raises:
-        RunError: the disk is full or the folder cannot be written; an older file stands.
-    """
+def as_parquet(examples: Sequence[Example]) -> bytes:
+    """Return the examples as a Parquet file holds them; the same examples are the same bytes."""
     pa, pq = _pyarrow()
     table = pa.Table.from_pylist([_to_row(example) for example in examples], schema=_schema(pa))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+    return sink.getvalue().to_pybytes()
 
 
 def is_table(path: Path) -> bool:
@@ -45,7 +40,7 @@ def is_table(path: Path) -> bool:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """Return the examples of a table that `write_examples` wrote.
+    """Return the examples of a table that holds what `as_parquet` returned.
 
     Raises:
         DataError: no such file, not Parquet, or other columns.
@@ -55,7 +50,7 @@ def read_examples(path: Path) -> list[Example]:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise DataError("There is no such file.", where=str(path)) from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"The file is not a Parquet table: {error}.", where=str(path)) from None
     expected = _schema(pa).names
     if table.schema.names != expected:

@@ -12,6 +12,7 @@ import io
 import json
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from espalier.core.errors import MissingExtra
@@ -64,9 +65,10 @@ def scalars(event: Mapping[str, Any]) -> dict[str, float]:
 @trackers.register("tensorboard")
 def tensorboard(*, folder: str = "") -> Opener:
     """TensorBoard's event files, by default in the run's folder."""
+    _check("tensorboard")
 
     def begin(start: Start) -> Tracker:
-        package = _package("torch.utils.tensorboard")
+        package = cast("Any", import_module("torch.utils.tensorboard"))
         writer = package.SummaryWriter(folder or str(start.folder / "tensorboard"))
         writer.add_text("recipe", f"```json\n{json.dumps(start.recipe, indent=1)}\n```")
 
@@ -83,9 +85,10 @@ def tensorboard(*, folder: str = "") -> Opener:
 @trackers.register("mlflow")
 def mlflow(*, uri: str = "", experiment: str = "espalier") -> Opener:
     """MLflow: the server at `uri`, by default an SQLite file in the run's folder."""
+    _check("mlflow", *([] if uri else ["alembic", "sqlalchemy"]))
 
     def begin(start: Start) -> Tracker:
-        client = _package("mlflow").MlflowClient(
+        client = cast("Any", import_module("mlflow")).MlflowClient(
             tracking_uri=uri or f"sqlite:///{start.folder.resolve()}/mlflow.db"
         )
         found = client.get_experiment_by_name(experiment)
@@ -106,9 +109,10 @@ def mlflow(*, uri: str = "", experiment: str = "espalier") -> Opener:
 @trackers.register("trackio")
 def trackio(*, project: str = "espalier") -> Opener:
     """Trackio's local database; `trackio show` opens it."""
+    _check("trackio")
 
     def begin(start: Start) -> Tracker:
-        package = _package("trackio")
+        package = cast("Any", import_module("trackio"))
         with contextlib.redirect_stdout(io.StringIO()):  # it greets
             run = package.init(
                 project, name=start.name, config=dict(start.recipe), embed=False, auto_log_gpu=False
@@ -126,9 +130,10 @@ def trackio(*, project: str = "espalier") -> Opener:
 @trackers.register("wandb")
 def wandb(*, project: str = "espalier", mode: Literal["offline", "online"] = "offline") -> Opener:
     """Weights & Biases, by default into the run's folder, for `wandb sync` to send."""
+    _check("wandb")
 
     def begin(start: Start) -> Tracker:
-        package = _package("wandb")
+        package = cast("Any", import_module("wandb"))
         run = package.init(
             project=project,
             name=start.name,
@@ -143,11 +148,10 @@ def wandb(*, project: str = "espalier", mode: Literal["offline", "online"] = "of
     return begin
 
 
-def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise MissingExtra(f"The tracker '{name.split('.')[-1]}'", "track") from None
+def _check(tracker: str, *packages: str) -> None:
+    """Raise MissingExtra where what a tracker needs is not installed, before anything has begun."""
+    if not all(map(find_spec, (tracker, *packages))):
+        raise MissingExtra(f"The tracker '{tracker}'", "track")
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,6 @@ be one that all ranks see.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from contextlib import ExitStack
@@ -27,7 +26,8 @@ from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor, Shard
 
 from espalier.core.errors import CheckpointError, DataError
-from espalier.core.files import content_hash, disk_hint, read_json
+from espalier.core.files import content_hash, disk_hint, read_json, sync
+from espalier.core.identity import flat
 from espalier.core.records import ALONE, Ranks
 from espalier.train.parallel import gathered, together
 
@@ -77,15 +77,15 @@ def save(
         for rank, own in enumerate(random_states if first else ()):
             tensors |= {f"random/{rank}/{name}": tensor for name, tensor in own.items()}
         save_file(tensors, path)
-        _sync(path)
+        sync(path)
 
     def publish() -> None:
         (unfinished / "state.json").write_text(json.dumps(state, default=str), encoding="utf-8")
-        _sync(unfinished / "state.json")
-        _sync(unfinished)
+        sync(unfinished / "state.json")
+        sync(unfinished)
         shutil.rmtree(final, ignore_errors=True)
         unfinished.rename(final)
-        _sync(folder)
+        sync(folder)
 
     try:
         for act, here in ((begin, first), (write, first or ranks.sharded), (publish, first)):
@@ -101,6 +101,26 @@ def save(
 def latest(folder: Path) -> Path | None:
     """Return the newest complete checkpoint in a folder, or None."""
     return max(folder.glob(f"{PREFIX}*"), default=None)
+
+
+def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
+    """Return the newest checkpoint that is whole, and what is wrong with those that are newer.
+
+    Raises:
+        CheckpointError: there are some, and all are damaged.
+    """
+    found = sorted(folder.glob(f"{PREFIX}*"), reverse=True)
+    flaws: list[str] = []
+    for path in found:
+        try:
+            with ExitStack() as files:
+                _open(path, files)
+            return path, flaws
+        except (DataError, OSError, SafetensorError) as error:
+            flaws.append(f"{path}: {error}")
+    if found:
+        raise _damaged(found[0], flaws[0].removeprefix(f"{found[0]}: "))
+    return None, []
 
 
 def restore(
@@ -124,16 +144,8 @@ def restore(
 def _restore(path: Path, model: nn.Module, optimizer: Optimizer, recipe: Mapping[str, Any], rank: int) -> int:
     trained = _trained(model)
     try:
-        state = read_json(path / "state.json")
-        with ExitStack() as open_files:
-            found = sorted(path.glob("state*.safetensors"))
-            if len(found) != state["files"]:
-                raise DataError(f"it has {len(found)} of {state['files']} files.")
-            rows: dict[str, Rows] = {}
-            for file in found:
-                opened: Any = open_files.enter_context(safe_open(file, "pt"))
-                for name in opened.keys():  # noqa: SIM118 (it is no dict)
-                    rows.setdefault(name, []).append(opened.get_slice(name))
+        with ExitStack() as files:
+            state, rows = _open(path, files)
             _check_recipe(path, state, recipe)
             shapes = {f"weights/{name}": list(weight.shape) for name, weight in trained.items()}
             if shapes != {name: _shape(parts) for name, parts in rows.items() if name.startswith("weights/")}:
@@ -141,10 +153,34 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer, recipe: Mapping
             _restore_tensors(trained, optimizer, rows)
             _restore_random(state, rows, rank)
     except (DataError, OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"The checkpoint is damaged: {error}", where=str(path), hint="Remove it to start again."
-        ) from None
+        raise _damaged(path, str(error)) from None
     return int(state["step"])
+
+
+def _open(path: Path, files: ExitStack) -> tuple[dict[str, Any], dict[str, Rows]]:
+    """Return a checkpoint's state and the rows of its tensors, with its files open and their sizes checked.
+
+    Raises:
+        DataError, OSError, SafetensorError: it is damaged.
+    """
+    state: Any = read_json(path / "state.json")
+    if not (isinstance(state, dict) and {"step", "files", "python", "recipe", "hash"} <= state.keys()):
+        raise DataError("state.json is not one of a checkpoint.")
+    found = sorted(path.glob("state*.safetensors"))
+    if len(found) != state["files"]:
+        raise DataError(f"it has {len(found)} of {state['files']} files.")
+    rows: dict[str, Rows] = {}
+    for file in found:
+        opened: Any = files.enter_context(safe_open(file, "pt"))
+        for name in opened.keys():  # noqa: SIM118 (it is no dict)
+            rows.setdefault(name, []).append(opened.get_slice(name))
+    return state, rows
+
+
+def _damaged(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint is damaged: {why}", where=str(path), hint="Remove it to start again."
+    )
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -261,7 +297,7 @@ def _restore_random(state: Mapping[str, Any], rows: Mapping[str, Rows], rank: in
 def _check_recipe(path: Path, state: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
     if state["hash"] == content_hash(recipe):
         return
-    old, new = _flat(state["recipe"]), _flat(json.loads(json.dumps(dict(recipe), default=str)))
+    old, new = flat(state["recipe"]), flat(json.loads(json.dumps(dict(recipe), default=str)))
     changed = [
         f"{key} ({old.get(key)} before, {new.get(key)} now)"
         for key in sorted({**old, **new})
@@ -272,15 +308,6 @@ def _check_recipe(path: Path, state: Mapping[str, Any], recipe: Mapping[str, Any
         where=str(path),
         hint="Change it back to go on, remove the checkpoints to start again, or give the run another name.",
     )
-
-
-def _flat(value: object, path: str = "") -> dict[str, object]:
-    """Return the leaves of nested tables by their dotted path."""
-    if not isinstance(value, dict):
-        return {path: value}
-    table = cast("dict[str, object]", value)
-    inner = [_flat(item, f"{path}.{key}" if path else key) for key, item in table.items()]
-    return {name: item for leaves in inner for name, item in leaves.items()}
 
 
 def _attempt(act: Callable[[], None], here: bool, path: Path) -> None:
@@ -295,14 +322,6 @@ def _remove_others(folder: Path, kept: Path) -> None:
     for entry in folder.iterdir():
         if entry != kept and entry.name.startswith((PREFIX, PARTIAL)):
             shutil.rmtree(entry, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _unwritten(error: OSError | SafetensorError, path: Path) -> CheckpointError:

@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,9 +27,9 @@ from espalier.core.files import jsonl, write_atomic
 from espalier.core.records import ALONE, Ranks
 from espalier.encode.tree import Tree, stats
 from espalier.models.forward import Edges, edge_logprobs
-from espalier.train.checkpoint import latest, restore, save
+from espalier.train.checkpoint import newest_whole, restore, save
 from espalier.train.optimizer import MakeUpdater, adamw, make_updater, rate_at
-from espalier.train.parallel import add_up, gathered, place, share_of, split
+from espalier.train.parallel import add_up, gathered, on_first, place, share_of, split
 from espalier.train.peak import peak_mb
 
 if TYPE_CHECKING:
@@ -71,9 +72,8 @@ def train(
     """Train `model` in place, and yield an event at the start, after each step and after each checkpoint.
 
     Training goes on from the newest checkpoint in `folder/checkpoints`, which must be of the same `recipe`:
-    all that determines the weights, as JSON-like values. With several `ranks` each calls this, and each
-    yields the same events. Where `asked` tells a signal, on this rank or another, the step is followed by a
-    checkpoint, whose event tells the signal.
+    all that determines the weights, as JSON-like values. With several `ranks` each calls this and yields the
+    same events. Where `asked` tells a signal, on any rank, the checkpoint that follows tells it too.
 
     Raises:
         RunError: the loss or the gradient is not finite. The step's rows are in `folder/bad-step-N.jsonl`,
@@ -85,10 +85,10 @@ def train(
     place(model, ranks)
     updater = make_updater(model, settings.optimizer, decay=settings.decay, clip=settings.clip)
     checkpoints = folder / "checkpoints"
-    done = _resume(checkpoints, model, updater.optimizer, recipe, ranks)
-    yield {"event": "train", "step": done, "steps": settings.steps, "trained_weights": _trained(model)}
+    resumed = _resume(checkpoints, model, updater.optimizer, recipe, ranks)
+    yield {**resumed, "steps": settings.steps}
     model.train()
-    begun = time.perf_counter()
+    begun, done = time.perf_counter(), resumed["step"]
     for number in range(done, settings.steps):
         started = time.perf_counter()
         step = split(source(number), ranks.size)
@@ -128,10 +128,11 @@ def autocast(model: nn.Module, precision: str) -> torch.autocast:
 
 def _resume(
     checkpoints: Path, model: nn.Module, optimizer: Optimizer, recipe: Mapping[str, Any], ranks: Ranks
-) -> int:
-    """Restore the newest checkpoint and return the number of steps that are done."""
-    path = gathered(latest(checkpoints), ranks)[0]
-    return restore(path, model, optimizer, recipe, ranks) if path else 0
+) -> Event:
+    """Restore the newest checkpoint that is whole; return the event that tells of it, and of damaged ones."""
+    path, damaged = on_first(partial(newest_whole, checkpoints), ranks)
+    done = restore(path, model, optimizer, recipe, ranks) if path else 0
+    return {"event": "train", "step": done, "trained_weights": _trained(model), "damaged": damaged}
 
 
 def backward(model: nn.Module, step: Step, forward: Forward, precision: str) -> dict[Term, LossSum]:

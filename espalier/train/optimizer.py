@@ -79,15 +79,12 @@ def adamw(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Ma
 @optimizers.register("adamw8bit")
 def adamw8bit(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> MakeUpdater:
     """AdamW with its state in blocks of 8 bits (Dettmers et al. 2022, arXiv 2110.02861), by bitsandbytes."""
-
-    def make(groups: list[dict[str, Any]], clip: float) -> Updater:
-        try:
-            from bitsandbytes.optim import AdamW8bit  # pyright: ignore[reportMissingImports]
-        except ImportError:
-            raise MissingExtra("The optimizer adamw8bit", "qlora") from None
-        return AfterBackward(cast("Any", AdamW8bit)(groups, betas=betas, eps=eps), clip)
-
-    return make
+    try:
+        from bitsandbytes.optim import AdamW8bit  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise MissingExtra("The optimizer adamw8bit", "qlora") from None
+    optimizer = cast("Any", AdamW8bit)
+    return lambda groups, clip: AfterBackward(optimizer(groups, betas=betas, eps=eps), clip)
 
 
 @optimizers.register("adafactor")
@@ -123,7 +120,6 @@ def make_updater(model: nn.Module, make: MakeUpdater, *, decay: float, clip: flo
 
     Raises:
         ModelError: no weight is trained.
-        MissingExtra: the optimizer's package is not installed.
     """
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     if not trained:

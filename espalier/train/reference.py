@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from peft import PeftModel
 
+from espalier.core.errors import DataError
 from espalier.core.files import content_hash, read_json, write_atomic
 from espalier.encode.batches import build_trees, group_size
 from espalier.train.loop import autocast
@@ -69,12 +70,19 @@ def row_sums(rows: Sequence[Encoded], logprobs: Sequence[Sequence[float]]) -> li
 def keeping(
     path: Path, key: str, compute: Callable[[Sequence[Encoded]], list[float]]
 ) -> Callable[[Sequence[Encoded]], list[float]]:
-    """Return `compute` with its results kept in the JSON file `path`, each under `key` and its rows' hash."""
+    """Return `compute` with its results kept in the JSON file `path`, each under `key` and its rows' hash.
+
+    A file that is damaged is written again.
+    """
 
     def kept(rows: Sequence[Encoded]) -> list[float]:
         name = content_hash([key, [(row.ids, row.weights) for row in rows]])
-        known = read_json(path) if path.exists() else {}
-        if name not in known:
+        try:
+            table = read_json(path)
+        except DataError:
+            table = {}
+        known = table if isinstance(table, dict) else {}
+        if not isinstance(known.get(name), list):
             known[name] = compute(rows)
             write_atomic(path, json.dumps(known) + "\n")
         return known[name]

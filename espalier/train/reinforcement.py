@@ -211,7 +211,8 @@ def journaled(path: Path, sampler: Sampler, ranks: Ranks = ALONE) -> Sampler:
 class _Journal:
     """The rounds that a file holds, one line for each answer.
 
-    The file is read once. A round that a kill has torn is sampled again, and written over what is left of it.
+    The file is read once, up to what a kill has torn or a disk has damaged: rounds from there on are sampled
+    again, and written over what is left of them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -221,10 +222,13 @@ class _Journal:
         text = path.read_bytes() if path.exists() else b""
         self._size = 0
         for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
-            item = json.loads(line)
-            key = (item.pop("round"), item.pop("example"), item.pop("number"))
-            item |= {"ids": tuple(item["ids"]), "logprobs": tuple(item["logprobs"])}
-            self._known[key] = Sampled(**item)
+            try:
+                item = json.loads(line)
+                key = (item.pop("round"), item.pop("example"), item.pop("number"))
+                item |= {"ids": tuple(item["ids"]), "logprobs": tuple(item["logprobs"])}
+                self._known[key] = Sampled(**item)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                break
             self._starts.setdefault(key[0], self._size)
             self._size += len(line)
 

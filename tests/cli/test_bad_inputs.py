@@ -167,5 +167,5 @@ def test_a_changed_recipe_does_not_go_on_from_the_old_checkpoint(home: Path, esp
     assert espalier(*command, "-o", "train.rate=1e18", cwd=home).code == 2
     refused(
         espalier(*command, "-o", "train.rate=1e-3", cwd=home),
-        "The checkpoint is of another recipe: train.rate (1e+18 before, 0.001 now)",
+        "An unfinished run of another recipe has this name: train.rate (1e+18 before, 0.001 now). Change it",
     )

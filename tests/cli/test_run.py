@@ -54,6 +54,7 @@ def test_what_is_said_in_between(finished) -> None:
 
 
 def test_the_same_command_does_nothing_twice(after, espalier) -> None:
+    assert espalier("run", "recipe.toml", cwd=after.home).code == 0  # it lies elsewhere now, and knows it
     kept = [
         "model/model.safetensors",
         "generations.jsonl",
@@ -98,7 +99,7 @@ def test_another_answer_length_trains_nothing(after, espalier) -> None:
     made = len(lines(after.folder / "generations.jsonl"))
     result = espalier("run", "recipe.toml", "-o", "decode.limit=3", cwd=after.home)
     assert result.code == 0
-    assert "what depends on them is made again" in result.err
+    assert "What differs: decode.limit (6 before, 3 now). Kept: the model." in result.err
     assert (after.folder / "model" / "model.safetensors").stat().st_mtime_ns == trained
     assert len(lines(after.folder / "generations.jsonl")) > made
     cut = [line for line in lines(after.folder / "outputs.jsonl") if line["system"] == "tuned"]
@@ -107,7 +108,9 @@ def test_another_answer_length_trains_nothing(after, espalier) -> None:
 
 def test_another_rate_trains_again_and_asks_the_base_model_nothing(after, espalier) -> None:
     stages = len(told(after.folder, "stage"))
-    result = espalier("run", "recipe.toml", "-o", "train.rate=1e-3", "-o", "train.epochs=1", cwd=after.home)
+    result = espalier(
+        "run", "recipe.toml", "-o", "train.rate=1e-3", "-o", "train.epochs=1", "--overwrite", cwd=after.home
+    )
     assert result.code == 0
     done = [stage["stage"] for stage in told(after.folder, "stage")[stages:]]
     assert "train" in done
@@ -119,8 +122,9 @@ def test_another_rate_trains_again_and_asks_the_base_model_nothing(after, espali
 def test_a_changed_run_that_stopped_shows_no_scores_of_before(after, espalier) -> None:
     with (after.home / "plural.jsonl").open("a") as file:
         file.write('{"input": "a pen", "output": "pens"}\n')
-    result = espalier("run", "recipe.toml", "-o", "train.rate=1e30", "-o", "train.clip=1e30", cwd=after.home)
-    assert result.code == 2
+    too_fast = ("-o", "train.rate=1e30", "-o", "train.clip=1e30", "--overwrite")
+    assert espalier("run", "recipe.toml", *too_fast, cwd=after.home).code == 2
+    assert not (after.folder / "model").exists()
     assert not (after.folder / "scores.json").exists()
     assert espalier("report", after.folder).code == 0
 

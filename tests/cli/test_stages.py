@@ -142,7 +142,8 @@ def test_nothing_is_done_twice(again: Path, espalier):
 def test_a_changed_stage_is_done_again_with_those_after_it(again: Path, espalier):
     run = again / "runs" / "staged"
     before = contents(run)
-    result = espalier(*COMMAND, "-o", "train.1.rate=1e-3", "-o", "train.2.epochs=0.5", cwd=again)
+    changes = ("-o", "train.1.rate=1e-3", "-o", "train.2.epochs=0.5", "--overwrite")
+    result = espalier(*COMMAND, *changes, cwd=again)
     assert result.code == 0, result.err
     assert result.err.count("Training is done") == 1
     assert [step["stage"] for step in told(run, "step")[9:]] == ["train 1"] * 3 + ["train 2"] * 2

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from espalier.cli.tracking import open_trackers
+from espalier.cli.tracking import choose_trackers, open_trackers
 from espalier.core.errors import MissingExtra, RecipeError
 from espalier.core.recipe import Recipe, parse_recipe
 
@@ -35,6 +37,12 @@ def absent():
 """
 
 
+@contextmanager
+def opened(plan: Recipe, folder: Path) -> Generator[Callable[[dict[str, str]], None]]:
+    with open_trackers(choose_trackers(plan), plan, folder) as tell:
+        yield tell
+
+
 def recipe(*track: object) -> Recipe:
     return parse_recipe({"name": "run", "track": list(track)})
 
@@ -49,7 +57,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_a_tracker_gets_the_events_and_the_end(module: ModuleType, tmp_path: Path) -> None:
-    with open_trackers(recipe("my_trackers:patient"), tmp_path) as tell:
+    with opened(recipe("my_trackers:patient"), tmp_path) as tell:
         tell({"event": "step"})
     assert module.seen == ["step", "end"]
 
@@ -58,7 +66,7 @@ def test_one_that_fails_is_told_once_and_is_off(
     module: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     track = recipe({"kind": "my_trackers:patient", "limit": 1}, "my_trackers:absent")
-    with open_trackers(track, tmp_path) as tell:
+    with opened(track, tmp_path) as tell:
         for _ in range(4):
             tell({"event": "step"})
     assert module.seen == ["step", "step"]
@@ -67,18 +75,16 @@ def test_one_that_fails_is_told_once_and_is_off(
     assert said.count("the disk is full") == 1
 
 
-def test_a_wrong_name_or_an_absent_package_is_told_before_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_name_or_an_absent_package_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = r"track\.0\.kind: No tracker is named 'wandbb'.*'wandb'"
-    with pytest.raises(RecipeError, match=wrong), open_trackers(recipe("wandbb"), tmp_path):
-        pass
+    with pytest.raises(RecipeError, match=wrong):
+        choose_trackers(recipe("wandbb"))
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(MissingExtra, match="wandb"), open_trackers(recipe("wandb"), tmp_path):
-        pass
+    with pytest.raises(MissingExtra, match="wandb"):
+        choose_trackers(recipe("wandb"))
 
 
 def test_no_tracker_is_the_default(tmp_path: Path) -> None:
-    with open_trackers(recipe(), tmp_path) as tell:
+    with opened(recipe(), tmp_path) as tell:
         tell({"event": "step"})
     assert list(tmp_path.iterdir()) == []

@@ -77,7 +77,7 @@ def test_a_stage_is_done_for_its_key_only(tmp_path: Path) -> None:
 
 def test_a_damaged_stage_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "stages.json").write_text('{"data": ')
-    with pytest.raises(DataError, match=r"stages\.json:1: The file is not JSON"):
+    with pytest.raises(DataError, match=r"stages\.json: .*The file is not JSON.* Remove the file"):
         RunFolder(tmp_path).is_done("data", "a")
 
 
@@ -96,15 +96,13 @@ def test_no_events_before_the_first(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).read_events() == []
 
 
-def test_rejects_are_replaced_stage_by_stage(tmp_path: Path) -> None:
+def test_rejects_are_replaced_where_they_have_changed(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.write_rejects("data", [{"where": "row 1", "reason": "empty output"}])
-    run.write_rejects("encode", [{"where": "row 2", "reason": "5,000 tokens"}])
-    run.write_rejects("data", [{"where": "row 3", "reason": "no input"}])
-    lines = run.rejects.read_text().splitlines()
-    assert len(lines) == 2
-    assert "row 2" in lines[0]
-    assert "row 3" in lines[1]
+    long = [{"where": "row 2", "reason": "5,000 tokens"}]
+    assert run.write_rejects({"data": [{"where": "row 1", "reason": "empty output"}], "encode": long})
+    assert run.write_rejects({"data": [], "encode": long})
+    assert not run.write_rejects({"data": [], "encode": long})
+    assert run.rejects.read_text() == '{"stage": "encode", "where": "row 2", "reason": "5,000 tokens"}\n'
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Media, Message, Text, ToolCall, ToolList, message
-from espalier.data.table import read_examples, write_examples
+from espalier.data.table import as_parquet, read_examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ EXAMPLES = st.builds(
 @given(st.lists(EXAMPLES, max_size=4))
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_table_reads_back_as_it_was(tmp_path: Path, examples: list[Example]) -> None:
-    write_examples(tmp_path / "train.parquet", examples)
+    (tmp_path / "train.parquet").write_bytes(as_parquet(examples))
     assert read_examples(tmp_path / "train.parquet") == examples
 
 
@@ -55,7 +55,7 @@ def test_any_tool_can_read_it(tmp_path: Path) -> None:
     example = Example(
         "i", "t", "s", (message("user", "q"), message("assistant", "a", trained=True)), ("a", "b")
     )
-    write_examples(tmp_path / "train.parquet", [example])
+    (tmp_path / "train.parquet").write_bytes(as_parquet([example]))
     row = pq.read_table(tmp_path / "train.parquet").to_pylist()[0]
     assert row["references"] == ["a", "b"]
     assert row["messages"][1]["parts"][0]["text"] == "a"

@@ -10,7 +10,7 @@ import pytest
 
 from espalier.core.files import jsonl
 from espalier.core.records import Completion, Example, example_id, message
-from espalier.data.table import write_examples
+from espalier.data.table import as_parquet
 from espalier.evaluate.baselines import constant, copy
 from espalier.evaluate.harness import evaluate
 from espalier.evaluate.scorers.registry import scorers
@@ -95,8 +95,8 @@ def run_folder(tmp_path: Path) -> Path:
     (folder / "data").mkdir(parents=True)
     examples = [_example(i) for i in range(120)]
     train, test = examples[:90], examples[90:]
-    write_examples(folder / "data" / "train.parquet", train)
-    write_examples(folder / "data" / "test.parquet", test)
+    (folder / "data" / "train.parquet").write_bytes(as_parquet(train))
+    (folder / "data" / "test.parquet").write_bytes(as_parquet(test))
     systems = {
         "tuned": _answers(test, 0.85, 1),
         "base": _answers(test, 0.1, 2),
