@@ -133,8 +133,6 @@ def look(recipe: Recipe, path: Path, prepared: Prepared, way: Way, patience: flo
     Raises:
         RunError: see `held`.
     """
-    if not os.path.lexists(path):
-        return
     with open_run(path, patience) as run:
         standing = _standing(run, recipe)
         if standing and standing.trained and way == "refuse":
@@ -172,6 +170,16 @@ def write_books(
     # Last, because it says that the others are there.
     new = {**known, "inputs": dict(inputs)} if run.same else provenance(recipe.seed, inputs)
     write_atomic(run.provenance, json.dumps(new, indent=1) + "\n")
+
+
+def write_results(run: RunFolder, outputs: str | None, scores: str) -> None:
+    """Write scores.json, and outputs.jsonl of a run that has answers; other scores of before are kept."""
+    if run.scores.exists() and run.scores.read_bytes() != scores.encode():
+        say("The scores came out otherwise than before, as another version of a program may have it.")
+        say(f"Those of before are in {_move_results(run)}.")
+    if outputs is not None:
+        write_changed(run.outputs, outputs.encode())
+    write_changed(run.scores, scores.encode())
 
 
 def _task_hash(prepared: Prepared) -> str:
@@ -280,24 +288,28 @@ def _free_name(path: Path) -> Path:
 
 
 def _set_aside(run: RunFolder, found: Sequence[Difference]) -> None:
-    """Move the results that are made again to a folder of their own, with the recipe that they are of."""
+    """Keep the results that are made again, and say which these are."""
     answers = farthest(found) == "answers"
+    kept, again = ("the model", "answers, scores") if answers else ("model and answers", "scores")
+    say(f"What differs: {_listed(found)}. Kept: {kept}. Made again: {again} and report.")
+    say(f"Those of before are in {_move_results(run)}.")
+
+
+def _move_results(run: RunFolder) -> Path:
+    """Move the results to a folder of their own, with the recipe that they are of. Raises RunError."""
     earlier = run.path / "earlier"
     folder = next(earlier / str(n) for n in count(1) if not (earlier / str(n)).exists())
     try:
         folder.mkdir(parents=True)
         shutil.copyfile(run.recipe, folder / "recipe.toml")
         for name in RESULTS:
-            if name != "outputs.jsonl" or answers:
-                with suppress(FileNotFoundError):
-                    (run.path / name).rename(folder / name)
+            with suppress(FileNotFoundError):
+                (run.path / name).rename(folder / name)
     except OSError as error:
         raise RunError(
             f"The earlier results cannot be kept: {error.strerror}.", where=str(folder), hint=disk_hint(error)
         ) from None
-    kept, again = ("the model", "answers, scores") if answers else ("model and answers", "scores")
-    say(f"What differs: {_listed(found)}. Kept: {kept}. Made again: {again} and report.")
-    say(f"Those of before are in {folder}.")
+    return folder
 
 
 def _forget(run: RunFolder, standing: Standing, recipe: Recipe, found: Sequence[Difference]) -> None:

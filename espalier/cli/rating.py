@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.cli import tuning
 from espalier.cli.progress import working
-from espalier.core.files import write_atomic
 from espalier.core.records import Example, example_id, message
 from espalier.core.run import find_run
 
@@ -78,11 +77,21 @@ def raters(rewards: Iterable[str]) -> dict[str, Reward]:
 
 
 def rater_weights(rewards: Iterable[str]) -> dict[str, str]:
-    """Return the hash of the weights of each reward model among the names of rewards."""
+    """Return the hash of the weights of each reward model among the names of rewards.
+
+    Raises:
+        RunError: see `tuning.check_run`.
+    """
+    from espalier.core.recipe import load_recipe
     from espalier.models.load import weights_hash
 
-    names = [name for name in rewards if name.startswith(MODEL)]
-    return {name: weights_hash(find_run(Path(name.removeprefix(MODEL))).model) for name in names}
+    found: dict[str, str] = {}
+    for name in rewards:
+        if name.startswith(MODEL):
+            run = find_run(Path(name.removeprefix(MODEL)))
+            tuning.check_run(run, load_recipe(run.recipe), rating=True)
+            found[name] = weights_hash(run.model)
+    return found
 
 
 def best_of(rater: Rater, write: Write, prompt: Sequence[Message]) -> tuple[str, list[float]]:
@@ -120,11 +129,12 @@ def numbers(loaded: Loaded, rows: Sequence[Encoded], precision: str) -> list[flo
 
 def score_pairs(recipe: Recipe, run: RunFolder, examples: Sequence[Example], systems: Systems) -> None:
     """Write the scores.json of a reward model; see `order`."""
+    from espalier.cli.books import write_results
     from espalier.evaluate.pairs import evaluate_pairs
 
     started = time.monotonic()
     scores = evaluate_pairs(examples, systems, recipe.seed)
-    write_atomic(run.scores, json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
+    write_results(run, None, json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
     run.log_stage("evaluate", started, tuning.peak_bytes())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from espalier.cli import tuning
-from espalier.cli.books import Way, held, inputs_of, look, way_of, write_books
+from espalier.cli.books import Way, held, inputs_of, look, way_of, write_books, write_results
 from espalier.cli.judging import build_scorers, say_limit, try_judges
 from espalier.cli.prepare import Prepared, prepare
 from espalier.cli.progress import bar, say, working
@@ -23,7 +23,7 @@ from espalier.cli.stopping import Stopped, stoppable
 from espalier.cli.summary import print_summary
 from espalier.cli.tracking import choose_trackers, open_trackers
 from espalier.core.errors import RecipeError, nearest
-from espalier.core.files import jsonl, read_json, write_atomic
+from espalier.core.files import jsonl, read_json
 from espalier.core.recipe import Recipe, load_recipe
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import RunFolder
@@ -106,6 +106,7 @@ def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: 
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, path)
     for note in prepared.notes:
         say(f"Note: {note}")
+    tuning.try_methods(recipe, loaded.model)
     inputs = inputs_of(recipe, prepared, stages, loaded)
     with (
         held(recipe, path, inputs, way, patience) as folder,
@@ -240,7 +241,6 @@ def _evaluate(
         for system, completions in systems.items()
         for completion in completions
     ]
-    write_atomic(run.outputs, jsonl(lines))
     checks = prepared.task.checks if recipe.task.checks is None else recipe.task.checks
     first = {name: [c for c in completions if c.sample == 0] for name, completions in systems.items()}
     objectives = [objective for stage in choices.objectives for objective, _ in stage]
@@ -251,5 +251,5 @@ def _evaluate(
         test, first, choices.scorers, checks, recipe.seed,
         rewarded=rewarded, train=prepared.train, shown=worked, limit=limit,
     )  # fmt: skip
-    write_atomic(run.scores, json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
+    write_results(run, jsonl(lines), json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
     run.log_stage("evaluate", started, tuning.peak_bytes())

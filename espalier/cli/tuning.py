@@ -67,6 +67,23 @@ def to_train(section: TrainSection, seed: int, model: PreTrainedModel) -> PreTra
     return cast("PreTrainedModel", method(model))
 
 
+def try_methods(recipe: Recipe, model: PreTrainedModel) -> None:
+    """Try peft's methods on the model without its weights, so that a wrong target costs no time.
+
+    Raises:
+        RecipeError: a stage's method cannot be used on it.
+    """
+    from espalier.models.adapters import methods
+
+    for number, section in enumerate(recipe.train):
+        where = f"train.{number}.method" if len(recipe.train) > 1 else "train.method"
+        kind = {"qlora": "lora"}.get(section.method.kind, section.method.kind)
+        if kind in ("lora", "ia3"):
+            methods.build(kind, section.method.params, where)(_outline(model))
+        elif kind != "full":
+            return  # what it makes of the model is not known before
+
+
 @dataclass(frozen=True)
 class Sharing:
     """Whether the model computes prefixes once, and the forward that follows from it."""
@@ -98,23 +115,27 @@ def decoder_of(model: PreTrainedModel, precision: str, ranks: Ranks) -> Callable
     """
     if not ranks.sharded:
         return partial(to_decode, model, precision)
-    import torch
-
     from espalier.train.parallel import whole
 
-    def parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
-        return torch.nn.Parameter(tensor, requires_grad=False)
-
-    # Copies take the weights from here, each once, however often the model uses it.
-    empty = {id(weight): parameter(weight.to("meta")) for weight in model.parameters()}
-    outline = copy.deepcopy(model, empty)
+    outline = _outline(model)
 
     def gather() -> PreTrainedModel:
         pairs = zip(outline.parameters(), model.parameters(), strict=True)
-        full = {id(none): parameter(whole(weight.detach())) for none, weight in pairs}
+        full = {id(none): _parameter(whole(weight.detach())) for none, weight in pairs}
         return _ready_to_decode(copy.deepcopy(outline, full), precision)
 
     return gather
+
+
+def _outline(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy of the model without weights: each is empty, once, however often the model uses it."""
+    return copy.deepcopy(model, {id(weight): _parameter(weight.to("meta")) for weight in model.parameters()})
+
+
+def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
+    import torch
+
+    return torch.nn.Parameter(tensor, requires_grad=False)
 
 
 def _ready_to_decode(model: PreTrainedModel, precision: str) -> PreTrainedModel:
@@ -138,11 +159,17 @@ def load_run(run: RunFolder, recipe: Recipe, cache: Path, *, rating: bool = Fals
     """Load the tuned model of a run: one that writes, or with `rating` a reward model.
 
     Raises:
-        RunError: it is not there yet, is damaged, or is of the other sort.
+        RunError: see `check_run`.
     """
-    from espalier.core.files import damage
     from espalier.models.load import load_tuned
-    from espalier.models.reward import rates
+
+    check_run(run, recipe, rating=rating)
+    return load_tuned(run.model, base_of(run, recipe, cache), device_of(recipe.model.device))
+
+
+def check_run(run: RunFolder, recipe: Recipe, *, rating: bool) -> None:
+    """Raise RunError where the tuned model of a run is not there yet, is damaged, or is of the other sort."""
+    from espalier.core.files import damage
 
     if not run.model.is_dir():
         raise RunError(
@@ -155,15 +182,13 @@ def load_run(run: RunFolder, recipe: Recipe, cache: Path, *, rating: bool = Fals
             where=str(run.model),
             hint="The run's own command tells whether a checkpoint is left to make it from.",
         )
-    loaded = load_tuned(run.model, base_of(run, recipe, cache), device_of(recipe.model.device))
-    if rates(loaded.model) != rating:
+    if any(choice.kind == "reward" for choice in recipe.train[-1].objective) != rating:
         does = ("writes answers", "rates them") if rating else ("rates answers", "writes them")
         raise RunError(
             f"The run's model {does[0]}; this needs one that {does[1]}.",
             where=str(run.path),
             hint="A reward model is what a run makes whose last stage has the objective 'reward'.",
         )
-    return loaded
 
 
 def base_of(run: RunFolder, recipe: Recipe, cache: Path) -> str:

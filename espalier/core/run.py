@@ -180,7 +180,7 @@ class RunFolder:
             table: object = read_json(self.stages)
             if isinstance(table, dict):
                 return {name: _done(value) for name, value in cast("dict[str, Any]", table).items() if value}
-            wrong = "It is not an object {…}."
+            wrong = "It holds no object {…}."
         except DataError as error:
             wrong = error.message
         raise DataError(

@@ -159,4 +159,4 @@ def test_an_error_of_all_is_told_once(home: Path):
     assert result.returncode == 1  # torchrun's own; it also says which process ended with 2
     assert result.stderr.count("Error: nowhere.toml: There is no such task file.") == 1
     assert "exitcode  : 2" in result.stderr
-    assert not (home / "runs" / "plural" / "recipe.toml").exists()
+    assert not (home / "runs").exists()

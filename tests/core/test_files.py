@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from espalier.core.errors import DataError, RunError
-from espalier.core.files import content_hash, jsonl, read_json, read_jsonl, read_text, write_atomic
+from espalier.core.files import (
+    content_hash,
+    damage,
+    file_sha256,
+    inventory,
+    jsonl,
+    read_json,
+    read_jsonl,
+    read_text,
+    write_atomic,
+    write_changed,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,3 +173,40 @@ def test_content_hash_ignores_the_order_of_keys() -> None:
     assert content_hash({"a": 1, "b": [1, 2]}) == content_hash({"b": [1, 2], "a": 1})
     assert content_hash([1, 2]) != content_hash([2, 1])
     assert len(content_hash(json.loads("null"))) == 16
+
+
+def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    assert write_changed(path, b"one")
+    assert not write_changed(path, b"one")
+    assert write_changed(path, b"two")
+    assert path.read_bytes() == b"two"
+
+
+def test_a_folder_is_compared_with_what_it_held(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"0123456789")
+    (tmp_path / "config").write_bytes(b"{}")
+    (tmp_path / "inner").mkdir()
+    held = json.loads(json.dumps(inventory(tmp_path)))
+    assert sorted(held) == ["config", "weights"]
+    (tmp_path / "more").write_text("is none of its business")
+    assert damage(tmp_path, held) == ""
+    assert damage(tmp_path, {}) == ""
+    (tmp_path / "weights").write_bytes(b"0123456780")
+    assert damage(tmp_path, held) == "weights does not hold what was saved"
+    (tmp_path / "weights").write_bytes(b"0123")
+    assert damage(tmp_path, held) == "weights has 4 bytes and not 10"
+    (tmp_path / "config").unlink()
+    assert damage(tmp_path, held) == "config is missing"
+
+
+def test_a_file_is_read_once_for_its_hash_until_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    first = file_sha256(path)
+    state = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert file_sha256(path) == first  # as one that hides its change would find
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    assert file_sha256(path) != first

@@ -78,6 +78,13 @@ def test_a_wrong_choice_is_refused_at_its_path(
     assert said in str(caught.value)
 
 
+def test_the_defaults_of_a_choice_are_filled_in() -> None:
+    assert shapes.filled("square", {"side": 2}) == {"side": 2, "colour": "red", "tags": None}
+    assert shapes.filled("point", {}) == {}
+    with pytest.raises(RecipeError):
+        shapes.filled("circle", {})
+
+
 def test_a_function_of_somebody_else_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "their_shapes.py").write_text(
         "def circle(*, radius: int = 3):\n    return {'radius': radius}\n"

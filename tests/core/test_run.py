@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +50,43 @@ def test_two_processes_cannot_write_to_one_folder(tmp_path: Path) -> None:
     assert run.read_events()[0]["kind"] == "after the kill"
 
 
+def test_one_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
+    """As a worker may be that torchrun has just killed, when it starts the next one."""
+    with hold(tmp_path) as holder:
+        threading.Timer(0.2, holder.kill).start()
+        with open_run(tmp_path, patience=20.0) as run:
+            assert holder.wait() == -signal.SIGKILL
+            assert run.path == tmp_path
+
+
+def test_what_was_made_goes_again_where_no_run_has_begun(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    for place in ("new/runs/trial", "there", "there/trial", "mine"):
+        with open_run(tmp_path / place):
+            assert (tmp_path / place / ".lock").exists()
+        assert sorted(tmp_path.rglob("*")) == before
+    with open_run(tmp_path / "new") as run:
+        run.recipe.write_text("")
+    assert (tmp_path / "new" / ".lock").exists()
+
+
+def test_a_lock_that_was_taken_away_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process makes the folder and goes, just when another has opened the lock in it."""
+    flock, taken = fcntl.flock, []
+
+    def late(file: object, how: int) -> None:
+        if not taken:
+            taken.append((tmp_path / "trial" / ".lock").unlink())
+        flock(file, how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with open_run(tmp_path / "trial", patience=5.0), pytest.raises(RunError), open_run(tmp_path / "trial"):
+        pass
+
+
 def test_one_process_can_open_its_folder_again(tmp_path: Path) -> None:
     for _ in range(2):
         with open_run(tmp_path / "trial") as run:
@@ -73,11 +112,25 @@ def test_a_stage_is_done_for_its_key_only(tmp_path: Path) -> None:
     run.mark_done("data", "c")
     assert RunFolder(tmp_path).is_done("data", "c")
     assert RunFolder(tmp_path).is_done("train", "b")
+    run.mark_done("train", "b", {"model.safetensors": [3, "hash"]})
+    done = RunFolder(tmp_path).done("train")
+    assert done
+    assert done.files == {"model.safetensors": [3, "hash"]}
+    run.forget("train")
+    run.forget("train")
+    assert RunFolder(tmp_path).done("train") is None
+    run.stages.write_text('{"train": "of an earlier version", "data": ""}')
+    assert run.is_done("train", "of an earlier version")
+    assert run.done("data") is None
 
 
-def test_a_damaged_stage_file_is_said(tmp_path: Path) -> None:
-    (tmp_path / "stages.json").write_text('{"data": ')
-    with pytest.raises(DataError, match=r"stages\.json: .*The file is not JSON.* Remove the file"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"data": ', "The file is not JSON"), ("[]", "no object"), ('{"data": [1]}', "no key")],
+)
+def test_a_damaged_stage_file_is_said(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "stages.json").write_text(text)
+    with pytest.raises(DataError, match=rf"stages\.json: .*{said}.* Remove the file"):
         RunFolder(tmp_path).is_done("data", "a")
 
 
@@ -86,6 +139,8 @@ def test_a_torn_line_costs_that_line_only(tmp_path: Path) -> None:
     run.log({"step": 1})
     with run.events.open("a") as file:
         file.write('{"time": 3, "step": 2, "lo')
+    with run.events.open("ab") as file:
+        file.write(b"\xff\n[]\n")
     run.log({"step": 3})
     run.log({"step": 4, "text": "line\u2028separator"})
     assert [event["step"] for event in run.read_events()] == [1, 3, 4]

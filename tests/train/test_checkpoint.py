@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from espalier.core.errors import CheckpointError
-from espalier.train.checkpoint import latest, restore, save
+from espalier.train.checkpoint import latest, newest_whole, restore, save
 from espalier.train.optimizer import adamw, make_updater
 
 if TYPE_CHECKING:
@@ -82,6 +83,18 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str):
     with pytest.raises(CheckpointError, match="damaged") as caught:
         restore(path, model, optimizer, RECIPE)
     assert caught.value.where == str(path)
+
+
+def test_the_newest_that_is_whole_is_taken(tmp_path: Path):
+    assert newest_whole(tmp_path) == (None, [])
+    path = save(tmp_path, 2, *trained(), RECIPE)
+    newer = shutil.copytree(path, tmp_path / "step-000004")
+    assert newest_whole(tmp_path) == (newer, [])
+    (newer / "state.json").write_text("[]")
+    assert newest_whole(tmp_path) == (path, [f"{newer}: state.json is not one of a checkpoint."])
+    (path / "state.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"step-000004: .*damaged: state\.json is not"):
+        newest_whole(tmp_path)
 
 
 def test_a_checkpoint_that_lacks_a_rank_is_named(tmp_path: Path):

@@ -150,6 +150,9 @@ def test_what_a_reference_said_is_kept_by_rows_and_key(tmp_path: Path):
     assert keeping(path, "two", compute)(rows) != first
     assert asked == [7, 3, 7]
     assert len(json.loads(path.read_text())) == 3
+    for damaged in ("{", "[]", '{"x": 1}'):
+        path.write_text(damaged)
+        assert keeping(path, "one", compute)(rows) == json.loads(path.read_text()).popitem()[1]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -194,6 +194,11 @@ def test_a_torn_round_is_sampled_again_whole(tmp_path: Path):
             assert [kept(turn, units(), 2, 4) for turn in range(2)] == rounds
             assert sampler.turns == [1]
         assert path.read_bytes() == whole
+    for damaged in (b"\x00" * 9 + b"\n", b"[]\n", b'{"round": 1}\n'):
+        path.write_bytes(b"".join([*lines[:8], damaged, *lines[9:]]))
+        kept = journaled(path, sampler)
+        assert [kept(turn, units(), 2, 4) for turn in range(2)] == rounds
+        assert path.read_bytes() == whole
 
 
 def test_a_round_that_cannot_be_written_is_told(tmp_path: Path):
