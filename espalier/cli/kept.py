@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from espalier.cli.progress import say
 from espalier.core.errors import ModelError, RunError
 from espalier.core.files import damage, inventory
+from espalier.core.standing import LEFTOVERS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from espalier.cli.stages import Stage
     from espalier.core.run import RunFolder
     from espalier.models.load import Loaded
-
-# What a training leaves beside its checkpoints.
-LEFTOVERS = ("samples.jsonl", "reference.json")
 
 
 def is_done(run: RunFolder, stage: Stage, key: str) -> bool:

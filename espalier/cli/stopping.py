@@ -50,12 +50,18 @@ class Stopping:
 
     @contextmanager
     def after_step(self) -> Generator[None]:
-        """Let a signal wait for the step that is under way; the caller looks at `asked` after each."""
+        """Let a signal wait for the step that is under way; the caller looks at `asked` after each.
+
+        Raises:
+            Stopped: at the end, where one has come that the caller has not seen.
+        """
         self.patience = FIRST_STEP
         try:
             yield
         finally:
             self.patience = 0.0
+        if self.asked:
+            raise Stopped(self.asked)
 
     def expect(self, seconds: float) -> None:
         """Take a step's time into account: it is longer for some, and a checkpoint has to be written too."""

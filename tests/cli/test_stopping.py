@@ -63,7 +63,7 @@ def start(kind: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("kind", "number", "status", "printed"),
     [
-        ("step", signal.SIGTERM, 0, "finished 15\n"),
+        ("step", signal.SIGTERM, 143, "finished 15\nstopped by SIGTERM\n"),
         ("anything", signal.SIGTERM, 143, "stopped by SIGTERM\n"),
         ("anything", signal.SIGHUP, 129, "stopped by SIGHUP\n"),
         ("stuck", signal.SIGTERM, 143, ""),
