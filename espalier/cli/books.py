@@ -132,7 +132,7 @@ def write_books(
     from espalier.data.table import as_parquet
 
     too_long = [reject for stage in stages for reject in stage.encoded.rejects]
-    for rejects, why in ((prepared.rejects, "cannot be used"), (too_long, "longer than train.tokens")):
+    for rejects, why in ((prepared.rejects, "cannot be used"), (too_long, "too long")):
         if rejects:
             say(f"Rows left out, {why}: {len(rejects)}; see {run.rejects}.")
     write_changed(run.recipe, recipe.to_toml().encode())
