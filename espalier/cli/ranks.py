@@ -8,7 +8,7 @@ import time
 import uuid
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -85,35 +85,43 @@ def meet(store: Store, rank: int, size: int, patience: float) -> tuple[Store, li
     """
     from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
 
-    own, meeting = uuid.uuid4().hex, None
-    if rank == 0:
-        meeting = PrefixStore(own, store)
-        meeting.set("here/0", "")
-    else:
-        store.set(f"espalier/hello/{rank}", own)
+    own = uuid.uuid4().hex
+    meeting = PrefixStore(own, store) if rank == 0 else None
+    store.set(f"espalier/hello/{rank}", own)
+    absent, here = list(range(size)), [f"here/{other}" for other in range(size)]
     begun = told = time.monotonic()
     while True:
-        if meeting and rank == 0:
-            _welcome(store, size, own)
+        if rank == 0:
+            absent = _welcomed(store, cast("Store", meeting), own, absent)
         elif not meeting and store.check([f"espalier/welcome/{own}"]):
             meeting = PrefixStore(store.get(f"espalier/welcome/{own}").decode(), store)
-            meeting.set(f"here/{rank}", "")
-        missing = [r for r in range(size) if not meeting.check([f"here/{r}"])] if meeting else [0]
+        if meeting:
+            meeting.set(here[rank], "")
+            if meeting.check(here):
+                return meeting, []
         now = time.monotonic()
-        if not missing or now > begun + patience:
-            return meeting or PrefixStore("espalier/unmet", store), missing
+        if now > begun + patience:
+            break
         if now > told + 10:
-            say(f"Waiting for {_named(missing)} of {size}.")
+            say(f"Waiting for {_named(absent)} of {size}.")
             told = now
-        time.sleep(0.02)
+        time.sleep(0.05)
+    if not meeting:
+        return PrefixStore("espalier/unmet", store), [0]
+    return meeting, [other for other in range(size) if not meeting.check([here[other]])]
 
 
-def _welcome(store: Store, size: int, meeting: str) -> None:
-    """Tell the meeting's name to each rank that has said hello; the dead of an earlier one do not mind."""
-    for other in range(1, size):
+def _welcomed(store: Store, meeting: Store, name: str, absent: list[int]) -> list[int]:
+    """Tell the meeting's name to those who said hello, and return who is not there yet.
+
+    What the dead of an earlier meeting said is still there, and is answered in vain.
+    """
+    absent = [other for other in absent if not meeting.check([f"here/{other}"])]
+    for other in absent:
         if store.check([f"espalier/hello/{other}"]):
             hello = store.get(f"espalier/hello/{other}").decode()
-            store.set(f"espalier/welcome/{hello}", meeting)
+            store.set(f"espalier/welcome/{hello}", name)
+    return absent
 
 
 def _open_store(rank: int, patience: float) -> Store:

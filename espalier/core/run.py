@@ -242,18 +242,18 @@ def _locked(path: Path) -> IO[str] | None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / LOCK).open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(lock.fileno()).st_ino == (path / LOCK).stat().st_ino:
-                return lock
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        lock.close()  # held, or taken away in between by one that had made it
-        return None
     except OSError as error:
         dangling = path.is_symlink() and not path.exists()
         why = f"it is a link to {os.readlink(path)}, which is not there" if dangling else error.strerror
         raise RunError(f"The run folder cannot be made: {why}.", where=str(path)) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock.fileno()).st_ino == (path / LOCK).stat().st_ino:
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    lock.close()  # it is held, or was taken away just now by one that had made it
+    return None
 
 
 def find_run(path: Path) -> RunFolder:
