@@ -252,6 +252,8 @@ def _locked(path: Path) -> IO[str] | None:
             return lock
     except (BlockingIOError, FileNotFoundError):
         pass
+    except OSError as error:  # of file systems that know no locks
+        raise RunError(f"The run folder cannot be locked: {error.strerror}.", where=str(path)) from None
     lock.close()  # it is held, or was taken away just now by one that had made it
     return None
 
