@@ -16,8 +16,8 @@ import typer
 
 from espalier.cli.progress import say, working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, RunPath
-from espalier.core.errors import EspalierError, ModelError, RunError
-from espalier.core.files import write_atomic
+from espalier.core.errors import DataError, EspalierError, ModelError, RunError
+from espalier.core.files import read_json, write_atomic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,9 +65,12 @@ def export(
     if (to != "gguf" and form == "q8_0") or (to == "adapter" and form != "f32"):
         raise ModelError(f"--to {to} cannot be written in {form}.", hint="Leave --type out.")
     target = out or folder.path / "export" / to
-    if target.exists() and not (target / RECORD).exists():
+    earlier = _recorded(target)
+    if target.exists() and (not earlier or (out and earlier != recipe.hash)):
         raise RunError(
-            "It exists and is no earlier export.", where=str(target), hint="Name another with --out."
+            "It exists and is no earlier export of this run.",
+            where=str(target),
+            hint="Name another folder with --out, or remove that one.",
         )
     with working("Loading the tuned model"):
         loaded = tuning.load_run(folder, recipe, cache)
@@ -106,6 +109,14 @@ class Job:
         """Hub id of the model that was tuned, or '' where it has none."""
         name = self.recipe.model.name
         return name if name.count("/") == 1 and not Path(name).is_dir() else ""
+
+
+def _recorded(folder: Path) -> str:
+    """Return the hash of the recipe whose run was exported into a folder; '' where that is not known."""
+    try:
+        return str(read_json(folder / RECORD).get("recipe", ""))
+    except (DataError, AttributeError):
+        return ""
 
 
 def _export(job: Job, target: Path, rows: int, llama_python: Path | None) -> list[Comparison]:

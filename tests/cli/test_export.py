@@ -66,6 +66,16 @@ def test_refusals(after, espalier, arguments: tuple[str, ...], said: str) -> Non
     assert not (after.folder / "export" / arguments[1]).exists()
 
 
+def test_another_runs_export_is_not_written_over(after, espalier) -> None:
+    (after.home / "shared").mkdir()
+    for damaged in ('{"run": "other", "recipe": "0123456789abcdef"}', "[]", "{"):
+        (after.home / "shared" / "export.json").write_text(damaged)
+        result = espalier("export", after.folder, "--out", "shared", cwd=after.home)
+        assert result.code == 2
+        assert "shared: It exists and is no earlier export of this run" in result.err
+        assert (after.home / "shared" / "export.json").read_text() == damaged
+
+
 def test_a_spoiled_export_is_caught_and_leaves_nothing(
     after, espalier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
