@@ -57,6 +57,7 @@ def start(kind: str) -> subprocess.Popen[str]:
     )
     assert process.stdout
     assert process.stdout.readline() in ("stuck\n", "under way\n")
+    time.sleep(0.2)  # from the line to the long instruction behind it
     return process
 
 
