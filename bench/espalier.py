@@ -57,7 +57,7 @@ def follow(
         raise SystemExit(f"The model cannot share prefixes: {reason}")
     model = cast("PreTrainedModel", methods.build(job.method, {})(loaded.model))
     forward = partial(edge_logprobs, shared=True)
-    precision = str(job.settings["precision"])
+    precision = job.settings["precision"]
     asked = commands(connection)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:

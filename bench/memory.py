@@ -76,6 +76,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def run(job: Job, connection: Connection) -> None:
     """Train as the recipe says, one optimizer step per command."""
+    from espalier.cli.precision import settle
     from espalier.cli.prepare import prepare
     from espalier.cli.run import choose
     from espalier.cli.stages import plan_stages, ready_model, settings_of, source_of
@@ -85,12 +86,13 @@ def run(job: Job, connection: Connection) -> None:
     from espalier.train.loop import train
 
     recipe = load_recipe(RECIPE, job.settings["overrides"])
-    loaded = load_model(job.model)
+    loaded = settle(recipe, load_model(job.model))
     with tempfile.TemporaryDirectory() as folder:
         objectives = choose(recipe).objectives
         (stage,) = plan_stages(recipe, objectives, prepare(recipe), loaded.template, Path(folder))
         model, template, forward = ready_model(recipe, stage, loaded)
-        steps = source_of(recipe, stage, model, template, forward, key="")
+        formats = loaded.formats
+        steps = source_of(recipe, stage, model, template, forward, formats=formats, key="")
         asked = commands(connection)
         clock: Clock | None = None  # of the step that was asked for
 
@@ -101,9 +103,8 @@ def run(job: Job, connection: Connection) -> None:
             return steps(number)
 
         try:
-            events = train(
-                model, source, settings_of(recipe, stage), stage.folder, recipe={}, forward=forward
-            )
+            settings = settings_of(stage, formats.training)
+            events = train(model, source, settings, stage.folder, recipe={}, forward=forward)
             for event in events:
                 if event["event"] == "step" and clock:
                     measured = clock.stop(event["loss"])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from espalier.cli.prepare import Prepared
     from espalier.encode.template import Template
     from espalier.models.load import Loaded
+    from espalier.models.precision import Format
     from espalier.train.loop import Settings
     from espalier.train.steps import Source
 
@@ -116,16 +117,19 @@ def _measured(job: Job, prepared: Prepared, loaded: Loaded) -> dict[str, Any]:
     import torch
 
     from espalier.models.adapters import methods
+    from espalier.models.precision import choose, measure
     from espalier.models.soft_prompt import virtual_ids
     from espalier.train.loop import Settings
 
+    formats = choose("auto", measure(loaded.model), loaded.model.device)
     clock = Clock()
     steps: int = job.settings["steps"]
     torch.manual_seed(0)
     model: Any = methods.build(job.method, job.settings["params"])(loaded.model) if steps else loaded.model
     template = loaded.template.prefixed(virtual_ids(model))
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad) if steps else 0
-    losses = _train(model, _source(prepared, template), Settings(steps, job.rate, checkpoint=steps + 1))
+    settings = Settings(steps, job.rate, precision=formats.training, checkpoint=steps + 1)
+    losses = _train(model, _source(prepared, template), settings)
     measured = clock.stop()
     return {
         "rate": job.rate,
@@ -134,7 +138,8 @@ def _measured(job: Job, prepared: Prepared, loaded: Loaded) -> dict[str, Any]:
         "cpu_seconds": measured.cpu,
         "peak": measured.peak,
         "losses": losses,
-        **_scores(model, template, prepared),
+        "precision": formats.training,
+        **_scores(model, template, prepared, formats.decoding),
     }
 
 
@@ -165,13 +170,13 @@ def _train(model: Any, source: Source, settings: Settings) -> list[float]:
     return losses
 
 
-def _scores(model: Any, template: Template, prepared: Prepared) -> dict[str, Any]:
+def _scores(model: Any, template: Template, prepared: Prepared, form: Format) -> dict[str, Any]:
     from espalier.cli.tuning import to_decode
     from espalier.decode.engine import generate
     from espalier.decode.strategies import greedy
     from espalier.evaluate.harness import evaluate, scorers
 
-    answers = list(generate(to_decode(model, "bf16"), template, prepared.test, greedy(limit=40)))
+    answers = list(generate(to_decode(model, form), template, prepared.test, greedy(limit=40)))
     rouge = {"rouge_l": scorers.build("rouge_l", {})}
     tuned = evaluate(prepared.test, {"tuned": answers}, rouge, prepared.task.checks)["systems"]["tuned"]
     return {

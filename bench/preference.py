@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Encoded, Message
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
+    from espalier.models.precision import Format, Formats
 
     Say = Callable[[str], None]
 
@@ -38,13 +39,8 @@ PAIRS = 8
 TRIAL_PAIRS = 4
 PROMPT, ANSWER = 300, 60
 BETA = 0.1
-# `batch` pairs a forward, which are twice as many rows.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "bf16, batch 1": {"bf16": True, "batch": 1},
-    "bf16, batch 2": {"bf16": True, "batch": 2},
-    "bf16, batch 4": {"bf16": True, "batch": 4},
-    "fp32, batch 2": {"bf16": False, "batch": 2},
-}
+# Settings of TRL that are tried: `batch` pairs a forward, which are twice as many rows.
+WAYS = ("batch 1", "batch 2", "batch 4")
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,7 @@ def main(
     template: Template,
     say: Say,
     *,
+    formats: Formats,
     only: Sequence[str] = (),
     threads: int = 2,
     rounds: int = 2,
@@ -79,6 +76,7 @@ def main(
         model: folder of the model in Hugging Face layout.
         template: its template.
         say: takes progress lines.
+        formats: number formats that are the fastest here.
         only: names of cases; the first where empty.
         threads: threads of both sides.
         rounds: measured steps, after one to warm up.
@@ -86,11 +84,21 @@ def main(
     wanted = [case for case in CASES if case.name in only] if only else CASES[:1]
     if not wanted:
         raise SystemExit(f"No case of {list(only)}; there are {[case.name for case in CASES]}.")
-    return {case.name: measure(model, template, say, case, threads, rounds) for case in wanted}
+    return {
+        case.name: measure(model, template, say, case, threads, rounds, precision=formats.training)
+        for case in wanted
+    }
 
 
 def measure(
-    model: str, template: Template, say: Say, case: Case, threads: int, rounds: int
+    model: str,
+    template: Template,
+    say: Say,
+    case: Case,
+    threads: int,
+    rounds: int,
+    *,
+    precision: Format,
 ) -> dict[str, Any]:
     """Return the figures of one case."""
     units = load_pairs(case, template, PAIRS * (rounds + 1))
@@ -105,10 +113,11 @@ def measure(
     def job(rows: list[list[Encoded]], settings: dict[str, Any]) -> Job:
         return Job(model, rows, case.method, case.rate, threads, settings)
 
-    chosen, trials = fastest("trl", run_trl, {name: job(few, own) for name, own in SETTINGS.items()}, say)
+    settings = trl.settings(precision, WAYS)
+    chosen, trials = fastest("trl", run_trl, {name: job(few, own) for name, own in settings.items()}, say)
     sides = [
-        Side("espalier", run_espalier, job(steps, {"precision": "bf16"})),
-        Side("trl", run_trl, job(steps, SETTINGS[chosen])),
+        Side("espalier", run_espalier, job(steps, {"precision": precision})),
+        Side("trl", run_trl, job(steps, settings[chosen])),
     ]
     loads = take_turns(sides, rounds, say)
     ours, theirs = (steady(side) for side in sides)

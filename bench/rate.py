@@ -14,17 +14,30 @@ from bench.side import Job, commands
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from espalier.models.precision import Format, Formats
+
 # (rows, inner, columns): the products of a tree of 1,683 tokens in SmolLM2-135M (query and output; gate and
 # up; down), and one large square that shows what the processor can do at all.
 SHAPES = ((1683, 576, 576), (1683, 576, 1536), (1683, 1536, 576), (2048, 2048, 2048))
-MODEL = "bf16 1683x576x1536"
+MODEL = "1683x576x1536"
 
 
-def matrix_rate(precision: str, shape: tuple[int, int, int], seconds: float = 0.2) -> float:
+def formats_of(model: str) -> Formats:
+    """Return the number formats that a run of the model would choose here: all sides compute in them."""
+    from espalier.models.load import load_model
+    from espalier.models.precision import choose, measure
+
+    loaded = load_model(model).model
+    return choose("auto", measure(loaded), loaded.device)
+
+
+def matrix_rate(precision: Format, shape: tuple[int, int, int], seconds: float = 0.2) -> float:
     """Return the median GFLOP/s of `torch.matmul` at a shape, over calls of `seconds` in all."""
     import torch
 
-    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    from espalier.models.precision import dtype_of
+
+    dtype = dtype_of(precision)
     rows, inner, columns = shape
     left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
     times: list[float] = []
@@ -56,11 +69,7 @@ def step_gflop(model: str, distinct: float, scored: float, method: str) -> float
 
 
 def run(job: Job, connection: Connection) -> None:
-    """As a side: send the rates once per command, GFLOP/s by precision and shape."""
+    """As a side: send the rates of the job's format once per command, GFLOP/s by shape."""
     for _ in commands(connection):
-        rates = {
-            f"{precision} {'x'.join(map(str, shape))}": matrix_rate(precision, shape)
-            for precision in ("bf16", "fp32")
-            for shape in SHAPES
-        }
-        connection.send(rates)
+        precision = job.settings["precision"]
+        connection.send({"x".join(map(str, shape)): matrix_rate(precision, shape) for shape in SHAPES})

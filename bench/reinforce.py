@@ -23,18 +23,16 @@ if TYPE_CHECKING:
 
     from espalier.encode.template import Template
     from espalier.models.load import Loaded
+    from espalier.models.precision import Formats
     from espalier.train.objectives import Sampler
 
     Say = Callable[[str], None]
 
 PROMPTS, GROUP, LIMIT = 4, 8, 40
 RATE = 1e-6
-# `batch` answers a forward of the update; all answers of a step are generated in one batch. In fp32 a step
-# took 1.4 times as long.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "bf16, batch 4": {"bf16": True, "batch": 4},
-    "bf16, batch 8": {"bf16": True, "batch": 8},
-}
+# Settings of TRL that are tried: `batch` answers a forward of the update; all answers of a step are generated
+# in one batch.
+WAYS = ("batch 4", "batch 8")
 
 
 def main(
@@ -42,6 +40,7 @@ def main(
     template: Template,
     say: Say,
     *,
+    formats: Formats,
     task: str | None = None,
     threads: int = 2,
     rounds: int = 2,
@@ -52,6 +51,7 @@ def main(
         model: folder of the model in Hugging Face layout.
         template: its template.
         say: takes progress lines.
+        formats: number formats that are the fastest here.
         task: whose prompts are answered; the bundled one where None.
         threads: threads of both sides.
         rounds: measured steps, after one to warm up.
@@ -66,10 +66,12 @@ def main(
 
     prompts = sum(row.prompt for step in steps for row in step) / PROMPTS / len(steps)
     say(f"{PROMPTS} prompts of {prompts:.0f} tokens, {GROUP} answers each, at most {LIMIT} tokens")
-    chosen, trials = fastest("trl", run_trl, {name: job(own, 2) for name, own in SETTINGS.items()}, say)
+    settings = trl.settings(formats.training, WAYS)
+    chosen, trials = fastest("trl", run_trl, {name: job(own, 2) for name, own in settings.items()}, say)
+    own = {"precision": formats.training, "decoding": formats.decoding}
     sides = [
-        Side("espalier", run_espalier, job({"precision": "bf16"}, len(steps))),
-        Side("trl", run_trl, job(SETTINGS[chosen], len(steps))),
+        Side("espalier", run_espalier, job(own, len(steps))),
+        Side("trl", run_trl, job(settings[chosen], len(steps))),
     ]
     loads = take_turns(sides, rounds, say)
     ours, theirs = (steady(side) for side in sides)
@@ -96,7 +98,7 @@ def run_espalier(job: Job, connection: Connection) -> None:
     from espalier.train.reinforcement import grpo
 
     examples = _examples(str(job.settings["task"]))
-    precision = str(job.settings["precision"])
+    precision = job.settings["decoding"]
 
     def answering(loaded: Loaded, model: Any) -> Callable[[Mapping[str, float]], Sampler]:
         return Answering(model, loaded.template, examples, precision, seed=0).sampler

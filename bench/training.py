@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.rows import Case
     from espalier.core.records import Encoded
     from espalier.encode.template import Template
+    from espalier.models.precision import Format, Formats
 
     Say = Callable[[str], None]
     Run = Callable[[Job, Connection], None]
@@ -34,17 +35,19 @@ LEAN_SETTINGS: dict[str, dict[str, Any]] = {f"batch {size}": {"batch": size} for
 
 @dataclass(frozen=True)
 class Bench:
-    """What all cases share: model, template, threads, rounds per case, and where progress goes."""
+    """What all cases share: model, template, threads, rounds per case, number format, where progress goes."""
 
     model: str
     template: Template
     threads: int
     rounds: int
+    precision: Format
     say: Say
 
     def job(self, case: Case, steps: Sequence[Sequence[Encoded]], settings: dict[str, Any]) -> Job:
         """Return what one side is to train."""
-        return Job(self.model, [list(s) for s in steps], case.method, case.rate, self.threads, settings)
+        told = {"precision": self.precision, **settings}
+        return Job(self.model, [list(s) for s in steps], case.method, case.rate, self.threads, told)
 
 
 def main(
@@ -53,6 +56,7 @@ def main(
     say: Say,
     *,
     task: str | None = None,
+    formats: Formats,
     only: Sequence[str] = (),
     threads: int = 2,
     rounds: int = 2,
@@ -65,13 +69,15 @@ def main(
         template: its template.
         say: takes progress lines.
         task: measure on this task file and not on the published ones.
+        formats: number formats that are the fastest here.
         only: names of cases; where empty, all but those on files of rows.
         threads: threads of every side.
         rounds: measured steps per side and case, after one to warm up.
         settings: "likely" tries those TRL settings that were close to the fastest in `docs/benchmarks.md`,
-            "all" tries every one, and a setting's name takes it without trying.
+            "all" tries every one, both in the number format that is the fastest here, and a setting's name,
+            such as "fp32, batch 2", takes it without trying.
     """
-    bench = Bench(model, template, threads, rounds, say)
+    bench = Bench(model, template, threads, rounds, formats.training, say)
     all_cases = cases(task)
     known = [*all_cases, *row_cases()]
     wanted = [case for case in known if case.name in only] if only else all_cases
@@ -95,14 +101,15 @@ def measure(bench: Bench, case: Case, settings: str, *, with_lean: bool) -> dict
         f"{case.name}: {counts['row_tokens']:.0f} tokens a step, {counts['distinct_tokens']:.0f} distinct, "
         f"shared prefix {counts['prefix']:.0f}"
     )
-    chosen, trials = _tried(bench, case, steps, "trl", trl.run, _settings(settings, case))
+    tried = _settings(settings, case, bench.precision)
+    chosen, trials = _tried(bench, case, steps, "trl", trl.run, tried)
     jobs: dict[str, tuple[Run, dict[str, Any]]] = {
-        "espalier": (espalier.run, {"precision": "bf16"}),
-        "trl": (trl.run, trl.SETTINGS[chosen]),
+        "espalier": (espalier.run, {}),
+        "trl": (trl.run, tried[chosen]),
     }
     if with_lean:
-        batch, tried = _tried(bench, case, steps, "lean", lean.run, LEAN_SETTINGS)
-        trials.update(tried)
+        batch, times = _tried(bench, case, steps, "lean", lean.run, LEAN_SETTINGS)
+        trials.update(times)
         jobs["lean"] = (lean.run, LEAN_SETTINGS[batch])
     sides = [Side(name, run, bench.job(case, steps, with_)) for name, (run, with_) in jobs.items()]
     rater = Side("rate", rate.run, bench.job(case, [], {}))
@@ -128,12 +135,12 @@ def _tried(
     return chosen, {f"{name}, {setting}": TRIAL_ROWS / taken for setting, taken in seconds.items()}
 
 
-def _settings(settings: str, case: Case) -> dict[str, dict[str, Any]]:
-    if settings in trl.SETTINGS:
-        return {settings: trl.SETTINGS[settings]}
+def _settings(settings: str, case: Case, precision: Format) -> dict[str, dict[str, Any]]:
+    named = {**trl.settings("bf16"), **trl.settings("fp32")}
+    if settings in named:
+        return {settings: named[settings]}
     likely = trl.LIKELY_ROWS if case.rows else trl.LIKELY
-    names = {"likely": likely, "all": tuple(trl.SETTINGS)}[settings]
-    return {name: trl.SETTINGS[name] for name in names}
+    return trl.settings(precision, {"likely": likely, "all": tuple(trl.WAYS)}[settings])
 
 
 def _figures(side: Side) -> dict[str, Any]:
@@ -155,7 +162,6 @@ def _compared(
     ours, theirs = sides["espalier"], sides["trl"]
     matrix = {name: statistics.median(look[name] for look in rates) for name in rates[0]}
     achieved = counts["gflop"] * ours["rows_per_s"] / ROWS
-    peak = max(value for name, value in matrix.items() if name.startswith("bf16"))
     out = {
         "espalier": ours["rows_per_s"],
         "trl": theirs["rows_per_s"],
@@ -165,7 +171,7 @@ def _compared(
             abs(a - b) / b for a, b in zip(ours["losses"][-2:], theirs["losses"][-2:], strict=True)
         ),
         "memory_ratio": ours["peak_mb"] / theirs["peak_mb"],
-        "matrix_share": achieved / peak,
+        "matrix_share": achieved / max(matrix.values()),
         "gflops": achieved,
         "matrix_gflops": matrix,
         "matrix_spread": [min(look[rate.MODEL] for look in rates), max(look[rate.MODEL] for look in rates)],

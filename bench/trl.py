@@ -13,29 +13,29 @@ from typing import TYPE_CHECKING, Any, cast
 from bench.side import Clock, Job, commands
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from multiprocessing.connection import Connection
 
     from transformers import PreTrainedModel
 
+    from espalier.models.precision import Format
+
 # What a user of TRL could choose on a CPU; the fastest counts. `batch` rows a forward, accumulated to a step.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "bf16, batch 1": {"bf16": True, "batch": 1},
-    "bf16, batch 2": {"bf16": True, "batch": 2},
-    "bf16, batch 4": {"bf16": True, "batch": 4},
-    "bf16, batch 8": {"bf16": True, "batch": 8},
-    "bf16, batch 2, padding-free": {"bf16": True, "batch": 2, "padding_free": True},
-    "bf16, batch 4, padding-free": {"bf16": True, "batch": 4, "padding_free": True},
-    "bf16, batch 8, padding-free": {"bf16": True, "batch": 8, "padding_free": True},
-    "bf16, packed to 1280": {"bf16": True, "batch": 1, "pack": 1280},
-    "bf16, packed to 2560": {"bf16": True, "batch": 1, "pack": 2560},
-    "fp32, batch 1": {"bf16": False, "batch": 1},
-    "fp32, batch 4": {"bf16": False, "batch": 4},
-    "bf16, batch 1, compiled": {"bf16": True, "batch": 1, "compile": True},
+WAYS: dict[str, dict[str, Any]] = {
+    **{f"batch {size}": {"batch": size} for size in (1, 2, 4, 8)},
+    **{f"batch {size}, padding-free": {"batch": size, "padding_free": True} for size in (2, 4, 8)},
+    **{f"packed to {size}": {"batch": 1, "pack": size} for size in (1280, 2560)},
+    "batch 1, compiled": {"batch": 1, "compile": True},
 }
 # Those that were the fastest of some case, or close to it (docs/benchmarks.md).
-LIKELY = ("bf16, batch 1", "bf16, batch 2", "bf16, batch 4")
+LIKELY = ("batch 1", "batch 2", "batch 4")
 # For short rows that differ in length there is more to gain from the way they are laid together.
-LIKELY_ROWS = (*LIKELY, "bf16, batch 8", "bf16, batch 4, padding-free", "bf16, packed to 1280")
+LIKELY_ROWS = (*LIKELY, "batch 8", "batch 4, padding-free", "packed to 1280")
+
+
+def settings(precision: Format, ways: Iterable[str] = WAYS) -> dict[str, dict[str, Any]]:
+    """Return ways to train by name, in a number format: that in which products are the fastest here."""
+    return {f"{precision}, {way}": {"bf16": precision == "bf16", **WAYS[way]} for way in ways}
 
 
 def run(job: Job, connection: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,10 @@ def forecast(
     Two steps of each stage are taken and thrown away. Answers and scores are not counted.
     """
     from espalier.cli import tuning
+    from espalier.cli.following import told
+    from espalier.cli.precision import settle
     from espalier.cli.prepare import prepare
-    from espalier.cli.stages import plan_stages, told
+    from espalier.cli.stages import plan_stages
     from espalier.core.recipe import load_recipe
 
     plan = load_recipe(recipe, override or ())
@@ -41,26 +43,28 @@ def forecast(
         from espalier.cli.run import choose
 
         choices = choose(plan)
-    loaded = tuning.load(plan.model, cache)
+    loaded = settle(plan, tuning.load(plan.model, cache))
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="espalier-forecast-") as folder:
         for stage in plan_stages(plan, choices.objectives, prepared, loaded.template, Path(folder)):
             if found:  # a method changes the model that it prepares
-                loaded = tuning.load(plan.model, cache)
+                loaded = replace(tuning.load(plan.model, cache), formats=loaded.formats)
             ahead = _ahead(plan, stage, loaded)
             found.append({"stage": stage.name, **asdict(ahead)})
             if not as_json:
                 typer.echo(told(stage, ahead))
     if as_json:
-        typer.echo(json.dumps({"stages": found}))
+        typer.echo(json.dumps({"precision": asdict(loaded.formats), "stages": found}))
 
 
 def _ahead(plan: Recipe, stage: Stage, loaded: Loaded) -> Forecast:
-    from espalier.cli.stages import look_ahead, ready_model, settings_of, source_of
+    from espalier.cli.following import look_ahead
+    from espalier.cli.stages import ready_model, settings_of, source_of
     from espalier.train.noise import noisy
 
     stage.folder.mkdir(parents=True, exist_ok=True)
     model, template, forward = ready_model(plan, stage, loaded)
-    source = source_of(plan, stage, model, template, forward, key="forecast")
+    formats = loaded.formats
+    source = source_of(plan, stage, model, template, forward, formats=formats, key="forecast")
     with noisy(model, source, stage.section.noise, plan.seed) as steps:
-        return look_ahead(stage, model, steps, settings_of(plan, stage), forward)
+        return look_ahead(stage, model, steps, settings_of(stage, formats.training), forward)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from espalier.cli import rating
-from espalier.cli.progress import bar, say
+from espalier.cli.precision import of_run
+from espalier.cli.progress import bar, heard, say, waiting, working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, RunPath
 from espalier.cli.terminal import as_json
 from espalier.core.errors import DataError
@@ -92,7 +93,8 @@ def generate(
         params["samples"] = 1
     strategy = strategies.build(recipe.decode.kind, params, "decode")
     loaded = tuning.load(recipe.model, cache) if base else tuning.load_run(folder, recipe, cache)
-    model = tuning.to_decode(loaded.model, recipe.model.precision)
+    loaded = of_run(recipe, folder, loaded, "decoding")
+    model = tuning.to_decode(loaded.model, loaded.formats.decoding)
     as_lines = file is not None if as_lines is None else as_lines
     if reward and best_of:
         own = params if recipe.decode.kind == "sample" else {"limit": strategy.limit}
@@ -105,6 +107,7 @@ def generate(
     else:
         for piece in stream(model, loaded.template, prompts[0], strategy):
             typer.echo(piece, nl=False)
+            heard()
         typer.echo()
 
 
@@ -116,7 +119,8 @@ def _print_best(
     as_lines: bool,
 ) -> None:
     for question, prompt in zip(questions, prompts, strict=True):
-        best, numbers = rating.best_of(rater, write, prompt)
+        with working("Writing answers and rating them", aloud=False):
+            best, numbers = rating.best_of(rater, write, prompt)
         _print(question, best, as_lines, rated=max(numbers))
         mean = sum(numbers) / len(numbers)
         say(f"The best of {len(numbers)}: rated {max(numbers):.2f}, and all of them {mean:.2f} in the mean.")
@@ -173,7 +177,10 @@ def _questions(text: str | None, file: Path | None) -> list[Question]:
     else:
         if text is None and sys.stdin is not None and sys.stdin.isatty():
             say("Type the text and end it with Ctrl-D.")
-        given = text if text is not None else (sys.stdin.read().strip() if sys.stdin else "")
+        given = text
+        if given is None:
+            with waiting():
+                given = sys.stdin.read().strip() if sys.stdin else ""
         questions = [Question(0, "0", given)]
     if not questions or not questions[0].text.strip():
         raise DataError("There is no text to answer.", hint='Write: espalier generate RUN "text"')

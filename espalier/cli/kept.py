@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from espalier.cli.progress import say
+from espalier.cli.progress import say, working
 from espalier.core.errors import ModelError, RunError
 from espalier.core.files import damage, inventory
 from espalier.core.standing import LEFTOVERS
@@ -73,6 +73,7 @@ def _damaged(stage: Stage, wrong: str) -> RunError:
     )
 
 
+@working("Saving the model", aloud=False)
 def keep(run: RunFolder, stage: Stage, loaded: Loaded, model: PreTrainedModel, key: str) -> None:
     """Save the stage's model, mark the stage as done, and remove its checkpoints."""
     from espalier.models.adapters import merged

@@ -19,6 +19,7 @@ from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
 from espalier.cli.inspect import inspect
 from espalier.cli.models import models
+from espalier.cli.progress import beating
 from espalier.cli.recipes import recipes
 from espalier.cli.reference import recipe
 from espalier.cli.report import report
@@ -106,7 +107,8 @@ def main() -> None:
     streams = identity()
     status: object = FAILED
     try:
-        app(prog_name="espalier")
+        with beating("espalier " + " ".join(sys.argv[1:2])):
+            app(prog_name="espalier")
     except EspalierError as error:
         tell_error(str(error))
     except OSError as error:

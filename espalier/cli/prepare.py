@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from espalier.cli.progress import working
 from espalier.core.errors import DataError
 from espalier.core.records import Task, TaskRow
 from espalier.data.formats.hub import fetch_rows, is_hub_name
@@ -47,6 +48,7 @@ class Units:
     rejects: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
+@working("Reading the rows", aloud=False)
 def prepare(recipe: Recipe) -> Prepared:
     """Load the task or the rows, render a task's rows and split them.
 

@@ -1,37 +1,142 @@
-"""What a person sees while work goes on: a line per stage, a bar with the time left on what takes long."""
+"""What a person sees while work goes on: a line per stage, a bar with the time left on what takes long.
+
+Nothing is still for longer than `PERIOD`. In a terminal a spinner moves with the seconds; elsewhere, and for
+work that nobody announced, a thread tells what is being done and for how long.
+"""
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.spinner import Spinner
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
+
+PERIOD = 10.0  # seconds
 
 console = Console(stderr=True, soft_wrap=True)
+
+
+class Tell(Protocol):
+    """Changes what is said to be done; without a terminal as a line, unless it is not `aloud`."""
+
+    def __call__(self, text: str, *, aloud: bool = True) -> None:
+        """Say it."""
+        ...
+
+
+@dataclass
+class _Work:
+    """Something that is being done; `drawn` where a terminal shows it moving."""
+
+    text: str
+    drawn: bool
+    since: float = field(default_factory=time.monotonic)
+
+    def is_now(self, text: str) -> None:
+        self.text, self.since = text, time.monotonic()
+
+    def __str__(self) -> str:
+        return f"{self.text} ({spelt(time.monotonic() - self.since)})"
+
+
+@dataclass
+class _Said:
+    """What is being done, the innermost last, and when something was last said."""
+
+    works: list[_Work] = field(default_factory=list[_Work])
+    at: float = 0.0
+
+
+_said = _Said()
 
 
 def say(text: str) -> None:
     """Tell what is being done, or what came of it."""
     console.print(text, highlight=False, markup=False)
+    heard()
+
+
+def heard() -> None:
+    """Note that something was said just now, by whatever way."""
+    _said.at = time.monotonic()
+
+
+def spelt(seconds: float) -> str:
+    """Return a time as '40 s', '12 min' or '2.5 h'."""
+    minutes = seconds / 60
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 @contextmanager
-def working(what: str) -> Generator[Callable[[str], None]]:
+def beating(what: str) -> Generator[None]:
+    """While this goes on, tell what is being done each time that nothing was said for `PERIOD`."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(max(_said.at + PERIOD - time.monotonic(), PERIOD / 100)):
+            if time.monotonic() >= _said.at + PERIOD:
+                if any(work.drawn for work in _said.works):
+                    heard()
+                else:
+                    with suppress(OSError):  # nobody listens any more, and the work itself will find out
+                        say(str(_said.works[-1]))
+
+    heard()
+    thread = threading.Thread(target=beat, daemon=True)
+    with _doing(what, drawn=False):
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(1)
+
+
+@contextmanager
+def waiting() -> Generator[None]:
+    """While this goes on a person is to do something, and nothing is said."""
+    with _doing("", drawn=True):
+        yield
+
+
+@contextmanager
+def working(what: str, *, aloud: bool = True) -> Generator[Tell]:
     """Show what is going on where its end cannot be told; the function yielded changes the text.
 
-    Without a terminal each text is a line.
+    Without a terminal each text is a line; one that is not `aloud` is said when it takes long.
     """
-    if not console.is_terminal:
-        say(what)
-        yield say
-        return
-    with console.status(what) as status:
-        yield status.update
+    with ExitStack() as stack:
+        work = stack.enter_context(_doing(what, drawn=console.is_terminal))
+
+        def tell(text: str, *, aloud: bool = True) -> None:
+            work.is_now(text)
+            if aloud and not work.drawn:
+                say(text)
+
+        if work.drawn and not any(outer.drawn for outer in _said.works[:-1]):
+            stack.enter_context(_spinning())
+        tell(what, aloud=aloud)
+        yield tell
 
 
 @contextmanager
@@ -40,28 +145,57 @@ def bar(what: str, total: int, done: int = 0) -> Generator[Callable[[int, str], 
 
     Without a terminal a line is printed every ten seconds instead, so that logs stay readable.
     """
-    if not console.is_terminal:
-        yield _lines(what, total, done)
-        return
-    left = TimeRemainingColumn(elapsed_when_finished=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
-        task = progress.add_task(what, total=total, completed=done, note="")
+    with _doing(f"{what}: {done} of {total}", drawn=console.is_terminal) as work:
+        if not work.drawn:
+            yield _lines(what, total, done, work)
+            return
+        left = TimeRemainingColumn(elapsed_when_finished=True)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
+        note = TextColumn("{task.fields[note]}")
+        with Progress(*columns, note, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
+            task = progress.add_task(what, total=total, completed=done, note="")
 
-        def advance(steps: int, note: str = "") -> None:
-            progress.update(task, advance=steps, note=note)
+            def advance(steps: int, note: str = "") -> None:
+                progress.update(task, advance=steps, note=note)
 
-        yield advance
+            yield advance
 
 
-def _lines(what: str, total: int, done: int) -> Callable[[int, str], None]:
-    state = {"done": done, "told": time.monotonic()}
-
+def _lines(what: str, total: int, done: int, work: _Work) -> Callable[[int, str], None]:
     def advance(steps: int, note: str = "") -> None:
-        state["done"] += steps
-        now = time.monotonic()
-        if now - state["told"] > 10 or state["done"] == total:
-            state["told"] = now
-            say(f"{what}: {state['done']:.0f} of {total}  {note}".rstrip())
+        nonlocal done
+        done += steps
+        work.is_now(f"{what}: {done:.0f} of {total}  {note}".rstrip())
+        if time.monotonic() - _said.at > PERIOD or done == total:
+            say(work.text)
 
     return advance
+
+
+@contextmanager
+def _doing(what: str, *, drawn: bool) -> Iterator[_Work]:
+    _said.works.append(_Work(what, drawn))
+    try:
+        yield _said.works[-1]
+    finally:
+        _said.works.pop()
+
+
+@contextmanager
+def _spinning() -> Iterator[None]:
+    """Draw the innermost work, with its seconds."""
+    spinner = Spinner("dots")
+
+    def frame() -> Spinner:
+        spinner.update(text=Text(str(_said.works[-1])))
+        return spinner
+
+    with Live(
+        get_renderable=frame,
+        console=console,
+        transient=True,
+        refresh_per_second=12.5,
+        # What is printed to another place than this terminal must go there.
+        redirect_stdout=sys.stdout.isatty(),
+    ):
+        yield

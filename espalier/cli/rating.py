@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.cli import tuning
+from espalier.cli.precision import of_run
 from espalier.cli.progress import working
 from espalier.core.records import Example, example_id, message
 from espalier.core.run import find_run
@@ -37,7 +38,6 @@ class Rater:
     """A reward model, ready to rate."""
 
     loaded: Loaded
-    precision: str
 
     def rate(self, examples: Sequence[Example], answers: Sequence[str]) -> list[float]:
         """Return the number of each answer to its example's prompt."""
@@ -48,7 +48,7 @@ class Rater:
             turn = message("assistant", answer, trained=True)
             whole = replace(example, messages=(*example.prompt, turn), rejected=())
             rows.append(encode(whole, self.loaded.template))
-        return numbers(self.loaded, rows, self.precision)
+        return numbers(self.loaded, rows)
 
     def reward(self, examples: Sequence[Example], answers: Sequence[Completion]) -> list[float | None]:
         """Return the same as `evaluate/rewards.py` wants it."""
@@ -65,7 +65,8 @@ def load_rater(path: Path, cache: Path) -> Rater:
 
     run = find_run(path)
     recipe = load_recipe(run.recipe)
-    return Rater(tuning.load_run(run, recipe, cache, rating=True), recipe.model.precision)
+    loaded = tuning.load_run(run, recipe, cache, rating=True)
+    return Rater(of_run(recipe, run, loaded, "training"))
 
 
 def raters(rewards: Iterable[str]) -> dict[str, Reward]:
@@ -108,7 +109,7 @@ def as_example(prompt: Sequence[Message]) -> Example:
     return Example(example_id([turn.text for turn in prompt]), "", prompt[-1].text, turns)
 
 
-def numbers(loaded: Loaded, rows: Sequence[Encoded], precision: str) -> list[float]:
+def numbers(loaded: Loaded, rows: Sequence[Encoded]) -> list[float]:
     """Return a reward model's number for each row; of a model that writes, the answer's log-probability."""
     from espalier.models.forward import edge_logprobs
     from espalier.models.reward import as_rated, leaf_scores, rates
@@ -121,12 +122,11 @@ def numbers(loaded: Loaded, rows: Sequence[Encoded], precision: str) -> list[flo
     forward = partial(
         leaf_scores if rating else edge_logprobs, shared=unsupported(loaded.model, longest) is None
     )
-    return row_sums(
-        rows,
-        token_logprobs(loaded.model, rows, forward, tokens=max(TOKENS, longest), precision=precision),
-    )
+    tokens, precision = max(TOKENS, longest), loaded.formats.training
+    return row_sums(rows, token_logprobs(loaded.model, rows, forward, tokens=tokens, precision=precision))
 
 
+@working("Scoring", aloud=False)
 def score_pairs(recipe: Recipe, run: RunFolder, examples: Sequence[Example], systems: Systems) -> None:
     """Write the scores.json of a reward model; see `order`."""
     from espalier.cli.books import write_results
@@ -138,16 +138,14 @@ def score_pairs(recipe: Recipe, run: RunFolder, examples: Sequence[Example], sys
     run.log_stage("evaluate", started, tuning.peak_bytes())
 
 
-def order(
-    run: RunFolder, examples: Sequence[Example], loaded: Loaded, precision: str, system: str
-) -> list[list[float]]:
+def order(run: RunFolder, examples: Sequence[Example], loaded: Loaded, system: str) -> list[list[float]]:
     """Return what a model gives to each example's answer, and then to each rejected one."""
     from espalier.encode.tokens import encode_unit
 
     started = time.monotonic()
     units = [encode_unit(example, loaded.template) for example in examples]
     with working(f"The pairs of the test set, by the {system} model"):
-        found = iter(numbers(loaded, [row for unit in units for row in unit.rows], precision))
+        found = iter(numbers(loaded, [row for unit in units for row in unit.rows]))
     run.log_stage(f"rate {system}", started, tuning.peak_bytes())
     return [[next(found) for _ in unit.rows] for unit in units]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from espalier.cli import tuning
+from espalier.cli import precision, tuning
 from espalier.cli.books import Way, held, inputs_of, look, way_of, write_books, write_results
 from espalier.cli.judging import build_scorers, say_limit, try_judges
 from espalier.cli.prepare import Prepared, prepare
@@ -102,7 +102,7 @@ def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: 
     if not any(objective.rates for objective, _ in choices.objectives[-1]):
         try_judges(recipe, choices.scorers, choices.objectives, prepared)
     look(recipe, path, prepared, way, patience)
-    loaded = tuning.load(recipe.model, cache)
+    loaded = precision.settle(recipe, tuning.load(recipe.model, cache), RunFolder(path), ranks)
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, path)
     for note in prepared.notes:
         say(f"Note: {note}")
@@ -115,6 +115,7 @@ def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: 
         run = replace(folder, listen=tell)
         about = partial(overview, stages[0], recipe.seed, loaded.template)
         write_books(run, recipe, prepared, stages, inputs, about)
+        precision.keep(recipe, run, loaded)
         run.log_stage("prepare", started, tuning.peak_bytes())
         if stages[-1].rates:
             return _execute_rating(recipe, run, prepared, stages, loaded, ranks)
@@ -138,10 +139,10 @@ def _execute_rating(
     from espalier.evaluate.pairs import pairs_of
     from espalier.study.report.page import write_report
 
-    pairs, precision = pairs_of(prepared.test), recipe.model.precision
-    base = order(run, pairs, loaded, precision, "base")
+    pairs = pairs_of(prepared.test)
+    base = order(run, pairs, loaded, "base")
     *_, (_, tuned) = train_stages(recipe, run, stages, loaded, ranks)
-    systems = {"tuned": order(run, pairs, tuned, precision, "tuned"), "base": base, "longer": lengths(pairs)}
+    systems = {"tuned": order(run, pairs, tuned, "tuned"), "base": base, "longer": lengths(pairs)}
     score_pairs(recipe, run, pairs, systems)
     return write_report(run.path)
 
@@ -150,7 +151,7 @@ def assist(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks) -> None:
     """Do a rank's share of the training, where another one executes the run; nothing is written."""
     prepared = prepare(recipe)
     choices = choose(recipe)
-    loaded = tuning.load(recipe.model, cache)
+    loaded = precision.settle(recipe, tuning.load(recipe.model, cache), run, ranks)
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, run.path)
     for _ in train_stages(recipe, run, stages, loaded, ranks):
         pass
@@ -206,13 +207,12 @@ def _generate(
     started = time.monotonic()
     journal = Journal(run.path / "generations.jsonl")
     known = len(journal.done)
-    model = tuning.to_decode(loaded.model, recipe.model.precision)
-    answers = generate(
-        model, loaded.template, prepared.test, strategy, weights=loaded.weights, journal=journal
-    )
     completions: list[Completion] = []
     with bar(f"Answers of the {system} model", len(prepared.test) * strategy.samples) as advance:
-        for completion in answers:
+        model = tuning.to_decode(loaded.model, loaded.formats.decoding)
+        for completion in generate(
+            model, loaded.template, prepared.test, strategy, weights=loaded.weights, journal=journal
+        ):
             completions.append(completion)
             advance(1, "")
     if len(journal.done) > known:
@@ -221,6 +221,7 @@ def _generate(
     return sorted(completions, key=lambda completion: (place[completion.example], completion.sample))
 
 
+@working("Scoring", aloud=False)
 def _evaluate(
     recipe: Recipe,
     run: RunFolder,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from espalier.decode.requests import Request
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
+    from espalier.models.precision import Format
     from espalier.train.objectives import Sampled, Sampler
 
     # An answer's tokens, their log-probabilities in nats, and why it ends.
@@ -43,7 +44,7 @@ class Answering:
     model: PreTrainedModel
     template: Template
     examples: Mapping[str, Example]
-    precision: str
+    precision: Format
     seed: int
     ranks: Ranks = ALONE
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from espalier.cli import tuning
+from espalier.cli.following import follow, kinds, look_ahead, told
 from espalier.cli.kept import clear, is_done, keep, load_kept
 from espalier.cli.prepare import encode_units, stage_examples
-from espalier.cli.progress import bar, say, working
+from espalier.cli.progress import say, working
 from espalier.cli.rating import rater_weights
-from espalier.cli.stopping import Stopped, stopping
+from espalier.cli.stopping import stopping
 from espalier.core.errors import RecipeError
 from espalier.core.files import content_hash
 from espalier.core.records import ALONE, Ranks
@@ -35,13 +35,10 @@ if TYPE_CHECKING:
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
-    from espalier.train.forecast import Forecast
-    from espalier.train.loop import Event, Forward, Settings
+    from espalier.models.precision import Format, Formats
+    from espalier.train.loop import Forward, Settings
     from espalier.train.objectives import Objective, Sampler
     from espalier.train.steps import Source
-
-# Said of the step on the progress bar where it is known, in this order.
-SAID = {"reward": "reward {:.2f}", "accuracy": "pairs right {:.0%}", "kl": "KL {:.3f}"}
 
 # Steps from which on it is worth two of them to know what all will take.
 FORETOLD = 8
@@ -77,11 +74,17 @@ class Stage:
         return self.folder / "model"
 
     @property
+    def key(self) -> str:
+        """Its place in the recipe."""
+        return self.name.replace(" ", ".")
+
+    @property
     def rates(self) -> bool:
         """Whether it makes a reward model."""
         return any(objective.rates for objective, _ in self.shared)
 
 
+@working("Turning the rows into tokens", aloud=False)
 def plan_stages(
     recipe: Recipe,
     shared: Sequence[Sequence[tuple[Objective, float]]],
@@ -115,9 +118,8 @@ def plan_stages(
         stage = Stage(number, name, section, shared[number], examples, encoded, folder, last)
         if stage.rates:
             _check_rating(stage)
-        where = "train" if name == "train" else f"train.{number}"
         for place, (objective, _) in enumerate(shared[number]):
-            check_units(objective, encoded.units, f"{where}.objective.{place}")
+            check_units(objective, encoded.units, f"{stage.key}.objective.{place}")
         stages.append(stage)
     return stages
 
@@ -125,18 +127,17 @@ def plan_stages(
 def _check_rating(stage: Stage) -> None:
     """Refuse a reward model that would have to write as well. Raises RecipeError."""
     section = stage.section
-    where = "train" if stage.name == "train" else f"train.{stage.number}"
     rules = {
         "objective": (len(stage.shared) == 1, "A reward model learns nothing besides."),
         "method": (section.method.kind in ("full", "lora"), "A reward model is trained by full or lora."),
     }
     for key, (fits, rule) in rules.items():
         if not fits:
-            raise RecipeError(rule, where=f"{where}.{key}")
+            raise RecipeError(rule, where=f"{stage.key}.{key}")
     if not stage.last:
         raise RecipeError(
             "No stage can follow one that makes a reward model, which writes nothing.",
-            where=f"{where}.objective",
+            where=f"{stage.key}.objective",
         )
 
 
@@ -157,7 +158,9 @@ def train_stages(
             say(f"Training is done: {stage.model}")
         else:
             _tune(recipe, run, stage, loaded, determined, ranks)
-        loaded = load_kept(stage, loaded)
+        with working("Loading the tuned model", aloud=False):
+            tuned = load_kept(stage, loaded)
+        loaded = replace(tuned, formats=loaded.formats)
         yield stage, loaded
 
 
@@ -165,13 +168,17 @@ def _determined(recipe: Recipe, stage: Stage, loaded: Loaded) -> dict[str, Any]:
     """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
     rows = [[(row.ids, row.weights, row.role) for row in unit.rows] for unit in stage.encoded.units]
     models = rater_weights([name for objective, _ in stage.shared for name in objective.rewards])
-    judged = [(e.input, e.references) for e in stage.examples if any(o.rewards for o, _ in stage.shared)]
+    sampled = any(objective.rewards for objective, _ in stage.shared)
+    judged = [(e.input, e.references) for e in stage.examples if sampled]
+    formats = loaded.formats
     return {
-        **recipe.model_dump(include={"seed": True, "model": {"precision", "device"}}),
+        "seed": recipe.seed,
+        "model": {"precision": formats.training, "device": recipe.model.device},
         "train": stage.section.model_dump(exclude={"checkpoint", "data", "parallel"}),
         "weights": loaded.weights,
         "rows": content_hash([[unit.prompt for unit in stage.encoded.units], rows, judged]),
         **({"rewards": models} if models else {}),
+        **({"sampled in": formats.decoding} if sampled and formats.decoding != formats.training else {}),
     }
 
 
@@ -185,11 +192,12 @@ def _tune(
 
     started = time.monotonic()
     if len(recipe.train) > 1:
-        say(f"Stage {stage.number + 1} of {len(recipe.train)}: {_kinds(stage)}, {stage.section.method.kind}")
+        say(f"Stage {stage.number + 1} of {len(recipe.train)}: {kinds(stage)}, {stage.section.method.kind}")
     on_first(partial(clear, stage), ranks)
     model, template, forward = ready_model(recipe, stage, loaded)
-    source = source_of(recipe, stage, model, template, forward, key=content_hash(determined), ranks=ranks)
-    settings = settings_of(recipe, stage)
+    key, formats = content_hash(determined), loaded.formats
+    source = source_of(recipe, stage, model, template, forward, formats=formats, key=key, ranks=ranks)
+    settings = settings_of(stage, formats.training)
     with noisy(model, source, stage.section.noise, recipe.seed) as steps:
         if ranks.size == 1 and settings.steps >= FORETOLD and latest(stage.folder / "checkpoints") is None:
             ahead = look_ahead(stage, model, steps, settings, forward)
@@ -199,57 +207,15 @@ def _tune(
             model, steps, settings, stage.folder, recipe=determined, forward=forward, ranks=ranks,
             asked=lambda: stopping.asked,
         )  # fmt: skip
-        _follow(run, stage, settings.steps, events, ranks)
+        follow(run, stage, loaded.model.config.get_text_config().vocab_size, events, ranks)
     if ranks.sharded:
         model = _whole(recipe, stage, loaded, model, ranks)
-    on_first(partial(keep, run, stage, loaded, model, content_hash(determined)), ranks)
+    on_first(partial(keep, run, stage, loaded, model, key), ranks)
     if ranks.rank == 0:
         run.log_stage(stage.name, started, tuning.peak_bytes())
 
 
-def _follow(run: RunFolder, stage: Stage, steps: int, events: Iterator[Event], ranks: Ranks) -> None:
-    """Log the events of a training and show how far it is.
-
-    Raises:
-        Stopped: this process or another rank's was asked to end; a checkpoint is there.
-    """
-    first = next(events)
-    for flaw in first["damaged"]:
-        say(f"A checkpoint is damaged, so that the one before it is taken: {flaw}")
-    with bar("Training", steps, first["step"]) as advance, stopping.after_step():
-        for event in chain([first], events):
-            if ranks.rank == 0:
-                run.log({**event, "stage": stage.name})
-            if event["event"] == "step":
-                advance(1, _progress(event))
-                stopping.expect(event["seconds"])
-            elif event.get("signal"):
-                raise Stopped(event["signal"])
-
-
-def look_ahead(
-    stage: Stage, model: PreTrainedModel, source: Source, settings: Settings, forward: Forward
-) -> Forecast:
-    """Return what the stage's training will take."""
-    from espalier.train.forecast import forecast
-
-    # Samples of later rounds would be of a model that has not learned yet, and be kept.
-    rewarded = any(objective.rewards for objective, _ in stage.shared)
-    look = range(max(objective.hold for objective, _ in stage.shared)) if rewarded else None
-    by_tree = cast("Any", forward).keywords["shared"]  # see tuning.sharing
-    with working("Taking two steps to see what training will take"):
-        return forecast(model, source, settings, stage.folder, forward=forward, shared=by_tree, look=look)
-
-
-def told(stage: Stage, ahead: Forecast) -> str:
-    """Return a forecast as a sentence."""
-    minutes = ahead.seconds / 60
-    time = f"{ahead.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min"
-    time = time if minutes < 120 else f"{minutes / 60:.1f} h"
-    name = stage.name.capitalize() if not stage.last or stage.number else "Training"
-    return f"{name}: about {time} for {ahead.steps} steps, {ahead.peak_mb / 1000:.1f} GB in the largest step."
-
-
+@working("Gathering the weights of all processes", aloud=False)
 def _whole(
     recipe: Recipe, stage: Stage, loaded: Loaded, model: PreTrainedModel, ranks: Ranks
 ) -> PreTrainedModel:
@@ -264,6 +230,7 @@ def _whole(
     return model
 
 
+@working("Preparing the model", aloud=False)
 def ready_model(recipe: Recipe, stage: Stage, loaded: Loaded) -> tuple[PreTrainedModel, Template, Forward]:
     """Return the model as the stage's method prepares it, the template of its rows, and its forward."""
     from espalier.models.memory import recompute_activations
@@ -292,6 +259,7 @@ def _fresh(recipe: Recipe, stage: Stage, loaded: Loaded) -> PreTrainedModel:
     return tuning.to_train(stage.section, recipe.seed, model)
 
 
+@working("Preparing the steps", aloud=False)
 def source_of(
     recipe: Recipe,
     stage: Stage,
@@ -299,6 +267,7 @@ def source_of(
     template: Template,
     forward: Forward,
     *,
+    formats: Formats,
     key: str,
     judged: Callable[[Sampler], Sampler] = lambda sampler: sampler,
     ranks: Ranks = ALONE,
@@ -318,14 +287,14 @@ def source_of(
     if template.prefix:
         units = encode_units(stage.examples, template, section.tokens, _written(stage.shared)).units
     examples = {example.id: example for example in stage.examples}
-    answering = Answering(model, template, examples, recipe.model.precision, recipe.seed, ranks)
+    answering = Answering(model, template, examples, formats.decoding, recipe.seed, ranks)
     samples = stage.folder / "samples.jsonl"
     tools = make_tools(
         model,
         forward,
         steps=steps_per_epoch(len(units), section.rows),
         tokens=section.tokens,
-        precision=recipe.model.precision,
+        precision=formats.training,
         keep=stage.folder / "reference.json",
         key=key,
         sampler=lambda rewards: journaled(samples, judged(answering.sampler(rewards)), ranks),
@@ -333,7 +302,7 @@ def source_of(
     return steps_of(units, stage.shared, tools, size=section.rows, tokens=section.tokens, seed=recipe.seed)
 
 
-def settings_of(recipe: Recipe, stage: Stage) -> Settings:
+def settings_of(stage: Stage, precision: Format) -> Settings:
     """Return the numbers of the stage's training."""
     from espalier.train.loop import Settings
     from espalier.train.optimizer import optimizers
@@ -348,7 +317,7 @@ def settings_of(recipe: Recipe, stage: Stage) -> Settings:
         clip=section.clip,
         decay=section.decay,
         optimizer=optimizers.build(section.optimizer.kind, section.optimizer.params, "train.optimizer"),
-        precision=recipe.model.precision,
+        precision=precision,
         checkpoint=section.checkpoint,
     )
 
@@ -360,19 +329,3 @@ def _written(shared: Sequence[tuple[Objective, float]]) -> int:
 
 def _longest(unit: Unit) -> int:
     return max([len(unit.prompt), *(len(row.ids) for row in unit.rows)])
-
-
-def _kinds(stage: Stage) -> str:
-    return " + ".join(choice.kind for choice in stage.section.objective)
-
-
-def _progress(event: dict[str, Any]) -> str:
-    said = [form.format(event["said"][name]) for name, form in SAID.items() if name in event["said"]]
-    saved = 1 - event["distinct_tokens"] / event["tokens"]
-    parts = (
-        f"loss {event['loss']:.3f}",
-        *said,
-        f"{event['rows_per_s']:.1f} rows/s",
-        f"{saved:.0%} tokens saved",
-    )
-    return "  ".join(parts)

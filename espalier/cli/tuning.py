@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Ranks
     from espalier.core.run import RunFolder
     from espalier.models.load import Loaded
+    from espalier.models.precision import Format
     from espalier.train.loop import Forward
 
 
@@ -103,12 +104,12 @@ def sharing(model: PreTrainedModel, longest: int) -> Sharing:
     return Sharing(partial(edge_logprobs, shared=why_not is None), why_not)
 
 
-def to_decode(model: PreTrainedModel, precision: str) -> PreTrainedModel:
-    """Return a copy for decoding, with adapters merged, in the recipe's precision."""
+def to_decode(model: PreTrainedModel, precision: Format) -> PreTrainedModel:
+    """Return a copy for decoding, with adapters merged, in that number format."""
     return _ready_to_decode(copy.deepcopy(model), precision)
 
 
-def decoder_of(model: PreTrainedModel, precision: str, ranks: Ranks) -> Callable[[], PreTrainedModel]:
+def decoder_of(model: PreTrainedModel, precision: Format, ranks: Ranks) -> Callable[[], PreTrainedModel]:
     """Return what makes a copy for decoding of the model as it then is; every rank has to call that.
 
     It belongs before the ranks share out the weights: each rank then gathers all of them for a copy.
@@ -138,13 +139,14 @@ def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
     return torch.nn.Parameter(tensor, requires_grad=False)
 
 
-def _ready_to_decode(model: PreTrainedModel, precision: str) -> PreTrainedModel:
+def _ready_to_decode(model: PreTrainedModel, precision: Format) -> PreTrainedModel:
     import torch
 
     from espalier.models.adapters import merged
+    from espalier.models.precision import dtype_of
 
     model = merged(model).requires_grad_(False).eval()
-    torch.nn.Module.to(model, torch.bfloat16 if precision == "bf16" else torch.float32)
+    torch.nn.Module.to(model, dtype_of(precision))
     return model
 
 
@@ -155,6 +157,7 @@ def peak_bytes() -> float:
     return peak_mb() * 1e6
 
 
+@working("Loading the tuned model", aloud=False)
 def load_run(run: RunFolder, recipe: Recipe, cache: Path, *, rating: bool = False) -> Loaded:
     """Load the tuned model of a run: one that writes, or with `rating` a reward model.
 

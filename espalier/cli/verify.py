@@ -7,7 +7,7 @@ import json
 import math
 import random
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ def verify(
     stage is checked from the recipe's own model, as if it were the first.
     """
     from espalier.cli import tuning
+    from espalier.cli.precision import settle
     from espalier.cli.prepare import prepare
     from espalier.cli.stages import plan_stages
     from espalier.core.recipe import load_recipe
@@ -54,19 +55,22 @@ def verify(
         from espalier.cli.run import choose
 
         choices = choose(plan)
-    loaded = tuning.load(plan.model, cache)
+    loaded = settle(plan, tuning.load(plan.model, cache))
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
         stages = plan_stages(plan, choices.objectives, prepared, loaded.template, Path(folder))
         for stage in stages:
             prefix = f"{stage.name}: " if len(stages) > 1 else ""
-            with working("Comparing on a few rows"):
+            with working("Comparing on a few rows") as tell:
                 for check in _checks(plan, stage, loaded):
                     checks.append(replace(check, name=prefix + check.name))
+                    tell(f"Comparing on a few rows: {len(checks)} checks are done", aloud=False)
                     if not as_json:
                         typer.echo(_line(checks[-1]))
     if as_json:
-        typer.echo(json.dumps({"checks": [_plain(check) for check in checks]}))
+        typer.echo(
+            json.dumps({"precision": asdict(loaded.formats), "checks": [_plain(check) for check in checks]})
+        )
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
@@ -84,7 +88,8 @@ def _checks(plan: Recipe, stage: Stage, loaded: Loaded) -> Iterator[Check]:
     # A method changes the model that it prepares, and the next stage is to begin with this one.
     fresh = replace(loaded, model=copy.deepcopy(loaded.model))
     model, template, forward = ready_model(plan, few, fresh)
-    source = source_of(plan, few, model, template, forward, key="verify", judged=_by_chance)
+    formats = loaded.formats
+    source = source_of(plan, few, model, template, forward, formats=formats, key="verify", judged=_by_chance)
     plain = not stage.rates and is_plain(merged(copy.deepcopy(model)))
     yield from compare(
         model,
@@ -97,7 +102,7 @@ def _checks(plan: Recipe, stage: Stage, loaded: Loaded) -> Iterator[Check]:
         ),
         forward=forward,
         by_row=partial(leaf_scores if stage.rates else edge_logprobs, shared=False),
-        settings=settings_of(plan, few),
+        settings=settings_of(few, formats.training),
     )
 
 

@@ -25,7 +25,7 @@ from espalier.core.run_name import run_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 class Section(BaseModel):
@@ -105,8 +105,8 @@ class ModelSection(Section):
 
     name: str = "smollm2-135m"
     """A bundled model's name (`espalier models`), a folder in Hugging Face layout, or a hub id."""
-    precision: Precision = "bf16"
-    """Number format of training and decoding; weights are kept in fp32 while training."""
+    precision: Precision = "auto"
+    """Number format of products; "auto" measures which is faster here. Trained weights are kept in fp32."""
     device: str = "auto"
     """'cpu', 'cuda', 'cuda:1', …; 'auto' takes a GPU where there is one."""
 

@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "provenance.json"
 
     @property
+    def precision(self) -> Path:
+        """The number formats that were chosen at the first start, and what was measured for it."""
+        return self.path / "precision.json"
+
+    @property
     def data(self) -> Path:
         """`train.parquet` and `test.parquet`."""
         return self.path / "data"

@@ -204,7 +204,7 @@ def _by_id(task: Task, path: Path) -> Predictions:
     if unknown and not texts:
         raise DataError(
             f"None of the {len(unknown)} predictions has the id of a row: theirs are like '{unknown[0]}', "
-            f"the rows' like '{next(iter(places))}'.",
+            f"the rows' like '{task.rows[0].id}'.",
             where=str(path),
             hint="Where rows have no ids of their own, their number in the file serves, from 0.",
         )

@@ -33,6 +33,7 @@ from espalier.models.folder import (
     load_config,
     weight_files,
 )
+from espalier.models.precision import PLAIN, Formats
 from espalier.models.reward import padding, rates, reward_model
 from espalier.models.soft_prompt import virtual_ids
 from espalier.models.support import check_causal
@@ -50,6 +51,7 @@ class Loaded:
     Attributes:
         place: the folder it was loaded from.
         weights: hash of the weight files, part of every generation's key.
+        formats: what it is trained and decoded in.
     """
 
     place: str
@@ -57,6 +59,7 @@ class Loaded:
     tokenizer: PreTrainedTokenizerBase
     template: Template
     weights: str
+    formats: Formats = PLAIN
 
 
 def find_model(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -> str:

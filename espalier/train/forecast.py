@@ -4,6 +4,9 @@ The steps are taken for real, at a rate of zero, so that no weight moves: the co
 the optimizer's state in place as in all steps but the first, and then a typical one for the time, when the
 process is warm. A checkpoint is written too. What the other steps cost follows from their trees, since a step
 is a function of its number.
+
+A small part of the first step comes before all: it warms up, and shows where all this would take minutes. It
+is cut short then, and what was not taken follows from the trees that were.
 """
 
 from __future__ import annotations
@@ -14,30 +17,34 @@ import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 
-from espalier.encode.tree import stats
+from espalier.encode.tree import build_tree, stats
 from espalier.models.forward import edge_logprobs
 from espalier.train.checkpoint import save
 from espalier.train.loop import Forward, Settings, backward
 from espalier.train.optimizer import Updater, make_updater
 from espalier.train.parallel import cost
 from espalier.train.peak import forget_peak, peak_mb
+from espalier.train.steps import Step, groups_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from torch import nn
 
     from espalier.encode.tree import Tree
-    from espalier.train.steps import Source, Step
+    from espalier.train.steps import Source, Term
 
 # Most steps whose trees are looked at: ten a second with 32 rows each.
 STEPS = 100
+# Most seconds that trees are computed for; another one is begun where it is likely to fit.
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -47,19 +54,34 @@ class Forecast:
     Attributes:
         steps: optimizer steps.
         seconds: all of it.
-        peak_mb: memory at the peak, in MB: the GPU's where there is one, else all of the process.
+        peak_mb: memory at the peak, in MB: the GPU's where there is one, else all of the process; None where
+            the largest tree would have taken too long.
         step_seconds: a step of mean cost, with building its trees and moving the weights.
         checkpoint_seconds: writing one checkpoint.
         own_peak: whether the peak is the training's own; where the system cannot tell it is that of all that
             the process has done, and only a bound.
+        cut: whether it was cut short; the seconds are then those of the gradients.
     """
 
     steps: int
     seconds: float
-    peak_mb: float
+    peak_mb: float | None
     step_seconds: float
     checkpoint_seconds: float
     own_peak: bool
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How far the look ahead is: after so many of its trees, the seconds that the training seems to take.
+
+    The first tree is a small one in a cold process, and makes all seem slower by far.
+    """
+
+    done: int
+    trees: int
+    seconds: float
 
 
 def forecast(
@@ -71,10 +93,11 @@ def forecast(
     forward: Forward = edge_logprobs,
     shared: bool = True,
     look: Sequence[int] | None = None,
+    tell: Callable[[Sight], object] = lambda _: None,
 ) -> Forecast:
-    """Return what `train` with the same arguments will take; nothing in the model or in `folder` is changed.
+    """Return what `train` with the same arguments will take; the model and `folder` stay as they are.
 
-    It takes as long as two or three steps and a checkpoint. Random states are put back.
+    It takes two or three steps and a checkpoint, but about a minute at most. Random states are put back.
 
     Args:
         model: on its device, prepared by its method.
@@ -82,9 +105,10 @@ def forecast(
         settings: of the training.
         folder: where checkpoints go: one is written and removed again.
         forward: as in training.
-        shared: whether `forward` computes a tree in one pass, and not its rows one by one.
-        look: numbers of the steps to look at, by default up to 100 from all over the training. Of a source
-            that samples from the model only those can be known that learn from its first samples.
+        shared: whether `forward` computes a tree in one pass.
+        look: numbers of the steps to look at, by default up to 100; of a source that samples from the model
+            only those can be known that learn from its first samples.
+        tell: told after every tree.
 
     Raises:
         CheckpointError: a checkpoint cannot be written.
@@ -96,24 +120,32 @@ def forecast(
     with _same_random_numbers(model):
         steps, costs, source_seconds = _look(source, look or _spread(settings.steps), shared)
         mean = sum(costs) / len(costs)
-        costliest = max(zip(costs, steps, strict=True), key=lambda pair: pair[0])
-        typical = min(zip(costs, steps, strict=True), key=lambda pair: abs(pair[0] - mean))
+        costliest = max(zip(costs, steps, strict=True), key=lambda pair: pair[0])[1]
+        typical = min(zip(costs, steps, strict=True), key=lambda pair: abs(pair[0] - mean))[1]
         del steps
         updater = make_updater(model, settings.optimizer, decay=settings.decay, clip=settings.clip)
         model.train()
         _make_state(model, updater)
-        probed = [
-            (step_cost, *_probe(model, step, updater, settings, forward))
-            for step_cost, step in (costliest, typical)
-        ]
-        checkpoint_seconds = _write(model, updater, folder)
+        trees = 1 + len(costliest.work) + len(typical.work)
+        probe = _Probe(model, updater, settings, forward, partial(_cost, shared=shared), mean, trees, tell)
+        probe.begin(_part(costliest), costliest)
+        begun = probe.done
+        taken: list[_Taken] = []
+        for step in (costliest, typical):
+            found = probe.step(step)
+            if found is None:
+                break
+            taken.append(found)
+        cut = len(taken) < 2
+        checkpoint_seconds = 0.0 if cut else _write(model, updater, folder)
     model.train(was_training)
     # Whatever else goes on, the first step's warm-up or another process, can only make a step seem slower.
-    computing = mean * min(seconds / step_cost for step_cost, seconds, _ in probed)
-    step_seconds = source_seconds + computing + min(seconds for *_, seconds in probed)
+    pace = min((step.pace for step in taken), default=probe.pace)
+    step_seconds = source_seconds + mean * pace + min((step.moving for step in taken), default=0.0)
     checkpoints = math.ceil(settings.steps / settings.checkpoint)
     seconds = settings.steps * step_seconds + checkpoints * checkpoint_seconds
-    return Forecast(settings.steps, seconds, peak_mb(), step_seconds, checkpoint_seconds, own_peak)
+    peak = peak_mb() if probe.done > begun else None
+    return Forecast(settings.steps, seconds, peak, step_seconds, checkpoint_seconds, own_peak, cut)
 
 
 def _spread(steps: int) -> list[int]:
@@ -144,19 +176,81 @@ def _make_state(model: nn.Module, updater: Updater) -> None:
         weight.grad = None
 
 
-def _probe(
-    model: nn.Module, step: Step, updater: Updater, settings: Settings, forward: Forward
-) -> tuple[float, float]:
-    """Take a step at rate zero; return the seconds of its gradients and of moving the weights."""
-    begun = _now()
-    updater.start(0.0, len(step.work))
-    backward(model, step, forward, settings.precision)
-    computed = _now()
-    updater.finish(0.0)
-    moved = _now()
-    for weight in model.parameters():
-        weight.grad = None  # of a norm that is not finite, which the training will tell of
-    return computed - begun, moved - computed
+class _Taken(NamedTuple):
+    """A step that was taken: the seconds of its gradients by what they cost, and of moving the weights."""
+
+    pace: float
+    moving: float
+
+
+@dataclass
+class _Probe:
+    """Takes steps at rate zero, tree by tree, as long as they fit `PATIENCE`.
+
+    Attributes:
+        cost: of a tree.
+        mean: cost of a step of the training.
+        trees: all that are to be taken.
+        pace: seconds by cost of the fastest tree; the first, in a cold process, counts until the second.
+    """
+
+    model: nn.Module
+    updater: Updater
+    settings: Settings
+    forward: Forward
+    cost: Callable[[Tree], float]
+    mean: float
+    trees: int
+    tell: Callable[[Sight], object]
+    done: int = 0
+    spent: float = 0.0
+    pace: float = 0.0
+
+    def begin(self, part: Step, step: Step) -> None:
+        """Take a part of a step; once more where the step would not fit: the first was in a cold process."""
+        self.step(part)
+        if not self._fits(max(self.cost(tree) for tree, _ in step.work)):
+            self.trees += 1
+            self.spent = 0.0
+            self.step(part)
+
+    def step(self, step: Step) -> _Taken | None:
+        """Take a step, its costliest tree first; None where not all of it fits."""
+        costs = {id(tree): self.cost(tree) for tree, _ in step.work}
+        work = sorted(step.work, key=lambda pair: costs[id(pair[0])], reverse=True)
+        if not self._fits(costs[id(work[0][0])]):
+            return None
+        self.updater.start(0.0, len(work))
+        times: list[float] = []
+        for tree, terms in work:
+            if self._fits(costs[id(tree)]):
+                times.append(self._tree(tree, terms, costs[id(tree)]))
+        computed = _now()
+        self.updater.finish(0.0)
+        moving = _now() - computed
+        for weight in self.model.parameters():
+            weight.grad = None  # of a norm that is not finite, which the training will tell of
+        return _Taken(sum(times) / sum(costs.values()), moving) if len(times) == len(work) else None
+
+    def _fits(self, cost: float) -> bool:
+        return self.spent + cost * self.pace <= PATIENCE
+
+    def _tree(self, tree: Tree, terms: Sequence[Term], cost: float) -> float:
+        begun = _now()
+        backward(self.model, Step([], [(tree, terms)]), self.forward, self.settings.precision)
+        seconds = _now() - begun
+        self.done += 1
+        self.spent += seconds
+        self.pace = seconds / cost if self.done <= 2 else min(self.pace, seconds / cost)
+        self.tell(Sight(self.done, self.trees, self.settings.steps * self.mean * self.pace))
+        return seconds
+
+
+def _part(step: Step) -> Step:
+    """Return the least part of a step: the rows of one example, or one answer."""
+    tree, terms = step.work[0]
+    rows = groups_of(tree.rows)[0]
+    return Step(rows, [(build_tree(rows), terms)])
 
 
 def _write(model: nn.Module, updater: Updater, folder: Path) -> float:

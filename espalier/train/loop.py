@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
+    from espalier.models.precision import Format
     from espalier.train.objectives import LossSum
     from espalier.train.steps import Source, Step, Term
 
@@ -54,7 +55,7 @@ class Settings:
     clip: float = 1.0
     decay: float = 0.0
     optimizer: MakeUpdater = field(default_factory=adamw)
-    precision: str = "bf16"
+    precision: Format = "fp32"
     checkpoint: int = 50
 
 
@@ -120,10 +121,10 @@ def train(
     model.eval()
 
 
-def autocast(model: nn.Module, precision: str) -> torch.autocast:
-    """Return the context of a forward in that precision, "fp32" or "bf16"; weights stay as they are."""
+def autocast(model: nn.Module, precision: Format) -> torch.autocast:
+    """Return the context of a forward in that format; weights stay as they are."""
     device = next(model.parameters()).device.type
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device, dtype=torch.bfloat16, enabled={"fp32": False, "bf16": True}[precision])
 
 
 def _resume(
@@ -135,7 +136,7 @@ def _resume(
     return {"event": "train", "step": done, "trained_weights": _trained(model), "damaged": damaged}
 
 
-def backward(model: nn.Module, step: Step, forward: Forward, precision: str) -> dict[Term, LossSum]:
+def backward(model: nn.Module, step: Step, forward: Forward, precision: Format) -> dict[Term, LossSum]:
     """Add the gradients of a step's trees to the weights, and return the loss of each term over the step."""
     sums: dict[Term, LossSum] = {}
     for tree, terms in step.work:

@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from espalier.core.records import Encoded
+    from espalier.models.precision import Format
     from espalier.train.loop import Forward
     from espalier.train.objectives import Sampler
 
 
 @torch.no_grad()
 def token_logprobs(
-    model: PreTrainedModel, rows: Sequence[Encoded], forward: Forward, *, tokens: int, precision: str
+    model: PreTrainedModel, rows: Sequence[Encoded], forward: Forward, *, tokens: int, precision: Format
 ) -> list[tuple[float, ...]]:
     """Return the log-probability of each row's weighted tokens, in nats, in the precision of training.
 
@@ -106,7 +107,7 @@ def make_tools(
     *,
     steps: int,
     tokens: int,
-    precision: str,
+    precision: Format,
     keep: Path,
     key: str,
     sampler: Callable[[Mapping[str, float]], Sampler],

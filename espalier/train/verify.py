@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from espalier.core.records import Encoded
+    from espalier.models.precision import Format
 
 # From a model, prompts and a number of tokens to the tokens that cached greedy decoding writes.
 Generate: TypeAlias = "Callable[[PreTrainedModel, Sequence[tuple[int, ...]], int], list[tuple[int, ...]]]"
@@ -249,7 +250,7 @@ def _logits(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
 
 
 def _gradients(
-    model: nn.Module, work: Sequence[Work], forward: Forward, precision: str = "fp32"
+    model: nn.Module, work: Sequence[Work], forward: Forward, precision: Format = "fp32"
 ) -> tuple[float, Gradients]:
     """Return the loss of some trees' terms, and its gradients by weight name."""
     sums = backward(model, Step([], work), forward, precision)

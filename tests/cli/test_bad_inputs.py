@@ -29,7 +29,7 @@ def refused(result, *said: str) -> None:
         ("train.rate=-1", ["train.rate: -1 does not fit", "greater than 0"]),
         ("train.rows=1.5", ["train.rows: ", "integer"]),
         ("train.rate", ["'train.rate' is not an override", "key.path=value"]),
-        ("model.precision=fp16", ["model.precision: ", "'fp32' or 'bf16'"]),
+        ("model.precision=fp16", ["model.precision: ", "'auto', 'fp32' or 'bf16'"]),
         ("train.method=lara", ["train.method.kind: ", "Did you mean 'lora'?"]),
         ("train.method.rnak=4", ["train.method.rnak: ", "takes no 'rnak'"]),
         ("decode.kind=beem", ["decode.kind: ", "Known: greedy, sample"]),

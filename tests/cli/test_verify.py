@@ -8,7 +8,7 @@ def test_json_has_every_check_and_all_are_ok(home: Path, espalier) -> None:
     result = espalier("verify", "recipe.toml", "--json", cwd=home)
     assert result.code == 0, result.out
     table = json.loads(result.out)
-    assert set(table) == {"checks"}
+    assert set(table) == {"checks", "precision"}
     assert all(set(check) == {"name", "gap", "bound", "ok"} for check in table["checks"])
     assert all(check["ok"] is True and check["gap"] <= check["bound"] for check in table["checks"])
     names = " ".join(check["name"] for check in table["checks"])

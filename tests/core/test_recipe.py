@@ -44,7 +44,7 @@ def load(folder: Path, text: str = "", overrides: Sequence[str] = ()) -> Recipe:
         ('evaluate = "rouge_l"', "evaluate", "'rouge_l' does not fit"),
         ("[[evaluate]]\nknd = 'rouge_l'", "evaluate.0.kind", "required and missing"),
         ("[[train.objective]]\nkind = 'sft'\nweight = 0", "train.objective.0.weight", "greater than 0"),
-        ('[model]\nprecision = "fp16"', "model.precision", "'fp32' or 'bf16'"),
+        ('[model]\nprecision = "fp16"', "model.precision", "'auto', 'fp32' or 'bf16'"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_path(tmp_path: Path, text: str, where: str, said: str) -> None:

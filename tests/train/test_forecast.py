@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,13 +13,15 @@ import torch
 from espalier.core.errors import RecipeError
 from espalier.encode.tokens import Unit
 from espalier.train import forecast as forecast_file
-from espalier.train.forecast import forecast
+from espalier.train.forecast import Sight, forecast
 from espalier.train.loop import Settings, train
 from espalier.train.objectives import Tools, sft
 from espalier.train.optimizer import adafactor, adamw, lomo
+from espalier.train.parallel import cost
 from espalier.train.steps import Step, steps_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from transformers import LlamaForCausalLM
@@ -79,7 +81,10 @@ def test_it_probes_the_costliest_step_and_then_a_typical_one(
         lambda model, step, *rest: (probed.append(step), backward(model, step, *rest)),
     )
     forecast(tiny_llama, lambda n: whole if n == 5 else part, Settings(steps=9, rate=1e-2), tmp_path)
-    assert probed == [whole, part]
+    trees = [id(tree) for step in probed for tree, _ in step.work]
+    by_cost = sorted([tree for tree, _ in whole.work], key=cost, reverse=True)
+    assert trees[1:] == [*map(id, by_cost), *(id(tree) for tree, _ in part.work)]
+    assert len(probed[0].work[0][0].rows) == 1  # a small one, to begin with
 
 
 def test_it_looks_at_steps_from_all_over_or_at_those_that_it_is_told(
@@ -106,3 +111,71 @@ def test_what_the_training_would_refuse_is_refused_before(
     settings = Settings(steps=3, rate=1e-2, optimizer=lomo())
     with pytest.raises(RecipeError, match="trees"):
         forecast(tiny_llama, source_of(tiny_rows, tokens=110), settings, tmp_path)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[Sight]]:
+    """Makes trees take seconds by their cost, on a clock of its own, and the first four times as many."""
+    now, sights = [0.0], []
+    backward = forecast_file.backward
+
+    def become(pace: float) -> list[Sight]:
+        def slowly(model: Any, step: Step, *rest: Any) -> object:
+            ((tree, _),) = step.work
+            now[0] += cost(tree) * pace * (1 if sights else 4)
+            return backward(model, step, *rest)
+
+        monkeypatch.setattr(forecast_file, "backward", slowly)
+        monkeypatch.setattr(forecast_file, "_now", lambda: now[0])
+        return sights
+
+    return become
+
+
+def test_it_tells_after_every_tree_how_long_all_seems_to_take(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path, slow
+):
+    sights = slow(0.01)
+    source = source_of(tiny_rows, tokens=110)
+    found = forecast(tiny_llama, source, Settings(steps=90, rate=1e-2), tmp_path, tell=sights.append)
+    trees = sights[0].trees
+    assert [sight.done for sight in sights] == list(range(1, trees + 1))
+    assert trees > 3
+    assert sights[0].seconds == pytest.approx(4 * sights[1].seconds)
+    assert found.seconds == pytest.approx(sights[-1].seconds, rel=0.2)
+    assert not found.cut
+    assert found.peak_mb is not None
+
+
+@pytest.mark.parametrize(("pace", "least", "most", "peak"), [(0.1, 3, 7, True), (50.0, 1, 1, False)])
+def test_one_that_would_take_minutes_is_cut_short(
+    tiny_llama: LlamaForCausalLM,
+    tiny_rows: list[Encoded],
+    tmp_path: Path,
+    slow,
+    pace: float,
+    least: int,
+    most: int,
+    peak: bool,
+):
+    sights = slow(pace)
+    source = source_of(tiny_rows, tokens=110)
+    found = forecast(tiny_llama, source, Settings(steps=90, rate=1e-2), tmp_path, tell=sights.append)
+    assert found.cut
+    assert least <= len(sights) <= most < sights[0].trees
+    assert (found.peak_mb is not None) == peak
+    assert found.seconds == pytest.approx(sights[-1].seconds, rel=0.1)
+    assert all(weight.grad is None for weight in tiny_llama.parameters())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cut_leaves_no_hook_of_an_optimizer_that_moves_in_the_backward(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path, slow
+):
+    slow(50.0)
+    settings = Settings(steps=3, rate=1e-2, optimizer=lomo())
+    assert forecast(tiny_llama, source_of(tiny_rows), settings, tmp_path).cut
+    before = copy.deepcopy(tiny_llama.state_dict())
+    tiny_llama(input_ids=torch.tensor([[1, 2, 3]])).logits.sum().backward()
+    assert all(torch.equal(weight, before[name]) for name, weight in tiny_llama.state_dict().items())
+    assert all(weight.grad is not None for weight in tiny_llama.parameters())

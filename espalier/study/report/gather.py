@@ -1,11 +1,12 @@
 """What the report is made of: a run folder read into one record, with a note for each file that is missing.
 
-Of `events.jsonl` it reads three kinds, whatever else is there:
+Of `events.jsonl` it reads four kinds, whatever else is there:
 
     {"event": "encoded", "rows", "tokens", "trained_tokens", "distinct_tokens",    of one epoch
      "first": {"pieces": [text, …], "trained": [true, …]}}                         first row, token by token
     {"event": "step", "stage", "step", "loss", "said", "tokens", "distinct_tokens", "seconds", "peak_mb", …}
     {"event": "stage", "stage": name, "seconds", "peak_bytes"}
+    {"event": "precision", "why"}                                  the number formats, in a sentence
 
 A stage of training is named "train", or where there are several "train 0", "train 1", …
 """
