@@ -111,9 +111,7 @@ def forecast(
         tell: told after every tree.
 
     Raises:
-        CheckpointError: a checkpoint cannot be written.
-        ModelError: no weight is trained.
-        RecipeError: the optimizer cannot add up the gradients of a step's trees.
+        CheckpointError, ModelError, RecipeError: as `train`.
     """
     was_training = model.training
     own_peak = forget_peak()
