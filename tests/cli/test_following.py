@@ -53,6 +53,7 @@ def followed(path: Path, kind: str, losses: list[float], begun: int = 0) -> list
         "tokens": 2,
         "distinct_tokens": 1,
         "rows_per_s": 9.0,
+        "seconds": 0.1,
     }
     steps = [{**made, "step": n, "loss": loss} for n, loss in enumerate(losses, start=begun + 1)]
     begin = {"event": "train", "step": begun, "steps": begun + len(steps), "damaged": []}
