@@ -20,6 +20,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 RATING = "ForSequenceClassification"
+# Ends of the names of models that have another head than one that writes.
+OTHER_HEADS = ("ForMaskedLM", "ForMultipleChoice", "ForQuestionAnswering", "ForTokenClassification", RATING)
+# Types that a reward model can be of; those that fill masks read ahead.
+RATERS = {*MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES} - {*MODEL_FOR_MASKED_LM_MAPPING_NAMES}
 # What transformers and the readers below it raise for a folder that they cannot make sense of.
 UNREADABLE = (
     *(AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError),
@@ -120,7 +125,7 @@ def _check_config(config: Mapping[str, Any], where: str) -> None:
         _refuse_unknown(sort, "auto_map" in config, where)
     if config.get("quantization_config"):
         _refuse_quantised(config["quantization_config"], where)
-    if names[0].endswith(RATING) and sort in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+    if names[0].endswith(RATING) and sort in RATERS:
         return
     if config.get("is_encoder_decoder"):
         raise ModelError(
@@ -129,12 +134,11 @@ def _check_config(config: Mapping[str, Any], where: str) -> None:
             where=where,
             hint="Take a model that only decodes, such as one of the Llama, Qwen or Gemma families.",
         )
-    if sort not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if sort not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or names[0].endswith(OTHER_HEADS):
         raise ModelError(
-            f"A model of the type '{sort}' ({names[0] or 'no architecture is named'}) does not write text: "
-            f"transformers {transformers.__version__} has no causal language model of it.",
+            f"A model of the type '{sort}' ({names[0] or 'no architecture is named'}) does not write text.",
             where=where,
-            hint="docs/models.md lists the types that can be tuned.",
+            hint="Take a causal language model, such as one of the Llama, Qwen or Gemma families.",
         )
 
 
@@ -192,10 +196,16 @@ def in_words(what: str, where: str) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        package = re.search(r"pip install (?:-U )?`?([\w.-]+)|requires the ([\w-]+) library", str(error))
-        name = next(filter(None, package.groups()), "").lower() if package else ""
-        hint = f"Install it with: pip install {name}" if isinstance(error, ImportError) and name else ""
-        raise ModelError(f"{what}: {first_line(error)}", where=where, hint=hint) from None
+        name = _package(error) if isinstance(error, ImportError) else ""
+        why = f"it needs the package {name}, which is not installed." if name else first_line(error)
+        hint = f"Install it with: pip install {name}" if name else ""
+        raise ModelError(f"{what}: {why}", where=where, hint=hint) from None
+
+
+def _package(error: ImportError) -> str:
+    """Return the name of the package that transformers misses, or '' where it does not say."""
+    found = re.search(r"pip install\s+(?:-U\s+)?`?([\w.-]+)|requires the ([\w-]+) library", str(error))
+    return next(filter(None, found.groups()), "").lower() if found else ""
 
 
 def first_line(error: Exception) -> str:

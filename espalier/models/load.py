@@ -135,6 +135,7 @@ def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
     tokenizer = load_tokenizer(place)
     template = _template(place, tokenizer)
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what is wrong with a folder is said in one sentence, not in its tables
     names = read_json(Path(place) / "config.json").get("architectures") or [""]
     kind: Any = AutoModelForSequenceClassification if names[0].endswith(RATING) else AutoModelForCausalLM
     with in_words("The model cannot be loaded", place):
