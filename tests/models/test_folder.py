@@ -1,15 +1,23 @@
-"""What people give as a model: each sort of folder or file that cannot be tuned is told in its own words."""
+"""Folders that people have and that are no model to tune: each is refused in its own words."""
 
 from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from transformers import BertConfig, T5Config
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    T5Config,
+    T5ForConditionalGeneration,
+    XLNetConfig,
+    XLNetLMHeadModel,
+)
 
 from espalier.core.errors import ModelError
 from espalier.models import folder as folders
@@ -17,131 +25,169 @@ from espalier.models.folder import first_line
 from espalier.models.load import find_model, load_model, load_template, load_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from transformers import LlamaForCausalLM
-
-BEGINNING = b"\n\x0e\n\x05<unk>"  # of a SentencePiece file
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_llama: LlamaForCausalLM, chat_tokenizer: Callable[[str], Any]) -> Path:
-    """A complete model folder."""
-    path = tmp_path / "model"
-    tokenizer = chat_tokenizer("chatml")
-    tiny_llama.resize_token_embeddings(len(tokenizer))
-    tiny_llama.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
+def folder(
+    llama: Callable[..., LlamaForCausalLM],
+    chat_tokenizer: Callable[[str], PreTrainedTokenizerFast],
+    tmp_path: Path,
+) -> Path:
+    llama(320).save_pretrained(tmp_path / "model")
+    chat_tokenizer("chatml").save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
 
 
-def refusal(name: Path, tmp_path: Path) -> str:
-    """What is said of a folder that cannot be tuned, wherever on the way it is noticed."""
-    with pytest.raises(ModelError) as caught:
-        load_model(find_model(str(name), tmp_path / "cache"))
-    assert caught.value.where == str(name)
-    return str(caught.value)
+def changed(**values: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **values}))
+
+    return change
 
 
-def configured(folder: Path, **changes: Any) -> Path:
-    """Change a folder's configuration."""
-    path = folder / "config.json"
-    config = {**json.loads(path.read_text()), **changes}
-    path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
-    return folder
+def without(pattern: str, *others: str) -> Callable[[Path], None]:
+    def remove(folder: Path) -> None:
+        for file in folder.glob(pattern):
+            file.unlink()
+        for name in others:
+            (folder / name).write_text("{}")
+
+    return remove
+
+
+BEGINNING = b"\n\x0e\n\x05<unk>"  # of a SentencePiece file
+TINY = {"vocab_size": 64, "d_model": 16, "d_ff": 16, "num_layers": 1, "num_heads": 2, "d_kv": 8}
+
+
+def of(model: Callable[[], Any]) -> Callable[[Path], None]:
+    def replace(folder: Path) -> None:
+        without("*.safetensors")(folder)
+        model().save_pretrained(folder)
+
+    return replace
+
+
+REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "gptq": (
+        changed(quantization_config={"quant_method": "gptq", "bits": 4}),
+        r"quantised \(gptq\).*qlora.*pip install gptqmodel",
+    ),
+    "awq": (changed(quantization_config={"quant_method": "awq"}), r"quantised \(awq\).*plain"),
+    "compressed": (
+        changed(quantization_config={"quant_method": "compressed-tensors"}),
+        r"quantised \(compressed-tensors\).*pip install compressed-tensors",
+    ),
+    "of four bits": (changed(quantization_config={"quant_method": "mxfp4"}), r"load it, dequantize\(\)"),
+    "bits and bytes": (changed(quantization_config={"load_in_4bit": True}), r"quantised \(bitsandbytes\)"),
+    "code": (changed(model_type="mine", auto_map={"AutoConfig": "x.C"}), r"code in its folder \(auto_map\)"),
+    "unknown": (changed(model_type="lama"), r"knows no model type 'lama'.*llama"),
+    "no text": (
+        changed(model_type="clip", architectures=["CLIPModel"]),
+        r"type 'clip' \(CLIPModel\) does not write",
+    ),
+    "another head": (
+        changed(model_type="bert", architectures=["BertForTokenClassification"]),
+        r"BertForTokenClassification\) does not write",
+    ),
+    "classes": (
+        changed(model_type="bert", architectures=["BertForSequenceClassification"]),
+        r"BertForSequenceClassification\) does not write",
+    ),
+    "bad size": (changed(hidden_size=33), r"hidden size .33. is not a multiple"),
+    "bad value": (changed(hidden_size="many"), r"'hidden_size' expected int, got str"),
+    "no type": (changed(model_type=None), r"names no model_type"),
+    "two sequences": (of(lambda: T5ForConditionalGeneration(T5Config(**TINY))), r"an encoder with a decoder"),
+    "adapter": (without("config.json", "adapter_config.json"), r"a PEFT adapter, and no model of its own"),
+    "gguf": (without("*", "model.gguf"), r"no config\.json.*model\.gguf"),
+    "no weights": (without("*.safetensors", "model.onnx"), r"holds no weights.*model\.onnx"),
+    "no tokenizer": (without("tokenizer*"), r"holds no tokenizer"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_it_is_refused_in_words(name: str, folder: Path, tmp_path: Path):
+    change, words = REFUSALS[name]
+    change(folder)
+    refused(folder, tmp_path, words)
+
+
+def refused(folder: Path, tmp_path: Path, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        load_model(find_model(str(folder), tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("method", "said"),
+    "make",
     [
-        ("bitsandbytes", "`pip install bitsandbytes`"),
-        ("gptq", "`pip install gptqmodel`"),
-        ("awq", "`pip install gptqmodel`"),
-        ("compressed-tensors", "`pip install compressed-tensors`"),
-        ("mxfp4", "transformers can load it, dequantize()"),
-        ("of tomorrow", "transformers can load it, dequantize()"),
+        lambda: BertLMHeadModel(
+            BertConfig(
+                vocab_size=320,
+                hidden_size=16,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=16,
+                is_decoder=False,
+            )
+        ),
+        lambda: XLNetLMHeadModel(XLNetConfig(vocab_size=320, d_model=16, n_layer=1, n_head=2, d_inner=16)),
     ],
+    ids=["bert", "xlnet"],
 )
-def test_quantised_weights_are_told_by_their_method(
-    folder: Path, tmp_path: Path, method: str, said: str
-) -> None:
-    text = refusal(configured(folder, quantization_config={"quant_method": method}), tmp_path)
-    assert f"quantised ({method}), and training needs plain ones" in text
-    assert "train.method = 'qlora'" in text
-    assert said in text
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_reads_ahead_is_refused(make: Callable[[], Any], folder: Path, tmp_path: Path):
+    torch.manual_seed(0)
+    of(make)(folder)
+    with pytest.raises(ModelError, match="reads ahead"):
+        load_model(find_model(str(folder), tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"model_type": "lama"}, r"knows no model type 'lama'\. Did you mean 'llama'\?"),
-        ({"model_type": "fresh", "auto_map": {"AutoConfig": "c.C"}}, r"code in its folder \(auto_map\)"),
-        ({"model_type": None}, "names no model_type"),
-        ({"model_type": "clip", "architectures": ["CLIPModel"]}, r"type 'clip' \(CLIPModel\) does not write"),
-        ({"hidden_size": 33}, "hidden size .33. is not a multiple"),
-        ({"hidden_size": "many"}, "'hidden_size' expected int, got str"),
-    ],
-)
-def test_a_configuration_that_is_no_model_to_tune(
-    folder: Path, tmp_path: Path, changes: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(ModelError, match=said):
-        load_model(find_model(str(configured(folder, **changes)), tmp_path / "cache"))
+def test_a_file_is_no_folder(folder: Path, tmp_path: Path):
+    for name, words in (("a.gguf", "a GGUF file"), ("a.safetensors", "a model is a folder")):
+        (tmp_path / name).write_bytes(b"GGUF")
+        with pytest.raises(ModelError, match=words):
+            find_model(str(tmp_path / name), tmp_path)
 
 
-def test_encoders_are_no_models_to_tune(folder: Path, tmp_path: Path) -> None:
-    T5Config(architectures=["T5ForConditionalGeneration"]).save_pretrained(folder)
-    assert "an encoder with a decoder ('t5')" in refusal(folder, tmp_path)
-    BertConfig(architectures=["BertForTokenClassification"]).save_pretrained(folder)
-    assert "BertForTokenClassification" in refusal(folder, tmp_path)
-    BertConfig(architectures=["BertForSequenceClassification"]).save_pretrained(folder)
-    assert "BertForSequenceClassification" in refusal(folder, tmp_path)
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(
+    folder: Path, llama: Callable[..., LlamaForCausalLM], tmp_path: Path
+):
+    llama(250).save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"tokens that the model has no embedding of.*250 embeddings"):
+        load_model(find_model(str(folder), tmp_path))
 
 
 def test_code_in_a_folder_is_not_run_where_transformers_has_the_type(folder: Path, tmp_path: Path) -> None:
     (folder / "modeling_llama.py").write_text("raise RuntimeError('it was run')\n")
-    configured(folder, auto_map={"AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM"})
+    changed(auto_map={"AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM"})(folder)
     assert load_model(find_model(str(folder), tmp_path / "cache")).model.config.model_type == "llama"
-
-
-def test_an_adapter_is_no_model(folder: Path, tmp_path: Path) -> None:
-    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
-    text = refusal(folder, tmp_path)
-    assert "a PEFT adapter, and no model of its own; its base model is owner/base" in text
-    assert "merge_and_unload()" in text
-
-
-def test_files_are_no_folders(tmp_path: Path) -> None:
-    for name, said in (
-        ("model.gguf", "a GGUF file"),
-        ("model.safetensors", "a file, and a model is a folder"),
-    ):
-        (tmp_path / name).write_bytes(b"GGUF")
-        assert said in refusal(tmp_path / name, tmp_path)
-    assert "(it has model.gguf)" in refusal(tmp_path, tmp_path)
 
 
 def test_torch_files_are_weights_and_run_no_code(folder: Path, tmp_path: Path) -> None:
     plain = load_model(str(folder)).model.state_dict()
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "training_args.bin")  # what a trainer leaves there is no weight
-    assert "holds no weights (*.safetensors)" in refusal(folder, tmp_path)
+    refused(folder, tmp_path, "holds no weights")
     torch.save(plain, folder / "pytorch_model.bin")
     again = load_model(find_model(str(folder), tmp_path / "cache")).model.state_dict()
     assert all(torch.equal(again[name], weight) for name, weight in plain.items())
     torch.save({**plain, "more": Path("a path is an object of Python's")}, folder / "pytorch_model.bin")
-    assert "Python code beside tensors, which is not run" in refusal(folder, tmp_path)
+    refused(folder, tmp_path, "Python code beside tensors, which is not run")
 
 
-def test_weights_in_several_files(folder: Path, tmp_path: Path, tiny_llama: LlamaForCausalLM) -> None:
+def test_weights_in_several_files(
+    folder: Path, tmp_path: Path, llama: Callable[..., LlamaForCausalLM]
+) -> None:
     (folder / "model.safetensors").unlink()
+    tiny_llama = llama(320)
     tiny_llama.save_pretrained(folder, max_shard_size="20KB")
     shards = sorted(folder.glob("*.safetensors"))
     assert len(shards) > 1
     again = load_model(find_model(str(folder), tmp_path / "cache")).model.state_dict()
     assert all(torch.equal(again[name], weight) for name, weight in tiny_llama.state_dict().items())
     shards[0].unlink()
-    assert "The model cannot be loaded" in refusal(folder, tmp_path)
+    refused(folder, tmp_path, "The model cannot be loaded")
 
 
 @pytest.mark.parametrize(
