@@ -188,7 +188,7 @@ def _reference(model: PreTrainedModel, prompt: tuple[int, ...]) -> list[int]:
     settings = GenerationConfig(max_new_tokens=LIMIT, do_sample=False, pad_token_id=0)
     try:
         output = plain.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
-    except (AttributeError, IndexError, ValueError):
+    except (AttributeError, IndexError, RuntimeError, ValueError):
         for _ in range(LIMIT):
             ids = torch.cat([ids, plain(input_ids=ids, use_cache=False).logits[:, -1:].argmax(-1)], 1)
         output = ids

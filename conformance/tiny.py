@@ -106,12 +106,17 @@ SPECIAL: dict[str, Values] = {
     "bamba": {"set": {**MAMBA, "attn_layer_indices": [1]}},
     "blt": {"set": {"encoder_hash_byte_group_size": [3, 4]}},
     "cohere_compass_text": {"given": {"rope_parameters": BY_KIND}},
+    "dbrx": {"attn_config": {"given": {"rope_theta": 1e4, "clip_qkv": 8.0}}},
     "deepseek_v2": {"set": {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 2}},
     "dots1": {"set": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}},
     "falcon_h1": {"set": {**MAMBA, "mamba_d_ssm": 64}},
     "gemma3n": {"text_config": GEMMA_3N},
     "gemma3n_text": GEMMA_3N,
     "gemma4": {"text_config": GEMMA_4},
+    "gemma4_assistant": {
+        "given": {"text_config": {"hidden_size_per_layer_input": 0}},
+        "text_config": {"set": {"hidden_size_per_layer_input": 0, "global_head_dim": 2 * HEAD}},
+    },
     "gemma4_text": GEMMA_4,
     "gemma4_unified": {"text_config": GEMMA_4},
     "gemma4_unified_text": GEMMA_4,
@@ -135,7 +140,14 @@ SPECIAL: dict[str, Values] = {
         "set": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 16]},
     },
     "xmod": {"given": {"is_decoder": True, "default_language": "en_XX"}},
-    "zamba": {"set": {"num_hidden_layers": 3, "layers_block_type": ["linear_attention", "hybrid", "hybrid"]}},
+    "zamba": {
+        "set": {
+            "num_hidden_layers": 3,
+            "layers_block_type": ["linear_attention", "hybrid", "hybrid"],
+            "attention_hidden_size": 2 * HIDDEN,
+            "attention_head_dim": 2 * HEAD,
+        }
+    },
 }
 
 

@@ -73,10 +73,35 @@ def _batch(model: PreTrainedModel) -> int:
     return _BATCHES[model]
 
 
-@torch.inference_mode()
 def _generate(
     model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy, stop_ids: list[int]
 ) -> tuple[list[list[int]], list[list[float]]]:
+    try:
+        return _written(model, requests, strategy, stop_ids, cached=True)
+    except torch.OutOfMemoryError:
+        raise
+    except FAILURES:
+        pass  # of some types only the cache is not what `generate` takes it for
+    try:
+        return _written(model, requests, strategy, stop_ids, cached=False)
+    except FAILURES as error:
+        raise ModelError(
+            f"transformers' generate cannot write with {type(model).__name__}: {str(error).splitlines()[0]}",
+            where=str(model.name_or_path),
+            hint="Take a model of another type; docs/models.md lists those that write.",
+        ) from None
+
+
+@torch.inference_mode()
+def _written(
+    model: PreTrainedModel,
+    requests: Sequence[Request],
+    strategy: Strategy,
+    stop_ids: list[int],
+    *,
+    cached: bool,
+) -> tuple[list[list[int]], list[list[float]]]:
+    """Return the ids that `generate` writes and their logprobs; without a cache all is computed each time."""
     ids = torch.tensor([request.prompt for request in requests])
     taker = _Taker(strategy, [request.key for request in requests])
     # A model's own generation settings (penalties, forced tokens) are no part of the strategy.
@@ -89,19 +114,12 @@ def _generate(
             generation_config=GenerationConfig(
                 max_new_tokens=strategy.limit,
                 do_sample=False,
+                use_cache=cached,
                 eos_token_id=stop_ids or None,
                 pad_token_id=stop_ids[0] if stop_ids else 0,
             ),
             logits_processor=LogitsProcessorList([taker]),
         )
-    except torch.OutOfMemoryError:
-        raise
-    except FAILURES as error:
-        raise ModelError(
-            f"transformers' generate cannot write with {type(model).__name__}: {str(error).splitlines()[0]}",
-            where=str(model.name_or_path),
-            hint="Take a model of another type; docs/models.md lists those that write.",
-        ) from None
     finally:
         model.generation_config = own
     return output[:, ids.shape[1] :].tolist(), torch.stack(taker.logprobs, dim=1).tolist()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
@@ -277,15 +278,36 @@ def _unusual(model: PreTrainedModel) -> list[str]:
     """Return the linear layers that LoRA has to leave alone.
 
     Those are layers whose code does something else with their weights: a forward of their own, or state space
-    layers, which hand the weights of some of their parts to a kernel.
+    layers, which hand the weights of some of their parts to a kernel; and those that share their weights.
     """
     mamba = model.config.get_text_config().model_type in MAMBA
+    several = _shared_weights(model)
     return [
         name
         for name, part in model.named_modules()
         if (isinstance(part, nn.Linear) and not _is_linear(part))
+        or (isinstance(part, nn.Linear) and id(part.weight) in several)
         or (mamba and name.rpartition(".")[2] in ("out_proj", "conv1d"))
     ]
+
+
+def _shared_weights(model: nn.Module) -> set[int]:
+    """Return the ids of weights that several linear layers have in common, as blocks of some types do."""
+    layers = (part for part in model.modules() if isinstance(part, nn.Linear))
+    return {weight for weight, many in Counter(id(layer.weight) for layer in layers).items() if many > 1}
+
+
+def _check_shared(model: PeftModel) -> None:
+    """Refuse adapters on layers with common weights: folded in, each would change the others too."""
+    several = _shared_weights(model)
+    for name, part in model.named_modules():
+        layer = part.get_base_layer() if isinstance(part, BaseTunerLayer) else None
+        if isinstance(layer, nn.Linear) and id(layer.weight) in several:
+            raise RecipeError(
+                f"The layer {name.removeprefix('base_model.model.')} has its weights in common with another.",
+                where="train.method",
+                hint="Name other layers in train.method.targets, or take the method full.",
+            )
 
 
 @torch.no_grad()
@@ -311,6 +333,8 @@ def _with_peft(model: PreTrainedModel, config: Callable[[], PeftConfig]) -> Peft
                 chosen.exclude_modules = _unusual(model)
             if rates(model) and isinstance(chosen, LoraConfig):
                 chosen.task_type, chosen.modules_to_save = "SEQ_CLS", ["score"]
-            return _untied(cast("PeftModel", get_peft_model(model, chosen)))
+            adapted = _untied(cast("PeftModel", get_peft_model(model, chosen)))
     except ValueError as error:
         raise RecipeError(f"The adapter cannot be made: {error}", where="train.method") from None
+    _check_shared(adapted)
+    return adapted

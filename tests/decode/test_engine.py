@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -103,6 +103,22 @@ def test_a_model_with_a_window_is_decoded_through_transformers(template: Templat
         prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=6, do_sample=False, eos_token_id=None
     )
     assert together["row-1", 0][0] == tuple(output[0, prompt.shape[1] :].tolist())
+
+
+def test_a_model_whose_cache_fails_is_decoded_without_one(
+    talker: LlamaForCausalLM, template: Template, questions: list[Example], monkeypatch: pytest.MonkeyPatch
+):
+    wanted = _answers(generate(talker, template, questions[:3], greedy(limit=6)))
+    forward = type(talker).forward
+
+    def uncached(self: Any, input_ids: torch.Tensor, **settings: Any) -> Any:
+        if settings.get("use_cache"):
+            raise IndexError("list index out of range")
+        return forward(self, input_ids, **settings)
+
+    monkeypatch.setattr(type(talker), "forward", uncached)
+    monkeypatch.setattr(engine, "unsupported", lambda model, longest: "as if")
+    assert _answers(generate(talker, template, questions[:3], greedy(limit=6))) == wanted
 
 
 def test_an_adapter_is_decoded_with_its_model(

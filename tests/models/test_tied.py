@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+from espalier.core.errors import RecipeError
 from espalier.models.adapters import merged, methods
 from espalier.models.load import load_model, load_tuned, save_tuned
 
@@ -56,3 +58,17 @@ def test_the_model_that_is_saved_is_the_one_that_was_trained(
         tokenizer.save_pretrained(tmp_path / "plain")
         exported = load_model(str(tmp_path / "plain")).model
         torch.testing.assert_close(exported(ids).logits, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_layers_with_common_weights_take_no_adapters(llama: Callable[..., LlamaForCausalLM]):
+    model = llama(64, num_hidden_layers=3)
+    first, second, _ = model.model.layers
+    second.mlp.up_proj.weight = first.mlp.up_proj.weight
+    adapted: Any = methods.build("lora", {})(copy.deepcopy(model))
+    taken = {name for name, _ in adapted.named_parameters() if ".mlp.up_proj.lora_A" in name}
+    assert [".layers.2." in name for name in taken] == [True]
+    for kind, parameters in (("lora", {"targets": ["up_proj"]}), ("ia3", {"targets": ["up_proj"]})):
+        with pytest.raises(RecipeError, match=r"layers\.0\.mlp\.up_proj has its weights in common"):
+            methods.build(kind, {**parameters, **({"inputs": []} if kind == "ia3" else {})})(
+                copy.deepcopy(model)
+            )
