@@ -142,11 +142,13 @@ def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
 def _ready_to_decode(model: PreTrainedModel, precision: Format) -> PreTrainedModel:
     import torch
 
+    from espalier.decode.engine import try_out
     from espalier.models.adapters import merged
     from espalier.models.precision import dtype_of
 
     model = merged(model).requires_grad_(False).eval()
     torch.nn.Module.to(model, dtype_of(precision))
+    try_out(model)
     return model
 
 

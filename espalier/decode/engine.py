@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from espalier.encode.tree import build_tree
 from espalier.models.attention import attending_by_tree
 from espalier.models.attention_plan import make_plan
 from espalier.models.forward import kept_logits
-from espalier.models.support import GAP, GAPS, unsupported
+from espalier.models.support import GAP, GAPS, made_of, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -44,8 +43,8 @@ if TYPE_CHECKING:
 TOKENS = 16384
 # Finished rows stay in the batch until they are this share of it: leaving copies the cache.
 FINISHED = 1 / 8
-# Whether a model decodes by trees as it does row by row, for as long as there is that model.
-_TRIED: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
+# Whether models decode by trees as they do row by row, by what they are made of.
+_TRIED: dict[int, bool] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +191,21 @@ def check_room(prompts: Sequence[int], limit: int, context: int) -> None:
 def can_share(model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy) -> bool:
     """Say whether the model computes what these prompts share once; see `decode_tokens`."""
     longest = max(len(request.prompt) for request in requests) + strategy.limit
+    return _shares(model, longest)
+
+
+def try_out(model: PreTrainedModel) -> None:
+    """Find out now what the model can do, so that the first answer does not wait for it."""
+    _shares(model, 0)
+
+
+def _shares(model: PreTrainedModel, longest: int) -> bool:
     if unsupported(model, longest) is not None:
         return False
-    if model not in _TRIED:
-        _TRIED[model] = _is_right(model)
-    return _TRIED[model]
+    made = made_of(model)
+    if made not in _TRIED:
+        _TRIED[made] = _is_right(model)
+    return _TRIED[made]
 
 
 @torch.inference_mode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -28,14 +27,15 @@ GAP = 0.1
 AHEAD = 1e-4
 # What the code of a model raises for rows that it was not made for.
 FAILURES = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-# What the trial has found of a model, for as long as there is that model.
-_TRIED: WeakKeyDictionary[torch.nn.Module, str | None] = WeakKeyDictionary()
+# What the trial has found, by what a model is made of.
+_TRIED: dict[int, str | None] = {}
 
 
 def unsupported(model: PreTrainedModel, longest: int | None = None, *, training: bool = False) -> str | None:
     """Return why the model's rows have to be computed one by one, or None where they can share prefixes.
 
-    What a model has been found to be is remembered, so that asking again costs nothing.
+    What a trial has found is remembered for all models that are made as this one: to ask again, or of a copy,
+    costs no forward.
 
     Args:
         model: a causal language model of transformers, with or without adapters.
@@ -49,12 +49,23 @@ def unsupported(model: PreTrainedModel, longest: int | None = None, *, training:
     base = cast("PreTrainedModel", model.get_base_model()) if isinstance(model, PeftModel) else model
     why_not = _by_structure(base, longest)
     if not why_not:
-        if model not in _TRIED:
-            _TRIED[model] = _by_trial(model)
-        why_not = _TRIED[model] or (_by_training(model) if training else None)
+        made = made_of(model)
+        if made not in _TRIED:
+            _TRIED[made] = _by_trial(model)
+        why_not = _TRIED[made] or (_by_training(model) if training else None)
     if why_not and training:
         _check_row(model)
     return why_not
+
+
+def made_of(model: PreTrainedModel) -> int:
+    """Return a number for what a model is, its weights apart: the same for a copy, another with a new part."""
+    parts = tuple(
+        (name, type(part), len(part._forward_hooks), len(part._forward_pre_hooks))
+        for name, part in model.named_modules()
+    )
+    weights = tuple((weight.shape, weight.dtype, weight.device) for weight in model.parameters())
+    return hash((parts, weights, repr(model.config.to_dict())))
 
 
 @torch.no_grad()
@@ -129,7 +140,7 @@ def _by_trial(model: PreTrainedModel) -> str | None:
         return _line(error)
     finally:
         model.train(training)
-    if gap <= limit * effect:
+    if not gap > limit * effect:  # weights that are no numbers tell nothing; training stops at them
         return None
     return (
         f"two rows come out otherwise when their prefix is computed once (by {gap:.2g} of {effect:.2g} nats)"

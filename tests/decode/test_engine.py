@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,7 @@ from espalier.core.errors import DataError, GenerationError
 from espalier.core.records import Example, message
 from espalier.decode import engine
 from espalier.decode.cache import plan_layout
-from espalier.decode.engine import decode_tokens, generate, stream
+from espalier.decode.engine import decode_tokens, generate, stream, try_out
 from espalier.decode.journal import Journal
 from espalier.decode.requests import Request, groups_of
 from espalier.decode.strategies import greedy, sample
@@ -207,6 +206,32 @@ def test_a_stream_is_the_batch_answer_in_pieces(
         assert "".join(pieces) == completions[question.id].text
         assert all(pieces)
     assert limit == 1 or len(pieces) > 1
+
+
+def test_what_a_model_can_do_is_asked_once(
+    talker: LlamaForCausalLM, template: Template, questions: list[Example]
+):
+    forwards: list[int] = []
+    forward = type(talker).forward
+
+    def counted(self: Any, input_ids: torch.Tensor, **settings: Any) -> Any:
+        forwards.append(input_ids.shape[1])
+        return forward(self, input_ids, **settings)
+
+    def first_token(model: LlamaForCausalLM) -> list[int]:
+        forwards.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(talker), "forward", counted)
+            next(iter(stream(model, template, questions[0].prompt, greedy(limit=9))), None)
+        return forwards
+
+    try_out(talker)
+    prompt = len(template.prompt_ids(questions[0].prompt))
+    for model in (talker, copy.deepcopy(talker)):
+        assert first_token(model)[0] == prompt  # and then one token at a time
+        assert set(forwards[1:]) <= {1}
+    talker.model.layers[0].mlp.register_forward_hook(lambda part, given, found: found + found.roll(1, dims=1))
+    assert not engine.can_share(talker, [Request("", (1, 2, 3), 0, ())], greedy(limit=1))
 
 
 def test_a_stream_never_splits_a_character(
