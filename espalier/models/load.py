@@ -17,8 +17,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
-from espalier.core.errors import ModelError, nearest
+from espalier.core.errors import ModelError, TemplateError, nearest
 from espalier.core.files import content_hash, file_sha256, read_json
+from espalier.core.records import message
 from espalier.core.text import counted
 from espalier.encode.template import Template
 from espalier.models.adapters import ADAPTER, CONFIG, add_weights, save_weights
@@ -148,17 +149,34 @@ def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
         raise ModelError(
             f"The weights lack {len(missing)} of the model's tensors, such as {missing[0]}.", where=place
         )
-    _check_vocabulary(model, tokenizer, place)
+    _check_vocabulary(model, tokenizer, template, place)
+    template.context = min(template.context, _places(model))
     nn.Module.to(model.eval(), device)
     if not rates(model):
         check_causal(model)
     return Loaded(place, model, tokenizer, template, weights_hash(Path(place)))
 
 
-def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, place: str) -> None:
-    """Refuse a tokenizer with tokens that the model has no embedding of."""
+def _check_vocabulary(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template, place: str
+) -> None:
+    """Refuse a tokenizer with tokens that the model has no embedding of and that a row may have.
+
+    A special token of which the template makes no use is none: quoted, it is no token at all.
+    """
     rows = len(cast("nn.Embedding", model.get_input_embeddings()).weight)
-    beyond = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    used = f"{tokenizer.chat_template} {tokenizer.bos_token} {tokenizer.eos_token}"
+    try:
+        turns = [message("system", "Hi"), message("user", "Hi"), message("assistant", "Hi", trained=True)]
+        asked = {number for segment in template.segments(turns) for number in segment.ids}
+    except TemplateError:
+        asked = set()  # what a template cannot render is told with the rows
+    beyond = sorted(
+        (number, token)
+        for token, number in tokenizer.get_vocab().items()
+        if number >= rows and (number not in special or number in asked or token in used)
+    )
     if beyond:
         first = ", ".join(repr(token) for _, token in beyond[:3])
         raise ModelError(
@@ -168,6 +186,16 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
             hint="Take the tokenizer that belongs to the model, or enlarge the model with "
             "model.resize_token_embeddings(len(tokenizer)) and save it again.",
         )
+
+
+def _places(model: PreTrainedModel) -> int:
+    """Return for how many tokens a model has learned places; some begin to count behind the padding's."""
+    counts = [
+        part.num_embeddings - (part.padding_idx + 1 if part.padding_idx is not None else 0)
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Embedding) and name.endswith("position_embeddings")
+    ]
+    return min(counts, default=sys.maxsize)
 
 
 def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:

@@ -59,7 +59,7 @@ def unsupported(model: PreTrainedModel, longest: int | None = None, *, training:
 
 
 def made_of(model: PreTrainedModel) -> int:
-    """Return a number for what a model is, its weights apart: the same for a copy, another with a new part."""
+    """Return a number for what a model is, but for its weights: of a copy it is the same."""
     parts = tuple(
         (name, type(part), len(part._forward_hooks), len(part._forward_pre_hooks))
         for name, part in model.named_modules()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import torch
 from transformers import (
     BertConfig,
     BertLMHeadModel,
+    RobertaConfig,
+    RobertaForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
     XLNetConfig,
@@ -221,3 +224,34 @@ def test_an_error_is_told_by_the_line_that_says_most() -> None:
     assert first_line(ValueError("\nfirst\nsecond")) == "first"
     assert first_line(KeyError()) == "KeyError"
     assert "Python code" in first_line(pickle.UnpicklingError("Weights only load failed. \x1b[1m..."))
+
+
+def test_a_special_token_that_no_row_has_needs_no_embedding(
+    folder: Path,
+    llama: Callable[..., LlamaForCausalLM],
+    chat_tokenizer: Callable[[str], PreTrainedTokenizerFast],
+    tmp_path: Path,
+):
+    tokenizer = copy.deepcopy(chat_tokenizer("chatml"))
+    rows = len(tokenizer)
+    of(lambda: llama(rows))(folder)
+    tokenizer.add_special_tokens({"pad_token": "<picture>"})
+    tokenizer.save_pretrained(folder)
+    load_model(find_model(str(folder), tmp_path))
+    for words in ("{{ '<picture>' }}", "{% set sign = 'picture' %}{{ '<' + sign + '>' }}"):
+        tokenizer.chat_template = words + str(chat_tokenizer("chatml").chat_template)
+        tokenizer.save_pretrained(folder)
+        refused(folder, tmp_path, rf"has 1 tokens .* of \('<picture>'\): its ids go up to {rows}, and")
+
+
+def test_places_that_are_counted_from_the_padding_are_no_context(folder: Path, tmp_path: Path):
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = RobertaConfig(
+        vocab_size=320, max_position_embeddings=50, pad_token_id=1, is_decoder=True, **size
+    )
+    of(lambda: RobertaForCausalLM(config))(folder)
+    loaded = load_model(find_model(str(folder), tmp_path))
+    assert loaded.template.context == 48
+    loaded.model(torch.full((1, 48), 7))
+    with pytest.raises((IndexError, RuntimeError)):
+        loaded.model(torch.full((1, 49), 7))
