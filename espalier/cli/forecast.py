@@ -49,6 +49,7 @@ def forecast(
         for stage in plan_stages(plan, choices.objectives, prepared, loaded.template, Path(folder)):
             if found:  # a method changes the model that it prepares
                 loaded = replace(tuning.load(plan.model, cache), formats=loaded.formats)
+            tuning.say_sharing(loaded.model, stage.longest)
             ahead = _ahead(plan, stage, loaded)
             found.append({"stage": stage.name, **asdict(ahead)})
             if not as_json:

@@ -106,6 +106,7 @@ def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: 
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, path)
     for note in prepared.notes:
         say(f"Note: {note}")
+    tuning.say_sharing(loaded.model, max(stage.longest for stage in stages))
     tuning.try_methods(recipe, loaded.model)
     inputs = inputs_of(recipe, prepared, stages, loaded)
     with (

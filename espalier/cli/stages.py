@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from espalier.core.records import Example
     from espalier.core.run import RunFolder
     from espalier.encode.template import Template
-    from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
     from espalier.models.precision import Format, Formats
     from espalier.train.loop import Forward, Settings
@@ -77,6 +76,12 @@ class Stage:
     def key(self) -> str:
         """Its place in the recipe."""
         return self.name.replace(" ", ".")
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longest row."""
+        units = self.encoded.units
+        return max(len(ids) for unit in units for ids in (unit.prompt, *(row.ids for row in unit.rows)))
 
     @property
     def rates(self) -> bool:
@@ -237,8 +242,7 @@ def ready_model(recipe: Recipe, stage: Stage, loaded: Loaded) -> tuple[PreTraine
     from espalier.models.reward import leaf_scores
     from espalier.models.soft_prompt import virtual_ids
 
-    longest = max(map(_longest, stage.encoded.units))
-    sharing = tuning.sharing(loaded.model, longest)
+    sharing = tuning.sharing(loaded.model, stage.longest)
     model = _fresh(recipe, stage, loaded)
     if stage.section.recompute:
         recompute_activations(model)
@@ -327,5 +331,3 @@ def _written(shared: Sequence[tuple[Objective, float]]) -> int:
     return max(objective.limit for objective, _ in shared)
 
 
-def _longest(unit: Unit) -> int:
-    return max([len(unit.prompt), *(len(row.ids) for row in unit.rows)])

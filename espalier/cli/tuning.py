@@ -94,14 +94,29 @@ class Sharing:
 
 
 def sharing(model: PreTrainedModel, longest: int) -> Sharing:
-    """Probe the model, and tell the user where its rows have to be computed one by one."""
+    """Find out whether the model computes a prefix of rows of that length once. Raises ModelError."""
     from espalier.models.forward import edge_logprobs
     from espalier.models.support import unsupported
 
     why_not = unsupported(model, longest, training=True)
-    if why_not:
-        say(f"Note: prefixes are not shared with this model, each row is computed by itself: {why_not}.")
     return Sharing(partial(edge_logprobs, shared=why_not is None), why_not)
+
+
+def say_sharing(model: PreTrainedModel, longest: int) -> None:
+    """Tell where rows have to be computed one by one, and where they share more than a prefix's result.
+
+    Raises:
+        ModelError: the model's code does not train on such rows.
+    """
+    from espalier.models.support import drops
+
+    if why_not := sharing(model, longest).why_not:
+        say(f"Note: prefixes are not shared with this model, each row is computed by itself: {why_not}.")
+    elif drops(model):
+        say(
+            "Note: the model drops hidden states at random while it trains (dropout), in a prefix for all "
+            "the rows that share it. Gradients stay right in the mean, with other noise."
+        )
 
 
 def to_decode(model: PreTrainedModel, precision: Format) -> PreTrainedModel:

@@ -59,6 +59,7 @@ def verify(
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
         stages = plan_stages(plan, choices.objectives, prepared, loaded.template, Path(folder))
+        tuning.say_sharing(loaded.model, max(stage.longest for stage in stages))
         for stage in stages:
             prefix = f"{stage.name}: " if len(stages) > 1 else ""
             with working("Comparing on a few rows") as tell:

@@ -80,7 +80,7 @@ def check_causal(model: PreTrainedModel) -> None:
         whole, begun = (model(input_ids=part, use_cache=False).logits[0] for part in (ids, ids[:, :-1]))
     except FAILURES as error:
         raise ModelError(
-            f"{type(model).__name__} cannot compute a row of {ids.shape[1]} tokens: {_line(error)}",
+            f"{type(model).__name__} cannot compute a row of {ids.shape[1]} tokens: {_line(error)}.",
             where=str(model.name_or_path),
             hint="So says transformers; docs/models.md lists the types that can be tuned.",
         ) from None
@@ -156,10 +156,23 @@ def _by_training(model: PreTrainedModel) -> str | None:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             edge_logprobs(model, tree)
     except ModelError as error:
-        return error.message
+        return _line(error)
     finally:
         model.train(was_training)
     return None
+
+
+def drops(model: PreTrainedModel) -> bool:
+    """Say whether what the model computes in training is also a matter of chance."""
+    tree = _rows([0], [_tokens(model)[0].tolist()])
+    was_training = model.training
+    model.train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            one, two = (edge_logprobs(model, tree, shared=False).logprobs for _ in range(2))
+    finally:
+        model.train(was_training)
+    return not torch.equal(one.nan_to_num(), two.nan_to_num())
 
 
 def _check_row(model: PreTrainedModel) -> None:
@@ -172,7 +185,7 @@ def _check_row(model: PreTrainedModel) -> None:
             (leaf_scores if rates(model) else edge_logprobs)(model, rows, shared=False)
     except FAILURES as error:
         raise ModelError(
-            f"{type(model).__name__} cannot be trained on a row of {len(rows.ids)} tokens: {_line(error)}",
+            f"{type(model).__name__} cannot be trained on a row of {len(rows.ids)} tokens: {_line(error)}.",
             where=str(model.name_or_path),
             hint="So says transformers; docs/models.md lists the types that can be tuned.",
         ) from None
@@ -181,7 +194,8 @@ def _check_row(model: PreTrainedModel) -> None:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Return an error's first line, as a part of a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(".")
 
 
 def _rows(prefix: list[int], ends: list[list[int]]) -> Tree:

@@ -11,6 +11,7 @@ from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     GPT2Config,
+    LlamaConfig,
     MambaConfig,
     MistralConfig,
     Phi3Config,
@@ -26,7 +27,7 @@ from espalier.models import attention_plan, tree_attention
 from espalier.models.attention import NAME, attending_by_tree
 from espalier.models.attention import tree_attention as attend
 from espalier.models.attention_plan import make_plan
-from espalier.models.support import unsupported
+from espalier.models.support import drops, unsupported
 from espalier.models.tree_attention import TreeAttention
 
 if TYPE_CHECKING:
@@ -288,3 +289,33 @@ def test_the_trial_leaves_the_mode_as_it_was(tiny_llama: LlamaForCausalLM):
     tiny_llama.train()
     assert unsupported(tiny_llama) is None
     assert tiny_llama.training
+
+
+@pytest.mark.parametrize(
+    ("config", "by_row", "chance"),
+    [
+        (GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=2, attn_pdrop=0.1), True, True),
+        (
+            GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=2, attn_pdrop=0, embd_pdrop=0.1),
+            False,
+            True,
+        ),
+        (
+            GPT2Config(
+                vocab_size=64, n_embd=32, n_layer=1, n_head=2, attn_pdrop=0, embd_pdrop=0, resid_pdrop=0
+            ),
+            False,
+            False,
+        ),
+        (LlamaConfig(**SIZES), False, False),
+    ],
+    ids=["attention", "hidden", "none", "llama"],
+)
+def test_dropout_is_known_whatever_its_name(config: PreTrainedConfig, by_row: bool, chance: bool):
+    made = model(config)
+    assert (unsupported(made, training=True) is not None) == by_row
+    assert unsupported(made) is None
+    before = torch.get_rng_state()
+    assert drops(made) == chance
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not made.training
