@@ -241,7 +241,7 @@ def test_a_special_token_that_no_row_has_needs_no_embedding(
     for words in ("{{ '<picture>' }}", "{% set sign = 'picture' %}{{ '<' + sign + '>' }}"):
         tokenizer.chat_template = words + str(chat_tokenizer("chatml").chat_template)
         tokenizer.save_pretrained(folder)
-        refused(folder, tmp_path, rf"has 1 tokens .* of \('<picture>'\): its ids go up to {rows}, and")
+        refused(folder, tmp_path, rf"has 1 token .* of \('<picture>'\): its ids go up to {rows}, and")
 
 
 def test_places_that_are_counted_from_the_padding_are_no_context(folder: Path, tmp_path: Path):
