@@ -178,10 +178,10 @@ def _check_vocabulary(
         if number >= rows and (number not in special or number in asked or token in used)
     )
     if beyond:
-        first = ", ".join(repr(token) for _, token in beyond[:3])
+        many, first = counted(len(beyond), "token"), ", ".join(repr(token) for _, token in beyond[:3])
         raise ModelError(
-            f"The tokenizer has {counted(len(beyond), 'token')} that the model has no embedding of "
-            f"({first}): its ids go up to {beyond[-1][0]}, and the model has {rows} embeddings.",
+            f"The tokenizer has {many} that the model has no embedding of ({first}): its ids go up to "
+            f"{beyond[-1][0]}, and the model has {rows} embeddings.",
             where=place,
             hint="Take the tokenizer that belongs to the model, or enlarge the model with "
             "model.resize_token_embeddings(len(tokenizer)) and save it again.",
