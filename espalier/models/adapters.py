@@ -319,10 +319,12 @@ def _is_linear(layer: nn.Linear) -> bool:
     probe = torch.ones(1, 1, layer.in_features, dtype=weight.dtype, device=weight.device)
     try:
         found = layer(probe)
-    except (IndexError, RuntimeError, TypeError, ValueError):
+        wanted = nn.functional.linear(probe, weight, layer.bias)
+        return (
+            isinstance(found, torch.Tensor) and found.shape == wanted.shape and torch.allclose(found, wanted)
+        )
+    except (IndexError, RuntimeError, TypeError, ValueError):  # or it is an outline, without values
         return False
-    wanted = nn.functional.linear(probe, weight, layer.bias)
-    return isinstance(found, torch.Tensor) and found.shape == wanted.shape and torch.allclose(found, wanted)
 
 
 def _with_peft(model: PreTrainedModel, config: Callable[[], PeftConfig]) -> PeftModel:
