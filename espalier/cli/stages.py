@@ -329,5 +329,3 @@ def settings_of(stage: Stage, precision: Format) -> Settings:
 def _written(shared: Sequence[tuple[Objective, float]]) -> int:
     """Return the most tokens of an answer that the model writes itself."""
     return max(objective.limit for objective, _ in shared)
-
-
