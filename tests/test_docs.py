@@ -72,7 +72,7 @@ def runs(line: str) -> bool:
     _, *words = shlex.split(line.split(" | ")[0], comments=True)
     while words and words[0] in vars(command).get("commands", {}):
         command = command.commands[words.pop(0)]
-    if words and vars(command).get("commands"):
+    if words and not words[0].startswith("-") and vars(command).get("commands"):
         return False
     options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     return {w.split("=")[0] for w in words if w.startswith("-")} <= options

@@ -290,11 +290,16 @@ def _source(job: Job) -> Source:
 
 
 def _how_to_load(job: Job) -> str:
+    from espalier.cli.asking import run_asking
+
     base = job.hub or "BASE_FOLDER"
+    turns = [turn for turn in run_asking(job.run).prompt("…") if turn.text]
+    asked = [{"role": turn.role, "content": turn.text} for turn in turns]
+    messages = json.dumps(asked, ensure_ascii=False, indent=2)
     code = {
         "hf": "from transformers import pipeline\n\n"
         'chat = pipeline("text-generation", "THIS_FOLDER")\n'
-        'chat([{"role": "user", "content": "…"}])',
+        f"chat({messages})",
         "adapter": "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
         f'base = AutoModelForCausalLM.from_pretrained("{base}")\n'
         'model = PeftModel.from_pretrained(base, "THIS_FOLDER")',
@@ -302,7 +307,11 @@ def _how_to_load(job: Job) -> str:
     }
     language = "sh" if job.to == "gguf" else "python"
     said = "Its chat template and the tokens that end an answer go with it; answers were decoded "
-    return f"```{language}\n{code[job.to]}\n```\n\n{said}with `{job.recipe.decode.kind}`."
+    said = f"```{language}\n{code[job.to]}\n```\n\n{said}with `{job.recipe.decode.kind}`. "
+    if job.to == "hf":
+        return f"{said}It was trained on prompts of this shape, with the input in the place of “…”."
+    shape = f"```json\n{messages}\n```"
+    return f"{said}It was trained on prompts of this shape, with the input in the place of “…”:\n\n{shape}"
 
 
 def _plain(comparisons: list[Comparison]) -> dict[str, Any]:

@@ -1,52 +1,46 @@
-"""`espalier generate`: answer a person's own text with a tuned model, asked as it was in training."""
+"""`espalier generate`: answer texts, or rows of a file, with a tuned model, asked as it was trained."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from espalier.cli import rating
+from espalier.cli.asking import questions_of, run_asking, tell_asking
+from espalier.cli.completion import run_folders
 from espalier.cli.precision import of_run
-from espalier.cli.progress import bar, heard, say, waiting, working
+from espalier.cli.progress import bar, heard, say
 from espalier.cli.settings import DEFAULT_CACHE, Cache, RunPath
 from espalier.cli.terminal import as_json
 from espalier.core.errors import DataError
+from espalier.data.asking import Asking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedModel
 
     from espalier.cli.rating import Rater, Write
-    from espalier.core.records import Completion, Message
-    from espalier.core.run import RunFolder
-    from espalier.data.asking import Asking
-
-# Where the rows of a file hold what is to be answered, in this order.
-KEYS = ("input", "text", "prompt", "instruction", "question", "query")
-
+    from espalier.core.recipe import Recipe
+    from espalier.core.records import Completion, Example
+    from espalier.data.inputs import Asked
+    from espalier.decode.strategies import Strategy
+    from espalier.encode.template import Template
 
 AsLines = Annotated[
     bool | None,
     typer.Option(
         "--json/--text",
-        help="Print a line of JSON for each answer (index, id, text, finish), or the text alone; by default "
-        "JSON for a file.",
+        help="Print a line of JSON for each answer (index, id, input, text, finish), or the text alone; by "
+        "default JSON for a file.",
         show_default=False,
     ),
 ]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A text to answer: its place among all of them, counted from 0, and its name."""
-
-    index: int
-    id: str
-    text: str
+TOGETHER = 256  # prompts decoded at a time: what they share is computed once, and answers come soon
 
 
 def generate(
@@ -54,152 +48,152 @@ def generate(
     text: Annotated[str | None, typer.Argument(help="What to answer; without it, standard input.")] = None,
     *,
     file: Annotated[
-        Path | None,
-        typer.Option(help="Answer each line of a text file, or each row of a JSONL or JSON file."),
+        Path | None, typer.Option(help="Answer each line of a text file, or each row of a file of rows.")
     ] = None,
-    as_lines: AsLines = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Send the text as it is, not as an input of the run's task.")
-    ] = False,
     system: Annotated[
-        str | None, typer.Option(help="Another system turn than the run's; an empty one is none.")
+        str | None, typer.Option(help="A system turn in place of that of the run's rows; '' for none.")
     ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Send the text as it is, not as the run's rows were asked.")
+    ] = False,
     base: Annotated[bool, typer.Option("--base", help="Ask the model as it was before tuning.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Most new tokens of an answer.")] = None,
     best_of: Annotated[
         int | None, typer.Option(min=2, help="Sample so many answers, and keep what --reward rates best.")
     ] = None,
-    reward: Annotated[Path | None, typer.Option(help="The folder of a reward model's run.")] = None,
+    reward: Annotated[
+        Path | None,
+        typer.Option(help="The folder of a reward model's run.", autocompletion=run_folders),
+    ] = None,
+    as_lines: AsLines = None,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
-    """Answer a text with a run's tuned model, as it writes; it is asked in the shape of its training."""
+    """Answer a text with a run's tuned model, as it writes.
+
+    It is asked in the shape that the run was trained with: under its system turn, behind its task.
+    """
     from espalier.cli import tuning
     from espalier.core.recipe import load_recipe
     from espalier.core.run import find_run
+    from espalier.data.inputs import asked
 
     if (reward is None) != (best_of is None):
         raise DataError("--best-of and --reward belong together.", hint="Give both, or neither.")
     folder = find_run(run)
     recipe = load_recipe(folder.recipe)
-    questions = _questions(text, file)
-    asking = _asking(folder, plain=plain, system=system)
-    prompts = [asking.prompt(question.text) for question in questions]
-    from espalier.decode.engine import generate as answers
-    from espalier.decode.engine import stream
-    from espalier.decode.strategies import strategies
-
-    params = {**recipe.decode.params, **({"limit": limit} if limit else {})}
-    if "samples" in params and not best_of:
-        params["samples"] = 1
-    strategy = strategies.build(recipe.decode.kind, params, "decode")
+    questions = questions_of(text, file, recipe.task.columns)
+    asking = Asking() if plain else run_asking(folder)
+    asks = asked(questions, asking, system)
+    if not plain and not all(question.prompt for question in questions):
+        tell_asking(asking, system)
+    strategy, sampled = _strategies(recipe, limit, best_of or 1)
     loaded = tuning.load(recipe.model, cache) if base else tuning.load_run(folder, recipe, cache)
     loaded = of_run(recipe, folder, loaded, "decoding")
-    model = tuning.to_decode(loaded.model, loaded.formats.decoding)
+    model, template = tuning.ready_to_decode(loaded.model, loaded.formats.decoding), loaded.template
+    _check(asks, template, strategy.limit)
     as_lines = file is not None if as_lines is None else as_lines
     if reward and best_of:
-        own = params if recipe.decode.kind == "sample" else {"limit": strategy.limit}
-        strategy = strategies.build("sample", {**own, "samples": best_of}, "decode")
-    written = partial(answers, model, loaded.template, strategy=strategy)
-    if reward:
-        _print_best(questions, prompts, rating.load_rater(reward, cache), written, as_lines)
-    elif as_lines or len(prompts) > 1:
-        _print_all(questions, written([_as_example(*pair) for pair in enumerate(prompts)]), as_lines)
+        from espalier.decode.engine import generate as answers
+
+        write = partial(answers, model, template, strategy=sampled)
+        _print_best(rating.load_rater(reward, cache), write, asks, best_of, as_lines=as_lines)
+    elif file is None and not as_lines:
+        _print_as_written(model, template, asks[0], strategy)
     else:
-        for piece in stream(model, loaded.template, prompts[0], strategy):
-            typer.echo(piece, nl=False)
-            heard()
-        typer.echo()
+        _print_all(_in_order(model, template, asks, strategy), asks, as_lines=as_lines)
 
 
-def _print_best(
-    questions: Sequence[Question],
-    prompts: Sequence[tuple[Message, ...]],
-    rater: Rater,
-    write: Write,
-    as_lines: bool,
-) -> None:
-    for question, prompt in zip(questions, prompts, strict=True):
-        with working("Writing answers and rating them", aloud=False):
-            best, numbers = rating.best_of(rater, write, prompt)
-        _print(question, best, as_lines, rated=max(numbers))
-        mean = sum(numbers) / len(numbers)
-        say(f"The best of {len(numbers)}: rated {max(numbers):.2f}, and all of them {mean:.2f} in the mean.")
+def _strategies(recipe: Recipe, limit: int | None, samples: int) -> tuple[Strategy, Strategy]:
+    """Return the strategy of the run for one answer, and one that samples several."""
+    from espalier.decode.strategies import strategies
+
+    once = {"samples": 1} if "samples" in recipe.decode.params else {}
+    params = {**recipe.decode.params, **once, **({"limit": limit} if limit else {})}
+    one = strategies.build(recipe.decode.kind, params, "decode")
+    own = params if recipe.decode.kind == "sample" else {"limit": one.limit}
+    return one, strategies.build("sample", {**own, "samples": samples}, "decode")
 
 
-def _print_all(questions: Sequence[Question], completions: Iterable[Completion], as_lines: bool) -> None:
-    """Print the answers in the order of the questions, each as soon as those before it are there."""
-    waiting: dict[int, Completion] = {}
-    following = 0
-    with bar("Answers", len(questions)) as advance:
-        for completion in completions:
-            waiting[int(completion.example)] = completion
-            advance(1, "")
-            while following in waiting:
-                answer = waiting.pop(following)
-                _print(questions[following], answer.text, as_lines, finish=answer.finish)
+def _check(asks: Sequence[Asked], template: Template, limit: int) -> None:
+    """Refuse a prompt that the model's context has no room for, before any is answered."""
+    from espalier.decode.engine import check_room
+
+    for ask in asks:
+        try:
+            check_room([len(template.prompt_ids(ask.prompt))], limit, template.context)
+        except DataError as error:
+            hint = "Shorten it, or lower --limit."
+            raise DataError(error.message, where=ask.question.where, hint=hint) from None
+
+
+def _print_as_written(model: PreTrainedModel, template: Template, ask: Asked, strategy: Strategy) -> None:
+    from espalier.decode.engine import stream
+
+    for piece in stream(model, template, ask.prompt, strategy):
+        typer.echo(piece, nl=False)
+        heard()
+    typer.echo()
+
+
+def _in_order(
+    model: PreTrainedModel, template: Template, asks: Sequence[Asked], strategy: Strategy
+) -> Iterator[Completion]:
+    """Yield the answers in the order of their questions; many are decoded together, in any order."""
+    from espalier.decode.engine import generate as answers
+
+    for start in range(0, len(asks), TOGETHER):
+        examples = [ask.example(number) for number, ask in enumerate(asks[start : start + TOGETHER])]
+        early: dict[int, Completion] = {}
+        following = 0
+        for completion in answers(model, template, examples, strategy):
+            early[int(completion.example)] = completion
+            while following in early:
+                yield early.pop(following)
                 following += 1
 
 
-def _print(question: Question, answer: str, as_lines: bool, **more: Any) -> None:
-    line = {"index": question.index, "id": question.id, "text": answer, **more}
-    typer.echo(as_json(line) if as_lines else answer)
+def _print_all(answers: Iterator[Completion], asks: Sequence[Asked], *, as_lines: bool) -> None:
+    out = _out()
+    with bar("Answers", len(asks)) as advance:
+        for ask, answer in zip(asks, answers, strict=True):
+            if as_lines:
+                print(
+                    as_json({**_about(ask), "text": answer.text, "finish": answer.finish}),
+                    file=out,
+                    flush=True,
+                )
+            else:
+                print(answer.text, file=out, flush=True)
+            advance(1, "")
 
 
-def _as_example(number: int, prompt: tuple[Message, ...]) -> Any:
-    return replace(rating.as_example(prompt), id=str(number))
+def _print_best(rater: Rater, write: Write, asks: Sequence[Asked], samples: int, *, as_lines: bool) -> None:
+    out = _out()
+    with bar("Answers", len(asks) * samples) as advance:
+
+        def writing(examples: Sequence[Example]) -> Iterator[Completion]:
+            for completion in write(examples):
+                advance(1, "")
+                yield completion
+
+        for ask in asks:
+            best, numbers = rating.best_of(rater, writing, ask)
+            if as_lines:
+                rated = {"finish": best.finish, "rated": max(numbers), "all_rated": numbers}
+                print(as_json({**_about(ask), "text": best.text, **rated}), file=out, flush=True)
+                continue
+            print(best.text, file=out, flush=True)
+            mean = sum(numbers) / len(numbers)
+            say(f"The best of {samples}: rated {max(numbers):.2f}, and all of them {mean:.2f} in the mean.")
 
 
-def _asking(run: RunFolder, *, plain: bool, system: str | None) -> Asking:
-    """Return how to ask: as the run's own rows do, whose file may have been changed or moved since."""
-    from espalier.data.asking import Asking, asking_of
-    from espalier.data.table import read_examples
+def _out() -> TextIO | None:
+    """Return where answers go while a bar is shown, None for standard output as it then is.
 
-    asking = Asking() if plain else asking_of(read_examples(run.data / "train.parquet"))
-    if not plain:
-        say("Answering as an input of the run's task; --plain sends the text as it is.")
-    if system is not None:
-        return asking.under(system)
-    if asking.differs:
-        say("The run's rows have different system turns, so none is given; --system gives one.")
-    return asking
+    A bar prints what goes to standard output above itself, on the terminal: not what should go elsewhere.
+    """
+    return None if sys.stdout is None or sys.stdout.isatty() else sys.stdout
 
 
-def _questions(text: str | None, file: Path | None) -> list[Question]:
-    from espalier.core.files import read_text
-
-    if text is not None and file is not None:
-        raise DataError("Both a text and --file are given.", hint="Give one of them.")
-    if file is not None and file.suffix in (".jsonl", ".json", ".ndjson"):
-        questions = _rows(file)
-    elif file is not None:
-        lines = enumerate(read_text(file).split("\n"))
-        questions = [Question(at, str(at), line.removesuffix("\r")) for at, line in lines if line.strip()]
-    else:
-        if text is None and sys.stdin is not None and sys.stdin.isatty():
-            say("Type the text and end it with Ctrl-D.")
-        given = text
-        if given is None:
-            with waiting():
-                given = sys.stdin.read().strip() if sys.stdin else ""
-        questions = [Question(0, "0", given)]
-    if not questions or not questions[0].text.strip():
-        raise DataError("There is no text to answer.", hint='Write: espalier generate RUN "text"')
-    return questions
-
-
-def _rows(file: Path) -> list[Question]:
-    """Return what the rows of a file ask; a row is a text, or an object with one under a usual name."""
-    from espalier.data.formats.readers import rows_of
-
-    questions: list[Question] = []
-    for index, raw in enumerate(rows_of(file)):
-        row = cast("dict[str, Any]", raw.value) if isinstance(raw.value, dict) else {}
-        asked = next((row[key] for key in KEYS if isinstance(row.get(key), str)), None)
-        if asked is None:
-            raise DataError(
-                "The row holds no text to answer.",
-                where=raw.where,
-                hint=f"Write it under one of: {', '.join(KEYS)}; beside it an id, if you like.",
-            )
-        questions.append(Question(index, str(row.get("id", index)), asked))
-    return questions
+def _about(ask: Asked) -> dict[str, object]:
+    return {"index": ask.question.index, "id": ask.question.id, "input": ask.text}

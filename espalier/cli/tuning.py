@@ -121,7 +121,7 @@ def say_sharing(model: PreTrainedModel, longest: int) -> None:
 
 def to_decode(model: PreTrainedModel, precision: Format) -> PreTrainedModel:
     """Return a copy for decoding, with adapters merged, in that number format."""
-    return _ready_to_decode(copy.deepcopy(model), precision)
+    return ready_to_decode(copy.deepcopy(model), precision)
 
 
 def decoder_of(model: PreTrainedModel, precision: Format, ranks: Ranks) -> Callable[[], PreTrainedModel]:
@@ -138,7 +138,7 @@ def decoder_of(model: PreTrainedModel, precision: Format, ranks: Ranks) -> Calla
     def gather() -> PreTrainedModel:
         pairs = zip(outline.parameters(), model.parameters(), strict=True)
         full = {id(none): _parameter(whole(weight.detach())) for none, weight in pairs}
-        return _ready_to_decode(copy.deepcopy(outline, full), precision)
+        return ready_to_decode(copy.deepcopy(outline, full), precision)
 
     return gather
 
@@ -154,7 +154,8 @@ def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
     return torch.nn.Parameter(tensor, requires_grad=False)
 
 
-def _ready_to_decode(model: PreTrainedModel, precision: Format) -> PreTrainedModel:
+def ready_to_decode(model: PreTrainedModel, precision: Format) -> PreTrainedModel:
+    """Return the model itself, made ready as `to_decode` says: it can be trained no more."""
     import torch
 
     from espalier.decode.engine import try_out

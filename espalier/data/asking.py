@@ -1,16 +1,17 @@
-"""How a run asks: the shape of its prompts, into which a person's own text is put.
+"""How a run asks: what its prompts share, so that a person's own text is asked as its rows were.
 
-A model answers best in the shape that it was trained in: under the same system turn, behind the same turns
-and words. What all rows have in common is that shape; what they do not share is theirs alone.
+A task's rows share the task's words, a file of rows may share a system turn, tools, first turns, and lines
+around what each row says itself. Inference without them asks a tuned model what it was never trained on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError
-from espalier.core.records import Message, Text, message
+from espalier.core.records import Message, Text, ToolCall, ToolList, message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,51 +19,135 @@ if TYPE_CHECKING:
     from espalier.core.records import Example
 
 
+SHOWN = 60  # characters of a text that is quoted
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """The shape of a run's prompts.
+    """What stands around a row's own text.
 
     Attributes:
-        turns: what stands before the question in every prompt: a system turn, and other turns.
-        before: the words of the question before the input, and `after` those behind it.
+        turns: what every row begins with before it asks: a system turn with its tools, and others.
+        before, after: what stands around the row's own text in the turn that asks.
         differs: whether the rows have system turns that differ, so that none can be taken for all.
+        later: whether every row answers at the end of a conversation that `turns` does not hold.
     """
 
     turns: tuple[Message, ...] = ()
     before: str = ""
     after: str = ""
     differs: bool = False
+    later: bool = False
 
     def prompt(self, text: str) -> tuple[Message, ...]:
-        """Return the messages that ask for an answer to an input."""
-        return (*self.turns, message("user", self.before + text + self.after))
+        """Return the prompt for a text: one that has the words around it already gets no others."""
+        whole = text if self.holds(text) else f"{self.before}{text}{self.after}"
+        return (*self.turns, message("user", whole))
+
+    def holds(self, text: str) -> bool:
+        """Say whether a text has the words around it already."""
+        return text.startswith(self.before) and text.endswith(self.after)
+
+    def around(self, prompt: Sequence[Message]) -> tuple[Message, ...]:
+        """Return a whole prompt, under the rows' system turn where it has none of its own."""
+        turns = tuple(replace(turn, trained=False) for turn in prompt)
+        return turns if _system(turns) else (*_system(self.turns), *turns)
 
     def under(self, system: str) -> Asking:
-        """Return the shape with another system turn; an empty one is none."""
-        rest = tuple(turn for turn in self.turns if turn.role != "system")
-        first = (message("system", system),) if system else ()
-        return replace(self, turns=(*first, *rest), differs=False)
+        """Return the same with another system text, '' for none; the tools stay."""
+        return replace(self, turns=under(self.turns, system), differs=False)
+
+
+def under(messages: Sequence[Message], system: str) -> tuple[Message, ...]:
+    """Return messages with this system text in place of their own, '' for none; their tools stay."""
+    tools = [part for turn in _system(messages) for part in turn.parts if isinstance(part, ToolList)]
+    parts = (*tools, *([Text(system)] if system else []))
+    return (*([Message("system", parts)] if parts else []), *_without_system(messages))
 
 
 def asking_of(examples: Sequence[Example]) -> Asking:
-    """Return the shape that the prompts of a run's rows have in common.
+    """Return what the prompts of a run's training rows share.
 
     Raises:
         DataError: there are no rows.
     """
     if not examples:
         raise DataError("There are no rows, so how the run asks is not known.")
-    heads = {example.prompt[:-1] for example in examples}
-    systems = {tuple(turn for turn in head if turn.role == "system") for head in heads}
-    turns = next(iter(heads)) if len(heads) == 1 else next(iter(systems)) if len(systems) == 1 else ()
-    words = {_around(example) for example in examples}
-    before, after = next(iter(words)) if len(words) == 1 else ("", "")
-    return Asking(turns, before, after, differs=len(systems) > 1)
+    prompts = [tuple(replace(turn, trained=False) for turn in example.prompt) for example in examples]
+    opening = _common([prompt[:-1] for prompt in prompts])
+    before, after = _words_around(examples, len(opening))
+    return Asking(
+        turns=opening,
+        before=before,
+        after=after,
+        differs=len({_system(prompt) for prompt in prompts}) > 1,
+        later=all(_turns_before(example) > len(_without_system(opening)) for example in examples),
+    )
 
 
-def _around(example: Example) -> tuple[str, str]:
-    """Return the words of a row's question before its input and behind it."""
-    question = example.prompt[-1]
-    text = "".join(part.text for part in question.parts if isinstance(part, Text))
-    before, found, after = text.rpartition(example.input)
-    return (before, after) if found and example.input else ("", "")
+def _turns_before(example: Example) -> int:
+    """Return how many turns, without the system's, stand before the one that is first answered to learn."""
+    places = (place for place, turn in enumerate(example.messages) if turn.trained)
+    return next(places, len(example.messages)) - 1 - len(_system(example.messages))
+
+
+def _common(heads: Sequence[tuple[Message, ...]]) -> tuple[Message, ...]:
+    """Return the messages that all begin with, as far as a user's turn can follow them."""
+    shared: list[Message] = []
+    for turns in zip(*heads, strict=False):
+        if any(turn != turns[0] for turn in turns):
+            break
+        shared.append(turns[0])
+    while shared and not _ends_a_round(shared[-1]):
+        shared.pop()
+    return tuple(shared)
+
+
+def _ends_a_round(turn: Message) -> bool:
+    calls = any(isinstance(part, ToolCall) for part in turn.parts)
+    return turn.role == "system" or (turn.role == "assistant" and not calls)
+
+
+def _words_around(examples: Sequence[Example], place: int) -> tuple[str, str]:
+    """Return what a task puts before every row's input, or the lines that all turns at a place share."""
+    asked = [(example.prompt[-1].text, example.input) for example in examples]
+    prefixes = {text[: len(text) - len(own)] if text.endswith(own) else "" for text, own in asked}
+    if len(prefixes) == 1 and "" not in prefixes:
+        return prefixes.pop(), ""
+    texts = [example.prompt[place].text for example in examples]
+    if len(set(texts)) < 2:
+        return "", ""
+    before = "".join(f"{line}\n" for line in _shared([text.split("\n")[:-1] for text in texts]))
+    rests = [text[len(before) :].split("\n")[:0:-1] for text in texts]
+    after = "".join(f"\n{line}" for line in reversed(_shared(rests)))
+    return before if before.strip() else "", after if after.strip() else ""
+
+
+def _shared(lists: Sequence[list[str]]) -> list[str]:
+    """Return what all lists begin with."""
+    return [lines[0] for lines in takewhile(lambda lines: len(set(lines)) == 1, zip(*lists, strict=False))]
+
+
+def _system(messages: Sequence[Message]) -> tuple[Message, ...]:
+    return tuple(messages[:1]) if messages and messages[0].role == "system" else ()
+
+
+def _without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
+    return tuple(messages[len(_system(messages)) :])
+
+
+def described(asking: Asking) -> list[str]:
+    """Return in words what stands around a text, as far as a person needs them to know what it is."""
+    system = _system(asking.turns)
+    tools = any(isinstance(part, ToolList) for turn in system for part in turn.parts)
+    others = len(_without_system(asking.turns))
+    said = [f"under the system turn {_quoted(turn.text)}" for turn in system if turn.text]
+    said += ["with its tools"] if tools else []
+    said += [f"after the {others} turns that all rows begin with"] if others else []
+    words = (("behind", asking.before), ("before", asking.after))
+    return said + [f"{side} {_quoted(text)}" for side, text in words if text.strip()]
+
+
+def _quoted(words: str) -> str:
+    first = words.strip().split("\n", 1)[0]
+    return f"“{first[:SHOWN]}{'…' * (len(first) > SHOWN)}”"

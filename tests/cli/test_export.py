@@ -29,7 +29,10 @@ def test_what_is_exported_is_what_was_trained(after, espalier, tmp_path: Path, t
     assert kept["comparisons"] == record["comparisons"]
     assert (kept["run"], kept["to"], kept["type"]) == ("plural", to, "f32")
     assert (out / file).stat().st_mode & 0o777 == 0o644
-    assert "license: unknown" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "license: unknown" in card
+    assert "Write the plural of the noun." in card  # asked as it was trained
+    assert 'Input: …"' in card
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 

@@ -31,12 +31,6 @@ def test_answers_of_a_file_can_be_told_apart(finished, espalier, tmp_path: Path)
     ]
 
 
-def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(finished, espalier) -> None:
-    result = espalier("generate", finished.folder, "a very " * 4000 + "long prompt")
-    assert result.code == 2
-    assert "the model's context of " in result.err
-
-
 def test_the_answer_is_that_of_the_run(finished, espalier) -> None:
     example = read_examples(finished.folder / "data" / "test.parquet")[0]
     outputs = map(json.loads, (finished.folder / "outputs.jsonl").read_text().splitlines())
@@ -83,3 +77,98 @@ def test_a_run_without_a_model_says_so(after, espalier) -> None:
     result = espalier("generate", after.folder, "a drum")
     assert result.code == 2
     assert "no tuned model yet. Finish it with `espalier run`." in result.err
+
+
+def test_answers_of_a_file_can_be_matched_to_its_rows(finished, espalier, tmp_path: Path) -> None:
+    rows = [{"id": 7, "input": "a drum"}, {"input": "a kite", "output": ""}, {"text": "a drum"}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (tmp_path / "texts.txt").write_text("a drum\n\na kite\na drum\n")
+    drum, kite = (espalier("generate", finished.folder, f"a {thing}").out for thing in ("drum", "kite"))
+    for name, places in (("rows.jsonl", [0, 1, 2]), ("texts.txt", [0, 2, 3])):
+        result = espalier("generate", finished.folder, "--file", tmp_path / name)
+        lines = [json.loads(line) for line in result.out.splitlines()]
+        assert [line["index"] for line in lines] == places
+        assert [line["input"] for line in lines] == ["a drum", "a kite", "a drum"]
+        assert [line["text"] + "\n" for line in lines] == [drum, kite, drum]
+        assert {line["finish"] for line in lines} <= {"stop", "length"}
+    one = json.loads(espalier("generate", finished.folder, "a drum", "--json").out)
+    assert (one["index"], one["text"] + "\n") == (0, drum)
+
+
+def test_many_answers_come_in_the_order_of_their_lines(
+    finished, espalier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espalier.cli import generate
+
+    things = ["a drum", "a kite", "many long words that say nothing", "a drum", "x", "a naïve boat", "a cup"]
+    (tmp_path / "texts.txt").write_text("\n".join(things), encoding="utf-8")
+    monkeypatch.setattr(generate, "TOGETHER", 3)
+    many = espalier("generate", finished.folder, "--file", tmp_path / "texts.txt", "--text")
+    assert many.out == "".join(espalier("generate", finished.folder, thing).out for thing in things)
+
+
+def test_a_system_turn_can_be_given_and_its_effect_is_told(finished, espalier) -> None:
+    for more in ((), ("--plain",)):
+        command = ("generate", finished.folder, "a drum", "--base", "--limit", "30", *more)
+        other = espalier(*command, "--system", "Be a poet.")
+        assert espalier(*command).out != other.out
+        assert ("under the system turn “Be a poet.”, behind “Write the plural" in other.err) != bool(more)
+
+
+def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(finished, espalier, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a drum\n" + "word " * 4000)
+    result = espalier("generate", finished.folder, "--file", tmp_path / "texts.txt")
+    assert (result.code, result.out) == (2, "")
+    assert "texts.txt:2: The prompt has 2" in result.err
+    assert "more than the model's context of 4096" in result.err
+
+
+def test_what_is_not_utf8_is_said(finished, espalier) -> None:
+    result = espalier("generate", finished.folder, "a \udcff drum")
+    assert result.code == 2
+    assert "The text is not UTF-8" in result.err
+
+
+SHARED = """
+name = "shared"
+folder = "runs"
+[task]
+path = "rows.jsonl"
+[data]
+train = 0.5
+[model]
+name = "tiny"
+precision = "fp32"
+[train]
+epochs = 0.2
+[decode]
+kind = "greedy"
+limit = 6
+"""
+
+
+def test_a_run_of_rows_is_asked_under_what_they_share(home: Path, espalier) -> None:
+    rows = [
+        {
+            "messages": [
+                {"role": "system", "content": "You make plurals."},
+                {"role": "user", "content": f"Noun:\n{n}"},
+                {"role": "assistant", "content": f"{n}s"},
+            ]
+        }
+        for n in range(8)
+    ]
+    (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (home / "shared.toml").write_text(SHARED)
+    assert espalier("run", "shared.toml", cwd=home).code == 0
+    example = read_examples(home / "runs/shared/data/test.parquet")[0]
+    outputs = map(json.loads, (home / "runs/shared/outputs.jsonl").read_text().splitlines())
+    wanted = [line["text"] for line in outputs if (line["system"], line["example"]) == ("tuned", example.id)]
+    own = example.input.removeprefix("Noun:\n")
+    for text in (own, example.input):
+        asked = espalier("generate", "runs/shared", text, cwd=home)
+        assert asked.out.removesuffix("\n") == wanted[0]
+        assert "under the system turn “You make plurals.”, behind “Noun:”" in asked.err
+    again = espalier("generate", "runs/shared", "--file", "rows.jsonl", cwd=home)
+    found = {line["id"]: line["text"] for line in map(json.loads, again.out.splitlines())}
+    assert found[example.id] == wanted[0]

