@@ -44,11 +44,14 @@ def forecast(
 
         choices = choose(plan)
     loaded = settle(plan, tuning.load(plan.model, cache))
+    loaded = tuning.rendered_as(loaded, tuning.rendering_of(plan))
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="espalier-forecast-") as folder:
         for stage in plan_stages(plan, choices.objectives, prepared, loaded.template, Path(folder)):
             if found:  # a method changes the model that it prepares
-                loaded = replace(tuning.load(plan.model, cache), formats=loaded.formats)
+                loaded = replace(
+                    tuning.load(plan.model, cache), formats=loaded.formats, template=loaded.template
+                )
             tuning.say_sharing(loaded.model, stage.longest)
             ahead = _ahead(plan, stage, loaded)
             found.append({"stage": stage.name, **asdict(ahead)})

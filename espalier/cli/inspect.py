@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree as Branches
 
+from espalier.cli import tuning
 from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.core.text import counted
@@ -54,7 +55,8 @@ def inspect(
         writes = not any(objective.rates for objective, _ in choices.objectives[-1])
         if writes:
             try_judges(plan, choices.scorers, choices.objectives, prepared)
-        template = load_template(find_model(plan.model.name, cache, tell))
+        place = find_model(plan.model.name, cache, tell)
+        template = load_template(place).under(tuning.rendering_of(plan))
         stages = plan_stages(plan, choices.objectives, prepared, template, Path())
     for note in prepared.notes:
         console.print(f"Note: {note}")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from espalier.cli.progress import working
-from espalier.core.errors import DataError
+from espalier.core.errors import DataError, TemplateError
 from espalier.core.records import Task, TaskRow
 from espalier.data.formats.hub import fetch_rows, is_hub_name
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.rows import LEAVE_OUT, load_rows
 from espalier.data.split import limit, split
 from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import group_size
@@ -106,7 +106,10 @@ def _loaded(
         shown = available(task, show(section))
         return task, shown, to_examples(task, shown)
     examples = load_rows(file, section.format, on_reject, notes.append, section.columns)
-    rows = (TaskRow(e.id, e.input, e.references, e.source, rejected=e.rejected) for e in examples)
+    rows = [
+        TaskRow(e.id, e.input, e.references, e.source, rejected=tuple(turn.text for turn in e.rejected))
+        for e in examples
+    ]
     task = Task(file.stem, "", tuple(rows), origin=str(file))
     return task, available(task, show(section)), examples
 
@@ -126,19 +129,37 @@ def show(section: TaskSection) -> Show:
     )
 
 
-def encode_units(examples: list[Example], template: Template, tokens: int, answer: int = 0) -> Units:
+def encode_units(
+    examples: list[Example],
+    template: Template,
+    tokens: int,
+    answer: int = 0,
+    refused: list[dict[str, Any]] | None = None,
+) -> Units:
     """Return the examples in tokens; one beyond the budget or the model's context is left out, never cut.
 
-    `answer` is the most tokens of an answer that the model may write itself; it has to fit behind the prompt.
+    Args:
+        examples: to train on.
+        template: of the model.
+        tokens: most distinct tokens of an example's rows.
+        answer: most tokens of an answer that the model may write itself; it has to fit behind the prompt.
+        refused: takes what the template refuses; without it that is an error.
 
     Raises:
         DataError: no example fits.
+        TemplateError: the template refuses an example, which is named.
     """
     result = Units([])
     sizes: list[int] = []  # of all rows of an example laid out together
     lengths: list[int] = []  # of its longest row
     for example in examples:
-        unit = encode_unit(example, template)
+        try:
+            unit = encode_unit(example, template)
+        except TemplateError as error:
+            if refused is None:
+                raise _refused(example, error) from None
+            refused.append(_left_out(example, f"{error.message} {error.hint}".strip()))
+            continue
         written = len(unit.prompt) + max(1, answer)
         sizes.append(max(len(unit.rows) + group_size(unit.rows) if unit.rows else 0, written))
         lengths.append(max([written, *(len(row.ids) for row in unit.rows)]))
@@ -149,11 +170,50 @@ def encode_units(examples: list[Example], template: Template, tokens: int, answe
         else:
             result.units.append(unit)
             continue
-        where = ", row ".join(str(example.origin[key]) for key in ("file", "row") if key in example.origin)
-        result.rejects.append({"where": where, "reason": reason, "example": example.id})
+        result.rejects.append(_left_out(example, reason))
+    if not sizes and refused:
+        raise DataError(f"The chat template refuses all {len(examples)} rows.", hint=refused[-1]["reason"])
     if not result.units:
         raise _nothing_fits(sizes, lengths, tokens, template.context)
     return result
+
+
+def askable(
+    examples: list[Example], template: Template, refused: list[dict[str, Any]] | None
+) -> list[Example]:
+    """Return the examples whose prompts the template renders; `refused` as in `encode_units`.
+
+    Raises:
+        TemplateError: the template refuses a prompt, which is named.
+        DataError: it refuses all.
+    """
+    kept: list[Example] = []
+    for example in examples:
+        try:
+            template.prompt_ids(example.prompt)
+        except TemplateError as error:
+            if refused is None:
+                raise _refused(example, error) from None
+            refused.append(_left_out(example, f"{error.message} {error.hint}".strip()))
+        else:
+            kept.append(example)
+    if not kept and refused:
+        reason = refused[-1]["reason"]
+        raise DataError(f"The chat template refuses all {len(examples)} test rows.", hint=reason)
+    return kept
+
+
+def _refused(example: Example, error: TemplateError) -> TemplateError:
+    hint = f"{error.hint} {LEAVE_OUT}".strip()
+    return TemplateError(error.message, where=_place(example) or error.where, hint=hint)
+
+
+def _left_out(example: Example, reason: str) -> dict[str, Any]:
+    return {"where": _place(example), "reason": reason, "example": example.id}
+
+
+def _place(example: Example) -> str:
+    return ", row ".join(str(example.origin[key]) for key in ("file", "row") if key in example.origin)
 
 
 def _nothing_fits(sizes: list[int], lengths: list[int], tokens: int, context: int) -> DataError:

@@ -168,4 +168,7 @@ def order(run: RunFolder, examples: Sequence[Example], loaded: Loaded, system: s
 
 def lengths(examples: Sequence[Example]) -> list[list[float]]:
     """Return how long each answer is: the floor, as people and reward models are fond of long ones."""
-    return [[float(len(text)) for text in (example.answer, *example.rejected)] for example in examples]
+    return [
+        [float(len(text)) for text in (example.answer, *(turn.text for turn in example.rejected))]
+        for example in examples
+    ]

@@ -103,6 +103,7 @@ def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: 
         try_judges(recipe, choices.scorers, choices.objectives, prepared)
     look(recipe, path, prepared, way, patience)
     loaded = precision.settle(recipe, tuning.load(recipe.model, cache), RunFolder(path), ranks)
+    loaded = tuning.rendered_as(loaded, tuning.rendering_of(recipe, RunFolder(path)))
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, path)
     for note in prepared.notes:
         say(f"Note: {note}")
@@ -153,6 +154,7 @@ def assist(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks) -> None:
     prepared = prepare(recipe)
     choices = choose(recipe)
     loaded = precision.settle(recipe, tuning.load(recipe.model, cache), run, ranks)
+    loaded = tuning.rendered_as(loaded, tuning.rendering_of(recipe, run))
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, run.path)
     for _ in train_stages(recipe, run, stages, loaded, ranks):
         pass

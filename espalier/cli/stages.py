@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.cli import tuning
 from espalier.cli.following import follow, kinds, look_ahead, told
 from espalier.cli.kept import clear, is_done, keep, load_kept
-from espalier.cli.prepare import encode_units, stage_examples
+from espalier.cli.prepare import askable, encode_units, stage_examples
 from espalier.cli.progress import say, working
 from espalier.cli.rating import rater_weights
 from espalier.cli.stopping import stopping
@@ -106,6 +106,8 @@ def plan_stages(
     """
     from espalier.train.objectives import check_units
 
+    refused = prepared.rejects if recipe.task.on_bad == "reject" else None
+    prepared.test[:] = askable(prepared.test, template, refused)
     stages: list[Stage] = []
     for number, section in enumerate(recipe.train):
         last = number == len(recipe.train) - 1
@@ -118,7 +120,7 @@ def plan_stages(
             )
         examples = stage_examples(recipe, section, prepared)
         folder = path if last else path / "stages" / str(number)
-        encoded = encode_units(examples, template, section.tokens, _written(shared[number]))
+        encoded = encode_units(examples, template, section.tokens, _written(shared[number]), refused)
         name = f"train {number}" if len(recipe.train) > 1 else "train"
         stage = Stage(number, name, section, shared[number], examples, encoded, folder, last)
         if stage.rates:
@@ -165,7 +167,8 @@ def train_stages(
             _tune(recipe, run, stage, loaded, determined, ranks)
         with working("Loading the tuned model", aloud=False):
             tuned = load_kept(stage, loaded)
-        loaded = replace(tuned, formats=loaded.formats)
+        template = tuned.template.under(loaded.template.rendering)
+        loaded = replace(tuned, formats=loaded.formats, template=template)
         yield stage, loaded
 
 
@@ -289,7 +292,7 @@ def source_of(
 
     section, units = stage.section, stage.encoded.units
     if template.prefix:
-        units = encode_units(stage.examples, template, section.tokens, _written(stage.shared)).units
+        units = encode_units(stage.examples, template, section.tokens, _written(stage.shared), []).units
     examples = {example.id: example for example in stage.examples}
     answering = Answering(model, template, examples, formats.decoding, recipe.seed, ranks)
     samples = stage.folder / "samples.jsonl"

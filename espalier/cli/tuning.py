@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from espalier.cli.progress import say, working
 from espalier.core.errors import ModelError, RunError
+from espalier.core.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from espalier.core.recipe import ModelSection, Recipe, TrainSection
     from espalier.core.records import Ranks
     from espalier.core.run import RunFolder
+    from espalier.encode.voice import Rendering
     from espalier.models.load import Loaded
     from espalier.models.precision import Format
     from espalier.train.loop import Forward
@@ -185,7 +188,22 @@ def load_run(run: RunFolder, recipe: Recipe, cache: Path, *, rating: bool = Fals
     from espalier.models.load import load_tuned
 
     check_run(run, recipe, rating=rating)
-    return load_tuned(run.model, base_of(run, recipe, cache), device_of(recipe.model.device))
+    loaded = load_tuned(run.model, base_of(run, recipe, cache), device_of(recipe.model.device))
+    return rendered_as(loaded, rendering_of(recipe, run))
+
+
+def rendering_of(recipe: Recipe, run: RunFolder | None = None) -> Rendering:
+    """Return how a run's rows are rendered: under the date of its first start, however late it goes on."""
+    from espalier.encode.voice import Rendering
+
+    started = read_json(run.provenance).get("started") if run and run.provenance.exists() else None
+    today = datetime.fromisoformat(started) if isinstance(started, str) else datetime.now(UTC)
+    return Rendering(recipe.task.special, today)
+
+
+def rendered_as(loaded: Loaded, rendering: Rendering) -> Loaded:
+    """Return a model with its template under a rendering."""
+    return replace(loaded, template=loaded.template.under(rendering))
 
 
 def check_run(run: RunFolder, recipe: Recipe, *, rating: bool) -> None:

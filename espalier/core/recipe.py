@@ -85,6 +85,8 @@ class TaskSection(Section):
     """Show why each example is good or bad."""
     checks: tuple[str, ...] | None = None
     """Names of the checks that answers have to pass; by default those that the task file names."""
+    special: Literal["text", "token"] = "text"
+    """What the name of a special token in a row is, such as `<|im_end|>`: text, or the token itself."""
     on_bad: Literal["raise", "reject"] = "raise"
     """A row that cannot be used: stop and name it, or leave it out into rejects.jsonl."""
 

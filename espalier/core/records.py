@@ -115,7 +115,7 @@ class Example:
     source: str
     messages: tuple[Message, ...]
     references: tuple[str, ...] = ()
-    rejected: tuple[str, ...] = ()
+    rejected: tuple[Message, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
     input: str = ""
 

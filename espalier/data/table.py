@@ -1,8 +1,9 @@
 """Examples as one Parquet table, readable by any tool and read back as they were.
 
-Columns: id, task, source, input, messages (role, trained, parts), references, rejected, origin (JSON). A part
-is (type, text, uri, sha256, name): `type` is text, image, audio or tool_call, and what a type does not use is
-null. Rows that were left out are no part of the table; they go to the run's `rejects.jsonl` (`core/run.py`).
+Columns: id, task, source, input, messages (role, trained, parts), references, rejected (turns), origin
+(JSON). A part is (type, text, uri, sha256, name): `type` is text, image, audio, tool_call or tools, and what
+a type does not use is null. Rows that were left out are no part of the table; they go to the run's
+`rejects.jsonl` (`core/run.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
-from espalier.core.records import Example, Media, Message, Part, Text, ToolCall, ToolList
+from espalier.core.records import Example, Media, Message, Part, Text, ToolCall, ToolList, message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,44 +76,47 @@ def _schema(pa: Any) -> Any:
             *((name, text) for name in ("id", "task", "source", "input")),
             ("messages", pa.list_(turn)),
             ("references", pa.list_(text)),
-            ("rejected", pa.list_(text)),
+            ("rejected", pa.list_(turn)),
             ("origin", text),
         ]
     )
 
 
 def _to_row(example: Example) -> dict[str, Any]:
-    messages = [
-        {"role": turn.role, "trained": turn.trained, "parts": [_part_row(part) for part in turn.parts]}
-        for turn in example.messages
-    ]
     return {
         "id": example.id,
         "task": example.task,
         "source": example.source,
         "input": example.input,
-        "messages": messages,
+        "messages": [_turn_row(turn) for turn in example.messages],
         "references": list(example.references),
-        "rejected": list(example.rejected),
+        "rejected": [_turn_row(turn) for turn in example.rejected],
         "origin": json.dumps(dict(example.origin), ensure_ascii=False),
     }
 
 
 def _from_row(row: dict[str, Any]) -> Example:
-    messages = tuple(
-        Message(turn["role"], tuple(_part(part) for part in turn["parts"]), turn["trained"])
-        for turn in row["messages"]
-    )
     return Example(
         id=row["id"],
         task=row["task"],
         source=row["source"],
-        messages=messages,
+        messages=tuple(_turn(turn) for turn in row["messages"]),
         references=tuple(row["references"]),
-        rejected=tuple(row["rejected"]),
+        rejected=tuple(_turn(turn) for turn in row["rejected"]),
         origin=json.loads(row["origin"]),
         input=row["input"],
     )
+
+
+def _turn_row(turn: Message) -> dict[str, Any]:
+    return {"role": turn.role, "trained": turn.trained, "parts": [_part_row(part) for part in turn.parts]}
+
+
+def _turn(row: dict[str, Any] | str) -> Message:
+    """Return a turn; a rejected answer was a text in tables of earlier versions."""
+    if isinstance(row, str):
+        return message("assistant", row)
+    return Message(row["role"], tuple(_part(part) for part in row["parts"]), row["trained"])
 
 
 def _part_row(part: Part) -> dict[str, str]:

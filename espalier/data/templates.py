@@ -78,7 +78,7 @@ def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
         source=row.source or normalised(row.input),
         messages=(message("user", _prompt(prefix, row.input)), *trained),
         references=row.outputs,
-        rejected=row.rejected,
+        rejected=tuple(message("assistant", text) for text in row.rejected),
         origin={"file": task.origin, "row": row.id, **({"tags": dict(row.tags)} if row.tags else {})},
         input=row.input,
     )

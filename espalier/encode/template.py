@@ -1,125 +1,69 @@
 """Messages to token ids: the one rendering path of training, decoding, serving and export.
 
-A conversation is rendered by the model's own chat template and cut into segments at each assistant turn:
-what comes before an answer, the answer with its stop token, and so on. Each segment is tokenised apart, so
-that the ids of a prompt are a prefix of the ids of the same prompt with its answer, whatever the tokenizer
-merges; and the mask is known from the cuts, not from markers inside the template.
+A row's ids are the tokenizer's own: what `apply_chat_template` gives for the conversation, up to the stop
+token of its last answer. A prompt's are what it gives with `add_generation_prompt`, and are the beginning of
+the row's; all that follows, up to the stop token, is the answer. A conversation where that cannot be so is
+refused with the reason (docs/decisions/ids.md).
 
-Some templates render an earlier turn otherwise once a later one follows: without its reasoning, say. What
+Some templates render an earlier turn otherwise once a later one follows: without its thoughts, say. What
 comes before an answer is then what the model would see before it writes that answer, and a conversation of
 which several turns are trained becomes a row for each of them (`tokens.py`).
 
-A message that quotes a control token ("what does <|im_end|> do?") quotes it: the name is set aside while the
-template renders, and comes back as ordinary text, so that no row can end a turn or open one.
+A message that quotes a control token ("what does <|im_end|> do?") quotes it: its name becomes ordinary text,
+so that no row can end a turn or open one, unless the recipe wants names to be the tokens (`task.special`).
 """
 
 from __future__ import annotations
 
 import copy
-import re
 import sys
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
-
-from jinja2 import TemplateError as JinjaError
+from typing import TYPE_CHECKING, cast
 
 from espalier.core.errors import TemplateError
 from espalier.core.files import content_hash
 from espalier.core.records import Media
-from espalier.encode.tools import Known, Turn, given, known, left_out
+from espalier.encode.answer import Dress
+from espalier.encode.kept import left_out, lost_words
+from espalier.encode.quotes import marked, names_in, unnamed
+from espalier.encode.tokenizer import LONGEST_CHARACTER, Reader, any_of
+from espalier.encode.tools import given, lists_tools
+from espalier.encode.voice import Frame, Rendering, Voice, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from espalier.core.records import Message
+    from espalier.encode.tokenizer import Tokenizer
+    from espalier.encode.tools import Turn
 
-# Stands for an answer while the text that a template puts around one is measured; no template produces it.
-PROBE = "\u241fanswer\u241f"
-# Stand for a quoted control token, as its number between the two. Noncharacters: no text has them.
-OPEN, CLOSE = "\ufdd0", "\ufdd1"
-LONGEST_CHARACTER = 4  # bytes, and so tokens
-
-
-class Tokenizer(Protocol):
-    """What is used of a transformers tokenizer."""
-
-    chat_template: Any
-    eos_token: Any
-    name_or_path: str
-    added_tokens_decoder: Mapping[int, Any]
-
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, Any]],
-        *,
-        tools: list[dict[str, Any]] | None,
-        tokenize: bool,
-        add_generation_prompt: bool,
-    ) -> Any:
-        """Render messages as text."""
-        ...
-
-    def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> Any:
-        """Return a mapping with `input_ids`."""
-        ...
-
-    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> Any:
-        """Return the text of ids."""
-        ...
-
-    def get_added_vocab(self) -> dict[str, int]:
-        """Return the special and added tokens."""
-        ...
-
-    def get_vocab(self) -> dict[str, int]:
-        """Return all tokens."""
-        ...
-
-
-class RewrittenError(TemplateError):
-    """A conversation that cannot be one row, since a trained answer is rendered otherwise later on."""
+RENDERING = Rendering()
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Token ids of a stretch of a conversation; `trained` marks an answer with its stop token."""
+class Answered:
+    """Ids of a conversation up to the stop token of its last answer; the first `prompt` come before that."""
 
     ids: tuple[int, ...]
-    trained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What a template puts around an answer.
-
-    Attributes:
-        header: opening of an answer that the template leaves out of its prompts; it belongs to the prompt.
-        lead: white space before an answer; it belongs to the answer, or tokenizers would not merge the two.
-        stop: the token that ends an answer.
-        ending: what an answer ends with up to the stop token, as far as the template renders it.
-        closing: all that is rendered after an answer.
-    """
-
-    header: str
-    lead: str
-    stop: str
-    ending: str
-    closing: str
+    prompt: int
 
 
 class Template:
-    """A tokenizer with its chat template, and the stop token that the template ends an answer with.
+    """A tokenizer with its chat template, and the token that the template ends an answer with.
 
     `prefix` are the ids that every conversation begins with besides: a soft prompt's
     (`models/soft_prompt.py`); `context` is the most tokens of a row that the model was made for.
 
     Raises:
-        TemplateError: the tokenizer has no chat template or no end token, or the template changes what it
-            renders for a prompt once an answer follows.
+        TemplateError: the tokenizer has no chat template or no end token, or the template shows no answer.
     """
 
-    def __init__(self, tokenizer: Tokenizer, context: int = sys.maxsize) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, context: int = sys.maxsize, rendering: Rendering = RENDERING
+    ) -> None:
         if not tokenizer.chat_template:
             raise TemplateError(
                 "The tokenizer has no chat template, so there is no way to tell a prompt from an answer.",
@@ -128,22 +72,30 @@ class Template:
             )
         self.prefix: tuple[int, ...] = ()
         self.context = context
-        self._tokenizer = tokenizer
-        specials = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-        names = sorted(specials, key=lambda name: (-len(name), name))
-        self._control = re.compile("|".join(map(re.escape, names)) or "(?!)")
-        self._quotable = re.compile("|".join(map(re.escape, [*names, OPEN])))
-        self._names = [*names, OPEN]
-        self._frame = self._measured()
-        self.stop = self._frame.stop
-        vocabulary = tokenizer.get_vocab()
-        ends = (self.stop, tokenizer.eos_token)
-        self.stop_ids: frozenset[int] = frozenset(vocabulary[end] for end in ends if end in vocabulary)
+        self.rendering = rendering
+        self._tokenizer = copy.copy(tokenizer)
+        if tokenizer.chat_control_tokens is None:  # or transformers adds those that the template writes
+            self._tokenizer.chat_control_tokens = []
+        self._today = rendering.today or datetime.now()
+        named = set(self._tokenizer.chat_control_tokens)
+        added = tokenizer.added_tokens_decoder.values()
+        self._control = any_of(token.content for token in added if token.special or token.content in named)
+        self._voices: dict[bool, Voice | TemplateError] = {}
+        self._main = self._voice("default" not in self._sources and "tool_use" in self._sources)
+        self._reader = Reader(self._tokenizer, self._main.sample)
+        self._vocabulary = tokenizer.get_vocab()
+        self.stop = self._main.frame.stop
 
     @cached_property
     def hash(self) -> str:
         """Hash of the chat template and the vocabulary: what a generation depends on besides the weights."""
-        return content_hash([self._tokenizer.chat_template, sorted(self._tokenizer.get_vocab().items())])
+        return content_hash([self._tokenizer.chat_template, sorted(self._vocabulary.items())])
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens at which a model has ended its answer."""
+        stops = {self._tokenizer.eos_token, *self._main.stops}
+        return frozenset(self._vocabulary[stop] for stop in stops if stop in self._vocabulary)
 
     def prefixed(self, ids: tuple[int, ...]) -> Template:
         """Return this template with `ids` before every conversation."""
@@ -151,178 +103,194 @@ class Template:
         twin.prefix = ids
         return twin
 
-    def segments(self, messages: Sequence[Message]) -> list[Segment]:
-        """Return the conversation as tokenised segments, answers apart from what comes between them.
+    def under(self, rendering: Rendering) -> Template:
+        """Return this template with another rendering."""
+        return Template(self._tokenizer, self.context, rendering).prefixed(self.prefix)
 
-        Messages that end with the user's turn get the opening of an answer, ready for generation.
+    def given(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
+        """Return the turns and the tools that the tokenizer's template is given for messages."""
+        voice, turns, tools = self._given(messages)
+        return voice.formed(turns), tools
+
+    def answered(self, messages: Sequence[Message]) -> Answered:
+        """Return the ids of a conversation that ends with an answer, cut before and after that.
 
         Raises:
-            RewrittenError: the template renders a trained turn otherwise once a later one follows.
-            TemplateError: the template cannot render the conversation.
+            TemplateError: the template cannot render the conversation or loses a part of it, or the prompt's
+                ids are not the beginning of the conversation's.
         """
-        segments: list[Segment] = []
-        done = ""
-        for index, turn in enumerate(messages):
-            if turn.role != "assistant":
-                continue
-            before = self._prompt(messages[:index])
-            segments = self._up_to(before, done, segments)
-            answer = self._answer(messages[: index + 1], before)
-            segments.append(Segment(self._ids(answer + (self._frame.ending or self.stop)), turn.trained))
-            done = before + answer + self._frame.ending
-        if messages[-1].role != "assistant":
-            whole = self._prompt(messages)
-            segments = self._up_to(whole, done, segments)
-            done = whole
-        self._check(messages, done)
-        segments[0] = replace(segments[0], ids=self.prefix + segments[0].ids)
-        return segments
+        voice, turns, tools = self._given(messages)
+        before = voice.render(turns[:-1], tools, True)
+        whole = voice.render(turns, tools, False)
+        if not whole.startswith(before):
+            raise self._parted(before, whole)
+        frame = voice.frame_of(turns, tools, whole)
+        self._check(turns, before, whole.removesuffix(frame.closing))
+        prompt = self._ids(voice, turns[:-1], tools, before, opening=True)
+        ids = self._ids(voice, turns, tools, whole, opening=False)
+        if ids[: len(prompt)] != prompt:
+            raise self._straddled(prompt, ids)
+        return Answered(self.prefix + self._ended(ids, len(prompt), whole, frame), len(self.prefix + prompt))
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Return the ids that a model is prompted with to answer `messages`."""
-        return tuple(token for segment in self.segments(messages) for token in segment.ids)
+        """Return the ids that a model is prompted with to answer `messages`. Raises TemplateError."""
+        voice, turns, tools = self._given(messages)
+        text = voice.render(turns, tools, True)
+        self._check_turns(turns, text)
+        return self.prefix + self._ids(voice, turns, tools, text, opening=True)
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
         """Return the text that a model is prompted with."""
-        return self._unquoted(self._prompt(messages))
+        voice, turns, tools = self._given(messages)
+        return voice.render(turns, tools, True)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of an answer's ids, without special tokens and what the template adds to it."""
-        text = str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
-        return text.removeprefix(self._frame.lead).removesuffix(self._frame.ending.removesuffix(self.stop))
+        return self._dress.taken_off(ids)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Return the text that each token adds, special tokens included, for showing.
+        """Return the text that each token adds, special tokens included, for showing."""
+        return self._reader.pieces(ids)
 
-        A character that is split over tokens is shown at its last one. A token is decoded after the one
-        before it, for by themselves some tokenizers' tokens lose the space they begin with.
-        """
-        pieces: list[str] = []
-        start, before = 0, ""
-        for end in range(1, len(ids) + 1):
-            text = str(self._tokenizer.decode(list(ids[start:end]), skip_special_tokens=False))
-            if text.endswith("\ufffd") and end < len(ids) and end - start <= LONGEST_CHARACTER:
-                pieces.append("")
-                continue
-            pieces.append(text[len(before) :])
-            start = end - 1
-            before = str(self._tokenizer.decode([ids[start]], skip_special_tokens=False))
-        return pieces
+    def quoted(self, messages: Sequence[Message]) -> set[str]:
+        """Return the names of special tokens that messages hold. Raises TemplateError."""
+        _, turns, tools = self._given(messages)
+        return names_in([turns, tools], self._control)
 
-    def _ids(self, text: str) -> tuple[int, ...]:
-        if OPEN not in text:
-            return self._tokenised(text, plain=False)
-        # What a message quotes looks like the template's own tokens once it is back in place, so the two are
-        # tokenised apart: the template's by name, all else as text in which no name means anything.
-        ids: list[int] = []
-        start = 0
-        for match in self._control.finditer(text):
-            ids.extend(self._tokenised(self._unquoted(text[start : match.start()]), plain=True))
-            ids.extend(self._tokenised(match.group(), plain=False))
-            start = match.end()
-        return (*ids, *self._tokenised(self._unquoted(text[start:]), plain=True))
+    @cached_property
+    def _dress(self) -> Dress:
+        return Dress(self._reader, self._main.opened, self._main.sample, self._main.frame)
 
-    def _tokenised(self, text: str, *, plain: bool) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"])
+    @cached_property
+    def _sources(self) -> dict[str, str]:
+        """The texts of the tokenizer's chat templates by their names; a single one is the default."""
+        template = self._tokenizer.chat_template
+        named = cast("dict[str, str]", template) if isinstance(template, dict) else {"default": str(template)}
+        return dict(named)
 
-    def _quoted(self, text: str) -> str:
-        return self._quotable.sub(lambda match: f"{OPEN}{self._names.index(match.group())}{CLOSE}", text)
+    def _voice(self, tools: bool) -> Voice:
+        """Return the template for conversations with a list of tools or without, as transformers chooses."""
+        if tools not in self._voices:
+            try:
+                self._voices[tools] = self._chosen(tools)
+            except TemplateError as error:
+                self._voices[tools] = error
+        voice = self._voices[tools]
+        if isinstance(voice, TemplateError):
+            raise voice
+        return voice
 
-    def _unquoted(self, text: str) -> str:
-        return re.sub(f"{OPEN}([0-9]+){CLOSE}", lambda match: self._names[int(match.group(1))], text)
+    def _chosen(self, tools: bool) -> Voice:
+        name = "tool_use" if tools and "tool_use" in self._sources else "default"
+        if name not in self._sources:
+            raise TemplateError(
+                f"The tokenizer has several chat templates ({', '.join(sorted(self._sources))}), and none is "
+                "named 'default'.",
+                where=self._tokenizer.name_or_path,
+                hint="Save the one to use as chat_template.jinja in the model's folder.",
+            )
+        return Voice(self._tokenizer, self._sources[name], self._today, tools=tools)
 
-    def _prompt(self, messages: Sequence[Message]) -> str:
-        return self._render(messages, opening=True) + self._frame.header
+    @cached_property
+    def _lists(self) -> bool:
+        """Whether lists of tools are the template's to show: it shows them, and calls too."""
+        try:
+            knows = self._voice(True).known
+        except TemplateError:
+            return False
+        return knows.tools and bool(knows.calls)
 
-    def _render(self, messages: Sequence[Message], *, opening: bool) -> str:
-        turns, tools = self._given(messages)
-        return self._rendered(turns, tools, opening)
-
-    def _given(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
+    def _given(self, messages: Sequence[Message]) -> tuple[Voice, list[Turn], list[Turn] | None]:
         for turn in messages:
             if any(isinstance(part, Media) for part in turn.parts):
                 raise TemplateError("A message holds a Media; this template renders text only.")
-        return given(messages, self._known, self._quoted)
+        listing = lists_tools(messages) and self._lists
+        voice = self._voice(listing)
+        return voice, *given(messages, voice.known, listing=listing)
 
-    @cached_property
-    def _known(self) -> Known:
-        return known(self._rendered, self._frame.header, self._frame.closing)
-
-    def _rendered(self, turns: list[Turn], tools: list[Turn] | None, opening: bool) -> str:
-        try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    turns, tools=tools, tokenize=False, add_generation_prompt=opening
-                )
+    def _ids(
+        self, voice: Voice, turns: Sequence[Turn], tools: list[Turn] | None, text: str, *, opening: bool
+    ) -> tuple[int, ...]:
+        """Return the ids of turns that are rendered as `text`."""
+        names = names_in([turns, tools], self._control) if self.rendering.special == "text" else ()
+        if not names:
+            return self._reader.ids(text)
+        ids = voice.sanitised(turns, tools, opening)
+        # Whether any of them acts after all is seen beside the same conversation without them.
+        plain, listed = unnamed((turns, tools), self._control)
+        bare = voice.render(plain, listed, opening)
+        if self._specials(ids) != self._specials(self._reader.ids(bare)) or marked([turns, tools]):
+            raise self._refused(
+                f"The chat template does not keep {' and '.join(sorted(names))} in a message as text.",
+                'Set task.special = "token" to train the tokens of these names, or leave the row out.',
             )
-        except (JinjaError, TypeError) as error:
-            raise TemplateError(
-                f"The chat template refuses these messages: {error}.",
-                where=self._tokenizer.name_or_path,
-                hint=f"Their roles are: {', '.join(turn['role'] for turn in turns)}.",
-            ) from None
+        return ids
 
-    def _check(self, messages: Sequence[Message], rendered: str) -> None:
+    def _specials(self, ids: Sequence[int]) -> Counter[int]:
+        return Counter(token for token in ids if token in self._reader.special)
+
+    def _check_turns(self, turns: Sequence[Turn], rendered: str) -> None:
         """Refuse a conversation of which the template left something out."""
-        turns, _ = self._given(messages)
         lost = left_out(rendered, turns)
         if lost:
-            raise TemplateError(
+            raise self._refused(
                 f"The chat template leaves out a turn of the {lost['role']}: {lost['content'][:40]!r}.",
-                where=self._tokenizer.name_or_path,
-                hint="Train a model whose template shows it, or remove the turn.",
+                "Train a model whose template shows it, or remove the turn.",
             )
 
-    def _up_to(self, prompt: str, done: str, segments: list[Segment]) -> list[Segment]:
-        """Return `segments`, which are `done`, and the rest of `prompt`; one for all that it renders anew."""
-        if prompt.startswith(done):
-            return [*segments, Segment(self._ids(prompt[len(done) :]), trained=False)]
-        if any(segment.trained for segment in segments):
-            raise self._rewritten()
-        return [Segment(self._ids(prompt), trained=False)]
+    def _check(self, turns: Sequence[Turn], before: str, body: str) -> None:
+        """Refuse a row if its template left something out of the answer, or out of a turn before it."""
+        self._check_turns(turns, body)
+        lost = lost_words(body, body[len(before) :], turns[-1])
+        if lost:
+            raise self._refused(
+                f"The chat template leaves out a part of the answer {lost[:40]!r}, or changes it.",
+                "Train a model whose template shows all of it, or write the row as the template does.",
+            )
 
-    def _rewritten(self) -> RewrittenError:
-        return RewrittenError(
-            "The chat template renders earlier turns differently once a later turn follows, so they "
-            "cannot be trained in one row.",
-            where=self._tokenizer.name_or_path,
+    def _parted(self, before: str, whole: str) -> TemplateError:
+        """Say where the rendered prompt is not the beginning of the rendered conversation."""
+        at = len(shared(before, whole))
+        return self._refused(
+            "What the chat template renders for a prompt is not the beginning of what it renders for the "
+            f"prompt with its answer: {before[at:][:20]!r} against {whole[at:][:20]!r}.",
+            "A model would be asked otherwise than it was trained: set a chat_template that keeps prompts.",
         )
 
-    def _answer(self, messages: Sequence[Message], before: str) -> str:
-        """Return the last message as the template renders it (some trim it), without what follows it."""
-        whole = self._render(messages, opening=False)
-        if not whole.startswith(before):
-            raise self._rewritten()
-        rest = whole[len(before) :]
-        if not rest.endswith(self._frame.closing):
-            raise TemplateError(
-                f"The chat template ends this answer with {rest[-20:]!r}, others with "
-                f"{self._frame.closing!r}, so the end of the answer is not known.",
-                where=self._tokenizer.name_or_path,
-            )
-        return rest.removesuffix(self._frame.closing)
+    def _straddled(self, prompt: tuple[int, ...], ids: tuple[int, ...]) -> TemplateError:
+        """Say which token reaches over the end of a prompt."""
+        at = next((n for n, pair in enumerate(zip(prompt, ids, strict=False)) if pair[0] != pair[1]), 0)
+        read = self.pieces(ids[at : at + 1])[0] if at < len(ids) else ""
+        return self._refused(
+            f"The tokenizer reads the end of the prompt and the beginning of the answer as one: {read!r}. A "
+            "model that is given the prompt cannot write that.",
+            "Begin the answer without white space, or end the template's prompt before it.",
+        )
 
-    def _measured(self) -> Frame:
-        """Render a conversation around a known answer and return what stands before and after it."""
-        user = {"role": "user", "content": "Hello"}
-        before = self._rendered([user], None, True)
-        whole = self._rendered([user, {"role": "assistant", "content": PROBE}], None, False)
-        opening, found, closing = whole[len(before) :].partition(PROBE)
-        if not whole.startswith(before) or not found:
-            raise TemplateError(
-                "What the chat template renders for a prompt is not the beginning of what it renders for "
-                "the prompt with its answer.",
-                where=self._tokenizer.name_or_path,
-            )
-        header, lead = (opening, "") if opening.strip() else ("", opening)
-        names = [name for name in self._tokenizer.get_added_vocab() if name.strip() and name in closing]
-        if names:
-            stop = min(names, key=lambda name: (closing.index(name), -len(name)))
-            return Frame(header, lead, stop, closing[: closing.index(stop)] + stop, closing)
-        if self._tokenizer.eos_token:
-            return Frame(header, lead, str(self._tokenizer.eos_token), "", closing)
-        raise TemplateError(
-            "Neither the chat template nor the tokenizer has a token that ends an answer.",
-            where=self._tokenizer.name_or_path,
-            hint="Set tokenizer.eos_token and save it again.",
+    def _refused(self, message: str, hint: str = "") -> TemplateError:
+        return TemplateError(message, where=self._tokenizer.name_or_path, hint=hint)
+
+    def _ended(self, ids: tuple[int, ...], prompt: int, whole: str, frame: Frame) -> tuple[int, ...]:
+        """Return the ids up to the answer's stop token, which is added where the template writes none."""
+        stop = self._vocabulary[frame.stop]
+        if not frame.written:
+            return (*self._cut(ids, whole, frame), stop)
+        behind = frame.after.count(frame.stop)
+        places = [place for place in range(prompt, len(ids)) if ids[place] == stop]
+        if len(places) <= behind:
+            raise self._refused(f"The tokenizer does not read {frame.stop!r} behind the answer as a token.")
+        if len(places) > behind + 1:
+            raise self._refused(f"The answer holds {frame.stop!r}, at which a model stops, before its end.")
+        return ids[: places[0] + 1]
+
+    def _cut(self, ids: tuple[int, ...], whole: str, frame: Frame) -> tuple[int, ...]:
+        """Return the ids without those of what is rendered after an answer."""
+        own = self._reader.ids(whole.removesuffix(frame.closing))
+        if ids[: len(own)] == own:
+            return own
+        for at in range(len(ids), max(0, len(ids) - LONGEST_CHARACTER * len(frame.closing)) - 1, -1):
+            if self._reader.text(ids[at:], ids[max(0, at - 1) : at]) == frame.closing:
+                return ids[:at]
+        raise self._refused(
+            f"The tokenizer reads the end of the answer and the {frame.closing!r} behind it as one."
         )

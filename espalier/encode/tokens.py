@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from espalier.core.records import Encoded, message
-from espalier.encode.template import RewrittenError
+from espalier.core.errors import TemplateError
+from espalier.core.records import Encoded
 
 if TYPE_CHECKING:
     from espalier.core.records import Example, Message
     from espalier.encode.template import Template
+
+
+class RewrittenError(TemplateError):
+    """A conversation that cannot be one row, since a trained answer is rendered otherwise later on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,12 @@ class Unit:
 def encode(example: Example, template: Template) -> Encoded:
     """Return the example's answer in tokens, each trained turn weighted 1 per token.
 
+    The row ends with the last trained answer: what comes after it influences nothing.
+
     Raises:
         DataError: no token is trained.
-        TemplateError: the template cannot render the conversation, or not as one row.
+        RewrittenError: the template renders a trained answer otherwise once a later one follows.
+        TemplateError: the template cannot render the conversation.
     """
     return _row(example.id, example.messages, template)
 
@@ -53,8 +60,8 @@ def encode_unit(example: Example, template: Template) -> Unit:
     """
     answers = _answers(example, template) if any(turn.trained for turn in example.messages) else []
     rows = [*answers]
-    for number, text in enumerate(example.rejected):
-        messages = (*example.prompt, message("assistant", text, trained=True))
+    for number, worse in enumerate(example.rejected):
+        messages = (*example.prompt, replace(worse, trained=True))
         messages = _only_last(messages) if len(answers) > 1 else messages
         rows.append(replace(_row(example.id, messages, template), role="rejected", number=number))
     last = (answers or rows or [None])[-1]
@@ -78,12 +85,16 @@ def _only_last(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def _row(example: str, messages: tuple[Message, ...], template: Template) -> Encoded:
-    prompt = 0
-    ids: list[int] = []
-    weights: list[float] = []
-    for segment in template.segments(messages):
-        if segment.trained:
-            prompt = len(ids)
-        ids.extend(segment.ids)
-        weights.extend([float(segment.trained)] * len(segment.ids))
-    return Encoded(tuple(ids), tuple(weights), prompt, example)
+    """Return the ids up to the last trained answer, in which the earlier ones have to stand as they were."""
+    places = [place for place, turn in enumerate(messages) if turn.trained]
+    answers = [template.answered(messages[: place + 1]) for place in places]
+    ids, prompt = (answers[-1].ids, answers[-1].prompt) if answers else (template.prompt_ids(messages), 0)
+    weights = [0.0] * len(ids)
+    for answer in answers:
+        if ids[: len(answer.ids)] != answer.ids:
+            raise RewrittenError(
+                "The chat template renders earlier turns differently once a later turn follows, so they "
+                "cannot be trained in one row."
+            )
+        weights[answer.prompt : len(answer.ids)] = [1.0] * (len(answer.ids) - answer.prompt)
+    return Encoded(ids, tuple(weights), prompt, example)

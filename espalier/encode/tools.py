@@ -1,8 +1,7 @@
 """What a chat template is given of a conversation, and the text that stands in for what it does not know.
 
-Which turns a template shows, and whether a conversation with them can still be cut at its answers, is found
-by asking it, never by looking into it. What it would refuse or leave out in silence becomes text, in the form
-of Hermes 2 Pro:
+Which turns a template shows is found by asking it, never by looking into it. What it would refuse or leave
+out in silence becomes text, in the form of Hermes 2 Pro:
 
     what                   where the template does not show it
     a system turn          opens the user's next turn, before a blank line
@@ -10,8 +9,9 @@ of Hermes 2 Pro:
     a call                 <tool_call>, {"name": …, "arguments": {…}} and </tool_call> on lines of their own
     a tool's result        a user's turn with <tool_response>, the result and </tool_response>
 
-A template may know single calls only, or calls without words: turns of another shape are text then. Where it
-does not list the tools, calls are text too, or the list would explain another form than the answers have.
+A template that lists tools but writes no calls, or the other way round, is given both as text: a list
+explains the form of the calls. One that writes calls of some shapes only (one at a time, without words)
+refuses the others: rows with two forms of calls would teach the form, not the call.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from espalier.core.records import Message, Text, ToolCall, ToolList
 
 Turn: TypeAlias = dict[str, Any]
 # (turns, tools, whether an answer is opened) → text; raises TemplateError where the template refuses.
-Render: TypeAlias = Callable[[list[Turn], list[Turn] | None, bool], str]
+Render: TypeAlias = Callable[[Sequence[Turn], list[Turn] | None, bool], str]
 # A turn with calls: whether it has words too, and whether it has several calls.
 Shape: TypeAlias = tuple[bool, bool]
 
@@ -37,68 +37,86 @@ _HOW = (
 )
 # Words that no template has of its own.
 _SAID, _NAME, _KEY, _VALUE = "espalier_said", "espalier_name", "espalier_key", "espalier_value"
-_USER: Turn = {"role": "user", "content": "Hello"}
+USER: Turn = {"role": "user", "content": _SAID}
+SYSTEM: Turn = {"role": "system", "content": _KEY}
 _REPLY: Turn = {"role": "assistant", "content": "Hi"}
-_NEXT = [_USER, _REPLY]
+_NEXT: list[Turn] = [{"role": "user", "content": "Hello"}, _REPLY]
 _TOOL = {"type": "object", "properties": {_KEY: {"type": "string", "description": _VALUE}}}
-_TOOLS: list[Turn] = [
+TOOLS: list[Turn] = [
     {"type": "function", "function": {"name": _NAME, "description": _SAID, "parameters": _TOOL}}
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a template shows: system turns, a list of tools, results after text, and calls of these shapes."""
+    """What a template shows.
+
+    Attributes:
+        system: system turns.
+        tools: the list of tools that it was asked with.
+        results: a tool's result after a call that is text.
+        calls: calls of these shapes.
+        as_text: whether it wants a call's arguments as JSON text, not as the object.
+        bare: whether a turn of calls alone must have no content, not even an empty one.
+    """
 
     system: bool
     tools: bool
     results: bool
-    calls: frozenset[Shape]
+    calls: frozenset[Shape] = frozenset()
+    as_text: bool = False
+    bare: bool = False
 
 
-def known(render: Render, header: str, closing: str) -> Known:
-    """Ask a template what it shows.
+def known(render: Render, tools: list[Turn] | None) -> Known:
+    """Ask a template what it shows, with a list of tools or without."""
 
-    Args:
-        render: the template.
-        header: what it leaves out of its prompts before an answer.
-        closing: what it renders after an answer.
-    """
+    def follows(turns: Sequence[Turn]) -> bool:
+        """Say whether each answer follows its prompt."""
+        places = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+        return all(
+            render(turns[: at + 1], tools, False).startswith(render(turns[:at], tools, True)) for at in places
+        )
 
-    def cuts(turns: list[Turn], tools: list[Turn] | None) -> bool:
-        whole = render(turns, tools, False)
-        for index, turn in enumerate(turns):
-            if turn["role"] == "assistant":
-                before = render(turns[:index], tools, True) + header
-                answered = render(turns[: index + 1], tools, False)
-                fits = answered.startswith(before) and answered.endswith(closing)
-                if not (fits and whole.startswith(answered.removesuffix(closing))):
-                    return False
-        return True
-
-    # Some templates change earlier turns whatever these are: that is no reason to withhold what they know.
-    anyhow = not cuts([*_NEXT, *_NEXT], None)
-
-    def shows(turns: list[Turn], tools: list[Turn] | None, *words: str) -> bool:
+    def shows(turns: Sequence[Turn], *words: str) -> bool:
         try:
             text = render(turns, tools, False)
-            return all(word in text for word in words) and (anyhow or cuts(turns, tools))
+            return all(word in text for word in words) and (anyhow or follows(turns))
         except TemplateError:
             return False
 
-    shapes = [(worded, several) for worded in (False, True) for several in (False, True)]
+    try:  # some templates' answers never do: that is no reason to withhold what they know
+        anyhow = not follows([*_NEXT, *_NEXT])
+    except TemplateError:
+        anyhow = True
     result = _result(_VALUE, "call00000", _NAME)
-    tools = shows([*_NEXT, *_NEXT], _TOOLS, _NAME, _SAID, _KEY, _VALUE)
-    return Known(
-        system=shows([{"role": "system", "content": _SAID}, *_NEXT, *_NEXT], None, _SAID),
-        tools=tools,
-        results=shows([*_NEXT, result, _REPLY, *_NEXT], None, _VALUE),
-        calls=frozenset(shape for shape in shapes if tools and shows(*_called(*shape))),
+    found = Known(
+        system=shows([SYSTEM, *_NEXT, *_NEXT], _KEY),
+        tools=bool(tools) and shows([*_NEXT, *_NEXT], _NAME, _SAID, _KEY, _VALUE),
+        results=shows([*_NEXT, result, _REPLY, *_NEXT], _VALUE),
     )
+    shapes = [(worded, several) for worded in (False, True) for several in (False, True)]
+    for as_text, bare in ((False, False), (True, False), (False, True), (True, True)):
+        form = Known(found.system, found.tools, found.results, frozenset(shapes), as_text, bare)
+        calls = frozenset(shape for shape in shapes if shows(*_called(form, *shape)))
+        # An object in Python's own notation, which some templates write where they want JSON text.
+        if calls and f"'{_KEY}'" not in render([USER, probe_call(form, _VALUE)], tools, False):
+            return Known(found.system, found.tools, found.results, calls, as_text, bare)
+    return found
+
+
+def probe_call(form: Known, value: str) -> Turn:
+    """Return a turn with one call that has one argument of this value."""
+    return _calling("", [("call00000", _NAME, json.dumps({_KEY: value}))], form)
+
+
+def lists_tools(messages: Sequence[Message]) -> bool:
+    """Say whether a conversation brings a list of tools."""
+    return any(isinstance(part, ToolList) for turn in messages for part in turn.parts)
 
 
 def given(
-    messages: Sequence[Message], knows: Known, quoted: Callable[[str], str]
+    messages: Sequence[Message], knows: Known, *, listing: bool
 ) -> tuple[list[Turn], list[Turn] | None]:
     """Return the turns and the tools that a template is given.
 
@@ -107,25 +125,29 @@ def given(
     Args:
         messages: the conversation, in text and tool parts.
         knows: what the template shows.
-        quoted: sets control tokens aside that a text quotes.
+        listing: whether the template lists the conversation's tools.
+
+    Raises:
+        TemplateError: the template writes calls, but none of a shape that there is.
     """
     turns: list[Turn] = []
     lists = [part.schemas for turn in messages for part in turn.parts if isinstance(part, ToolList)]
-    tools = json.loads(quoted(lists[0])) if lists and knows.tools else None
+    native = listing or (not lists and bool(knows.calls))
     waiting: list[str] = []  # system texts, for the user's next turn
     asked: list[tuple[str, str]] = []  # calls of the last answer that have no result yet
-    count, native = 0, False
+    count = 0
+    called = False
     for message in messages:
-        words = quoted("".join(part.text for part in message.parts if isinstance(part, Text)))
+        words = "".join(part.text for part in message.parts if isinstance(part, Text))
         if message.role == "system":
-            said = _system(message, knows, words, quoted)
+            said = _system(message, listing, words)
             if knows.system:
                 turns.extend({"role": "system", "content": text} for text in said)
             else:
                 waiting.extend(said)
         elif message.role == "tool":
             asked_id, name = asked.pop(0) if asked else ("", "")
-            if native or knows.results:
+            if called or knows.results:
                 turns.append(_result(words, asked_id, name))
             else:
                 _stand_in(turns, f"<tool_response>\n{words}\n</tool_response>")
@@ -137,52 +159,70 @@ def given(
                 turns.append({"role": "user", "content": "\n\n".join(waiting)})
                 waiting = []
             calls = [part for part in message.parts if isinstance(part, ToolCall)]
-            native = bool(calls) and (bool(words), len(calls) > 1) in knows.calls
-            asked = [(f"call{count + n:05d}", quoted(call.name)) for n, call in enumerate(calls)]
+            called = bool(calls) and native
+            asked = [(f"call{count + n:05d}", call.name) for n, call in enumerate(calls)]
             count += len(calls)
-            if native:
-                made = zip(asked, [json.loads(quoted(call.arguments)) for call in calls], strict=True)
-                turns.append(_calling(words, [(*which, values) for which, values in made]))
+            if called:
+                _check_shape((bool(words), len(calls) > 1), knows)
+                made = zip(asked, [call.arguments for call in calls], strict=True)
+                turns.append(_calling(words, [(*which, values) for which, values in made], knows))
             else:
-                turns.append({"role": "assistant", "content": quoted(message.text)})
+                turns.append({"role": "assistant", "content": message.text})
     if waiting:
         turns.append({"role": "user", "content": "\n\n".join(waiting)})
-    return turns, tools
+    return turns, json.loads(lists[0]) if listing else None
 
 
-def left_out(text: str, turns: list[Turn]) -> Turn | None:
-    """Return the first turn, other than an answer, whose content is not in the rendered text."""
-    for turn in turns:
-        content = turn["content"].strip()
-        as_json = json.dumps(content, ensure_ascii=False)[1:-1]  # how some templates write results
-        if turn["role"] != "assistant" and content not in text and as_json not in text:
-            return turn
-    return None
-
-
-def _called(worded: bool, several: bool) -> tuple[Any, ...]:
-    """Return a conversation with a turn of this shape, no tools, and the words that must be seen."""
-    calls = [(f"call{n:05d}", f"{_NAME}{n}", {_KEY: f"{_VALUE}{n}"}) for n in range(2 if several else 1)]
-    results = [_result(f"{_KEY}{name}", number, name) for number, name, _ in calls]
-    call = _calling(_SAID if worded else "", calls)
-    words = [f"{word}{n}" for n in range(len(calls)) for word in (_NAME, _VALUE, f"{_KEY}{_NAME}")]
-    turns = [_USER, call, *results, _REPLY, *_NEXT]
-    return (turns, None, *words, *([_SAID] if worded else []))
-
-
-def _calling(words: str, calls: list[tuple[str, str, Any]]) -> Turn:
-    made = [
-        {"type": "function", "id": number, "function": {"name": name, "arguments": arguments}}
-        for number, name, arguments in calls
+def formed(turns: Sequence[Turn], parts: frozenset[str]) -> list[Turn]:
+    """Return the turns with the content of these roles as lists of parts, as some templates want it."""
+    return [
+        {**turn, "content": [{"type": "text", "text": turn["content"]}]}
+        if turn["role"] in parts and "content" in turn
+        else turn
+        for turn in turns
     ]
-    return {"role": "assistant", "content": words, "tool_calls": made}
+
+
+def _check_shape(shape: Shape, knows: Known) -> None:
+    if shape in knows.calls:
+        return
+    worded, several = shape
+    what = [*(["words"] if worded else []), "several calls" if several else "a call"]
+    raise TemplateError(
+        f"The chat template cannot show {' and '.join(what)} in one turn.",
+        hint="Make them turns of their own, or leave the row out.",
+    )
+
+
+def _called(form: Known, worded: bool, several: bool) -> tuple[Any, ...]:
+    """Return a conversation with a turn of this shape, and the words that must be seen."""
+    numbers = range(2 if several else 1)
+    made = [(f"call{n:05d}", f"{_NAME}{n}", json.dumps({_KEY: f"{_VALUE}{n}"})) for n in numbers]
+    results = [_result(f"{_KEY}{name}", number, name) for number, name, _ in made]
+    turns = [_NEXT[0], _calling(_SAID if worded else "", made, form), *results, _REPLY, *_NEXT]
+    words = [f"{word}{n}" for n in numbers for word in (_NAME, _VALUE, f"{_KEY}{_NAME}")]
+    return (turns, *words, *([_SAID] if worded else []))
+
+
+def _calling(words: str, calls: list[tuple[str, str, str]], form: Known) -> Turn:
+    """Return a turn of calls: id, name and arguments as JSON text."""
+    made = [
+        {
+            "type": "function",
+            "id": number,
+            "function": {"name": name, "arguments": text if form.as_text else json.loads(text)},
+        }
+        for number, name, text in calls
+    ]
+    content = {} if form.bare and not words else {"content": words}
+    return {"role": "assistant", **content, "tool_calls": made}
 
 
 def _result(content: str, number: str, name: str) -> Turn:
     return {"role": "tool", "content": content, "tool_call_id": number, "name": name}
 
 
-def _system(message: Message, knows: Known, words: str, quoted: Callable[[str], str]) -> list[str]:
+def _system(message: Message, listing: bool, words: str) -> list[str]:
     """Return what a system turn says, with the tools as text where the template does not list them.
 
     A turn that only brings tools which the template lists says nothing: it may have a turn of its own then.
@@ -190,9 +230,9 @@ def _system(message: Message, knows: Known, words: str, quoted: Callable[[str], 
     lists = [part.schemas for part in message.parts if isinstance(part, ToolList)]
     if not lists:
         return [words]
-    if knows.tools:
+    if listing:
         return [words] if any(isinstance(part, Text) for part in message.parts) else []
-    return ["\n\n".join([*([words] if words else []), _listed(quoted(lists[0]))])]
+    return ["\n\n".join([*([words] if words else []), _listed(lists[0])])]
 
 
 def _stand_in(turns: list[Turn], text: str) -> None:

@@ -169,7 +169,7 @@ def _check_vocabulary(
     used = f"{tokenizer.chat_template} {tokenizer.bos_token} {tokenizer.eos_token}"
     try:
         turns = [message("system", "Hi"), message("user", "Hi"), message("assistant", "Hi", trained=True)]
-        asked = {number for segment in template.segments(turns) for number in segment.ids}
+        asked = set(template.answered(turns).ids)
     except TemplateError:
         asked = set()  # what a template cannot render is told with the rows
     beyond = sorted(

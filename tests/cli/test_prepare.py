@@ -47,7 +47,9 @@ def test_a_file_of_rows_is_a_task_without_words(tmp_path: Path) -> None:
     examples = [*prepared.train, *prepared.test]
     assert len(examples) == len(prepared.task.rows) == 20
     assert {row.id for row in prepared.task.rows} == {example.id for example in examples}
-    assert all(example.references and example.rejected == ("no",) for example in examples)
+    assert all(
+        example.references and [turn.text for turn in example.rejected] == ["no"] for example in examples
+    )
 
 
 def test_the_bundled_conversations() -> None:

@@ -36,7 +36,7 @@ EXAMPLES = st.builds(
         lambda turns: (*turns, message("assistant", "a", trained=True))
     ),
     references=st.lists(TEXT, max_size=3).map(tuple),
-    rejected=st.lists(TEXT, max_size=2).map(tuple),
+    rejected=st.lists(st.builds(message, st.just("assistant"), TEXT), max_size=2).map(tuple),
     origin=st.dictionaries(
         TEXT, st.one_of(TEXT, st.integers(), st.dictionaries(TEXT, TEXT, max_size=2)), max_size=2
     ),

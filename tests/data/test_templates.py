@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from espalier.core.records import Demonstration, Task, TaskRow
+from espalier.core.records import Demonstration, Task, TaskRow, message
 from espalier.data.templates import Show, available, prompt_parts, to_examples
 
 TASK = Task(
@@ -107,7 +107,14 @@ def test_rejected_outputs_stay_beside_the_prompt() -> None:
     thumb_down = TaskRow("d", "snow", (), rejected=("green",))
     task = replace(TASK, rows=(TASK.rows[2], pair, thumb_down))
     plain, both, down = to_examples(task, Show())
-    assert (both.answer, both.rejected) == ("white", ("green", "milk"))
-    assert (down.messages, down.references, down.rejected) == (down.prompt, (), ("green",))
+    assert (both.answer, both.rejected) == (
+        "white",
+        (message("assistant", "green"), message("assistant", "milk")),
+    )
+    assert (down.messages, down.references, down.rejected) == (
+        down.prompt,
+        (),
+        (message("assistant", "green"),),
+    )
     assert plain.prompt == both.prompt == down.prompt
     assert len({plain.id, both.id, down.id}) == 3

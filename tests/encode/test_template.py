@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from espalier.core.errors import TemplateError
 from espalier.core.records import Example, Media, Message, Text, message
 from espalier.encode.template import Template
 from espalier.encode.tokens import encode
+from espalier.encode.voice import Rendering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +29,8 @@ def text(tokenizer: Any, ids: Sequence[int]) -> str:
     ("style", "stop", "prompt"),
     [
         ("chatml", "<|im_end|>", "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"),
-        ("silent", "<|im_end|>", "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"),
-        ("thinking", "<|im_end|>", "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"),
+        ("silent", "<|im_end|>", "<|im_start|>user\nHello<|im_end|>\n"),
+        ("thinking", "<|im_end|>", "<|im_end|>\n<|im_start|>assistant\n"),
         (
             "llama3",
             "<|eot_id|>",
@@ -49,14 +51,13 @@ def test_stop_token_and_prompt_of_a_style(
     assert prompt in text(tokenizer, template.prompt_ids(TURN))
 
 
-def test_segments_cut_at_the_answers(chat_tokenizer: Callable[[str], Any]) -> None:
+def test_a_conversation_is_cut_before_and_behind_its_answer(chat_tokenizer: Callable[[str], Any]) -> None:
     tokenizer = chat_tokenizer("chatml")
-    segments = Template(tokenizer).segments(TURNS)
-    assert [(segment.trained, text(tokenizer, segment.ids)) for segment in segments] == [
-        (False, "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"),
-        (True, "Hi<|im_end|>"),
-        (False, "\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n"),
-    ]
+    found = Template(tokenizer).answered(TURNS[:2])
+    assert text(tokenizer, found.ids[: found.prompt]) == (
+        "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert text(tokenizer, found.ids[found.prompt :]) == "Hi<|im_end|>"
 
 
 def test_a_prefix_comes_before_all_else(chat_tokenizer: Callable[[str], Any]) -> None:
@@ -116,7 +117,6 @@ def test_the_hash_knows_template_and_vocabulary(chat_tokenizer: Callable[[str], 
 @pytest.mark.parametrize(
     ("style", "said"),
     [
-        ("moody", "not the beginning of what it renders for the prompt with its answer"),
         ("none", "has no chat template"),
         ("broken", "refuses these messages: unexpected 'end of template'"),
     ],
@@ -129,6 +129,14 @@ def test_a_template_that_cannot_be_used(
     monkeypatch.setattr(tokenizer, "chat_template", given.get(style, tokenizer.chat_template))
     with pytest.raises(TemplateError, match=said):
         Template(tokenizer)
+
+
+def test_a_template_whose_prompts_change_is_refused_with_the_row(
+    chat_tokenizer: Callable[[str], Any],
+) -> None:
+    template = Template(chat_tokenizer("moody"))
+    with pytest.raises(TemplateError, match="is not the beginning of what it renders for the prompt"):
+        template.answered(TURNS[:2])
 
 
 def test_a_tokenizer_without_an_end(chat_tokenizer: Callable[[str], Any]) -> None:
@@ -146,10 +154,9 @@ def test_a_history_is_what_the_model_would_see(chat_tokenizer: Callable[[str], A
     rendered = [{"role": turn.role, "content": turn.text} for turn in turns]
     whole = tokenizer.apply_chat_template(rendered, tokenize=False)
     template = Template(tokenizer)
-    first, last = template.segments(turns)
-    assert (first.trained, last.trained) == (False, True)
-    assert text(tokenizer, [*first.ids, *last.ids]) + "\n" == whole
-    assert template.prompt_ids(turns[:-1]) == first.ids
+    found = template.answered(turns)
+    assert text(tokenizer, found.ids) + "\n" == whole
+    assert template.prompt_ids(turns[:-1]) == found.ids[: found.prompt]
 
 
 def test_two_trained_turns_that_are_rendered_anew_are_not_one_row(
@@ -157,9 +164,10 @@ def test_two_trained_turns_that_are_rendered_anew_are_not_one_row(
 ) -> None:
     template = Template(chat_tokenizer("reasoning"))
     thought = message("assistant", "Hmm.</think>Hi", trained=True)
-    assert template.segments([*TURN, thought])[1].trained
+    one = Example("id", "task", "source", (*TURN, thought))
+    assert sum(encode(one, template).weights) > 0
     with pytest.raises(TemplateError, match="renders earlier turns differently"):
-        template.segments([*TURN, thought, *TURN])
+        encode(Example("id", "task", "source", (*TURN, thought, *TURN, thought)), template)
 
 
 def test_turns_that_a_template_refuses(chat_tokenizer: Callable[[str], Any]) -> None:
@@ -178,18 +186,38 @@ def test_a_turn_that_a_template_leaves_out(
         Template(tokenizer).prompt_ids([*TURN, message("user", "psst, here")])
 
 
-def test_an_answer_with_another_ending(
+def test_an_answer_with_another_ending_is_trained_to_its_own(
     chat_tokenizer: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = chat_tokenizer("chatml")
     farewell = "{{ 'bye' if messages | length > 3 and not add_generation_prompt }}"
     monkeypatch.setattr(tokenizer, "chat_template", tokenizer.chat_template.strip() + farewell)
     turns = [*TURN, message("assistant", "Hi"), *TURN, message("assistant", "Yes", trained=True)]
-    with pytest.raises(TemplateError, match=r"ends this answer with .*bye"):
-        Template(tokenizer).segments(turns)
+    found = Template(tokenizer).answered(turns)
+    assert text(tokenizer, found.ids[found.prompt :]) == "Yes<|im_end|>"
 
 
 def test_a_picture_needs_another_template(chat_tokenizer: Callable[[str], Any]) -> None:
     picture = Message("user", (Text("What is this?"), Media("image", "a.png", "0" * 64)))
     with pytest.raises(TemplateError, match="A message holds a Media"):
         Template(chat_tokenizer("chatml")).prompt_ids([picture])
+
+
+def test_the_name_of_a_special_token_may_be_the_token(chat_tokenizer: Callable[[str], Any]) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    turn = [message("user", "What does <|im_end|> do?")]
+    as_text = Template(tokenizer)
+    as_token = as_text.under(Rendering("token"))
+    assert (as_text.prompt_ids(turn).count(end), as_token.prompt_ids(turn).count(end)) == (1, 2)
+    assert as_text.quoted(turn) == {"<|im_end|>"}
+
+
+def test_a_template_that_asks_the_date_is_told_that_of_the_run(
+    chat_tokenizer: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    dated = "{{ 'Today: ' + strftime_now('%d %b %Y') + '\\n' }}" + tokenizer.chat_template
+    monkeypatch.setattr(tokenizer, "chat_template", dated)
+    template = Template(tokenizer).under(Rendering(today=datetime(2024, 2, 3, tzinfo=UTC)))
+    assert template.prompt_text(TURN).startswith("Today: 03 Feb 2024\n")

@@ -42,7 +42,7 @@ def test_each_turn_is_a_row_where_histories_are_rendered_anew(
     chat_tokenizer: Callable[[str], Any], style: str
 ) -> None:
     tokenizer = chat_tokenizer(style)
-    example = Example("id", "task", "source", TURNS, rejected=("No",))
+    example = Example("id", "task", "source", TURNS, rejected=(message("assistant", "No"),))
     unit = encode_unit(example, Template(tokenizer))
     assert [(row.role, row.number) for row in unit.rows] == [("answer", 1), ("answer", 3), ("rejected", 0)]
     rendered = [{"role": turn.role, "content": turn.text} for turn in TURNS]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from espalier.core.errors import TemplateError
 from espalier.core.records import Message, Text, ToolCall, ToolList, message
 from espalier.encode.template import Template
 
@@ -35,11 +36,15 @@ TEXT = '<tool_call>\n{"name": "ring", "arguments": {"minutes": 5}}\n</tool_call>
 
 
 def rendered(tokenizer: Any, turns: tuple[Message, ...]) -> tuple[str, list[str]]:
-    """Return the whole text, and the text of each trained segment."""
-    segments = Template(tokenizer).segments(turns)
-    texts = [tokenizer.decode(segment.ids, skip_special_tokens=False) for segment in segments]
-    trained = [text for text, segment in zip(texts, segments, strict=True) if segment.trained]
-    return "".join(texts), trained
+    """Return the whole text, and the text of each trained answer."""
+    template = Template(tokenizer)
+    places = [place for place, turn in enumerate(turns) if turn.trained]
+    answers = [template.answered(turns[: place + 1]) for place in places]
+    ends = turns[-1].role == "assistant"
+    whole = template.answered(turns).ids if ends else template.prompt_ids(turns)
+    trained = [answer.ids[answer.prompt :] for answer in answers]
+    text, *said = (tokenizer.decode(ids, skip_special_tokens=False) for ids in (whole, *trained))
+    return text, said
 
 
 def test_a_template_without_tools_gets_text(chat_tokenizer: Callable[[str], Any]) -> None:
@@ -52,11 +57,10 @@ def test_a_template_without_tools_gets_text(chat_tokenizer: Callable[[str], Any]
     assert trained == [f"{TEXT}<|im_end|>", "Done.<|im_end|>"]
 
 
-@pytest.mark.parametrize("style", ["mistral", "strict"])
 def test_a_template_without_system_and_tool_turns_gets_user_turns(
-    chat_tokenizer: Callable[[str], Any], style: str
+    chat_tokenizer: Callable[[str], Any],
 ) -> None:
-    text, trained = rendered(chat_tokenizer(style), CALL)
+    text, trained = rendered(chat_tokenizer("mistral"), CALL)
     assert f"Be brief.\n\n{LIST}\n\nWake me." in text
     assert "<tool_response>\nset\n</tool_response>" in text
     assert TEXT in trained[0]
@@ -79,12 +83,14 @@ def test_a_default_system_turn_stays_where_only_tools_come(chat_tokenizer: Calla
     assert "You are helpful.\n\nTools:" in text
 
 
-def test_calls_of_a_shape_that_a_template_refuses_are_text(chat_tokenizer: Callable[[str], Any]) -> None:
+def test_calls_of_a_shape_that_a_template_refuses_are_refused(chat_tokenizer: Callable[[str], Any]) -> None:
     both = Message("assistant", (Text("Twice."), RING, ToolCall("ring", '{"minutes": 9}')), trained=True)
     turns = (*CALL[:2], both, message("tool", "one"), message("tool", "two"), CALL[-1])
-    _, trained = rendered(chat_tokenizer("single"), turns)
-    assert trained[0].startswith(f"Twice.\n{TEXT}\n<tool_call>")
-    assert "9" in trained[0]
+    with pytest.raises(TemplateError, match="cannot show words and several calls in one turn"):
+        rendered(chat_tokenizer("single"), turns)
+    text, trained = rendered(chat_tokenizer("strict"), CALL)
+    assert text.startswith("<s>[AVAILABLE_TOOLS]")
+    assert trained[0].startswith('[TOOL_CALLS]{"name": "ring"')
 
 
 def test_a_control_token_in_a_call_is_text(chat_tokenizer: Callable[[str], Any]) -> None:

@@ -355,7 +355,7 @@ def test_a_scorer_that_could_not_judge_is_told() -> None:
             e.source,
             e.messages,
             references=e.references if i % 2 else (),
-            rejected=("x",),
+            rejected=(message("assistant", "x"),),
             input=e.input,
         )
         for i, e in enumerate(OPEN)
@@ -363,14 +363,21 @@ def test_a_scorer_that_could_not_judge_is_told() -> None:
     scores = judged(half, QUESTIONS, RAMBLING)
     texts = [finding.text for finding in findings(scores) if finding.kind == "not judged"]
     assert "20 of 40 answers could not be judged by ROUGE-L." in texts
-    nothing = [Example(e.id, "t", e.source, e.messages, rejected=("x",), input=e.input) for e in OPEN]
+    nothing = [
+        Example(e.id, "t", e.source, e.messages, rejected=(message("assistant", "x"),), input=e.input)
+        for e in OPEN
+    ]
     assert findings(judged(nothing, QUESTIONS, RAMBLING))[0].text.startswith("Nothing can be said of ROUGE-L")
 
 
 def test_a_reward_model_is_judged_against_guessing() -> None:
     pairs = [
         Example(
-            e.id, "t", e.source, (*e.messages, message("assistant", "good", trained=True)), rejected=("bad",)
+            e.id,
+            "t",
+            e.source,
+            (*e.messages, message("assistant", "good", trained=True)),
+            rejected=(message("assistant", "bad"),),
         )
         for e in OPEN
     ]

@@ -62,8 +62,8 @@ def examples() -> list[Example]:
             message("user", f"How long did it last? the {word}"),
             message("assistant", word, trained=True),
         )
-        worse = ("It lasted.", "on")[: 1 + number % 2]
-        found.append(Example(f"row-{number}", "task", word, turns, rejected=worse))
+        worse = [message("assistant", text) for text in ("It lasted.", "on")[: 1 + number % 2]]
+        found.append(Example(f"row-{number}", "task", word, turns, rejected=tuple(worse)))
     return found
 
 

@@ -40,7 +40,7 @@ def preference() -> Format:
                 hint="Remove the row: nothing is learned from it.",
             )
         asked = _history(value, prompt, where)
-        return [example(row, [*asked, chosen], rejected=(rejected.text,))]
+        return [example(row, [*asked, chosen], rejected=(replace(rejected, trained=False),))]
 
     optional = f"prompt conversations messages instruction input context history {FRAME}"
     shapes = ("chosen rejected", "chosen_messages rejected_messages")
@@ -71,7 +71,7 @@ def kto() -> Format:
             asked = _history(value, prompt, where)
         if label:
             return [example(row, [*asked, replace(last, trained=True)])]
-        return [example(row, asked, rejected=(last.text,))]
+        return [example(row, asked, rejected=(replace(last, trained=False),))]
 
     shapes = (
         "messages label",

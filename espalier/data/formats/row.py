@@ -61,7 +61,7 @@ def example(
     row: Row,
     messages: Sequence[Message],
     references: tuple[str, ...] | None = None,
-    rejected: tuple[str, ...] = (),
+    rejected: tuple[Message, ...] = (),
     source: str = "",
 ) -> Example:
     """Return the example of a conversation, with an id from its content.
@@ -76,9 +76,10 @@ def example(
     turns = tuple(messages)
     if references is None:
         references = (turns[-1].text,) if turns[-1].trained else ()
+    worse = [turn.text for turn in rejected]  # in one form, whatever a template makes of calls
     asked = [turn.text for turn in turns if turn.role != "system"]
     made = Example(
-        id=example_id(row.task, [asdict(turn) for turn in turns], references, rejected),
+        id=example_id(row.task, [asdict(turn) for turn in turns], references, worse),
         task=row.task,
         source=source or normalised(asked[0] if asked else turns[0].text),
         messages=turns,

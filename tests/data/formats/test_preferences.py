@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from espalier.core.errors import DataError
+from espalier.core.records import message
 from espalier.data.formats.rows import load_rows
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def test_pairs(tmp_path: Path, row: dict[str, Any]) -> None:
         ("user", "2 + 2?", False),
         ("assistant", "4", True),
     ]
-    assert (loaded.references, loaded.rejected) == (("4",), ("5",))
+    assert (loaded.references, loaded.rejected) == (("4",), (message("assistant", "5"),))
 
 
 def test_the_history_of_a_pair_is_not_trained(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_the_history_of_real_pairs_is_not_trained(shared_data: Path) -> None:
         assert len(item.messages) == len(row["conversations"]) + 1
         assert [turn.trained for turn in item.messages].index(True) == len(item.messages) - 1
         assert item.answer == row["chosen"]["value"]
-        assert item.rejected == (row["rejected"]["value"],)
+        assert item.rejected == (message("assistant", row["rejected"]["value"]),)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +86,13 @@ def test_thumbs(tmp_path: Path, row: dict[str, Any]) -> None:
     assert (up.answer, up.references, up.rejected) == ("4", ("4",), ())
     assert [turn.trained for turn in up.messages] == [False, True]
     assert [turn.role for turn in down.messages] == ["user"]
-    assert (down.references, down.rejected) == ((), ("4",))
+    assert (down.references, down.rejected) == ((), (message("assistant", "4"),))
     assert down.prompt == up.prompt
 
 
 def test_the_tag_of_llama_factory(tmp_path: Path) -> None:
     loaded = load(tmp_path, {"instruction": "2 + 2?", "output": "5", "kto_tag": False})
-    assert loaded.rejected == ("5",)
+    assert loaded.rejected == (message("assistant", "5"),)
 
 
 @pytest.mark.parametrize("label", ["good", "true", 1, 0.0, [True]])

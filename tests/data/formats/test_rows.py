@@ -189,5 +189,5 @@ def test_ids_come_from_the_content() -> None:
     turns = [message("user", "Hi"), message("assistant", "Hello", trained=True)]
     one = example(row, turns)
     assert one.id == example(Row("b.json", "a", 7, "", {}), turns).id
-    assert one.id != example(row, turns, rejected=("Bye",)).id
+    assert one.id != example(row, turns, rejected=(message("assistant", "Bye"),)).id
     assert isinstance(formats.find("kto")(), Format)

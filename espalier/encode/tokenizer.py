@@ -1,0 +1,133 @@
+"""A tokenizer's ids of a text and the text of ids: its own, only that a piece which texts share is read once.
+
+A tokenizer looks for its added tokens first, and reads what lies between two of them by itself. So a text can
+be cut behind each of those, and the pieces read apart and remembered: a prompt and the same prompt with its
+answer differ in the last. Tokens that take white space beside them, or are found in normalised text, are not
+cut at; neither is where a sample read both ways comes out different, or the tokenizer is none of that kind.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+LONGEST_CHARACTER = 4  # bytes, and so tokens
+REMEMBERED = 2048  # pieces
+
+
+class Tokenizer(Protocol):
+    """What is used of a transformers tokenizer."""
+
+    chat_template: Any
+    eos_token: Any
+    name_or_path: str
+    is_fast: bool
+    added_tokens_decoder: Mapping[int, Any]
+    chat_control_tokens: Any
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None,
+        chat_template: str,
+        tokenize: bool,
+        add_generation_prompt: bool,
+        sanitize_control_tokens: bool = False,
+        return_dict: bool = False,
+        espalier_dates: dict[str, str],
+    ) -> Any:
+        """Render messages as text, or as token ids."""
+        ...
+
+    def __call__(self, text: str, *, add_special_tokens: bool, truncation: bool, verbose: bool) -> Any:
+        """Return a mapping with `input_ids`."""
+        ...
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> Any:
+        """Return the text of ids."""
+        ...
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the special and added tokens."""
+        ...
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return all tokens."""
+        ...
+
+
+class Reader:
+    """Reads texts with a tokenizer. `special` are the ids of its special tokens."""
+
+    def __init__(self, tokenizer: Tokenizer, sample: str) -> None:
+        self._tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder
+        self.special = frozenset(token for token, kind in added.items() if kind.special)
+        exact = {kind.content: kind for kind in added.values() if not kind.normalized}
+        self._exact = any_of(exact)
+        cut = {name for name, kind in exact.items() if not (kind.lstrip or kind.rstrip or kind.single_word)}
+        ids = {kind.content: token for token, kind in added.items()}
+        self._cut = {name: ids[name] for name in cut} if tokenizer.is_fast else {}
+        self._remembered = lru_cache(REMEMBERED)(self._piece)
+        if self.ids(sample) != self.whole(sample):
+            self._cut = {}
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text, as `whole` does."""
+        ids: list[int] = []
+        start, before = 0, ""
+        for match in self._exact.finditer(text) if self._cut else ():
+            if (name := match.group()) in self._cut:
+                ids.extend(self._remembered(before, text[start : match.start()]))
+                ids.append(self._cut[name])
+                start, before = match.end(), name
+        return (*ids, *self._remembered(before, text[start:]))
+
+    def whole(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text that the tokenizer is given whole: the slow twin of `ids`."""
+        read = self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)
+        return tuple(read["input_ids"])
+
+    def _piece(self, before: str, text: str) -> tuple[int, ...]:
+        """Return the ids of a piece of text behind the added token `before`, or at the beginning."""
+        if not text:
+            return ()
+        return self.whole(before + text)[1:] if before else self.whole(text)
+
+    def text(self, ids: Sequence[int], after: Sequence[int] = ()) -> str:
+        """Return what the ids add to the text of those before them; as some decode, that loses no space."""
+        before = self._decoded(after)
+        text = self._decoded([*after, *ids])
+        return text[len(before) :] if text.startswith(before) else self._decoded(ids)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Return the text that each token adds, special tokens included, for showing.
+
+        A character that is split over tokens is shown at its last one. A token is decoded after the one
+        before it, for by themselves some tokenizers' tokens lose the space they begin with.
+        """
+        pieces: list[str] = []
+        start, before = 0, ""
+        for end in range(1, len(ids) + 1):
+            text = self._decoded(ids[start:end])
+            if text.endswith("\ufffd") and end < len(ids) and end - start <= LONGEST_CHARACTER:
+                pieces.append("")
+                continue
+            pieces.append(text[len(before) :])
+            start = end - 1
+            before = self._decoded([ids[start]])
+        return pieces
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+
+def any_of(names: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds any of the names, of several at one place the longest; or nothing."""
+    longest = sorted((name for name in names if name), key=lambda name: (-len(name), name))
+    return re.compile("|".join(map(re.escape, longest)) or "(?!)")

@@ -1,0 +1,235 @@
+"""One chat template of a tokenizer, asked what it does: its forms, what it shows, and how its answers end.
+
+Nothing is read out of a template's source but the formats of its dates. What it does is found with probes:
+conversations of words that no template has of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from jinja2 import TemplateError as JinjaError
+
+from espalier.core.errors import TemplateError
+from espalier.encode.tokenizer import any_of
+from espalier.encode.tools import SYSTEM, TOOLS, USER, Known, Turn, formed, known, probe_call
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from espalier.encode.tokenizer import Tokenizer
+
+# Stands for an answer; no template produces it.
+PROBE = "\u241fanswer\u241f"
+ANSWER: Turn = {"role": "assistant", "content": PROBE}
+# Roles whose content is a list of parts, as templates want it: of none, of all, or of one side.
+FORMS = (frozenset[str](), frozenset({"system", "user", "assistant", "tool"}), frozenset({"user"}))
+# What a template makes of a date: the macro takes the place of transformers' function, which asks the clock.
+DATED = (
+    "{% macro strftime_now(format) %}{{ espalier_dates[format] if format in espalier_dates else "
+    "raise_exception('a date of this form is not known: ' + format) }}{% endmacro %}{{ '' }}"
+)
+CLOCK = "strftime_now"
+FORMATS = re.compile(r"'([^'{}]*%[^'{}]*)'|\"([^\"{}]*%[^\"{}]*)\"")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What rows and prompts of a run have in common besides the model.
+
+    Attributes:
+        special: what the name of a special token in a message is: "text", or the "token" that it names.
+        today: the date for templates that show one; None is when the template is loaded.
+    """
+
+    special: Literal["text", "token"] = "text"
+    today: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How a template ends an answer.
+
+    Attributes:
+        stop: the token that ends it: the template's own, or the tokenizer's end token.
+        closing: all that is rendered after the answer's words.
+        written: whether the template writes the stop token.
+    """
+
+    stop: str
+    closing: str
+    written: bool
+
+    @property
+    def ending(self) -> str:
+        """What stands between the words and the stop token."""
+        return self.closing.partition(self.stop)[0] if self.written else ""
+
+    @property
+    def after(self) -> str:
+        """What is rendered after the stop token; all of it where the template writes none."""
+        return self.closing.partition(self.stop)[2] if self.written else self.closing
+
+
+class Voice:
+    """A chat template: `source` is its text, `tools` whether it is used with a list of tools.
+
+    Raises:
+        TemplateError: it renders no answer, or neither it nor the tokenizer has a token that ends one.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, source: str, today: datetime, *, tools: bool) -> None:
+        self._tokenizer = tokenizer
+        self._tools = TOOLS if tools else None
+        formats = {one or other for one, other in FORMATS.findall(source)} if CLOCK in source else ()
+        self._dates = {form: today.strftime(form) for form in formats}
+        self._source = DATED + source if CLOCK in source else source
+        self._names = any_of(name for name in tokenizer.get_added_vocab() if name.strip())
+        self._special = any_of(
+            token.content for token in tokenizer.added_tokens_decoder.values() if token.special
+        )
+        self._parts: frozenset[str] = frozenset()
+        self.sample = self._asked()
+        self.opened = self.render([*self._lead, USER], self._tools, True)
+        self.frame = self._framed([*self._lead, USER], self._tools, turned=True)
+        self._calling: Frame | None = None
+
+    def render(self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool) -> str:
+        """Return the text of turns. Raises TemplateError where the template refuses them."""
+        return str(self._applied(turns, tools, opening, sanitised=False))
+
+    def sanitised(self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool) -> tuple[int, ...]:
+        """Return the ids of turns, the names of special tokens in them as text. Raises TemplateError."""
+        return tuple(self._applied(turns, tools, opening, sanitised=True))
+
+    @cached_property
+    def known(self) -> Known:
+        """What the template shows."""
+        found = known(self.render, self._tools)
+        for role, shown in (("system", found.system), ("tool", found.results)):
+            if not shown:  # as text; perhaps in parts, or the other way round
+                before, self._parts = self._parts, self._parts ^ {role}
+                again = known(self.render, self._tools)
+                if again.system + again.results > found.system + found.results:
+                    found = again
+                else:
+                    self._parts = before
+        return found
+
+    @cached_property
+    def stops(self) -> frozenset[str]:
+        """The tokens that end answers: for those that call tools, some templates have another."""
+        if not self.known.calls:
+            return frozenset((self.frame.stop,))
+        return frozenset((self.frame.stop, self._framed_call([*self._lead, USER], self._tools).stop))
+
+    def formed(self, turns: Sequence[Turn]) -> list[Turn]:
+        """Return turns with their contents as texts or as lists of parts, as the template wants them."""
+        return formed(turns, self._parts)
+
+    def frame_of(self, turns: Sequence[Turn], tools: list[Turn] | None, whole: str) -> Frame:
+        """Return how the last of the turns ends, which are rendered as `whole`. Raises TemplateError."""
+        calls = "tool_calls" in turns[-1]
+        frame = self._calling if calls else self.frame
+        if frame is None or not whole.endswith(frame.closing):
+            frame = (self._framed_call if calls else self._framed)(turns[:-1], tools)
+            self._calling = frame if calls else self._calling
+        if not whole.endswith(frame.closing):
+            raise TemplateError(
+                f"The chat template ends this answer with {whole[-20:]!r}, others with {frame.closing!r}, so "
+                "the end of the answer is not known.",
+                where=self._tokenizer.name_or_path,
+            )
+        return frame
+
+    def _applied(
+        self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool, *, sanitised: bool
+    ) -> Any:
+        try:
+            return self._tokenizer.apply_chat_template(
+                self.formed(turns),
+                tools=tools,
+                chat_template=self._source,
+                tokenize=sanitised,
+                add_generation_prompt=opening,
+                sanitize_control_tokens=sanitised,
+                return_dict=False,
+                espalier_dates=self._dates,
+            )
+        except (JinjaError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise TemplateError(
+                f"The chat template refuses these messages: {str(error).rstrip('.')}.",
+                where=self._tokenizer.name_or_path,
+                hint=f"Their roles are: {', '.join(turn['role'] for turn in turns)}.",
+            ) from None
+
+    def _asked(self) -> str:
+        """Return a rendered question with its answer, after finding the form in which both are shown."""
+        refusal: TemplateError | None = None
+        for self._lead in ([], [SYSTEM]):
+            for self._parts in FORMS:
+                try:
+                    text = self.render([*self._lead, USER, ANSWER], self._tools, False)
+                except TemplateError as error:
+                    refusal = refusal or error
+                    continue
+                if PROBE in text and USER["content"] in text:
+                    return text
+        raise refusal or TemplateError(
+            "The chat template does not show a user's turn with its answer.",
+            where=self._tokenizer.name_or_path,
+            hint="Use a model whose template does, or set tokenizer.chat_template and save it again.",
+        )
+
+    def _framed(self, asked: Sequence[Turn], tools: list[Turn] | None, *, turned: bool = False) -> Frame:
+        """Return how an answer to `asked` ends; `turned` asks what of that is there once a turn follows."""
+        closing = self.render([*asked, ANSWER], tools, False).rpartition(PROBE)[2]
+        middle = closing
+        if turned:
+            with suppress(TemplateError):
+                middle = self.render([*asked, ANSWER, USER], tools, False).partition(PROBE)[2]
+        for text in (shared(closing, middle), closing):
+            if names := self._row_of_names(text):
+                end = str(self._tokenizer.eos_token)
+                return Frame(end if end in names else names[0], closing, written=True)
+        return Frame(self._end(), closing, written=False)
+
+    def _framed_call(self, asked: Sequence[Turn], tools: list[Turn] | None) -> Frame:
+        """Return how a call that answers `asked` ends: `closing` begins with the stop token."""
+        rest = self.render([*asked, probe_call(self.known, PROBE)], tools, False).rpartition(PROBE)[2]
+        if not self.frame.written and rest.endswith(self.frame.closing):
+            return self.frame
+        names = self._special.findall(rest)
+        if self.frame.stop in names or names:
+            stop = self.frame.stop if self.frame.stop in names else names[-1]
+            return Frame(stop, rest[rest.rindex(stop) :], written=True)
+        return Frame(self._end(), "", written=False)
+
+    def _row_of_names(self, text: str) -> list[str]:
+        """Return the first of the tokenizer's tokens in a text, and those that follow it at once."""
+        names: list[str] = []
+        match = self._names.search(text)
+        while match:
+            names.append(match.group())
+            match = self._names.match(text, match.end())
+        return names
+
+    def _end(self) -> str:
+        if self._tokenizer.eos_token:
+            return str(self._tokenizer.eos_token)
+        raise TemplateError(
+            "Neither the chat template nor the tokenizer has a token that ends an answer.",
+            where=self._tokenizer.name_or_path,
+            hint="Set tokenizer.eos_token and save it again.",
+        )
+
+
+def shared(one: str, other: str) -> str:
+    """Return what two texts begin with."""
+    size = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
+    return one[: min(len(one), len(other)) if size is None else size]
