@@ -239,7 +239,7 @@ def test_a_stream_never_splits_a_character(
     talker: LlamaForCausalLM, template: Template, monkeypatch: pytest.MonkeyPatch
 ):
     text = "naïve – 日本語 🌳!"
-    ids = [token for part in text for token in template._ids(part)]
+    ids = [token for part in text for token in template._reader.ids(part)]
     assert len(ids) > len(text)
 
     def spelled(*_: object, **__: object):
@@ -251,7 +251,7 @@ def test_a_stream_never_splits_a_character(
     assert "".join(pieces) == text
     assert not any("\ufffd" in piece for piece in pieces)
     ids.pop()  # an answer cut inside a character ends as the batch decodes it
-    ids[-1:] = template._ids("🌳")[:2]
+    ids[-1:] = template._reader.ids("🌳")[:2]
     assert "".join(stream(talker, template, _question("say it").prompt, greedy())) == template.decode(ids)
 
 
