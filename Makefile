@@ -11,6 +11,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# A thread for each process: at the sizes of tests, threads only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --build-constraint constraints.txt
 NO_NETWORK := || { echo "pip could not install the packages; above it says why. A package index other than PyPI is \
 named by PIP_INDEX_URL, a proxy by HTTPS_PROXY. The same command goes on from here."; exit 1; }
@@ -31,13 +33,13 @@ demo: .venv/ready
 	$(BIN)/espalier run event-duration
 
 test: .venv/ready model
-	$(BIN)/pytest
+	$(PYTEST)
 
 check: .venv/ready model
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/pytest
+	$(PYTEST)
 
 bench: .venv/ready-bench model
 	$(BIN)/python -m bench

@@ -141,7 +141,7 @@ LONG = {
         "espalier.cli.stages.encode_units": "Turning the rows into tokens",
         "espalier.models.precision.measure": "espalier run",
         "espalier.decode.engine.generate": "Answers of the base model: 0 of 2",
-        "espalier.cli.tuning.sharing": "Preparing the model",
+        "espalier.cli.tuning.sharing": "espalier run",
         "espalier.train.steps.steps_of": "Preparing the steps",
         "espalier.train.loop.backward": "Training: 0 of 1",
         "espalier.train.loop.save": "Training: 1 of 1  loss .*",
