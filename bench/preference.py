@@ -221,7 +221,9 @@ def _ranked(item: dict[str, Any], history: tuple[Message, ...], source: str) -> 
         best, worst = ranked[0]["text"], ranked[-1]["text"]
         trained = message("assistant", best, trained=True)
         name = example_id(source, [turn.text for turn in mine])
-        yield Example(name, "openassistant", source, (*mine, trained), (best,), (worst,))
+        yield Example(
+            name, "openassistant", source, (*mine, trained), (best,), (message("assistant", worst),)
+        )
     for reply in item["replies"]:
         yield from _ranked(reply, mine, source)
 
