@@ -57,6 +57,7 @@ def inputs_of(recipe: Recipe, prepared: Prepared, stages: Sequence[Stage], loade
         "rows": content_hash([[example.id for example in stage.examples] for stage in stages]),
         "weights": loaded.weights,
         "template": loaded.template.hash,
+        "formats": _formats(loaded.formats.training, loaded.formats.decoding),
         **({"rewards": content_hash(rewards)} if rewards else {}),
         "recipe": recipe.hash,
     }
@@ -165,7 +166,14 @@ def _task_hash(prepared: Prepared) -> str:
 def _changes(standing: Standing, recipe: Recipe, inputs: Mapping[str, str]) -> list[Difference]:
     if standing.recipe is None:
         return [Difference("recipe.toml, which cannot be read", "model")]
-    return differences((_table(standing.recipe), _table(recipe)), (standing.inputs, inputs))
+    named = standing.recipe.model.precision
+    # An earlier version did not write down what it computed in: it was what the recipe names.
+    before = {"formats": _formats(named, named), **standing.inputs} if named != "auto" else standing.inputs
+    return differences((_table(standing.recipe), _table(recipe)), (before, inputs))
+
+
+def _formats(training: str, decoding: str) -> str:
+    return f"{training} to train, {decoding} to decode"
 
 
 def _table(recipe: Recipe) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from espalier.cli.progress import say
+from espalier.core.errors import DataError
 from espalier.core.files import read_json, write_atomic
 from espalier.core.records import ALONE, Ranks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from espalier.core.recipe import ModelSection, Recipe
     from espalier.core.run import RunFolder
     from espalier.models.load import Loaded
@@ -33,7 +36,10 @@ def settle(recipe: Recipe, loaded: Loaded, run: RunFolder | None = None, ranks: 
 
 def keep(recipe: Recipe, run: RunFolder, loaded: Loaded) -> None:
     """Write the formats down, once: a run that goes on elsewhere goes on in them."""
-    if _kept(recipe.model, loaded.weights, run) == loaded.formats:
+    from espalier.models.precision import USES
+
+    kept = _kept(recipe.model, loaded.weights, run)
+    if kept and all(kept.of(use) == loaded.formats.of(use) for use in USES):
         return
     table = {**_of(recipe.model, loaded.weights), **asdict(loaded.formats)}
     write_atomic(run.precision, json.dumps(table, indent=1) + "\n")
@@ -45,23 +51,28 @@ def of_run(recipe: Recipe, run: RunFolder, loaded: Loaded, use: Use) -> Loaded:
 
     Where that is bf16 and this machine is far slower in it, it is fp32, and that is said.
     """
-    from espalier.models.precision import Formats, choose, compared, gain, measure
+    from espalier.models.precision import PLAIN, choose, compared, gain, measure
 
-    if run.precision.exists():
-        formats = _read(run)
-        rates = measure(loaded.model, (use,)) if "bf16" in (formats.training, formats.decoding) else {}
-        if rates and gain(rates, use) < 1 / FAR:
-            say(f"Computing in fp32, and not in bf16 as the run did: {compared(rates)} on this machine.")
-            formats = Formats("fp32", "fp32", rates=rates)
-    else:
-        formats = choose(recipe.model.precision, measure(loaded.model), loaded.model.device)
+    _tell_damage(run)
+    table, asked = _table(run), recipe.model.precision
+    if table:
+        formats = _formats(table)
+    else:  # of a version that did not keep them
+        formats = choose(asked, measure(loaded.model) if asked == "auto" else {}, loaded.model.device)
+    rates = measure(loaded.model, (use,)) if formats.of(use) == "bf16" else {}
+    if rates and gain(rates, use) < 1 / FAR:
+        say(f"Computing in fp32, and not in bf16 as the run did: {compared(rates)} on this machine.")
+        formats = PLAIN
     return replace(loaded, formats=formats)
 
 
 def _settled(section: ModelSection, loaded: Loaded, run: RunFolder | None) -> Formats:
     from espalier.models.precision import choose, measure
 
-    kept = _kept(section, loaded.weights, run) if run else None
+    kept = None
+    if run:
+        _tell_damage(run)
+        kept = _kept(section, loaded.weights, run)
     rates = measure(loaded.model) if section.precision != "fp32" else {}
     formats = kept or choose(section.precision, rates, loaded.model.device)
     if section.precision == "auto":
@@ -74,11 +85,7 @@ def _tell_cost(section: ModelSection, formats: Formats, rates: Rates) -> None:
     """Say what bf16 costs where it was asked for, or chosen on another machine, and is slower here."""
     from espalier.models.precision import compared, gain
 
-    slow = rates and any(
-        form == "bf16" and gain(rates, use) < 1 / TOLD
-        for use, form in (("training", formats.training), ("decoding", formats.decoding))
-    )
-    if slow:
+    if any(formats.of(use) == "bf16" and gain(rates, use) < 1 / TOLD for use in rates):
         advice = (
             "model.precision = 'auto' takes the faster one."
             if section.precision == "bf16"
@@ -94,15 +101,33 @@ def _of(section: ModelSection, weights: str) -> dict[str, str]:
 
 def _kept(section: ModelSection, weights: str, run: RunFolder) -> Formats | None:
     """Return the formats that the run's folder holds, if they were chosen for this."""
+    table = _table(run)
+    asked = _of(section, weights)
+    return _formats(table) if table and {key: table.get(key) for key in asked} == asked else None
+
+
+def _table(run: RunFolder) -> dict[str, Any] | None:
+    """Return what the folder's file holds; None where it is not there, or damaged."""
+    from espalier.models.precision import FORMATS, USES
+
     if not run.precision.exists():
         return None
-    table: dict[str, Any] = read_json(run.precision)
-    asked = _of(section, weights)
-    return _read(run) if {key: table.get(key) for key in asked} == asked else None
+    try:
+        table: Any = read_json(run.precision)
+    except DataError:
+        table = None
+    if isinstance(table, dict) and {table.get(use) for use in USES} <= {*FORMATS}:
+        return cast("dict[str, Any]", table)
+    return None
 
 
-def _read(run: RunFolder) -> Formats:
+def _tell_damage(run: RunFolder) -> None:
+    if run.precision.exists() and _table(run) is None:
+        say(f"{run.precision} is damaged: the number format is chosen again.")
+
+
+def _formats(table: Mapping[str, Any]) -> Formats:
     from espalier.models.precision import Formats
 
-    table = read_json(run.precision)
-    return Formats(**{key: table[key] for key in ("training", "decoding", "why", "rates")})
+    why, rates = table.get("why", ""), table.get("rates", {})
+    return Formats(table["training"], table["decoding"], why, rates)

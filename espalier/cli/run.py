@@ -102,7 +102,8 @@ def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: 
     if not any(objective.rates for objective, _ in choices.objectives[-1]):
         try_judges(recipe, choices.scorers, choices.objectives, prepared)
     look(recipe, path, prepared, way, patience)
-    loaded = precision.settle(recipe, tuning.load(recipe.model, cache), RunFolder(path), ranks)
+    known = RunFolder(path) if way == "refuse" else None  # one that is put out of the way decides nothing
+    loaded = precision.settle(recipe, tuning.load(recipe.model, cache), known, ranks)
     loaded = tuning.rendered_as(loaded, tuning.rendering_of(recipe, RunFolder(path)))
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, path)
     for note in prepared.notes:

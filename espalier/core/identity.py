@@ -23,6 +23,7 @@ REACHES: dict[str, Reach] = {
     r"name|folder|track": "nothing",
     r"train(\.\d+)?\.(checkpoint|parallel)": "nothing",
     r"task\.path|model\.name|train(\.\d+)?\.data": "nothing",  # where something lies
+    r"model\.precision": "nothing",  # "auto" may come to what a name says; the formats are an input
     r"evaluate|task\.checks": "scores",
     r"decode\..*|data\.test_limit": "answers",
 }
@@ -48,6 +49,7 @@ INPUTS = {
     "rows": Input("the rows to train on", r"train(\.\d+)?\.data", r"seed|task\..*|data\..*|train"),
     "weights": Input("the model's weights", r"model\.name"),
     "template": Input("the model's chat template", r"model\.name"),
+    "formats": Input("the number format", r"model\.precision"),
     "rewards": Input("the reward model's weights", "", r"train.*\.rewards\..*"),
 }
 

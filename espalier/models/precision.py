@@ -10,6 +10,7 @@ On a CPU the time of one thread is taken, not the wall's: other work on the mach
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ SIDE, LARGE = 1024, 4096
 # accelerator takes bf16, as it halves the memory of activations.
 GAIN, PARITY = 1.2, 0.8
 REPEATS = 3
+TICK = 1e-9  # the least time that a clock may show
 SECONDS = 0.5  # for a use; after it no further shape is begun
 CLEAR, LONG = 4.0, 0.05  # bf16 that is so many times slower, over so many seconds, is not timed again
 
@@ -60,6 +62,11 @@ class Formats:
     decoding: Format
     why: str = ""
     rates: Rates = field(default_factory=dict[str, dict[str, float]])
+
+    def of(self, use: str) -> Format:
+        """Return the format of "training" or "decoding"."""
+        formats: dict[str, Format] = {"training": self.training, "decoding": self.decoding}
+        return formats[use]
 
 
 # What a model is in before anybody chose.
@@ -129,47 +136,47 @@ def _rates(use: Use, shapes: Mapping[tuple[int, int], int], device: torch.device
     side = SIDE if device.type == "cpu" else LARGE
     rows = ROWS[use] if device.type == "cpu" else LARGE
     work = 0.0
-    seconds = dict.fromkeys(FORMATS, 0.0)
+    seconds = dict.fromkeys(FORMATS if _has_bf16(use, device) else FORMATS[:1], 0.0)
     begun = time.monotonic()
     for (inner, outer), count in sorted(shapes.items(), key=lambda shape: shape[0][0] * shape[0][1]):
         small = min(inner, side), min(outer, side)
-        times = _least(use, rows, small, device)
+        times = _least([MAKERS[use](rows, small, device, form) for form in seconds], device)
         whole = count * inner * outer
         work += whole
-        for form, taken in times.items():
+        for form, taken in zip(seconds, times, strict=True):
             seconds[form] += taken * whole / (small[0] * small[1])
         if _clear(times) or time.monotonic() - begun > SECONDS:
             break
     passes = 6 if use == "training" else 2
     rates = {form: passes * rows * work / taken / 1e9 for form, taken in seconds.items()}
-    return {form: float(f"{rate:.4g}") for form, rate in rates.items()}
+    return {form: float(f"{rates.get(form, 0.0):.4g}") for form in FORMATS}
 
 
-def _least(use: Use, rows: int, shape: tuple[int, int], device: torch.device) -> dict[Format, float]:
-    """Return the least seconds of a product in each format, taken in turn; infinite where it has none."""
-    make = _training if use == "training" else _decoding
-    best: dict[Format, float] = dict.fromkeys(FORMATS, float("inf"))
-    acts: dict[Format, Callable[[], object]] = {}
-    for form in FORMATS:
-        acts[form] = make(rows, shape, device, form)
+def _has_bf16(use: Use, device: torch.device) -> bool:
+    """Say whether the device computes a small product in bf16 at all."""
+    try:
+        MAKERS[use](8, (8, 8), device, "bf16")()
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
+def _least(acts: Sequence[Callable[[], object]], device: torch.device) -> list[float]:
+    """Return the least seconds that each of the acts takes, one after the other, several times."""
+    best = [math.inf] * len(acts)
     for _ in range(REPEATS + 1):  # the first of them prepares
-        for form, act in list(acts.items()):
+        for place, act in enumerate(acts):
             begun = _now(device)
-            try:
-                act()
-            except (RuntimeError, TypeError, NotImplementedError):
-                if form == "fp32":
-                    raise
-                del acts[form]
-                continue
-            best[form] = min(best[form], _now(device) - begun)
+            act()
+            best[place] = min(best[place], max(_now(device) - begun, TICK))
         if _clear(best):
             break
     return best
 
 
-def _clear(times: Mapping[Format, float]) -> bool:
-    return times["bf16"] > max(LONG, CLEAR * times["fp32"])
+def _clear(times: Sequence[float]) -> bool:
+    """Say whether the second format, bf16, is far slower than the first."""
+    return times[-1] > max(LONG, CLEAR * times[0])
 
 
 def _training(rows: int, shape: tuple[int, int], device: torch.device, form: Format) -> Callable[[], object]:
@@ -200,6 +207,10 @@ def _decoding(rows: int, shape: tuple[int, int], device: torch.device, form: For
     return act
 
 
+# From rows, a shape, a device and a format to an act: one product as that use computes it.
+MAKERS = {"training": _training, "decoding": _decoding}
+
+
 def dtype_of(form: Format) -> torch.dtype:
     """Return torch's name of a format."""
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[form]
@@ -215,9 +226,11 @@ def _now(device: torch.device) -> float:
 @contextmanager
 def _one_thread(device: torch.device) -> Generator[None]:
     """Compute on one thread of a CPU: several wait for each other, longest where other work goes on."""
+    if device.type != "cpu":
+        yield
+        return
     threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

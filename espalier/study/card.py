@@ -101,6 +101,8 @@ def _training(material: Material, recipe_hash: str, source: Source) -> str:
     if steps:
         first, last = steps[0]["loss"], steps[-1]["loss"]
         lines.append(f"- {counted(len(steps), 'step')}; loss {first:.3f} at first, {last:.3f} at last.")
+    formats = material.provenance.get("inputs", {}).get("formats")
+    lines += [f"- Computed in {formats}."] if formats else []
     versions = material.provenance.get("packages", {})
     if versions:
         lines.append(

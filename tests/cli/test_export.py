@@ -31,6 +31,7 @@ def test_what_is_exported_is_what_was_trained(after, espalier, tmp_path: Path, t
     assert (out / file).stat().st_mode & 0o777 == 0o644
     card = (out / "README.md").read_text()
     assert "license: unknown" in card
+    assert "- Computed in fp32 to train, fp32 to decode." in card
     assert "Write the plural of the noun." in card  # asked as it was trained
     assert 'Input: …"' in card
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

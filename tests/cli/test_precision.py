@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from espalier.cli import tuning
+from espalier.cli.precision import settle
+from espalier.core.recipe import load_recipe
+from espalier.core.records import Ranks
 from espalier.models import precision
+from espalier.train import parallel
 
 if TYPE_CHECKING:
     from espalier.models.precision import Rates
@@ -101,6 +106,18 @@ def test_training_and_decoding_may_differ(home: Path, espalier, machine) -> None
     assert stages[0] != stages[1]
 
 
+def test_of_several_ranks_the_first_decides(home: Path, machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(NEW)
+    recipe = load_recipe(home / "recipe.toml", ["model.precision=auto"])
+    loaded = tuning.load(recipe.model, home)
+    first = settle(recipe, loaded)
+    assert (first.formats.training, loaded.formats.training) == ("bf16", "fp32")
+    machine(OLD)  # what this rank would measure
+    given = iter([[None, None], [first.formats, None]])  # that none has failed, and what the first has found
+    monkeypatch.setattr(parallel, "gathered", lambda value, ranks: next(given))
+    assert settle(recipe, loaded, ranks=Ranks(1, 2)).formats == first.formats
+
+
 def test_bf16_by_name_says_what_it_costs(home: Path, espalier, machine) -> None:
     machine(OLD)
     result = espalier(*AUTO, "-o", "model.precision=bf16", cwd=home)
@@ -139,10 +156,62 @@ def test_answers_take_the_runs_format_unless_that_is_far_slower_here(home: Path,
     assert espalier("generate", run, "a drum").code == 0
 
 
-def test_another_wish_is_chosen_anew(home: Path, espalier, machine) -> None:
+def test_another_wish_is_another_run_where_it_comes_to_another_format(home: Path, espalier, machine) -> None:
     machine(NEW)
     run = home / "runs" / "plural"
     assert espalier(*AUTO, cwd=home).code == 0
-    assert espalier(*AUTO, "-o", "model.precision=fp32", "--overwrite", cwd=home).code == 0
+    wish = (*AUTO, "-o", "model.precision=fp32")
+    refused = espalier(*wish, cwd=home)
+    assert refused.code == 2
+    assert (
+        "A finished run of another recipe has this name: model.precision (auto before, fp32 now)"
+        in refused.err
+    )
+    assert kept(run) == ("bf16", "bf16")
+    assert espalier(*wish, "--overwrite", cwd=home).code == 0
     assert kept(run) == ("fp32", "fp32")
     assert len(precisions(run)) == 2
+
+
+def test_a_name_for_what_was_chosen_is_no_other_recipe(home: Path, espalier, machine) -> None:
+    """So a run of a version in which the name was the default goes on, too."""
+    machine(NEW)
+    named = espalier(*AUTO, "-o", "model.precision=bf16", cwd=home)
+    assert named.code == 0
+    run = home / "runs" / "plural"
+    (run / "precision.json").unlink()  # as that version left it
+    provenance = json.loads((run / "provenance.json").read_text())
+    del provenance["inputs"]["formats"]
+    (run / "provenance.json").write_text(json.dumps(provenance))
+    result = espalier(*AUTO, cwd=home)
+    assert result.code == 0, result.err
+    assert "Training is done" in result.err
+    (run / "precision.json").unlink()
+    machine(OLD)
+    refused = espalier(*AUTO, cwd=home)
+    assert refused.code == 2
+    assert "has this name: the number format" in refused.err
+
+
+def test_a_run_that_is_replaced_decides_nothing(home: Path, espalier, machine) -> None:
+    machine(NEW)
+    assert espalier(*AUTO, cwd=home).code == 0
+    machine(OLD)
+    result = espalier(*AUTO, "-o", "train.rate=1e-4", "--overwrite", cwd=home)
+    assert result.code == 0, result.err
+    assert "Warning" not in result.err
+    assert kept(home / "runs" / "plural") == ("fp32", "fp32")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"training": "fp64", "decoding": "bf16"}'])
+def test_a_damaged_file_is_noticed_and_written_again(home: Path, espalier, machine, text: str) -> None:
+    machine(NEW)
+    assert espalier(*AUTO, cwd=home).code == 0
+    run = home / "runs" / "plural"
+    for command in (("generate", run, "a drum"), AUTO):
+        (run / "precision.json").write_text(text)
+        result = espalier(*command, cwd=home)
+        assert result.code == 0, result.err
+        assert result.err.count("precision.json is damaged: the number format is chosen again.") == 1
+    assert "Training is done" in result.err
+    assert kept(run) == ("bf16", "bf16")

@@ -130,20 +130,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_one_slow_look_decides_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {"fp32": [3.0, 0.002, 0.9, 0.002], "bf16": [0.04, 0.001, 0.001, 0.7]}
-    monkeypatch.setattr(precision, "_training", clock.make(seconds))
+    monkeypatch.setitem(precision.MAKERS, "training", clock.make(seconds))
     assert gain({"training": precision._rates("training", {(9, 9): 1}, CPU)}, "training") == pytest.approx(
         2, 1e-3
     )
 
 
 def test_what_is_far_slower_is_asked_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_decoding", clock.make({"fp32": [0.01], "bf16": [0.9]}))
+    monkeypatch.setitem(precision.MAKERS, "decoding", clock.make({"fp32": [0.01], "bf16": [0.9]}))
     found = precision._rates("decoding", {(9, 9): 5, (99, 99): 1, (999, 99): 1}, CPU)
     assert found["bf16"] < 0.02 * found["fp32"]
-    assert clock.calls == {"fp32": 1, "bf16": 1}
+    assert clock.calls == {"fp32": 1, "bf16": 2}  # whether there is bf16 at all is asked before
 
 
-def test_a_device_without_bf16_is_found_out(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("early", [True, False])
+def test_a_device_without_bf16_is_found_out(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    """Whether it says so where a tensor is made or where a product is computed."""
     whole = clock.make({"fp32": [0.01]})
 
     def make(rows: int, shape: object, device: object, form: str):
@@ -153,9 +157,11 @@ def test_a_device_without_bf16_is_found_out(clock: Clock, monkeypatch: pytest.Mo
         def act() -> None:
             raise TypeError("BFloat16 is not supported on MPS")
 
+        if early:
+            act()
         return act
 
-    monkeypatch.setattr(precision, "_training", make)
+    monkeypatch.setitem(precision.MAKERS, "training", make)
     found = precision._rates("training", {(9, 9): 1}, CPU)
     assert found["bf16"] == 0 < found["fp32"]
 
@@ -170,7 +176,7 @@ def test_other_work_on_the_machine_is_not_counted(monkeypatch: pytest.MonkeyPatc
 
         return act
 
-    monkeypatch.setattr(precision, "_training", make)
+    monkeypatch.setitem(precision.MAKERS, "training", make)
     assert gain({"training": precision._rates("training", {(9, 9): 1}, CPU)}, "training") > 0.5
 
 
