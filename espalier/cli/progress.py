@@ -29,7 +29,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-PERIOD = 10.0  # seconds
+PERIOD = 8.0  # seconds: a person wonders after ten
 
 console = Console(stderr=True, soft_wrap=True)
 
@@ -74,6 +74,15 @@ def say(text: str) -> None:
     heard()
 
 
+def _write(text: str) -> None:
+    """Say it without rich, which ends the program where nobody listens; the work finds that out itself."""
+    with suppress(OSError, ValueError):
+        if not console.quiet:
+            console.file.write(f"{text}\n")
+            console.file.flush()
+    heard()
+
+
 def heard() -> None:
     """Note that something was said just now, by whatever way."""
     _said.at = time.monotonic()
@@ -98,8 +107,7 @@ def beating(what: str) -> Generator[None]:
                 if any(work.drawn for work in _said.works):
                     heard()
                 else:
-                    with suppress(OSError):  # nobody listens any more, and the work itself will find out
-                        say(str(_said.works[-1]))
+                    _write(str(_said.works[-1]))
 
     heard()
     thread = threading.Thread(target=beat, daemon=True)
@@ -143,7 +151,7 @@ def working(what: str, *, aloud: bool = True) -> Generator[Tell]:
 def bar(what: str, total: int, done: int = 0) -> Generator[Callable[[int, str], None]]:
     """Show a bar; the function yielded advances it and sets the text at its end.
 
-    Without a terminal a line is printed every ten seconds instead, so that logs stay readable.
+    Without a terminal a line is printed every `PERIOD` instead, so that logs stay readable.
     """
     with _doing(f"{what}: {done} of {total}", drawn=console.is_terminal) as work:
         if not work.drawn:
@@ -162,10 +170,14 @@ def bar(what: str, total: int, done: int = 0) -> Generator[Callable[[int, str], 
 
 
 def _lines(what: str, total: int, done: int, work: _Work) -> Callable[[int, str], None]:
+    begun, before = time.monotonic(), done
+
     def advance(steps: int, note: str = "") -> None:
         nonlocal done
         done += steps
-        work.is_now(f"{what}: {done:.0f} of {total}  {note}".rstrip())
+        left = (time.monotonic() - begun) / max(done - before, 1) * (total - done)
+        parts = (f"{what}: {done:.0f} of {total}", note, f"{spelt(left)} left" if left else "")
+        work.is_now("  ".join(part for part in parts if part))
         if time.monotonic() - _said.at > PERIOD or done == total:
             say(work.text)
 
@@ -178,7 +190,8 @@ def _doing(what: str, *, drawn: bool) -> Iterator[_Work]:
     try:
         yield _said.works[-1]
     finally:
-        _said.works.pop()
+        if _said.works.pop().drawn:
+            heard()
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def test_in_a_pipe_lines_come_while_something_slow_goes_on(pipe: io.StringIO) ->
         "espalier run (0 s)",
         "Loading (0 s)",
         "Reading row 7 (0 s)",
-        "Training: 1 of 3  loss 2.0 (0 s)",
+        "Training: 1 of 3  loss 2.0  0 s left (0 s)",
     ):
         assert lines.count(said) >= 2
     assert lines.count("Loading") == 1  # at once, as before
