@@ -97,16 +97,18 @@ def follow(run: RunFolder, stage: Stage, vocabulary: int, events: Iterator[Event
 
 def _watching(run: RunFolder, stage: Stage, vocabulary: int, ranks: Ranks) -> Callable[[Event], None]:
     """Return what takes the steps of a training and tells where its loss rises, once. It raises RunError."""
-    from espalier.train.divergence import divergence
+    from espalier.train.divergence import ROWS, divergence
 
     steps: list[Event] = []
     answers = [choice.kind for choice in stage.section.objective] == ["sft"]
-    rate, warned = stage.section.rate, False
-    lower = f"Lower the rate, to a tenth at first: -o {stage.key}.rate={rate / 10:g}."
+    warned = False
+    lower = f"-o {stage.key}.rate={stage.section.rate / 10:g} --overwrite"
+    lower = f"Lower the rate, to a tenth at first: the same command with {lower}."
 
     def watch(event: Event) -> None:
         nonlocal warned
         steps.append(event)
+        del steps[1:-ROWS]  # what is not looked at
         # What an interrupted training began with is not known here, and its first steps were watched.
         found = divergence(steps, vocabulary if answers else None) if steps[0]["step"] == 1 else None
         if found is None or (warned and not found.hopeless):

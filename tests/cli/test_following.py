@@ -29,7 +29,7 @@ def test_a_training_that_diverges_ends_early_with_what_to_do(home: Path, espalie
     result = espalier("run", "recipe.toml", *WILD, cwd=home)
     assert result.code == 2
     assert "Error: train.rate: The training has diverged: the loss is " in result.err
-    assert "Lower the rate, to a tenth at first: -o train.rate=3." in result.err
+    assert "the same command with -o train.rate=3 --overwrite." in result.err
     assert "Traceback" not in result.err
     run = home / "runs" / "plural"
     steps = events(run, "step")
@@ -38,6 +38,8 @@ def test_a_training_that_diverges_ends_early_with_what_to_do(home: Path, espalie
     (told,) = events(run, "diverging")
     assert told["step"] == steps[-1]["step"]
     assert any((run / "checkpoints").glob("step-*"))
+    again = espalier("run", "recipe.toml", *WILD, "-o", "train.rate=3e-3", "--overwrite", cwd=home)
+    assert again.code == 0, again.err
 
 
 def followed(path: Path, kind: str, losses: list[float], begun: int = 0) -> list[str]:
@@ -69,7 +71,7 @@ def test_a_loss_that_rises_is_told_once(tmp_path: Path, capsys: pytest.CaptureFi
     told = capsys.readouterr().err
     assert told.count("Warning: the loss rises: the loss is 6.00 at step 3, and was 0.70 at the first; ") == 1
     assert "guessing" not in told
-    assert "Lower the rate, to a tenth at first: -o train.rate=2e-06." in told
+    assert "the same command with -o train.rate=2e-06 --overwrite." in told
     with pytest.raises(RunError, match=r"the loss is 13\.00 at step 6"):
         followed(tmp_path / "answers", "sft", RISING)
     assert len(events(tmp_path / "answers", "diverging")) == 2
