@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from bench import preference
+from bench import preference, trl
 from bench.espalier import units_of
 from bench.lean import summed_loss
 from bench.preference import as_tokens, load_pairs
 from bench.rate import step_gflop
 from bench.rows import Case, cases, describe, load_steps
+from bench.training import _settings
 from espalier.core.records import Encoded
 from espalier.encode.template import Template
 from espalier.encode.tree import build_tree
@@ -49,6 +50,17 @@ def test_steps_hold_each_row_once(chat_tokenizer: Callable[[str], PreTrainedToke
 def test_a_task_of_the_users_replaces_the_published_ones() -> None:
     assert {case.task for case in cases("mine.json")} == {"mine.json"}
     assert len({case.name for case in cases("mine.json")}) == 3
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_peer_is_tried_in_the_format_that_is_faster_here(precision: Any) -> None:
+    case = cases("mine.json")[0]
+    for which, ways in (("likely", trl.LIKELY), ("all", trl.WAYS)):
+        tried = _settings(which, case, precision)
+        assert list(tried) == [f"{precision}, {way}" for way in ways]
+        assert {setting["bf16"] for setting in tried.values()} == {precision == "bf16"}
+    named = _settings("fp32, packed to 1280", case, precision)
+    assert named == {"fp32, packed to 1280": {"bf16": False, "batch": 1, "pack": 1280}}
 
 
 def test_matrix_work_is_that_of_the_linear_layers(tmp_path: Path, tiny_llama: LlamaForCausalLM) -> None:
