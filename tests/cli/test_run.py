@@ -221,6 +221,7 @@ def test_every_recipe_runs_at_toy_size(tmp_path: Path, tiny_model: Path, espalie
         )  # fmt: skip
         result = espalier("run", recipe, *(word for change in changes for word in ("-o", change)))
         assert result.code == 0, f"{recipe}: {result.err}"
+        assert "the loss rises" not in result.err
         assert (tmp_path / recipe.stem / "report.html").exists()
 
 
