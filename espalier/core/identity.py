@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 Reach: TypeAlias = Literal["nothing", "scores", "answers", "model"]
 FAR: tuple[Reach, ...] = ("nothing", "scores", "answers", "model")
 
+READING = r"task\.(path|format|on_bad|columns(\..*)?)"  # all that these change are the rows that are read
+
 # How far a key of the recipe reaches, by the first pattern that fits; all others reach the model.
 REACHES: dict[str, Reach] = {
     r"name|folder|track": "nothing",
     r"train(\.\d+)?\.(checkpoint|parallel)": "nothing",
-    r"task\.path|model\.name|train(\.\d+)?\.data": "nothing",  # where something lies
+    rf"{READING}|model\.name|train(\.\d+)?\.data": "nothing",  # what they lead to is among the inputs
     r"model\.precision": "nothing",  # "auto" may come to what a name says; the formats are an input
     r"evaluate|task\.checks": "scores",
     r"decode\..*|data\.test_limit": "answers",
@@ -35,7 +37,7 @@ class Input:
 
     Attributes:
         title: for a person.
-        place: pattern of the keys that tell where it lies.
+        place: pattern of the keys that tell where it lies, or how it is read.
         cause: pattern of other keys that change it by themselves.
     """
 
@@ -45,7 +47,7 @@ class Input:
 
 
 INPUTS = {
-    "task": Input("what the task's file holds", r"task\.path", r"task\.format"),
+    "task": Input("what the task's file holds", READING),
     "rows": Input("the rows to train on", r"train(\.\d+)?\.data", r"seed|task\..*|data\..*|train"),
     "weights": Input("the model's weights", r"model\.name"),
     "template": Input("the model's chat template", r"model\.name"),

@@ -75,6 +75,18 @@ def told(old: dict, new: dict, **inputs: str) -> tuple[list[str], str]:
             ["task.path (a.toml before, b.toml now)"],
             "model",
         ),
+        (
+            [("task.on_bad", "reject"), ("task.format", "alpaca")],
+            {},
+            ["task.format (auto before, alpaca now)", "task.on_bad (raise before, reject now)"],
+            "nothing",
+        ),
+        (
+            [("task.on_bad", "reject")],
+            {"task": "2", "rows": "2"},
+            ["task.on_bad (raise before, reject now)"],
+            "model",
+        ),
         ([("model.name", "b")], {}, ["model.name (smollm2-135m before, b now)"], "nothing"),
         ([("model.name", "b")], {"weights": "2"}, ["model.name (smollm2-135m before, b now)"], "model"),
         ([("train.0.data", "b")], {"rows": "2"}, ["train.data (none before, b now)"], "model"),
