@@ -30,6 +30,7 @@ from espalier.core.standing import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from espalier.cli.prepare import Prepared
@@ -104,18 +105,24 @@ def held(
         yield replace(run, same=same)
 
 
-def look(recipe: Recipe, path: Path, prepared: Prepared, way: Way, patience: float = 0.0) -> None:
+def look(recipe: Recipe, path: Path, prepared: Prepared, way: Way, patience: float = 0.0) -> bool:
     """Refuse what `held` would refuse later, as far as the task and the recipe tell before a model is loaded.
+
+    Returns:
+        Whether what stands in the folder goes on, and is not of another recipe.
 
     Raises:
         RunError: see `held`.
     """
     with open_run(path, patience) as run:
         standing = standing_in(run, recipe)
-        if standing and standing.trained and way == "refuse":
-            found = _changes(standing, recipe, {"task": _task_hash(prepared)})
-            if farthest(found) == "model":
-                raise _refusal(run, standing, found)
+        if standing is None or not standing.trained:
+            return standing is not None
+        found = _changes(standing, recipe, {"task": _task_hash(prepared)})
+        other = farthest(found) == "model"
+        if other and way == "refuse":
+            raise _refusal(run, standing, found)
+        return not other
 
 
 def write_books(
@@ -125,10 +132,11 @@ def write_books(
     stages: Sequence[Stage],
     inputs: Mapping[str, str],
     overview: Callable[[], Mapping[str, Any]],
+    today: datetime,
 ) -> None:
     """Write down what the run is made of; what says so already is left alone.
 
-    `overview` returns what there is to log of the rows in tokens.
+    `overview` returns what there is to log of the rows in tokens; `today` is the date that they show, if any.
     """
     from espalier.data.table import as_parquet
 
@@ -146,6 +154,7 @@ def write_books(
     run.log({"event": "encoded", **overview()})
     # Last, because it says that the others are there.
     new = {**known, "inputs": dict(inputs)} if run.same else provenance(recipe.seed, inputs)
+    new["today"] = today.isoformat()
     write_atomic(run.provenance, json.dumps(new, indent=1) + "\n")
 
 

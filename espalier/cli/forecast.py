@@ -44,7 +44,7 @@ def forecast(
 
         choices = choose(plan)
     loaded = settle(plan, tuning.load(plan.model, cache))
-    loaded = tuning.rendered_as(loaded, tuning.rendering_of(plan))
+    loaded = tuning.rendered(plan, loaded, tuning.folder_of(plan))
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="espalier-forecast-") as folder:
         for stage in plan_stages(plan, choices.objectives, prepared, loaded.template, Path(folder)):

@@ -56,7 +56,7 @@ def inspect(
         if writes:
             try_judges(plan, choices.scorers, choices.objectives, prepared)
         place = find_model(plan.model.name, cache, tell)
-        template = load_template(place).under(tuning.rendering_of(plan))
+        template = load_template(place).under(tuning.rendering_of(plan, tuning.folder_of(plan)))
         stages = plan_stages(plan, choices.objectives, prepared, template, Path())
     for note in prepared.notes:
         console.print(f"Note: {note}")

@@ -101,10 +101,10 @@ def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: 
         trackers = choose_trackers(recipe)
     if not any(objective.rates for objective, _ in choices.objectives[-1]):
         try_judges(recipe, choices.scorers, choices.objectives, prepared)
-    look(recipe, path, prepared, way, patience)
-    known = RunFolder(path) if way == "refuse" else None  # one that is put out of the way decides nothing
+    goes_on = look(recipe, path, prepared, way, patience)
+    known = RunFolder(path) if goes_on else None  # one that is put out of the way decides nothing
     loaded = precision.settle(recipe, tuning.load(recipe.model, cache), known, ranks)
-    loaded = tuning.rendered_as(loaded, tuning.rendering_of(recipe, RunFolder(path)))
+    loaded = tuning.rendered(recipe, loaded, known, ranks)
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, path)
     for note in prepared.notes:
         say(f"Note: {note}")
@@ -117,7 +117,7 @@ def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: 
     ):
         run = replace(folder, listen=tell)
         about = partial(overview, stages[0], recipe.seed, loaded.template)
-        write_books(run, recipe, prepared, stages, inputs, about)
+        write_books(run, recipe, prepared, stages, inputs, about, loaded.template.today)
         precision.keep(recipe, run, loaded)
         run.log_stage("prepare", started, tuning.peak_bytes())
         if stages[-1].rates:
@@ -155,7 +155,7 @@ def assist(recipe: Recipe, run: RunFolder, cache: Path, ranks: Ranks) -> None:
     prepared = prepare(recipe)
     choices = choose(recipe)
     loaded = precision.settle(recipe, tuning.load(recipe.model, cache), run, ranks)
-    loaded = tuning.rendered_as(loaded, tuning.rendering_of(recipe, run))
+    loaded = tuning.rendered(recipe, loaded, run, ranks)
     stages = plan_stages(recipe, choices.objectives, prepared, loaded.template, run.path)
     for _ in train_stages(recipe, run, stages, loaded, ranks):
         pass

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from espalier.cli.progress import say, working
 from espalier.core.errors import ModelError, RunError
-from espalier.core.files import read_json
+from espalier.core.records import ALONE
+from espalier.core.run import RunFolder
+from espalier.core.standing import read_provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import torch
     from transformers import PreTrainedModel
 
     from espalier.core.recipe import ModelSection, Recipe, TrainSection
     from espalier.core.records import Ranks
-    from espalier.core.run import RunFolder
     from espalier.encode.voice import Rendering
     from espalier.models.load import Loaded
     from espalier.models.precision import Format
@@ -189,21 +190,32 @@ def load_run(run: RunFolder, recipe: Recipe, cache: Path, *, rating: bool = Fals
 
     check_run(run, recipe, rating=rating)
     loaded = load_tuned(run.model, base_of(run, recipe, cache), device_of(recipe.model.device))
-    return rendered_as(loaded, rendering_of(recipe, run))
+    return rendered(recipe, loaded, run)
+
+
+def rendered(recipe: Recipe, loaded: Loaded, run: RunFolder | None = None, ranks: Ranks = ALONE) -> Loaded:
+    """Return a model whose template renders as the recipe says, under the date of the run's first start.
+
+    Every rank has to call it; rank 0 says which date it is.
+    """
+    from espalier.train.parallel import on_first
+
+    rendering = on_first(partial(rendering_of, recipe, run), ranks)
+    return replace(loaded, template=loaded.template.under(rendering))
 
 
 def rendering_of(recipe: Recipe, run: RunFolder | None = None) -> Rendering:
     """Return how a run's rows are rendered: under the date of its first start, however late it goes on."""
     from espalier.encode.voice import Rendering
 
-    started = read_json(run.provenance).get("started") if run and run.provenance.exists() else None
-    today = datetime.fromisoformat(started) if isinstance(started, str) else datetime.now(UTC)
-    return Rendering(recipe.task.special, today)
+    begun = read_provenance(run).get("today") if run else None
+    today = datetime.fromisoformat(begun) if isinstance(begun, str) else datetime.now()
+    return Rendering(recipe.task.special, today.replace(microsecond=0))
 
 
-def rendered_as(loaded: Loaded, rendering: Rendering) -> Loaded:
-    """Return a model with its template under a rendering."""
-    return replace(loaded, template=loaded.template.under(rendering))
+def folder_of(recipe: Recipe) -> RunFolder:
+    """Return the folder of the recipe's run, which need not be there."""
+    return RunFolder(Path(recipe.folder) / recipe.name)
 
 
 def check_run(run: RunFolder, recipe: Recipe, *, rating: bool) -> None:

@@ -56,7 +56,7 @@ def verify(
 
         choices = choose(plan)
     loaded = settle(plan, tuning.load(plan.model, cache))
-    loaded = tuning.rendered_as(loaded, tuning.rendering_of(plan))
+    loaded = tuning.rendered(plan, loaded, tuning.folder_of(plan))
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
         stages = plan_stages(plan, choices.objectives, prepared, loaded.template, Path(folder))

@@ -55,7 +55,8 @@ class Template:
     """A tokenizer with its chat template, and the token that the template ends an answer with.
 
     `prefix` are the ids that every conversation begins with besides: a soft prompt's
-    (`models/soft_prompt.py`); `context` is the most tokens of a row that the model was made for.
+    (`models/soft_prompt.py`); `context` is the most tokens of a row that the model was made for; `today` is
+    the date that a template is told.
 
     Raises:
         TemplateError: the tokenizer has no chat template or no end token, or the template shows no answer.
@@ -76,7 +77,7 @@ class Template:
         self._tokenizer = copy.copy(tokenizer)
         if tokenizer.chat_control_tokens is None:  # or transformers adds those that the template writes
             self._tokenizer.chat_control_tokens = []
-        self._today = rendering.today or datetime.now()
+        self.today = rendering.today or datetime.now()
         named = set(self._tokenizer.chat_control_tokens)
         added = tokenizer.added_tokens_decoder.values()
         self._control = any_of(token.content for token in added if token.special or token.content in named)
@@ -189,7 +190,7 @@ class Template:
                 where=self._tokenizer.name_or_path,
                 hint="Save the one to use as chat_template.jinja in the model's folder.",
             )
-        return Voice(self._tokenizer, self._sources[name], self._today, tools=tools)
+        return Voice(self._tokenizer, self._sources[name], self.today, tools=tools)
 
     @cached_property
     def _lists(self) -> bool:
