@@ -184,7 +184,10 @@ def _print_best(rater: Rater, write: Write, asks: Sequence[Asked], samples: int,
                 continue
             print(best.text, file=out, flush=True)
             mean = sum(numbers) / len(numbers)
-            say(f"The best of {samples}: rated {max(numbers):.2f}, and all of them {mean:.2f} in the mean.")
+            unrated = f" {samples - len(numbers)} could not be rated." if len(numbers) < samples else ""
+            say(
+                f"The best of {samples}: rated {max(numbers):.2f}, and all of them {mean:.2f} in the mean.{unrated}"
+            )
 
 
 def _out() -> TextIO | None:

@@ -13,7 +13,7 @@ from espalier.cli import tuning
 from espalier.cli.asking import run_asking
 from espalier.cli.precision import of_run
 from espalier.cli.progress import working
-from espalier.core.errors import DataError
+from espalier.core.errors import DataError, TemplateError
 from espalier.core.records import message
 from espalier.core.run import find_run
 
@@ -44,22 +44,33 @@ class Rater:
     loaded: Loaded
     asking: Asking
 
-    def rate(self, examples: Sequence[Example], answers: Sequence[str]) -> list[float]:
-        """Return the number of each answer to its example's prompt."""
+    def rate(self, examples: Sequence[Example], answers: Sequence[str]) -> list[float | None]:
+        """Return the number of each answer to its example's prompt; None where the template refuses it.
+
+        Raises:
+            TemplateError: the template refuses all of them.
+        """
         from espalier.encode.tokens import encode
 
         rows: list[Encoded] = []
-        for example, answer in zip(examples, answers, strict=True):
+        refused: dict[int, TemplateError] = {}
+        for place, (example, answer) in enumerate(zip(examples, answers, strict=True)):
             turn = message("assistant", answer, trained=True)
             whole = replace(example, messages=(*example.prompt, turn), rejected=())
-            rows.append(encode(whole, self.loaded.template))
+            try:
+                rows.append(encode(whole, self.loaded.template))
+            except TemplateError as error:
+                refused[place] = error
+        if not rows:
+            raise refused[0]
         longest, context = max(len(row.ids) for row in rows), self.loaded.template.context
         if longest > context:
             raise DataError(
                 f"A prompt with its answer has {longest} tokens; the reward model's context is {context}.",
                 hint="Shorten the prompt, or lower --limit.",
             )
-        return numbers(self.loaded, rows)
+        found = iter(numbers(self.loaded, rows))
+        return [None if place in refused else next(found) for place in range(len(answers))]
 
     def asked(self, ask: Asked) -> Example:
         """Return what is asked in the shape that this model was trained in, which may be another one's."""
@@ -75,7 +86,7 @@ class Rater:
 
     def reward(self, examples: Sequence[Example], answers: Sequence[Completion]) -> list[float | None]:
         """Return the same as `evaluate/rewards.py` wants it."""
-        return [*self.rate(examples, [answer.text for answer in answers])]
+        return self.rate(examples, [answer.text for answer in answers])
 
 
 def load_rater(path: Path, cache: Path) -> Rater:
@@ -119,10 +130,14 @@ def rater_weights(rewards: Iterable[str]) -> dict[str, str]:
 
 
 def best_of(rater: Rater, write: Write, ask: Asked) -> tuple[Completion, list[float]]:
-    """Return the best of the answers that are written to a question, and the numbers of all (best-of-n)."""
+    """Return the best of the answers that are written to a question, and the numbers of all (best-of-n).
+
+    An answer that cannot be rated is not the best.
+    """
     written = list(write([ask.example()]))
     found = rater.rate([rater.asked(ask)] * len(written), [completion.text for completion in written])
-    return written[found.index(max(found))], found
+    rated = [number for number in found if number is not None]
+    return written[found.index(max(rated))], rated
 
 
 def numbers(loaded: Loaded, rows: Sequence[Encoded]) -> list[float]:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from espalier.core.errors import TemplateError
+from espalier.core.records import Example, message
+
+if TYPE_CHECKING:
+    from espalier.encode.template import Template
 
 RECIPE = """
 name = "reward"
@@ -129,3 +136,18 @@ def test_a_rater_is_asked_in_the_shape_of_its_own_rows() -> None:
     assert asked(("system", "Be kind."), ("user", "Name a thing.\na drum"), text="a drum") == framed
     talk = [("user", "Hi."), ("assistant", "Hi."), ("user", "More?")]
     assert asked(*talk, text="More?") == [("system", "Rate."), *talk]
+
+
+def test_an_answer_that_the_template_refuses_is_not_rated(
+    template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espalier.cli import rating
+
+    monkeypatch.setattr(rating, "numbers", lambda _, rows: [float(len(row.ids)) for row in rows])
+    rater = rating.Rater(SimpleNamespace(template=template), asking=None)  # type: ignore[arg-type]
+    asked = Example("id", "task", "source", (message("user", "Hi"),), ("x",))
+    strange = "<|im_end|>\U000f0000"  # beside a mark of transformers' own
+    found = rater.rate([asked] * 3, ["yes", strange, "no"])
+    assert [number is None for number in found] == [False, True, False]
+    with pytest.raises(TemplateError, match="does not keep"):
+        rater.rate([asked], [strange])
