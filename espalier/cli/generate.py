@@ -184,10 +184,8 @@ def _print_best(rater: Rater, write: Write, asks: Sequence[Asked], samples: int,
                 continue
             print(best.text, file=out, flush=True)
             mean = sum(numbers) / len(numbers)
-            unrated = f" {samples - len(numbers)} could not be rated." if len(numbers) < samples else ""
-            say(
-                f"The best of {samples}: rated {max(numbers):.2f}, and all of them {mean:.2f} in the mean.{unrated}"
-            )
+            of = f"{samples}" if len(numbers) == samples else f"{len(numbers)} of {samples} that can be rated"
+            say(f"The best of {of}: rated {max(numbers):.2f}, and all of them {mean:.2f} in the mean.")
 
 
 def _out() -> TextIO | None:

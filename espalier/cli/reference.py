@@ -87,7 +87,7 @@ def _type(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{_toml(value)}`" for value in get_args(annotation))
     names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
-    for name, said in {**names, "tuple[text, ...]": "list of texts", " | None": ""}.items():
+    for name, said in {**names, "tuple[text, ...]": "list of texts", " | None": "", " | ": " or "}.items():
         text = text.replace(name, said)
     return text
 

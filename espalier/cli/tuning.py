@@ -210,7 +210,7 @@ def rendering_of(recipe: Recipe, run: RunFolder | None = None) -> Rendering:
 
     begun = read_provenance(run).get("today") if run else None
     today = datetime.fromisoformat(begun) if isinstance(begun, str) else datetime.now()
-    return Rendering(recipe.task.special, today.replace(microsecond=0))
+    return Rendering(recipe.task.special, today.replace(microsecond=0), recipe.model.template)
 
 
 def folder_of(recipe: Recipe) -> RunFolder:

@@ -111,6 +111,8 @@ class ModelSection(Section):
     """Number format of products; "auto" measures which is faster here. Trained weights are kept in fp32."""
     device: str = "auto"
     """'cpu', 'cuda', 'cuda:1', …; 'auto' takes a GPU where there is one."""
+    template: dict[str, bool | int | float | str] = {}
+    """What the chat template is given besides the messages, such as {enable_thinking = false}."""
 
 
 class TrainSection(Section):

@@ -16,12 +16,14 @@ so that no row can end a turn or open one, unless the recipe wants names to be t
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from inspect import signature
+from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import TemplateError
 from espalier.core.files import content_hash
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from espalier.encode.tools import Turn
 
 RENDERING = Rendering()
+# The argument with which most templates that open a thought in their prompts can be asked not to.
+THINKING = "enable_thinking"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,15 @@ class Template:
         self._reader = Reader(self._tokenizer, self._main.sample)
         self._vocabulary = tokenizer.get_vocab()
         self.stop = self._main.frame.stop
+        if self.stop not in self._vocabulary:
+            raise self._refused(f"The tokenizer has no token {self.stop!r}, with which answers end.")
+        unknown = [name for name in rendering.arguments if not self._asks(name)]
+        if unknown:
+            raise TemplateError(
+                f"The chat template asks for no '{unknown[0]}'.",
+                where="model.template",
+                hint="It would make no difference: leave it out, or look for its name in the template.",
+            )
 
     @cached_property
     def hash(self) -> str:
@@ -96,6 +109,7 @@ class Template:
     def stop_ids(self) -> frozenset[int]:
         """The tokens at which a model has ended its answer."""
         stops = {self._tokenizer.eos_token, *self._main.stops}
+        stops |= self._voice(True).stops if self._lists else frozenset()
         return frozenset(self._vocabulary[stop] for stop in stops if stop in self._vocabulary)
 
     def prefixed(self, ids: tuple[int, ...]) -> Template:
@@ -124,13 +138,13 @@ class Template:
         before = voice.render(turns[:-1], tools, True)
         whole = voice.render(turns, tools, False)
         if not whole.startswith(before):
-            raise self._parted(before, whole)
+            raise self._parted(before, whole, messages)
         frame = voice.frame_of(turns, tools, whole)
         self._check(turns, before, whole.removesuffix(frame.closing))
         prompt = self._ids(voice, turns[:-1], tools, before, opening=True)
         ids = self._ids(voice, turns, tools, whole, opening=False)
         if ids[: len(prompt)] != prompt:
-            raise self._straddled(prompt, ids)
+            raise self._straddled(prompt, ids, messages)
         return Answered(self.prefix + self._ended(ids, len(prompt), whole, frame), len(self.prefix + prompt))
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -169,6 +183,12 @@ class Template:
         named = cast("dict[str, str]", template) if isinstance(template, dict) else {"default": str(template)}
         return dict(named)
 
+    def _asks(self, name: str) -> bool:
+        """Say whether a template asks for an argument of this name that is not transformers' own."""
+        own = {"messages", *signature(cast("Any", self._tokenizer).apply_chat_template).parameters}
+        word = re.compile(rf"\b{re.escape(name)}\b")
+        return name not in own and any(word.search(text) for text in self._sources.values())
+
     def _voice(self, tools: bool) -> Voice:
         """Return the template for conversations with a list of tools or without, as transformers chooses."""
         if tools not in self._voices:
@@ -190,7 +210,7 @@ class Template:
                 where=self._tokenizer.name_or_path,
                 hint="Save the one to use as chat_template.jinja in the model's folder.",
             )
-        return Voice(self._tokenizer, self._sources[name], self.today, tools=tools)
+        return Voice(self._tokenizer, self._sources[name], self.today, self.rendering.arguments, tools=tools)
 
     @cached_property
     def _lists(self) -> bool:
@@ -249,24 +269,49 @@ class Template:
                 "Train a model whose template shows all of it, or write the row as the template does.",
             )
 
-    def _parted(self, before: str, whole: str) -> TemplateError:
+    def _parted(self, before: str, whole: str, messages: Sequence[Message]) -> TemplateError:
         """Say where the rendered prompt is not the beginning of the rendered conversation."""
         at = len(shared(before, whole))
         return self._refused(
             "What the chat template renders for a prompt is not the beginning of what it renders for the "
             f"prompt with its answer: {before[at:][:20]!r} against {whole[at:][:20]!r}.",
-            "A model would be asked otherwise than it was trained: set a chat_template that keeps prompts.",
+            self._remedy(messages)
+            or "A model would be asked otherwise than it was trained: set another chat_template.",
         )
 
-    def _straddled(self, prompt: tuple[int, ...], ids: tuple[int, ...]) -> TemplateError:
+    def _straddled(
+        self, prompt: tuple[int, ...], ids: tuple[int, ...], messages: Sequence[Message]
+    ) -> TemplateError:
         """Say which token reaches over the end of a prompt."""
         at = next((n for n, pair in enumerate(zip(prompt, ids, strict=False)) if pair[0] != pair[1]), 0)
         read = self.pieces(ids[at : at + 1])[0] if at < len(ids) else ""
         return self._refused(
             f"The tokenizer reads the end of the prompt and the beginning of the answer as one: {read!r}. A "
             "model that is given the prompt cannot write that.",
-            "Begin the answer without white space, or end the template's prompt before it.",
+            self._remedy(messages)
+            or "Begin the answer without white space, or end the template's prompt before it.",
         )
+
+    def _remedy(self, messages: Sequence[Message]) -> str:
+        """Return what to do where the template need only open no thought in its prompts, or else ''."""
+        if self._silent is None:
+            return ""
+        try:
+            self._silent.answered(messages)
+        except TemplateError:
+            return ""
+        return "With model.template = {enable_thinking = false} it fits: prompts open no thought then."
+
+    @cached_property
+    def _silent(self) -> Template | None:
+        """The same template, asked for prompts that open no thought; None where it cannot be or is so."""
+        asked = {**self.rendering.arguments, THINKING: False}
+        if asked == self.rendering.arguments or not self._asks(THINKING):
+            return None
+        try:
+            return self.under(replace(self.rendering, arguments=asked))
+        except TemplateError:
+            return None
 
     def _refused(self, message: str, hint: str = "") -> TemplateError:
         return TemplateError(message, where=self._tokenizer.name_or_path, hint=hint)

@@ -20,7 +20,7 @@ REMEMBERED = 2048  # pieces
 
 
 class Tokenizer(Protocol):
-    """What is used of a transformers tokenizer."""
+    """What is used of a transformers tokenizer, besides `apply_chat_template` (`voice.py`)."""
 
     chat_template: Any
     eos_token: Any
@@ -28,21 +28,6 @@ class Tokenizer(Protocol):
     is_fast: bool
     added_tokens_decoder: Mapping[int, Any]
     chat_control_tokens: Any
-
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, Any]],
-        *,
-        tools: list[dict[str, Any]] | None,
-        chat_template: str,
-        tokenize: bool,
-        add_generation_prompt: bool,
-        sanitize_control_tokens: bool = False,
-        return_dict: bool = False,
-        espalier_dates: dict[str, str],
-    ) -> Any:
-        """Render messages as text, or as token ids."""
-        ...
 
     def __call__(self, text: str, *, add_special_tokens: bool, truncation: bool, verbose: bool) -> Any:
         """Return a mapping with `input_ids`."""

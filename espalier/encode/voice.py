@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from jinja2 import TemplateError as JinjaError
 
@@ -19,7 +19,7 @@ from espalier.encode.tokenizer import any_of
 from espalier.encode.tools import SYSTEM, TOOLS, USER, Known, Turn, formed, known, probe_call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from espalier.encode.tokenizer import Tokenizer
@@ -45,10 +45,12 @@ class Rendering:
     Attributes:
         special: what the name of a special token in a message is: "text", or the "token" that it names.
         today: the date for templates that show one; None is when the template is loaded.
+        arguments: what the template is given besides the messages, such as {"enable_thinking": False}.
     """
 
     special: Literal["text", "token"] = "text"
     today: datetime | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +79,27 @@ class Frame:
 
 
 class Voice:
-    """A chat template: `source` is its text, `tools` whether it is used with a list of tools.
+    """A chat template as it is used: with a list of tools or without, and under a date.
+
+    Args:
+        tokenizer: whose template it is.
+        source: its text.
+        today: the date that it is told.
+        arguments: see `Rendering`.
+        tools: whether it is used with a list of tools.
 
     Raises:
         TemplateError: it renders no answer, or neither it nor the tokenizer has a token that ends one.
     """
 
-    def __init__(self, tokenizer: Tokenizer, source: str, today: datetime, *, tools: bool) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, source: str, today: datetime, arguments: Mapping[str, Any], *, tools: bool
+    ) -> None:
         self._tokenizer = tokenizer
         self._tools = TOOLS if tools else None
         formats = {one or other for one, other in FORMATS.findall(source)} if CLOCK in source else ()
-        self._dates = {form: today.strftime(form) for form in formats}
+        dates = {form: today.strftime(form) for form in formats}
+        self._arguments = {**arguments, "espalier_dates": dates}
         self._source = DATED + source if CLOCK in source else source
         self._names = any_of(name for name in tokenizer.get_added_vocab() if name.strip())
         self._special = any_of(
@@ -151,7 +163,7 @@ class Voice:
         self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool, *, sanitised: bool
     ) -> Any:
         try:
-            return self._tokenizer.apply_chat_template(
+            return cast("Any", self._tokenizer).apply_chat_template(
                 self.formed(turns),
                 tools=tools,
                 chat_template=self._source,
@@ -159,7 +171,7 @@ class Voice:
                 add_generation_prompt=opening,
                 sanitize_control_tokens=sanitised,
                 return_dict=False,
-                espalier_dates=self._dates,
+                **self._arguments,
             )
         except (JinjaError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise TemplateError(
