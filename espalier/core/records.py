@@ -32,6 +32,18 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """A part of an assistant's message: what it thought before it spoke."""
+
+    text: str
+
+    @property
+    def tagged(self) -> str:
+        """The thought as text, as most models write it before their answer."""
+        return f"<think>\n{self.text}\n</think>\n\n"
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """A part of a message that is an image or a sound, named by `uri` and checked by `sha256`."""
 
@@ -61,7 +73,7 @@ class ToolList:
     schemas: str
 
 
-Part: TypeAlias = Text | Media | ToolCall | ToolList
+Part: TypeAlias = Text | Thought | Media | ToolCall | ToolList
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +96,23 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text parts joined, and each tool call as text on lines of its own."""
-        words = "".join(part.text for part in self.parts if isinstance(part, Text))
-        calls = [part.text for part in self.parts if isinstance(part, ToolCall)]
-        return "\n".join([*([words] if words else []), *calls])
+        """Thoughts in tags and the text parts, joined, and each tool call as text on lines of its own."""
+        return "\n".join([*([words] if (words := self.thought + self.words) else []), *self.calls])
+
+    @property
+    def words(self) -> str:
+        """The text parts joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def thought(self) -> str:
+        """What it thought, in tags; '' where it did not say."""
+        return "".join(part.tagged for part in self.parts if isinstance(part, Thought))
+
+    @property
+    def calls(self) -> list[str]:
+        """Each tool call as text."""
+        return [part.text for part in self.parts if isinstance(part, ToolCall)]
 
 
 def message(role: Role, text: str, *, trained: bool = False) -> Message:

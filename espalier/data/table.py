@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
-from espalier.core.records import Example, Media, Message, Part, Text, ToolCall, ToolList, message
+from espalier.core.records import Example, Media, Message, Part, Text, Thought, ToolCall, ToolList, message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +123,8 @@ def _part_row(part: Part) -> dict[str, str]:
     match part:
         case Text(text):
             return {"type": "text", "text": text}
+        case Thought(text):
+            return {"type": "thought", "text": text}
         case Media(kind, uri, sha256):
             return {"type": kind, "uri": uri, "sha256": sha256}
         case ToolCall(name, arguments):
@@ -134,6 +136,8 @@ def _part_row(part: Part) -> dict[str, str]:
 def _part(row: dict[str, Any]) -> Part:
     if row["type"] == "text":
         return Text(row["text"])
+    if row["type"] == "thought":
+        return Thought(row["text"])
     if row["type"] == "tool_call":
         return ToolCall(row["name"], row["text"])
     if row["type"] == "tools":

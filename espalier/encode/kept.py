@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from espalier.encode.tools import THOUGHT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -34,6 +36,8 @@ def lost_words(body: str, rest: str, turn: Turn) -> str:
         turn: the answer, as the template was given it.
     """
     words = turn.get("content", "").strip()
+    if not _holds(rest, turn.get(THOUGHT, "").strip()):
+        return turn[THOUGHT]
     if "tool_calls" in turn:
         told = [words, *(word for call in turn["tool_calls"] for word in _spoken(call["function"]))]
         return next((word for word in told if not _holds(rest, word)), "")

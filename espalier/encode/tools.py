@@ -8,6 +8,7 @@ out in silence becomes text, in the form of Hermes 2 Pro:
     the list of tools      is added to the system turn: a sentence, and one tool a line inside <tools>
     a call                 <tool_call>, {"name": …, "arguments": {…}} and </tool_call> on lines of their own
     a tool's result        a user's turn with <tool_response>, the result and </tool_response>
+    a thought              <think>, the thought and </think> on lines of their own, before the words
 
 A template that lists tools but writes no calls, or the other way round, is given both as text: a list
 explains the form of the calls. One that writes calls of some shapes only (one at a time, without words)
@@ -18,11 +19,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from espalier.core.errors import TemplateError
-from espalier.core.records import Message, Text, ToolCall, ToolList
+from espalier.core.records import Message, Text, Thought, ToolCall, ToolList
 
 Turn: TypeAlias = dict[str, Any]
 # (turns, tools, whether an answer is opened) → text; raises TemplateError where the template refuses.
@@ -30,20 +31,23 @@ Render: TypeAlias = Callable[[Sequence[Turn], list[Turn] | None, bool], str]
 # A turn with calls: whether it has words too, and whether it has several calls.
 Shape: TypeAlias = tuple[bool, bool]
 
+# Under which name transformers has an answer's thought; it sets those that older templates read.
+THOUGHT = "reasoning_content"
 _HOW = (
     "You may call tools. Each is a line of JSON inside <tools>:\n<tools>\n{tools}\n</tools>\n"
     "A call is JSON with the tool's name and its arguments:\n"
     '<tool_call>\n{{"name": "…", "arguments": {{…}}}}\n</tool_call>'
 )
-# Words that no template has of its own.
+# Words that no template has of its own; those of the list of tools are in no turn.
 _SAID, _NAME, _KEY, _VALUE = "espalier_said", "espalier_name", "espalier_key", "espalier_value"
 USER: Turn = {"role": "user", "content": _SAID}
 SYSTEM: Turn = {"role": "system", "content": _KEY}
 _REPLY: Turn = {"role": "assistant", "content": "Hi"}
 _NEXT: list[Turn] = [{"role": "user", "content": "Hello"}, _REPLY]
-_TOOL = {"type": "object", "properties": {_KEY: {"type": "string", "description": _VALUE}}}
+_LISTED = ("espalier_tool", "espalier_does", "espalier_takes", "espalier_what")
+_TOOL = {"type": "object", "properties": {_LISTED[2]: {"type": "string", "description": _LISTED[3]}}}
 TOOLS: list[Turn] = [
-    {"type": "function", "function": {"name": _NAME, "description": _SAID, "parameters": _TOOL}}
+    {"type": "function", "function": {"name": _LISTED[0], "description": _LISTED[1], "parameters": _TOOL}}
 ]
 
 
@@ -56,6 +60,7 @@ class Known:
         tools: the list of tools that it was asked with.
         results: a tool's result after a call that is text.
         calls: calls of these shapes.
+        thoughts: an answer's thought that it is given beside the words.
         as_text: whether it wants a call's arguments as JSON text, not as the object.
         bare: whether a turn of calls alone must have no content, not even an empty one.
     """
@@ -63,6 +68,7 @@ class Known:
     system: bool
     tools: bool
     results: bool
+    thoughts: bool = False
     calls: frozenset[Shape] = frozenset()
     as_text: bool = False
     bare: bool = False
@@ -92,16 +98,17 @@ def known(render: Render, tools: list[Turn] | None) -> Known:
     result = _result(_VALUE, "call00000", _NAME)
     found = Known(
         system=shows([SYSTEM, *_NEXT, *_NEXT], _KEY),
-        tools=bool(tools) and shows([*_NEXT, *_NEXT], _NAME, _SAID, _KEY, _VALUE),
+        tools=bool(tools) and shows([*_NEXT, *_NEXT], *_LISTED),
         results=shows([*_NEXT, result, _REPLY, *_NEXT], _VALUE),
+        thoughts=shows([USER, {**_REPLY, THOUGHT: _VALUE}], _VALUE),
     )
     shapes = [(worded, several) for worded in (False, True) for several in (False, True)]
     for as_text, bare in ((False, False), (True, False), (False, True), (True, True)):
-        form = Known(found.system, found.tools, found.results, frozenset(shapes), as_text, bare)
+        form = replace(found, calls=frozenset(shapes), as_text=as_text, bare=bare)
         calls = frozenset(shape for shape in shapes if shows(*_called(form, *shape)))
         # An object in Python's own notation, which some templates write where they want JSON text.
         if calls and f"'{_KEY}'" not in render([USER, probe_call(form, _VALUE)], tools, False):
-            return Known(found.system, found.tools, found.results, calls, as_text, bare)
+            return replace(form, calls=calls)
     return found
 
 
@@ -138,7 +145,7 @@ def given(
     count = 0
     called = False
     for message in messages:
-        words = "".join(part.text for part in message.parts if isinstance(part, Text))
+        words = message.words
         if message.role == "system":
             said = _system(message, listing, words)
             if knows.system:
@@ -160,14 +167,19 @@ def given(
                 waiting = []
             calls = [part for part in message.parts if isinstance(part, ToolCall)]
             called = bool(calls) and native
+            thoughts = [part.text for part in message.parts if isinstance(part, Thought)]
+            apart = {THOUGHT: "\n\n".join(thoughts)} if thoughts and knows.thoughts else {}
+            words = words if apart else message.thought + words
             asked = [(f"call{count + n:05d}", call.name) for n, call in enumerate(calls)]
             count += len(calls)
             if called:
                 _check_shape((bool(words), len(calls) > 1), knows)
                 made = zip(asked, [call.arguments for call in calls], strict=True)
-                turns.append(_calling(words, [(*which, values) for which, values in made], knows))
+                turn = _calling(words, [(*which, values) for which, values in made], knows)
             else:
-                turns.append({"role": "assistant", "content": message.text})
+                content = "\n".join([*([words] if words else []), *message.calls])
+                turn = {"role": "assistant", "content": content}
+            turns.append({**turn, **apart})
     if waiting:
         turns.append({"role": "user", "content": "\n\n".join(waiting)})
     return turns, json.loads(lists[0]) if listing else None

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from espalier.core.errors import DataError
-from espalier.core.records import Example, Media, Message, Text, ToolCall, ToolList, message
+from espalier.core.records import Example, Media, Message, Text, Thought, ToolCall, ToolList, message
 from espalier.data.table import as_parquet, read_examples
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 PARTS = st.one_of(
     st.builds(Text, TEXT),
+    st.builds(Thought, TEXT),
     st.builds(Media, st.sampled_from(["image", "audio"]), TEXT, TEXT),
     st.builds(ToolCall, TEXT, TEXT),
     st.builds(ToolList, TEXT),

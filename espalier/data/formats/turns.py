@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from espalier.core.errors import DataError, nearest
-from espalier.core.records import Message, Part, Role, Text, ToolList, message
+from espalier.core.records import Message, Part, Role, Text, Thought, ToolList, message
 from espalier.data.formats import blocks
 from espalier.data.formats.tools import called, calls, listed
 from espalier.tasks.rows import kind, mapping
@@ -30,7 +30,6 @@ SAID = ("content", "value", "parts")
 KEYS = {*SAID, *MASKS, *THOUGHTS, "role", "from", "tool_calls", "function_call", "name", "tool_call_id"}
 # Keys of a row that `framed` looks at.
 FRAME = "system tools functions"
-THINK = "<think>\n{}\n</think>\n\n"
 
 
 def text(value: object, where: str, *, empty: bool = False) -> str:
@@ -107,8 +106,8 @@ def turn(value: object, where: str) -> Message:
     if said not in item and not made:
         raise DataError(f"The turn has no '{said}'.", where=where, hint=_has(item))
     words = _content(item.get(said), f"{where}.{said}", empty=bool(made) or role in ("system", "tool"))
-    words = _thought(item, said, where, role) + words
-    parts: tuple[Part, ...] = (*([Text(words)] if words or not made else []), *made)
+    thought = _thought(item, said, where, role)
+    parts: tuple[Part, ...] = (*thought, *([Text(words)] if words or not made else []), *made)
     return Message(role, parts, trained)
 
 
@@ -136,8 +135,8 @@ def _trained(item: Mapping[str, Any], where: str, role: Role) -> bool:
     return role == "assistant" and asked is not False
 
 
-def _thought(item: Mapping[str, Any], said: str, where: str, role: Role) -> str:
-    """Return what a turn says it thought, as most models write it before their answer."""
+def _thought(item: Mapping[str, Any], said: str, where: str, role: Role) -> list[Thought]:
+    """Return what a turn says it thought beside its content, if anything."""
     given = {key: item[key] for key in THOUGHTS if isinstance(item.get(key), str) and item[key].strip()}
     wrong = next(
         (key for key in THOUGHTS if item.get(key) and key not in given and not isinstance(item[key], str)), ""
@@ -151,7 +150,7 @@ def _thought(item: Mapping[str, Any], said: str, where: str, role: Role) -> str:
     inner = blocks.thoughts(item.get(said), f"{where}.{said}")
     thoughts = [*dict.fromkeys(thought.strip() for thought in given.values()), *inner]
     if not thoughts:
-        return ""
+        return []
     place = f"{where}.{next(iter(given), said)}"
     if role != "assistant":
         raise DataError(
@@ -163,7 +162,7 @@ def _thought(item: Mapping[str, Any], said: str, where: str, role: Role) -> str:
             where=place,
             hint="Keep one: in the content as the model's template expects it, or in one key beside it.",
         )
-    return THINK.format(text(thoughts[0], place))
+    return [Thought(text(thoughts[0], place))]
 
 
 def conversation(row: Mapping[str, Any], key: str, where: str) -> list[Message]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from espalier.core.records import Text, ToolCall
+from espalier.core.records import Text, Thought, ToolCall
 from espalier.data.formats.rows import load_rows
 from espalier.data.formats.turns import MASKS, ROLES, THOUGHTS, turns
 
@@ -61,7 +61,7 @@ def test_blocks_with_thoughts_calls_and_results():
     _, call, found = turns(
         [ASKED, {"role": "assistant", "content": said}, {"role": "user", "content": result}], "here"
     )
-    assert call.parts == (Text("<think>\nLook.\n</think>\n\nI look."), ToolCall("look", '{"at": "sky"}'))
+    assert call.parts == (Thought("Look."), Text("I look."), ToolCall("look", '{"at": "sky"}'))
     assert (found.role, found.text) == ("tool", "Blue.")
 
 
