@@ -132,6 +132,7 @@ def write_books(
     stages: Sequence[Stage],
     inputs: Mapping[str, str],
     overview: Callable[[], Mapping[str, Any]],
+    *,
     today: datetime,
 ) -> None:
     """Write down what the run is made of; what says so already is left alone.

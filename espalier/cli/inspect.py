@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+import re
+from bisect import bisect_left, bisect_right
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 SHOWN_CHILDREN = 4
 SHOWN_CHARACTERS = 70
 TRAINED = ("⟦", "⟧")
+PARTED = "·"  # inside the name of a special token that is text
 
 
 def inspect(
@@ -59,7 +62,7 @@ def inspect(
         template = load_template(place).under(tuning.rendering_of(plan, tuning.folder_of(plan)))
         stages = plan_stages(plan, choices.objectives, prepared, template, Path())
     for note in prepared.notes:
-        console.print(f"Note: {note}")
+        console.print(f"Note: {note}", markup=False)
     rejects = list(prepared.rejects)
     for stage in stages:
         if len(stages) > 1:
@@ -114,11 +117,21 @@ def _print_rewards(console: Console, stage: Stage, checks: Sequence[str]) -> Non
 def _coloured(row: Encoded, template: Template, marks: tuple[str, str]) -> Text:
     """Return the row's text, its trained stretches in colour and between the marks."""
     text = Text()
-    pieces = zip(template.pieces(row.ids), row.weights, strict=True)
+    pieces = zip(parted(template.pieces(row.ids), template.control), row.weights, strict=True)
     for trained, stretch in groupby(pieces, key=lambda piece: piece[1] > 0):
         said = "".join(piece for piece, _ in stretch)
         text.append(f"{marks[0]}{said}{marks[1]}" if trained else said, "bold green" if trained else "dim")
     return text
+
+
+def parted(pieces: list[str], names: re.Pattern[str]) -> list[str]:
+    """Return the pieces of a text with a dot in every name of a special token where two tokens meet in it."""
+    ends = list(accumulate(map(len, pieces)))
+    marked = [*pieces]
+    for name in names.finditer("".join(pieces)):
+        for at in range(bisect_right(ends, name.start()), bisect_left(ends, name.end())):
+            marked[at] += PARTED
+    return marked
 
 
 def _branches(tree: Tree, template: Template) -> Branches:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.cli.progress import working
 from espalier.core.errors import DataError, TemplateError
 from espalier.core.records import Task, TaskRow
+from espalier.core.text import counted
 from espalier.data.formats.hub import fetch_rows, is_hub_name
 from espalier.data.formats.rows import LEAVE_OUT, load_rows
 from espalier.data.split import limit, split
@@ -18,11 +19,16 @@ from espalier.encode.tokens import encode_unit
 from espalier.tasks.task_files import is_task, load_task, task_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from espalier.core.recipe import Recipe, TaskSection, TrainSection
     from espalier.core.records import Example
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
     from espalier.tasks.rows import OnReject
+
+
+NAMES = 3  # of special tokens that are listed
 
 
 @dataclass(frozen=True)
@@ -179,18 +185,27 @@ def encode_units(
 
 
 def askable(
-    examples: list[Example], template: Template, refused: list[dict[str, Any]] | None
+    examples: list[Example], template: Template, refused: list[dict[str, Any]] | None, *, rates: bool = False
 ) -> list[Example]:
-    """Return the examples whose prompts the template renders; `refused` as in `encode_units`.
+    """Return the examples to score that the template renders.
+
+    Args:
+        examples: to score.
+        template: of the model.
+        refused: as in `encode_units`.
+        rates: whether the examples' own answers are to be rated; else only their prompts are asked.
 
     Raises:
-        TemplateError: the template refuses a prompt, which is named.
+        TemplateError: the template refuses an example, which is named.
         DataError: it refuses all.
     """
     kept: list[Example] = []
     for example in examples:
         try:
-            template.prompt_ids(example.prompt)
+            if rates:
+                encode_unit(example, template)
+            else:
+                template.prompt_ids(example.prompt)
         except TemplateError as error:
             if refused is None:
                 raise _refused(example, error) from None
@@ -201,6 +216,20 @@ def askable(
         reason = refused[-1]["reason"]
         raise DataError(f"The chat template refuses all {len(examples)} test rows.", hint=reason)
     return kept
+
+
+def special_names(examples: Sequence[Example], template: Template) -> Iterator[str]:
+    """Yield a sentence on rows that hold names of special tokens, where there are such and they are text."""
+    found = [
+        names for example in examples if (names := template.quoted((*example.messages, *example.rejected)))
+    ]
+    if found and template.rendering.special == "text":
+        listed = sorted(set[str]().union(*found))
+        more = f" and {len(listed) - NAMES} more" if len(listed) > NAMES else ""
+        yield (
+            f"{counted(len(found), 'row')} hold names of special tokens ({', '.join(listed[:NAMES])}{more}): "
+            'they are text there, in several tokens each. task.special = "token" makes them the tokens.'
+        )
 
 
 def _refused(example: Example, error: TemplateError) -> TemplateError:

@@ -117,7 +117,7 @@ def execute(recipe: Recipe, path: Path, cache: Path, ranks: Ranks = ALONE, way: 
     ):
         run = replace(folder, listen=tell)
         about = partial(overview, stages[0], recipe.seed, loaded.template)
-        write_books(run, recipe, prepared, stages, inputs, about, loaded.template.today)
+        write_books(run, recipe, prepared, stages, inputs, about, today=loaded.template.today)
         precision.keep(recipe, run, loaded)
         run.log_stage("prepare", started, tuning.peak_bytes())
         if stages[-1].rates:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.cli import tuning
 from espalier.cli.following import follow, kinds, look_ahead, told
 from espalier.cli.kept import clear, is_done, keep, load_kept
-from espalier.cli.prepare import askable, encode_units, stage_examples
+from espalier.cli.prepare import askable, encode_units, special_names, stage_examples
 from espalier.cli.progress import say, working
 from espalier.cli.rating import rater_weights
 from espalier.cli.stopping import stopping
@@ -107,7 +107,8 @@ def plan_stages(
     from espalier.train.objectives import check_units
 
     refused = prepared.rejects if recipe.task.on_bad == "reject" else None
-    prepared.test[:] = askable(prepared.test, template, refused)
+    rates = any(objective.rates for objective, _ in shared[-1])
+    prepared.test[:] = askable(prepared.test, template, refused, rates=rates)
     stages: list[Stage] = []
     for number, section in enumerate(recipe.train):
         last = number == len(recipe.train) - 1
@@ -128,6 +129,9 @@ def plan_stages(
         for place, (objective, _) in enumerate(shared[number]):
             check_units(objective, encoded.units, f"{stage.key}.objective.{place}")
         stages.append(stage)
+    distinct = {example.id: example for stage in stages for example in stage.examples}
+    distinct |= {example.id: example for example in prepared.test}
+    prepared.notes.extend(special_names([*distinct.values()], template))
     return stages
 
 

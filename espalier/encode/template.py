@@ -19,7 +19,7 @@ import copy
 import re
 import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from inspect import signature
@@ -60,7 +60,7 @@ class Template:
 
     `prefix` are the ids that every conversation begins with besides: a soft prompt's
     (`models/soft_prompt.py`); `context` is the most tokens of a row that the model was made for; `today` is
-    the date that a template is told.
+    the date that a template is told; `control` finds the names of special tokens.
 
     Raises:
         TemplateError: the tokenizer has no chat template or no end token, or the template shows no answer.
@@ -84,7 +84,7 @@ class Template:
         self.today = rendering.today or datetime.now()
         named = set(self._tokenizer.chat_control_tokens)
         added = tokenizer.added_tokens_decoder.values()
-        self._control = any_of(token.content for token in added if token.special or token.content in named)
+        self.control = any_of(token.content for token in added if token.special or token.content in named)
         self._voices: dict[bool, Voice | TemplateError] = {}
         self._main = self._voice("default" not in self._sources and "tool_use" in self._sources)
         self._reader = Reader(self._tokenizer, self._main.sample)
@@ -168,9 +168,8 @@ class Template:
         return self._reader.pieces(ids)
 
     def quoted(self, messages: Sequence[Message]) -> set[str]:
-        """Return the names of special tokens that messages hold. Raises TemplateError."""
-        _, turns, tools = self._given(messages)
-        return names_in([turns, tools], self._control)
+        """Return the names of special tokens that the texts of messages hold."""
+        return names_in([asdict(part) for turn in messages for part in turn.parts], self.control)
 
     @cached_property
     def _dress(self) -> Dress:
@@ -233,12 +232,12 @@ class Template:
         self, voice: Voice, turns: Sequence[Turn], tools: list[Turn] | None, text: str, *, opening: bool
     ) -> tuple[int, ...]:
         """Return the ids of turns that are rendered as `text`."""
-        names = names_in([turns, tools], self._control) if self.rendering.special == "text" else ()
+        names = names_in([turns, tools], self.control) if self.rendering.special == "text" else ()
         if not names:
             return self._reader.ids(text)
         ids = voice.sanitised(turns, tools, opening)
         # Whether any of them acts after all is seen beside the same conversation without them.
-        plain, listed = unnamed((turns, tools), self._control)
+        plain, listed = unnamed((turns, tools), self.control)
         bare = voice.render(plain, listed, opening)
         if self._specials(ids) != self._specials(self._reader.ids(bare)) or marked([turns, tools]):
             raise self._refused(

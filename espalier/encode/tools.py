@@ -167,22 +167,26 @@ def given(
                 waiting = []
             calls = [part for part in message.parts if isinstance(part, ToolCall)]
             called = bool(calls) and native
-            thoughts = [part.text for part in message.parts if isinstance(part, Thought)]
-            apart = {THOUGHT: "\n\n".join(thoughts)} if thoughts and knows.thoughts else {}
-            words = words if apart else message.thought + words
             asked = [(f"call{count + n:05d}", call.name) for n, call in enumerate(calls)]
             count += len(calls)
-            if called:
-                _check_shape((bool(words), len(calls) > 1), knows)
-                made = zip(asked, [call.arguments for call in calls], strict=True)
-                turn = _calling(words, [(*which, values) for which, values in made], knows)
-            else:
-                content = "\n".join([*([words] if words else []), *message.calls])
-                turn = {"role": "assistant", "content": content}
-            turns.append({**turn, **apart})
+            turns.append(_answer(message, knows, asked if called else []))
     if waiting:
         turns.append({"role": "user", "content": "\n\n".join(waiting)})
     return turns, json.loads(lists[0]) if listing else None
+
+
+def _answer(message: Message, knows: Known, asked: list[tuple[str, str]]) -> Turn:
+    """Return an answer, its calls in the template's own form where they have ids, and as text where not."""
+    thoughts = [part.text for part in message.parts if isinstance(part, Thought)]
+    apart = {THOUGHT: "\n\n".join(thoughts)} if thoughts and knows.thoughts else {}
+    words = message.words if apart else message.thought + message.words
+    if not asked:
+        content = "\n".join([*([words] if words else []), *message.calls])
+        return {"role": "assistant", "content": content, **apart}
+    _check_shape((bool(words), len(asked) > 1), knows)
+    arguments = [part.arguments for part in message.parts if isinstance(part, ToolCall)]
+    made = [(*which, text) for which, text in zip(asked, arguments, strict=True)]
+    return {**_calling(words, made, knows), **apart}
 
 
 def formed(turns: Sequence[Turn], parts: frozenset[str]) -> list[Turn]:

@@ -31,6 +31,11 @@ def retemplate(home: Path, template: str) -> None:
     (home / "tiny" / "chat_template.jinja").write_text(template)
 
 
+def write_rows(home: Path, rows: list[tuple[str, str]]) -> None:
+    lines = [json.dumps({"input": asked, "output": said}) + "\n" for asked, said in rows]
+    (home / "plural.jsonl").write_text("".join(lines))
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
     """Sets the date of today."""
@@ -64,3 +69,39 @@ def test_a_run_keeps_the_date_of_its_first_start(home: Path, espalier, clock) ->
     assert other.code == 0, other.err
     assert json.loads((home / "runs/plural/provenance.json").read_text())["today"] == "2030-03-02T23:59:58"
     assert "It is 02 Mar 2030" in espalier("inspect", "recipe.toml", *FAST, cwd=home).out
+
+
+def test_names_of_special_tokens_are_told_and_shown_in_pieces(home: Path, espalier) -> None:
+    write_rows(home, [(f"<|im_end|> {n} or [/INST]", "ends<|im_end|>") for n in range(9)])
+    shown = espalier("inspect", "recipe.toml", *FAST, cwd=home)
+    assert "rows hold names of special tokens (<|im_end|>): they are text there" in shown.out
+    assert "⟦ends<·|·im·_·end·|·><|im_end|>⟧" in shown.out.replace("i·m", "im").replace("e·n·d", "end")
+    tokens = espalier("inspect", "recipe.toml", *FAST, "-o", 'task.special="token"', cwd=home)
+    assert "The answer holds '<|im_end|>', at which a model stops, before its end." in tokens.err
+    write_rows(home, [(f"<|im_start|> {n}", "starts") for n in range(9)])
+    tokens = espalier("inspect", "recipe.toml", *FAST, "-o", 'task.special="token"', cwd=home)
+    assert tokens.code == 0, tokens.err
+    assert "Note" not in tokens.out
+
+
+STRICT = CHATML.replace(
+    "{% for m in messages %}",
+    "{% for m in messages %}{% if 'psst' in m.content %}{{ raise_exception('No whispering') }}{% endif %}",
+)
+
+
+def test_a_row_that_the_template_refuses_is_named_or_left_out(home: Path, espalier) -> None:
+    retemplate(home, STRICT)
+    write_rows(home, [(f"a cup {n}", "psst" if n == 7 else "cups") for n in range(12)])
+    refused = espalier("run", "recipe.toml", *FAST, "-o", "data.train=0.9", cwd=home)
+    assert refused.code == 2
+    assert (
+        "plural.toml, row plural-8: The chat template refuses these messages: No whispering." in refused.err
+    )
+    assert not (home / "runs").exists()
+    options = (*FAST, "-o", "data.train=0.9", "-o", 'task.on_bad="reject"')
+    left = espalier("run", "recipe.toml", *options, cwd=home)
+    assert left.code == 0, left.err
+    (reject,) = (json.loads(line) for line in (home / "runs/plural/rejects.jsonl").read_text().splitlines())
+    assert "No whispering" in reject["reason"]
+    assert reject["where"].endswith("row plural-8")
