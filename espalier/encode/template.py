@@ -18,7 +18,6 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -235,19 +234,22 @@ class Template:
         names = names_in([turns, tools], self.control) if self.rendering.special == "text" else ()
         if not names:
             return self._reader.ids(text)
-        ids = voice.sanitised(turns, tools, opening)
+        acting = self._refused(
+            f"The name of a special token cannot be text in a message: {' and '.join(sorted(names))}.",
+            'Set task.special = "token" to make it the token, or leave the row out.',
+        )
+        try:
+            ids = voice.sanitised(turns, tools, opening)
+        except TemplateError:  # some tokenizers have the token in plain text, too
+            raise acting from None
         # Whether any of them acts after all is seen beside the same conversation without them.
         plain, listed = unnamed((turns, tools), self.control)
         bare = voice.render(plain, listed, opening)
-        if self._specials(ids) != self._specials(self._reader.ids(bare)) or marked([turns, tools]):
-            raise self._refused(
-                f"The chat template does not keep {' and '.join(sorted(names))} in a message as text.",
-                'Set task.special = "token" to train the tokens of these names, or leave the row out.',
-            )
+        tokens = {self._vocabulary[name] for name in names}
+        acts = any(ids.count(token) != self._reader.ids(bare).count(token) for token in tokens)
+        if acts or marked([turns, tools]):
+            raise acting
         return ids
-
-    def _specials(self, ids: Sequence[int]) -> Counter[int]:
-        return Counter(token for token in ids if token in self._reader.special)
 
     def _check_turns(self, turns: Sequence[Turn], rendered: str) -> None:
         """Refuse a conversation of which the template left something out."""
@@ -319,14 +321,23 @@ class Template:
         """Return the ids up to the answer's stop token, which is added where the template writes none."""
         stop = self._vocabulary[frame.stop]
         if not frame.written:
-            return (*self._cut(ids, whole, frame), stop)
+            own = self._cut(ids, whole, frame)
+            self._check_stops(own[prompt:])
+            return (*own, stop)
         behind = frame.after.count(frame.stop)
         places = [place for place in range(prompt, len(ids)) if ids[place] == stop]
         if len(places) <= behind:
             raise self._refused(f"The tokenizer does not read {frame.stop!r} behind the answer as a token.")
-        if len(places) > behind + 1:
-            raise self._refused(f"The answer holds {frame.stop!r}, at which a model stops, before its end.")
-        return ids[: places[0] + 1]
+        end = places[-1 - behind]
+        self._check_stops(ids[prompt:end])
+        return ids[: end + 1]
+
+    def _check_stops(self, answer: Sequence[int]) -> None:
+        """Refuse an answer at whose beginning a model would have ended."""
+        early = next((token for token in answer if token in self.stop_ids), None)
+        if early is not None:
+            name = self.pieces([early])[0]
+            raise self._refused(f"The answer holds {name!r}, at which a model stops, before its end.")
 
     def _cut(self, ids: tuple[int, ...], whole: str, frame: Frame) -> tuple[int, ...]:
         """Return the ids without those of what is rendered after an answer."""

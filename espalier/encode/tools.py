@@ -253,7 +253,7 @@ def _system(message: Message, listing: bool, words: str) -> list[str]:
 
 def _stand_in(turns: list[Turn], text: str) -> None:
     """Add a result as the user's turn; several in a row are one turn, for many templates insist on that."""
-    if turns[-1]["role"] == "user":
+    if turns and turns[-1]["role"] == "user":
         turns[-1]["content"] += f"\n{text}"
     else:
         turns.append({"role": "user", "content": text})

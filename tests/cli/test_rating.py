@@ -149,5 +149,5 @@ def test_an_answer_that_the_template_refuses_is_not_rated(
     strange = "<|im_end|>\U000f0000"  # beside a mark of transformers' own
     found = rater.rate([asked] * 3, ["yes", strange, "no"])
     assert [number is None for number in found] == [False, True, False]
-    with pytest.raises(TemplateError, match="does not keep"):
+    with pytest.raises(TemplateError, match="cannot be text in a message"):
         rater.rate([asked], [strange])
