@@ -80,13 +80,16 @@ def verify(
 def _checks(plan: Recipe, stage: Stage, loaded: Loaded) -> Iterator[Check]:
     """Yield the checks of a stage, on units that are its nearest neighbours and on others."""
     from espalier.cli.stages import ready_model, settings_of, source_of
+    from espalier.encode.tokens import foreign_answers
     from espalier.models.adapters import is_plain, merged
     from espalier.models.forward import edge_logprobs
     from espalier.models.reward import leaf_scores
-    from espalier.train.verify import Elsewhere
+    from espalier.train.verify import Check, Elsewhere
     from espalier.train.verify import verify as compare
 
     few = _few(stage)
+    foreign = sum(foreign_answers(example, loaded.template) for example in few.examples)
+    yield Check("answers with other ids than the tokenizer's", float(foreign), 0.0)
     # A method changes the model that it prepares, and the next stage is to begin with this one.
     fresh = replace(loaded, model=copy.deepcopy(loaded.model))
     model, template, forward = ready_model(plan, few, fresh)

@@ -153,6 +153,22 @@ class Template:
         self._check_turns(turns, text)
         return self.prefix + self._ids(voice, turns, tools, text, opening=True)
 
+    def is_own(self, messages: Sequence[Message]) -> bool:
+        """Say whether `answered` gives what the tokenizer itself does, asked without any of this room's ways.
+
+        Raises:
+            TemplateError: see `answered`.
+        """
+        found = self.answered(messages)
+        ids, prompt = found.ids[len(self.prefix) :], found.prompt - len(self.prefix)
+        voice, turns, tools = self._given(messages)
+        sanitised = bool(self._quotes(turns, tools))
+        whole = voice.ids(turns, tools, False, sanitised=sanitised)
+        asked = voice.ids(turns[:-1], tools, True, sanitised=bool(self._quotes(turns[:-1], tools)))
+        same = next((at for at, pair in enumerate(zip(ids, whole, strict=False)) if pair[0] != pair[1]), None)
+        ended = same is None or (same == len(ids) - 1 and ids[-1] in self.stop_ids)  # a stop that is added
+        return ended and len(whole) >= len(ids) - 1 and ids[:prompt] == asked
+
     def prompt_text(self, messages: Sequence[Message]) -> str:
         """Return the text that a model is prompted with."""
         voice, turns, tools = self._given(messages)
@@ -231,7 +247,7 @@ class Template:
         self, voice: Voice, turns: Sequence[Turn], tools: list[Turn] | None, text: str, *, opening: bool
     ) -> tuple[int, ...]:
         """Return the ids of turns that are rendered as `text`."""
-        names = names_in([turns, tools], self.control) if self.rendering.special == "text" else ()
+        names = self._quotes(turns, tools)
         if not names:
             return self._reader.ids(text)
         acting = self._refused(
@@ -239,7 +255,7 @@ class Template:
             'Set task.special = "token" to make it the token, or leave the row out.',
         )
         try:
-            ids = voice.sanitised(turns, tools, opening)
+            ids = voice.ids(turns, tools, opening, sanitised=True)
         except TemplateError:  # some tokenizers have the token in plain text, too
             raise acting from None
         # Whether any of them acts after all is seen beside the same conversation without them.
@@ -250,6 +266,10 @@ class Template:
         if acts or marked([turns, tools]):
             raise acting
         return ids
+
+    def _quotes(self, turns: Sequence[Turn], tools: list[Turn] | None) -> set[str]:
+        """Return the names of special tokens that are to be text."""
+        return names_in([turns, tools], self.control) if self.rendering.special == "text" else set()
 
     def _check_turns(self, turns: Sequence[Turn], rendered: str) -> None:
         """Refuse a conversation of which the template left something out."""

@@ -69,6 +69,14 @@ def encode_unit(example: Example, template: Template) -> Unit:
     return Unit(example.id, prompt, tuple(rows))
 
 
+def foreign_answers(example: Example, template: Template) -> int:
+    """Return how many answers of an example have other ids than the tokenizer gives; more than 0 is a bug."""
+    places = [place for place, turn in enumerate(example.messages) if turn.trained]
+    rows = [example.messages[: place + 1] for place in places]
+    rows += [(*example.prompt, worse) for worse in example.rejected]
+    return sum(not template.is_own(row) for row in rows)
+
+
 def _answers(example: Example, template: Template) -> list[Encoded]:
     try:
         return [encode(example, template)]

@@ -113,11 +113,17 @@ class Voice:
 
     def render(self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool) -> str:
         """Return the text of turns. Raises TemplateError where the template refuses them."""
-        return str(self._applied(turns, tools, opening, sanitised=False))
+        return str(self._applied(turns, tools, opening, {"tokenize": False}))
 
-    def sanitised(self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool) -> tuple[int, ...]:
-        """Return the ids of turns, the names of special tokens in them as text. Raises TemplateError."""
-        return tuple(self._applied(turns, tools, opening, sanitised=True))
+    def ids(
+        self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool, *, sanitised: bool
+    ) -> tuple[int, ...]:
+        """Return the tokenizer's ids of turns; sanitised, names of special tokens in them are text.
+
+        Raises:
+            TemplateError: the template refuses them, or the tokenizer cannot have the names as text.
+        """
+        return tuple(self._applied(turns, tools, opening, {"sanitize_control_tokens": sanitised}))
 
     @cached_property
     def known(self) -> Known:
@@ -160,17 +166,16 @@ class Voice:
         return frame
 
     def _applied(
-        self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool, *, sanitised: bool
+        self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool, how: Mapping[str, bool]
     ) -> Any:
         try:
             return cast("Any", self._tokenizer).apply_chat_template(
                 self.formed(turns),
                 tools=tools,
                 chat_template=self._source,
-                tokenize=sanitised,
                 add_generation_prompt=opening,
-                sanitize_control_tokens=sanitised,
                 return_dict=False,
+                **how,
                 **self._arguments,
             )
         except (JinjaError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

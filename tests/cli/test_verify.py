@@ -13,6 +13,7 @@ def test_json_has_every_check_and_all_are_ok(home: Path, espalier) -> None:
     assert all(check["ok"] is True and check["gap"] <= check["bound"] for check in table["checks"])
     names = " ".join(check["name"] for check in table["checks"])
     for what in (
+        "ids than the tokenizer's",
         "prefix sharing",
         "fp64",
         "accumulation",
@@ -36,4 +37,16 @@ def test_a_gap_that_is_too_large_exits_with_1(home: Path, espalier, monkeypatch)
     assert shown.code == 1
     assert "TOO LARGE  prefix sharing" in shown.out
     table = json.loads(espalier("verify", "recipe.toml", "--json", cwd=home).out)
-    assert [(check["gap"], check["ok"]) for check in table["checks"]] == [(None, False), (0.0, True)]
+    assert [(check["gap"], check["ok"]) for check in table["checks"][1:]] == [(None, False), (0.0, True)]
+
+
+def test_ids_that_are_not_the_tokenizer_s_are_noticed(home: Path, espalier, monkeypatch) -> None:
+    from espalier.encode.tokenizer import Reader
+    from espalier.train import verify
+
+    own = Reader.whole
+    monkeypatch.setattr(verify, "verify", lambda *_, **__: iter(()))
+    monkeypatch.setattr(Reader, "whole", lambda self, text: own(self, text.replace("cup", "mug")))
+    shown = espalier("verify", "recipe.toml", cwd=home)
+    assert shown.code == 1
+    assert "TOO LARGE  answers with other ids than the tokenizer's" in shown.out
