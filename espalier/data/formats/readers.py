@@ -7,13 +7,11 @@ Python; only a JSON list is read as a whole.
 
 from __future__ import annotations
 
-import csv
 import json
 import lzma
-import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError, nearest
 from espalier.core.files import decoded, parse_json
+from espalier.data.formats.cells import opened_cell, rows_of_cells
 from espalier.data.formats.signatures import ARROW, PARQUET, STREAM, as_text, first_bytes, opened
 from espalier.tasks.rows import kind as word
 
@@ -28,16 +27,10 @@ if TYPE_CHECKING:
     from io import TextIOWrapper
 
 PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz")
-TABLES = {".csv": ",;\t|", ".tsv": "\t", ".tab": "\t"}
+TABLES = (".csv", ".tsv", ".tab", ".psv")
 # Files of a folder that hold no rows.
 BESIDE = ("readme", "licen", "notice", "dataset_info", "dataset_infos", "state.json", "dataset_dict")
-ROWS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".arrow", ".feather")
-# Cells of a table of texts that hold JSON where they begin like it.
-STRUCTURED = {
-    *("messages", "conversations", "history", "tools", "functions", "instances", "choices", "options"),
-    *("chosen", "rejected", "chosen_messages", "rejected_messages", "prompt", "completion", "answers"),
-}
-LABELLED = {"completion", "messages", "conversations", "kto_tag"}
+ROWS = (".json", ".jsonl", ".ndjson", *TABLES, ".parquet", ".arrow", ".feather")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,18 +142,23 @@ def _of_batches(path: Path, batches: Iterator[Any]) -> Iterator[Raw]:
         raise DataError(f"The table cannot be read: {error}.", where=str(path)) from None
 
 
-def _of_text(path: Path, text: TextIOWrapper) -> Iterator[Raw]:
+def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:
     name = _plain(path)
+    text: Iterator[str] = stream
     try:
         if name.suffix.lower() in TABLES:
-            yield from _of_cells(path, text, TABLES[name.suffix.lower()])
-            return
+            first = next(text, "")
+            if not _is_object(first):
+                for where, number, value, error in rows_of_cells(path, chain([first], text)):
+                    yield Raw(where, number, value, error, tabular=True)
+                return
+            text = chain([first], text)
         begin = next((line for line in text if line.strip()), "")
         if not begin:
             raise DataError("The file is empty.", where=str(path))
         first = begin.lstrip()[0]
         if first == "[":
-            yield from _of_list(path, begin + text.read())
+            yield from _of_list(path, begin + "".join(text))
         elif first == "{" or name.suffix in (".jsonl", ".ndjson"):
             yield from _of_lines(path, begin, text)
         else:
@@ -188,18 +186,18 @@ def _of_list(path: Path, text: str) -> Iterator[Raw]:
         yield _raw(f"{path}, row {number}", number, value)
 
 
-def _of_lines(path: Path, begin: str, text: TextIOWrapper) -> Iterator[Raw]:
+def _of_lines(path: Path, begin: str, text: Iterator[str]) -> Iterator[Raw]:
     first = _line(f"{path}:1", 1, begin)
     if first.error:
         # What is no line of JSON may be the first line of one object over several.
-        rest = text.read()
+        rest = "".join(text)
         whole = _line(str(path), 1, begin + rest)
         if whole.error is None:
             yield whole
             return
         lines: Iterator[str] = iter(rest.split("\n"))
     else:
-        lines = iter(text)
+        lines = text
     yield first
     for number, line in enumerate(lines, start=2):
         if line.strip():
@@ -215,6 +213,14 @@ def _line(where: str, number: int, line: str) -> Raw:
         return Raw(where, number, line, DataError(f"The line cannot be read as JSON: {error}.", where=where))
 
 
+def _is_object(line: str) -> bool:
+    """Tell a line of JSON from the header of a table."""
+    try:
+        return isinstance(parse_json(line), dict)
+    except ValueError:
+        return False
+
+
 def _raw(where: str, number: int, value: object) -> Raw:
     if isinstance(value, dict):
         return Raw(where, number, cast("object", value))
@@ -222,52 +228,10 @@ def _raw(where: str, number: int, value: object) -> Raw:
     return Raw(where, number, value, DataError(found, where=where))
 
 
-def _of_cells(path: Path, text: TextIOWrapper, delimiters: str) -> Iterator[Raw]:
-    """Yield the rows of a table of texts; an empty cell is one that the row does not have."""
-    csv.field_size_limit(sys.maxsize)
-    header = next(text, "")
-    delimiter = max(delimiters, key=header.count)
-    reader = csv.reader(chain([header], text), delimiter=delimiter)
-    names = [name.strip() for name in next(reader, list[str]())]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(
-            f"Two columns are called {twice!r}.", where=f"{path}:1", hint="Name each another way."
-        )
-    line = reader.line_num + 1
-    for cells in reader:
-        where, line = f"{path}:{line}", reader.line_num + 1
-        if not any(cells):
-            continue
-        number = reader.line_num
-        if len(cells) > len(names):
-            error = DataError(
-                f"The row has {len(cells)} cells, and the header {len(names)}.",
-                where=where,
-                hint=f"Put cells that hold {delimiter!r} into quotes.",
-            )
-            yield Raw(where, number, cells, error)
-            continue
-        value = {name: cell for name, cell in zip(names, cells, strict=False) if cell != ""}
-        yield Raw(
-            where, number, {name: _cell(name, cell, value) for name, cell in value.items()}, tabular=True
-        )
-
-
-def _cell(name: str, cell: str, row: dict[str, str]) -> object:
-    """Return a cell's value: a text, but for turns and lists that are written as JSON, and a thumb."""
-    if name in STRUCTURED and cell.lstrip()[:1] in ("[", "{"):
-        try:
-            return parse_json(cell)
-        except ValueError:
-            return cell
-    if name in ("label", "kto_tag") and row.keys() & LABELLED and cell.lower() in ("true", "false"):
-        return cell.lower() == "true"
-    return cell
-
-
 def renamed(raws: Iterator[Raw], columns: dict[str, str], where: str) -> Iterator[Raw]:
     """Yield rows with their columns under the names that a format knows: {"prompt": "query"}.
+
+    What a table's cells hold as JSON is opened then, for the name says what it should be.
 
     Raises:
         DataError: no row has a column that is named.
@@ -275,15 +239,19 @@ def renamed(raws: Iterator[Raw], columns: dict[str, str], where: str) -> Iterato
     missing = set(columns.values())
     seen: set[str] = set()
     for raw in raws:
-        if not columns or raw.error:  # what is no object is an error
+        if raw.error:  # what is no object is an error
             yield raw
             continue
         value = cast("dict[str, Any]", raw.value)
-        missing -= value.keys()
-        seen |= value.keys()
-        taken = {name: value[column] for name, column in columns.items() if column in value}
-        rest = {key: item for key, item in value.items() if key not in columns.values() and key not in taken}
-        yield Raw(raw.where, raw.number, {**rest, **taken}, raw.error, raw.tabular)
+        if columns:
+            missing -= value.keys()
+            seen |= value.keys()
+            taken = {name: value[column] for name, column in columns.items() if column in value}
+            used = {*columns, *columns.values()}
+            value = {**{key: item for key, item in value.items() if key not in used}, **taken}
+        if raw.tabular:
+            value = {name: opened_cell(name, cell, value) for name, cell in value.items()}
+        yield replace(raw, value=value)
     if missing:
         first = min(missing)
         raise DataError(

@@ -1,0 +1,150 @@
+"""Tables of texts, CSV and TSV: their delimiter and quotes, their rows, and what a cell holds.
+
+Quotes are read strictly: one that opens and is never closed would swallow all rows behind it.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+from espalier.core.errors import DataError
+from espalier.core.files import parse_json
+
+DELIMITERS = (",", ";", "\t", "|")
+SAMPLE = 1000  # lines by which delimiter and quotes are told
+# Cells that hold JSON where they begin like it.
+STRUCTURED = {
+    *("messages", "conversations", "history", "tools", "functions", "instances", "choices", "options"),
+    *("chosen", "rejected", "chosen_messages", "rejected_messages", "prompt", "completion", "answers"),
+}
+LABELLED = {"completion", "messages", "conversations", "kto_tag"}
+
+# Where it stands, the number of its line, its cells by column, and why it is none.
+Cells: TypeAlias = tuple[str, int, object, DataError | None]
+
+
+def rows_of_cells(path: Path, lines: Iterator[str]) -> Iterator[Cells]:
+    """Yield the rows of a table of texts below its header; an empty cell is one that the row does not have.
+
+    Args:
+        path: the file, for places.
+        lines: its lines, with their ends.
+
+    Raises:
+        DataError: two columns have one name, or a quote is never closed.
+    """
+    csv.field_size_limit(sys.maxsize)
+    sample = list(islice(lines, SAMPLE))
+    delimiter, quoting = _dialect(sample, path.name)
+    reader = csv.reader(chain(sample, lines), delimiter=delimiter, quoting=quoting, strict=True)
+    names: list[str] = []
+    line = 1
+    while True:
+        where, number = f"{path}:{line}", line
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield where, number, None, _broken(error, where, delimiter)
+            line = reader.line_num + 1
+            continue
+        line = reader.line_num + 1
+        if cells is None:
+            return
+        if not any(cell.strip() for cell in cells):
+            continue
+        if not names:
+            names = _named(cells, where)
+        elif len(cells) != len(names):
+            message = f"The row has {len(cells)} cells, and the header {len(names)}."
+            hint = f"Put a cell that holds {delimiter!r} or a line end into quotes."
+            yield where, number, cells, DataError(message, where=where, hint=hint)
+        else:
+            value = {name: cell for name, cell in zip(names, cells, strict=True) if cell != ""}
+            yield where, number, value, None
+
+
+def _broken(error: csv.Error, where: str, delimiter: str) -> DataError:
+    """Return what is wrong with a row's quotes. Raises it where no row can follow."""
+    if "end of data" in str(error):
+        raise DataError(
+            "A quote that opens in this row is never closed.",
+            where=where,
+            hint='Close it; a quote inside a cell is written twice: "".',
+        ) from None
+    return DataError(
+        f"The row cannot be read: {error}.",
+        where=where,
+        hint=f'Quotes go around a whole cell, up to {delimiter!r}; one inside is written twice: "".',
+    )
+
+
+def _named(cells: Sequence[str], where: str) -> list[str]:
+    names = [cell.strip() or f"(column {number})" for number, cell in enumerate(cells, start=1)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"Two columns are called {twice!r}.", where=where, hint="Name each another way.")
+    return names
+
+
+def _dialect(sample: Sequence[str], name: str) -> tuple[str, int]:
+    """Return delimiter and quoting by which all rows of a sample have as many cells, and the most.
+
+    Tabs part cells that are often written without quotes, so that a quote there is a mark like any other.
+    """
+    preferred = "\t" if ".tsv" in name.lower() or ".tab" in name.lower() else ","
+    known = sorted(DELIMITERS, key=lambda delimiter: delimiter != preferred)
+    ways = [(delimiter, csv.QUOTE_MINIMAL) for delimiter in known] + [("\t", csv.QUOTE_NONE)]
+    return max(ways, key=lambda way: _fit(sample, *way))
+
+
+def _fit(sample: Sequence[str], delimiter: str, quoting: int) -> tuple[bool, float, int]:
+    """Return whether there is a second column, the share of rows like the first, and how many columns."""
+    widths: list[int] = []
+    reader = csv.reader(sample, delimiter=delimiter, quoting=cast("Any", quoting), strict=True)
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            if "end of data" in str(error) and len(sample) == SAMPLE:  # the sample ends in a cell
+                break
+            widths.append(-1)
+            continue
+        if cells is None:
+            break
+        if any(cells):
+            widths.append(len(cells))
+    if not widths:
+        return False, 0, 0
+    return widths[0] > 1, widths.count(widths[0]) / len(widths), widths[0]
+
+
+def opened_cell(name: str, cell: object, row: Mapping[str, object]) -> object:
+    """Return what a table's cell holds: a text, turns and lists that are written as JSON, or a thumb.
+
+    pandas writes lists the way that Python shows them.
+    """
+    if not isinstance(cell, str):
+        return cell
+    if name in STRUCTURED and cell.lstrip()[:1] in ("[", "{"):
+        try:
+            return parse_json(cell)
+        except ValueError:
+            return _literal(cell)
+    if name in ("label", "kto_tag") and row.keys() & LABELLED and cell.lower() in ("true", "false"):
+        return cell.lower() == "true"
+    return cell
+
+
+def _literal(cell: str) -> object:
+    if not cell.lstrip().startswith(("[{'", "{'")):
+        return cell
+    try:
+        return cast("object", ast.literal_eval(cell.strip()))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return cell
