@@ -1,7 +1,7 @@
 """Files of rows, whatever they are made of: JSON and JSONL, CSV and TSV, Parquet, Arrow, and folders of them.
 
 What a file is, is told by its first bytes and its content; its name only tells CSV from TSV. Texts may be
-packed (gzip, zstd, bz2, xz). Rows come one after another, in batches from the readers of pyarrow and of
+packed (gzip, zstd, lz4, bz2, xz). Rows come one after another, in batches from the readers of pyarrow and of
 Python; only a JSON list is read as a whole.
 """
 
@@ -12,7 +12,6 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,13 +19,23 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError, nearest
 from espalier.core.files import decoded, parse_json
 from espalier.data.formats.cells import opened_cell, rows_of_cells
-from espalier.data.formats.signatures import ARROW, PARQUET, STREAM, as_text, first_bytes, opened
+from espalier.data.formats.signatures import (
+    ARROW,
+    HEAD,
+    PARQUET,
+    STREAM,
+    as_text,
+    first_bytes,
+    opened,
+    packing,
+)
+from espalier.data.formats.tables import rows_of_table
 from espalier.tasks.rows import kind as word
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
 
-PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+PACKED = (".gz", ".zst", ".zstd", ".lz4", ".bz2", ".xz")
 TABLES = (".csv", ".tsv", ".tab", ".psv")
 # Files of a folder that hold no rows.
 BESIDE = ("readme", "licen", "notice", "dataset_info", "dataset_infos", "state.json", "dataset_dict")
@@ -60,10 +69,12 @@ def rows_of(path: Path) -> Iterator[Raw]:
     if not head.strip():
         raise DataError("The file is empty.", where=str(path))
     try:
-        if head.startswith(PARQUET):
-            yield from _of_batches(path, _parquet(path))
-        elif head.startswith((ARROW, STREAM)):
-            yield from _of_batches(path, _arrow(path, head))
+        if packing(head):
+            with opened(path) as stream:
+                head = stream.read(HEAD)
+        if head.startswith((PARQUET, ARROW, STREAM)):
+            for number, value in enumerate(rows_of_table(path, head), start=1):
+                yield Raw(f"{path}, row {number}", number, value, tabular=True)
         else:
             with opened(path) as stream, as_text(stream, path) as text:
                 yield from _of_text(path, text)
@@ -113,33 +124,6 @@ def _holds_rows(file: Path, folder: Path) -> bool:
 def _plain(file: Path) -> Path:
     """Return the name without what says that it is packed."""
     return file.with_suffix("") if file.suffix.lower() in PACKED else file
-
-
-def _parquet(path: Path) -> Iterator[Any]:
-    with cast("Any", import_module("pyarrow.parquet")).ParquetFile(path) as file:
-        yield from file.iter_batches()
-
-
-def _arrow(path: Path, head: bytes) -> Iterator[Any]:
-    ipc: Any = import_module("pyarrow.ipc")
-    source = cast("Any", import_module("pyarrow")).memory_map(str(path))
-    if head.startswith(STREAM):
-        yield from ipc.open_stream(source)
-    else:
-        reader = ipc.open_file(source)
-        yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
-
-
-def _of_batches(path: Path, batches: Iterator[Any]) -> Iterator[Raw]:
-    invalid = cast("Any", import_module("pyarrow")).ArrowInvalid
-    number = 0
-    try:
-        for batch in batches:
-            for value in batch.to_pylist():
-                number += 1
-                yield Raw(f"{path}, row {number}", number, value, tabular=True)
-    except invalid as error:
-        raise DataError(f"The table cannot be read: {error}.", where=str(path)) from None
 
 
 def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:

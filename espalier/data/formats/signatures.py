@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 # A stream of Arrow's begins with a marker and the length of its schema.
 STREAM = b"\xff\xff\xff\xff"
-GZIP, ZSTD, BZ2, XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00"
+PACKINGS = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\x00": "xz",
+}
 HEAD = 512  # bytes
 
 EXPORT = "Export it as CSV, JSONL or Parquet from the program that made it."
@@ -60,19 +66,25 @@ def first_bytes(path: Path) -> bytes:
         raise DataError(f"The file cannot be read: {error.strerror}.", where=str(path)) from None
 
 
+def packing(head: bytes) -> str:
+    """Return how a file is compressed, by its first bytes; '' where it is not."""
+    return next((name for begin, name in PACKINGS.items() if head.startswith(begin)), "")
+
+
 def opened(path: Path) -> BinaryIO:
-    """Open a file for reading, unpacked where it is gzip, zstd, bz2 or xz."""
-    head = first_bytes(path)
-    if head.startswith(GZIP):
-        return cast("BinaryIO", gzip.open(path))
-    if head.startswith(BZ2):
-        return cast("BinaryIO", bz2.open(path))
-    if head.startswith(XZ):
-        return cast("BinaryIO", lzma.open(path))
-    if head.startswith(ZSTD):
-        pyarrow: Any = import_module("pyarrow")
-        return cast("BinaryIO", pyarrow.CompressedInputStream(str(path), "zstd"))
-    return path.open("rb")
+    """Open a file for reading, unpacked where it is gzip, zstd, lz4, bz2 or xz."""
+    match packing(first_bytes(path)):
+        case "gzip":
+            return cast("BinaryIO", gzip.open(path))
+        case "bz2":
+            return cast("BinaryIO", bz2.open(path))
+        case "xz":
+            return cast("BinaryIO", lzma.open(path))
+        case "":
+            return path.open("rb")
+        case name:
+            pyarrow: Any = import_module("pyarrow")
+            return cast("BinaryIO", pyarrow.CompressedInputStream(str(path), name))
 
 
 def encoding_of(head: bytes, where: str) -> str:

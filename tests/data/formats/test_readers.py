@@ -188,7 +188,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
         '{"prompt": "Café", "completion": "x"}'.encode("latin-1"),
         ":1: The file is not UTF-8",
     ),
-    "half a table": (b"PAR1" + bytes(20), "The table cannot be read"),
+    "half a table": (b"PAR1" + bytes(20), "The table is damaged or cut off"),
     "half an archive": (gzip.compress(_text(PAIRS))[:40], "cannot be read to its end"),
 }
 
