@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import functools
 import hashlib
 import json
+import lzma
 import os
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError, RunError
+from espalier.core.signatures import HEAD, encoding_of, opened, readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,34 +24,36 @@ MOST_DIGITS = 1000  # of a whole number; Python itself refuses to print one of m
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file (a byte order mark is accepted, and one of UTF-16 too).
+    """Return the text of a file, packed or not, in UTF-8, or in UTF-16 or UTF-32 where it begins so.
 
     Raises:
-        DataError: the file is missing, is a folder, or is not UTF-8; the position is named.
+        DataError: the file is missing, is a folder, or is no text; the position is named, or what it is.
     """
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("There is no such file.", where=str(path), hint=_neighbours(path)) from None
-    except IsADirectoryError:
-        raise DataError("This is a folder; a file was expected.", where=str(path)) from None
-    except OSError as error:
-        raise DataError(f"The file cannot be read: {error.strerror}.", where=str(path)) from None
-    return decoded(data, path)
+        if path.is_dir():
+            raise DataError("This is a folder; a file was expected.", where=str(path))
+        if not path.exists():
+            raise DataError("There is no such file.", where=str(path), hint=_neighbours(path))
+        with opened(path) as file:
+            data = file.read()
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"The file cannot be read: {error}.", where=str(path)) from None
+    return decoded(data, path, encoding_of(data[:HEAD], path))
 
 
-def decoded(data: bytes, path: Path, encoding: str = "") -> str:
-    """Return the bytes of a file as text; without an encoding its first bytes tell one. Raises DataError."""
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+def decoded(data: bytes, path: Path, encoding: str) -> str:
+    """Return the bytes of a file as text. Raises DataError where they are not in that encoding."""
     try:
-        return data.decode(encoding or ("utf-16" if wide else "utf-8-sig"))
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        before = data[: error.start]
+        begin = before.rfind(b"\n") + 1
+        line = data[begin:].split(b"\n", 1)[0]
         name = error.encoding.removesuffix("-sig").upper()
         raise DataError(
             f"The file is not {name}: byte 0x{data[error.start]:02x} at position {error.start}.",
-            where=f"{path}:{line}",
-            hint="Convert it, for instance with: iconv -f latin1 -t utf-8 FILE > NEW",
+            where=f"{path}:{1 + before.count(10)}",
+            hint=readings(line, error.start - begin) if name == "UTF-8" else "",
         ) from None
 
 

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError, nearest
 from espalier.core.files import decoded, parse_json
-from espalier.data.formats.cells import opened_cell, rows_of_cells
-from espalier.data.formats.signatures import (
+from espalier.core.signatures import (
     ARROW,
     HEAD,
     PARQUET,
@@ -29,6 +28,7 @@ from espalier.data.formats.signatures import (
     opened,
     packing,
 )
+from espalier.data.formats.cells import opened_cell, rows_of_cells
 from espalier.data.formats.tables import rows_of_table
 from espalier.tasks.rows import kind as word
 

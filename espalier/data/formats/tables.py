@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from espalier.core.errors import DataError
-from espalier.data.formats.signatures import ARROW, HEAD, PARQUET, opened, packing
+from espalier.core.signatures import ARROW, HEAD, PARQUET, opened, packing
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -174,11 +174,11 @@ def _archive() -> bytes:
 
 OTHERS: dict[str, tuple[bytes, str]] = {
     "pdf": (b"%PDF-1.7 ...", "a PDF"),
-    "xlsx": (_archive(), "an Office document such as .xlsx"),
+    "zip": (_archive(), "a ZIP archive of rows.jsonl"),
     "sqlite": (_database(), "an SQLite database"),
     "pickle": (pickle.dumps([1]), "a Python pickle"),
     "gguf": (b"GGUF\x03\x00\x00\x00", "a GGUF file"),
-    "safetensors": (b'\x10\x00\x00\x00\x00\x00\x00\x00{"a": 1}       ', "of safetensors"),
+    "safetensors": (b'\x10\x00\x00\x00\x00\x00\x00\x00{"a": 1}       ', "a safetensors file"),
     "picture": (b"\x89PNG\r\n\x1a\n", "a picture"),
     "page": (b"<!DOCTYPE html><html>Log in", "a web page"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
