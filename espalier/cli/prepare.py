@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier.cli.progress import working
 from espalier.core.errors import DataError, TemplateError
 from espalier.core.records import Task, TaskRow
 from espalier.core.text import counted
+from espalier.data.formats.folders import is_split, name_of
 from espalier.data.formats.hub import fetch_rows, is_hub_name
 from espalier.data.formats.rows import LEAVE_OUT, load_rows
 from espalier.data.split import limit, split
@@ -106,8 +108,8 @@ def _loaded(
     path: str, section: TaskSection, on_reject: OnReject | None, notes: list[str]
 ) -> tuple[Task, Show, list[Example]]:
     """Return the task with what its prompts show and its examples; a file of rows is a task without words."""
-    file = fetch_rows(path) if not os.path.exists(path) and is_hub_name(path) else task_path(path)
-    if section.format == "auto" and is_task(file):
+    file = place_of(path)
+    if section.format == "auto" and file.exists() and is_task(file):
         task = load_task(path, on_reject)
         shown = available(task, show(section))
         return task, shown, to_examples(task, shown)
@@ -116,8 +118,19 @@ def _loaded(
         TaskRow(e.id, e.input, e.references, e.source, rejected=tuple(turn.text for turn in e.rejected))
         for e in examples
     ]
-    task = Task(file.stem, "", tuple(rows), origin=str(file))
+    task = Task(name_of(file), "", tuple(rows), origin=str(file))
     return task, available(task, show(section)), examples
+
+
+def place_of(path: str) -> Path:
+    """Return where a task or rows lie: a file, a folder, FOLDER:SPLIT, a bundled task, a data set of the hub.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if os.path.exists(path) or not (is_split(path) or is_hub_name(path)):
+        return task_path(path)
+    return Path(path) if is_split(path) else fetch_rows(path)
 
 
 def _rejecting(recipe: Recipe, rejects: list[dict[str, Any]]) -> OnReject | None:

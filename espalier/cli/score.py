@@ -54,6 +54,7 @@ def score(
 def _asked(path: str) -> Task:
     """Return a task, or the rows of a file as one; a run's own table of rows is such a file."""
     from espalier.core.records import Task, TaskRow
+    from espalier.data.formats.folders import files_of
     from espalier.data.formats.readers import rows_of
     from espalier.data.formats.rows import load_rows
     from espalier.data.table import is_table, read_examples
@@ -66,10 +67,20 @@ def _asked(path: str) -> Task:
         examples, names = read_examples(file), {}
     else:
         examples = load_rows(file)
-        ids = {str(raw.number): raw.value.get("id") for raw in rows_of(file) if isinstance(raw.value, dict)}
-        names = {number: str(name) for number, name in ids.items() if isinstance(name, str | int)}
+        names = {
+            (str(place), str(raw.number)): str(raw.value["id"])
+            for place in files_of(file).paths
+            for raw in rows_of(place)
+            if isinstance(raw.value, dict) and isinstance(raw.value.get("id"), str | int)
+        }
     rows = [
-        TaskRow(names.get(str(e.origin.get("row")), e.id), e.input, e.references, e.source) for e in examples
+        TaskRow(
+            names.get((str(e.origin.get("file")), str(e.origin.get("row"))), e.id),
+            e.input,
+            e.references,
+            e.source,
+        )
+        for e in examples
     ]
     return Task(file.stem, "", tuple(rows), origin=str(file))
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from espalier.core.errors import DataError
+from espalier.data.formats.folders import files_of
 
-NAME = re.compile(r"([\w.-]+/[\w.-]+?)(?::([\w.-]+))?")
+NAME = re.compile(r"([\w.-]+/[\w.-]+?)(?::([\w./-]+))?")
 KEPT = ("parquet", "jsonl", "json", "csv", "tsv", "jsonl.gz", "json.gz", "csv.gz", "jsonl.zst")
 
 
@@ -23,10 +24,10 @@ def is_hub_name(path: str) -> bool:
 
 
 def fetch_rows(path: str) -> Path:
-    """Return the folder with the files of a data set's split, "train" where none is named.
+    """Return FOLDER:SPLIT of owner/name:SPLIT or owner/name:CONFIG/SPLIT; "train" where none is named.
 
     Raises:
-        DataError: the hub cannot be asked, or the data set has no such files.
+        DataError: the hub cannot be asked, the data set has no such files, or rows of several kinds.
     """
     found = NAME.fullmatch(path)
     name, split = found.groups() if found else (path, None)
@@ -48,4 +49,12 @@ def fetch_rows(path: str) -> Path:
             where=path,
             hint=f"Name another split: {name}:SPLIT. Data sets that are made by code cannot be read.",
         )
-    return folder
+    place = Path(f"{folder}:{split}")
+    kinds = sorted({file.parent.relative_to(folder) for file in files_of(place).paths})
+    if len(kinds) > 1:
+        raise DataError(
+            f"The data set has several kinds of rows: {', '.join(map(str, kinds))}.",
+            where=path,
+            hint=f"Name one: {name}:{kinds[0]}/{split}.",
+        )
+    return place

@@ -29,17 +29,12 @@ from espalier.core.signatures import (
     packing,
 )
 from espalier.data.formats.cells import opened_cell, rows_of_cells
+from espalier.data.formats.folders import TABLES, files_of, plain
 from espalier.data.formats.tables import rows_of_table
 from espalier.tasks.rows import kind as word
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
-
-PACKED = (".gz", ".zst", ".zstd", ".lz4", ".bz2", ".xz")
-TABLES = (".csv", ".tsv", ".tab", ".psv")
-# Files of a folder that hold no rows.
-BESIDE = ("readme", "licen", "notice", "dataset_info", "dataset_infos", "state.json", "dataset_dict")
-ROWS = (".json", ".jsonl", ".ndjson", *TABLES, ".parquet", ".arrow", ".feather")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +57,15 @@ def rows_of(path: Path) -> Iterator[Raw]:
     Raises:
         DataError: it is missing or empty, or holds no rows; what it is instead is said.
     """
-    if path.is_dir():
-        yield from _numbered(_of_folder(path))
-        return
+    paths = files_of(path).paths
+    number = 0
+    for file in paths:
+        for raw in _of_file(file):
+            number += 1
+            yield replace(raw, number=number) if len(paths) > 1 else raw
+
+
+def _of_file(path: Path) -> Iterator[Raw]:
     head = first_bytes(path)
     if not head.strip():
         raise DataError("The file is empty.", where=str(path))
@@ -82,52 +83,8 @@ def rows_of(path: Path) -> Iterator[Raw]:
         raise DataError(f"The file cannot be read to its end: {error}.", where=str(path)) from None
 
 
-def _numbered(raws: Iterator[Raw]) -> Iterator[Raw]:
-    for number, raw in enumerate(raws, start=1):
-        yield Raw(raw.where, number, raw.value, raw.error, raw.tabular)
-
-
-def _of_folder(folder: Path) -> Iterator[Raw]:
-    splits = folder / "dataset_dict.json"
-    if splits.is_file():
-        names = cast("list[str]", json.loads(splits.read_text(encoding="utf-8"))["splits"])
-        if "train" not in names and len(names) > 1:
-            raise DataError(
-                f"The data set has the splits {', '.join(names)}, and none is called train.",
-                where=str(folder),
-                hint=f"Name the folder of one, such as {folder / names[0]}.",
-            )
-        yield from _of_folder(folder / ("train" if "train" in names else names[0]))
-        return
-    state = folder / "state.json"
-    if state.is_file():  # what datasets.save_to_disk leaves
-        listed = json.loads(state.read_text(encoding="utf-8"))["_data_files"]
-        files = [folder / item["filename"] for item in listed]
-    else:
-        files = [file for file in sorted(folder.rglob("*")) if file.is_file() and _holds_rows(file, folder)]
-    if not files:
-        raise DataError(
-            "The folder holds no file of rows.",
-            where=str(folder),
-            hint=f"Known by their names: {', '.join(ROWS)}, packed or not.",
-        )
-    for file in files:
-        yield from rows_of(file)
-
-
-def _holds_rows(file: Path, folder: Path) -> bool:
-    parts = file.relative_to(folder).parts
-    hidden = any(part.startswith((".", "_")) for part in parts)
-    return not hidden and not file.name.lower().startswith(BESIDE) and _plain(file).suffix.lower() in ROWS
-
-
-def _plain(file: Path) -> Path:
-    """Return the name without what says that it is packed."""
-    return file.with_suffix("") if file.suffix.lower() in PACKED else file
-
-
 def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:
-    name = _plain(path)
+    name = plain(path)
     text: Iterator[str] = stream
     try:
         if name.suffix.lower() in TABLES:

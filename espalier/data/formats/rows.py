@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import chain, islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from espalier.core.errors import DataError
 from espalier.core.records import example_id
 from espalier.core.registry import Registry
 from espalier.data.formats import conversations, instructions, openassistant, preferences, questions
+from espalier.data.formats.folders import TABLES, files_of, name_of, plain
 from espalier.data.formats.readers import Raw, renamed, rows_of
 from espalier.data.formats.row import Format, Row
 from espalier.data.formats.unused import told as of_unused
@@ -27,8 +28,6 @@ from espalier.data.formats.unused import unused
 from espalier.tasks.rows import OnReject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from espalier.core.records import Example
 
 # A row may have the keys of several: whichever stands first here has most to say about it.
@@ -75,12 +74,34 @@ def load_rows(
         DataError: the file cannot be read, its format cannot be told, a row cannot be used, or none can.
         RecipeError: no format has that name.
     """
-    file = Path(path)
-    rows = renamed(rows_of(file), dict(columns), str(file))
+    place = Path(path)
+    files = files_of(place)
+    if files.note:
+        on_note(files.note)
+    examples: list[Example] = []
+    for file in files.paths:
+        settled = _Settings(name_of(place), format, on_reject, on_note, columns)
+        examples += _load_file(file, settled)
+    return _numbered(examples)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What `load_rows` was asked for, and the name of the task that the rows are."""
+
+    task: str
+    format: str
+    on_reject: OnReject | None
+    on_note: Callable[[str], object]
+    columns: Mapping[str, str]
+
+
+def _load_file(file: Path, asked: _Settings) -> list[Example]:
+    rows = renamed(rows_of(file), dict(asked.columns), str(file))
     begin = list(islice(rows, TOLD))
     if not begin:
         raise DataError("The file has no rows.", where=str(file))
-    kind = told(file, begin) if format == "auto" else format
+    kind = told(file, begin, asked.columns) if asked.format == "auto" else asked.format
     count = 0
     reader = formats.find(kind, "task.format")()
     examples: list[Example] = []
@@ -89,30 +110,35 @@ def load_rows(
     for raw in chain(begin, rows):
         count += 1
         try:
-            examples += _read(Row(str(file), file.stem, raw.number, raw.where, {}), raw, reader)
+            examples += _read(Row(str(file), asked.task, raw.number, raw.where, {}), raw, reader)
             ignored.update(unused(dict(_items(raw.value)), reader))
         except DataError as error:
             where = error.where or raw.where
             hint = f"{error.hint} A row of the format '{kind}': {reader.sample}".strip()
-            if on_reject is None:
+            if asked.on_reject is None:
                 raise DataError(error.message, where=where, hint=f"{hint} {LEAVE_OUT}") from None
             reasons.append(f"{error.message} {hint}")
-            on_reject({"where": where, "reason": reasons[-1], "row": _writable(raw.value)})
+            asked.on_reject({"where": where, "reason": reasons[-1], "row": _writable(raw.value)})
     if not examples:
         message = f"None of the {count} rows can be used."
         raise DataError(message, where=str(file), hint=f"The first: {reasons[0]}")
     if ignored:
-        on_note(of_unused(str(file), ignored, count))
-    return _numbered(examples)
+        asked.on_note(of_unused(str(file), ignored, count))
+    return examples
 
 
-def told(file: Path, raws: list[Raw]) -> str:
-    """Return the name of the format that most rows have the keys of.
+def told(file: Path, raws: list[Raw], columns: Collection[str] = ()) -> str:
+    """Return the name of the format that most rows have the keys of; one that has `columns` goes before.
 
     Raises:
         DataError: no row has those of any; what was found and the nearest format are named.
     """
     known = {name: factory() for name, factory in FORMATS.items()}
+    if columns:
+        meant = {
+            name: kind for name, kind in known.items() if set(columns) & set(" ".join(kind.shapes).split())
+        }
+        known = meant or known
     rows = [_keys(raw.value) for raw in raws if not raw.error]
     if raws[0].error and not rows:
         raise raws[0].error
@@ -122,7 +148,12 @@ def told(file: Path, raws: list[Raw]) -> str:
     found = sorted({key for keys in rows for key in keys})
     # The plainest formats are the last, and of equally near ones the likeliest.
     near = min(reversed(known), key=lambda name: _distance(known[name], found))
-    hint = f"The nearest format is '{near}': {known[near].sample} Known: {', '.join(known)}."
+    hint = (
+        f"The nearest format is '{near}': {known[near].sample} Known: {', '.join(known)}. "
+        'Or say which columns are meant: task.columns = {prompt = "…", completion = "…"}.'
+    )
+    if plain(file).suffix.lower() in TABLES:
+        hint += " The first line of a table has to name its columns."
     lists = [key for key, item in _items(raws[0].value) if _is_rows(item)]
     if len(raws) == 1 and lists:
         hint = f"The rows seem to be the list under '{lists[0]}': save that list as the file."

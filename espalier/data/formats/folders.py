@@ -1,0 +1,136 @@
+"""Which files of a folder hold rows: all that are called so, or those of one split.
+
+Rows of a test set would be trained if a folder with several splits were read as a whole; so "train" is read
+where there is one, `FOLDER:SPLIT` names another, and what is left out is told.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from espalier.core.errors import DataError, nearest
+
+PACKED = (".gz", ".zst", ".zstd", ".lz4", ".bz2", ".xz")
+TABLES = (".csv", ".tsv", ".tab", ".psv")
+ROWS = (".json", ".jsonl", ".ndjson", *TABLES, ".parquet", ".arrow", ".feather")
+# What stands beside rows, and is nothing to tell of.
+BESIDE = ("readme", "licen", "notice", "dataset_info", "state.json", "dataset_dict")
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "eval"), "validation"),
+    **dict.fromkeys(("test", "testing", "heldout"), "test"),
+}
+_WORD = re.compile("[a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files of rows in the order of their names, and a sentence on what was left out, or ''."""
+
+    paths: tuple[Path, ...]
+    note: str = ""
+
+
+def files_of(path: Path) -> Files:
+    """Return the files of rows that a path means: itself, those of a folder, or of FOLDER:SPLIT.
+
+    Raises:
+        DataError: there are none, none is of the split, or there are several splits and none is "train".
+    """
+    folder, split = path, ""
+    if not path.exists() and is_split(str(path)):
+        before, _, split = str(path).rpartition(":")
+        folder = Path(before)
+    if not folder.is_dir():
+        return Files((path,))
+    saved = folder / "dataset_dict.json"
+    if saved.is_file():
+        names = cast("list[str]", json.loads(saved.read_text(encoding="utf-8"))["splits"])
+        chosen = _chosen(split, names, folder)
+        return Files(
+            files_of(folder / chosen).paths, _said(folder, [name for name in names if name != chosen])
+        )
+    state = folder / "state.json"
+    if state.is_file():  # what datasets.save_to_disk leaves
+        listed = cast("dict[str, Any]", json.loads(state.read_text(encoding="utf-8")))["_data_files"]
+        return Files(tuple(folder / item["filename"] for item in listed))
+    return _by_names(folder, split)
+
+
+def is_split(path: str) -> bool:
+    """Tell FOLDER:SPLIT from a path."""
+    folder, colon, split = path.rpartition(":")
+    return bool(colon and split) and Path(folder).is_dir()
+
+
+def name_of(path: Path) -> str:
+    """Return what a file of rows is called without what says how it is written or packed."""
+    return path.name if path.is_dir() else plain(path).stem
+
+
+def plain(file: Path) -> Path:
+    """Return the name without what says that it is packed."""
+    return file.with_suffix("") if file.suffix.lower() in PACKED else file
+
+
+def _by_names(folder: Path, split: str) -> Files:
+    within = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file()]
+    shown = [file for file in within if not any(part.startswith((".", "_")) for part in file.parts)]
+    rows = [file for file in shown if plain(file).suffix.lower() in ROWS and not _is_beside(file)]
+    if not rows:
+        raise DataError(
+            "The folder holds no file of rows.",
+            where=str(folder),
+            hint=f"Known by their names: {', '.join(ROWS)}, packed or not.",
+        )
+    others = [str(file) for file in shown if file not in rows and not _is_beside(file)]
+    part, _, split = split.rpartition("/")
+    if part:
+        rows = [file for file in rows if part in map(str, (*file.parents, *file.parent.parts))]
+    found = sorted({name for file in rows if (name := _split_of(file))})
+    if split or len(found) > 1:
+        chosen = _chosen(SPLITS.get(split, split), found, folder)
+        # Beside splits that are named, what has no name belongs to none of them.
+        others += [str(file) for file in rows if _split_of(file) != chosen]
+        rows = [file for file in rows if _split_of(file) == chosen]
+    return Files(tuple(folder / file for file in rows), _said(folder, others))
+
+
+def _is_beside(file: Path) -> bool:
+    return file.name.lower().startswith(BESIDE)
+
+
+def _split_of(file: Path) -> str:
+    """Return the split that a file's name says that it is of, or that of its folder, or ''."""
+    for part in reversed(file.parts):
+        words = _WORD.findall(part.lower())
+        found = [SPLITS[word] for word in words if word in SPLITS]
+        if found:
+            return found[0]
+    return ""
+
+
+def _chosen(split: str, names: list[str], folder: Path) -> str:
+    if split and split not in names:
+        hint = nearest(split, names)
+        raise DataError(f"No file is of the split '{split}'.", where=str(folder), hint=hint)
+    if split or len(names) == 1:
+        return split or names[0]
+    if "train" in names:
+        return "train"
+    raise DataError(
+        f"The folder has the splits {', '.join(names)}, and none is called train.",
+        where=str(folder),
+        hint=f"Name one: {folder}:{names[0]}.",
+    )
+
+
+def _said(folder: Path, left_out: Iterable[str]) -> str:
+    names = list(left_out)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{folder}: not read: {', '.join(names[:5])}{more}." if names else ""
