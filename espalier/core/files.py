@@ -8,6 +8,7 @@ import hashlib
 import json
 import lzma
 import os
+import re
 import tempfile
 import zlib
 from pathlib import Path
@@ -118,6 +119,24 @@ def parse_json(text: str) -> object:
         return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def parse_values(text: str) -> Iterator[tuple[int, object]]:
+    """Yield (line number, value) for each JSON value of a text in which they stand one behind another.
+
+    Raises:
+        json.JSONDecodeError, ValueError: as `parse_json`.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole)
+    line, end = 1, 0
+    while begin := re.compile(r"\S").search(text, end):
+        line += text.count("\n", end, begin.start())
+        try:
+            value, end = decoder.raw_decode(text, begin.start())
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        yield line, value
+        line += text.count("\n", begin.start(), end)
 
 
 def _whole(digits: str) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError, nearest
-from espalier.core.files import decoded, parse_json
+from espalier.core.files import decoded, parse_json, parse_values
 from espalier.core.signatures import (
     ARROW,
     HEAD,
@@ -98,9 +98,12 @@ def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:
         if not begin:
             raise DataError("The file is empty.", where=str(path))
         first = begin.lstrip()[0]
-        if first == "[":
+        second = next(text, None) if first == "[" else None
+        if second is not None:
+            text = chain([second], text)
+        if first == "[" and not (second and _is_list(begin)):
             yield from _of_list(path, begin + "".join(text))
-        elif first == "{" or name.suffix in (".jsonl", ".ndjson"):
+        elif first in "[{" or name.suffix in (".jsonl", ".ndjson"):
             yield from _of_lines(path, begin, text)
         else:
             raise DataError(
@@ -130,19 +133,54 @@ def _of_list(path: Path, text: str) -> Iterator[Raw]:
 def _of_lines(path: Path, begin: str, text: Iterator[str]) -> Iterator[Raw]:
     first = _line(f"{path}:1", 1, begin)
     if first.error:
-        # What is no line of JSON may be the first line of one object over several.
+        # What is no line of JSON may be the first line of an object over several.
         rest = "".join(text)
-        whole = _line(str(path), 1, begin + rest)
-        if whole.error is None:
-            yield whole
+        try:
+            values = list(parse_values(begin + rest))
+        except ValueError:
+            lines: Iterator[str] = iter(rest.split("\n"))
+        else:
+            yield from _of_objects(path, values)
             return
-        lines: Iterator[str] = iter(rest.split("\n"))
     else:
-        lines = text
+        second = next(text, None)
+        if second is None:
+            yield from _of_objects(path, [(1, first.value)])
+            return
+        lines = chain([second], text)
     yield first
     for number, line in enumerate(lines, start=2):
         if line.strip():
             yield _line(f"{path}:{number}", number, line)
+
+
+def _of_objects(path: Path, values: list[tuple[int, object]]) -> Iterator[Raw]:
+    """Yield objects over several lines, or the rows of the only one, where it is a table by columns."""
+    rows = by_columns(values[0][1]) if len(values) == 1 else []
+    for number, row in enumerate(rows, start=1):
+        yield _raw(f"{path}, row {number}", number, row)
+    for number, (line, value) in enumerate([] if rows else values, start=1):
+        yield _raw(f"{path}:{line}", number, value)
+
+
+def by_columns(value: object) -> list[dict[str, Any]]:
+    """Return the rows of a table that is one object by columns, as pandas and `to_dict` write it; else [].
+
+    A column is {"0": …, "1": …}, or a list of texts, as long as all others.
+    """
+    columns = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    lists: list[list[Any]] = []
+    for column in columns.values():
+        match column:
+            case dict() if column and all(str(key).isdigit() for key in cast("dict[str, Any]", column)):
+                lists.append([*cast("dict[str, Any]", column).values()])
+            case list() if all(isinstance(item, str) for item in cast("list[object]", column)):
+                lists.append(cast("list[Any]", column))
+            case _:
+                return []
+    if len({len(column) for column in lists}) != 1 or len(lists) < 2:
+        return []
+    return [dict(zip(columns, items, strict=True)) for items in zip(*lists, strict=True)]
 
 
 def _line(where: str, number: int, line: str) -> Raw:
@@ -162,11 +200,21 @@ def _is_object(line: str) -> bool:
         return False
 
 
+def _is_list(line: str) -> bool:
+    """Tell a line that is a list by itself from the first of a list over several lines."""
+    try:
+        return isinstance(parse_json(line), list)
+    except ValueError:
+        return False
+
+
 def _raw(where: str, number: int, value: object) -> Raw:
     if isinstance(value, dict):
         return Raw(where, number, cast("object", value))
     found = f"Here should be a row, an object {{…}}; it is {word(value)}."
-    return Raw(where, number, value, DataError(found, where=where))
+    spoken = isinstance(value, list) and any(isinstance(item, dict) for item in cast("list[object]", value))
+    hint = 'Turns are a row so: {"messages": […]}.' if spoken else ""
+    return Raw(where, number, value, DataError(found, where=where, hint=hint))
 
 
 def renamed(raws: Iterator[Raw], columns: dict[str, str], where: str) -> Iterator[Raw]:

@@ -228,3 +228,24 @@ def test_a_folder_without_rows_and_one_with_other_splits_say_so(tmp_path: Path):
     (tmp_path / "dataset_dict.json").write_text('{"splits": ["dev", "test"]}')
     with pytest.raises(DataError, match="has the splits dev, test, and none is called train"):
         load_rows(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(json.dumps(row, indent=2) for row in PAIRS),
+        "".join(json.dumps(row) for row in PAIRS),
+        json.dumps({key: {str(n): row[key] for n, row in enumerate(PAIRS)} for key in PAIRS[0]}),
+        json.dumps({key: [row[key] for row in PAIRS] for key in PAIRS[0]}, indent=1),
+    ],
+    ids=["objects over lines", "objects in one line", "by columns, as pandas", "by columns, as lists"],
+)
+def test_json_as_other_programs_write_it(tmp_path: Path, text: str):
+    loaded = load_rows(_written(tmp_path / "rows.json", text.encode()))
+    assert content(loaded) == content(load_rows(_jsonl(tmp_path, PAIRS)))
+
+
+def test_a_line_that_is_a_list_of_turns_is_told_how_to_be_a_row(tmp_path: Path):
+    path = _written(tmp_path / "rows.jsonl", (json.dumps(CHAT) + "\n").encode() * 2)
+    with pytest.raises(DataError, match=r"rows.jsonl:1: .*it is a list.*\{\"messages\": \[…\]\}"):
+        load_rows(path)
