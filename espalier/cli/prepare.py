@@ -13,7 +13,7 @@ from espalier.core.records import Task, TaskRow
 from espalier.core.text import counted
 from espalier.data.formats.folders import is_split, name_of
 from espalier.data.formats.hub import fetch_rows, is_hub_name
-from espalier.data.formats.rows import LEAVE_OUT, load_rows
+from espalier.data.formats.rows import LEAVE_OUT, has_columns, load_rows
 from espalier.data.split import limit, split
 from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import group_size
@@ -86,7 +86,8 @@ def stage_examples(recipe: Recipe, stage: TrainSection, prepared: Prepared) -> l
     if not stage.data:
         return prepared.train
     on_reject = _rejecting(recipe, prepared.rejects)
-    section = recipe.task.model_copy(update={"format": "auto"})
+    columns = recipe.task.columns if has_columns(place_of(stage.data), recipe.task.columns) else {}
+    section = recipe.task.model_copy(update={"format": "auto", "columns": columns})
     _, _, examples = _loaded(stage.data, section, on_reject, prepared.notes)
     scored = {example.source for example in prepared.test}
     for example in examples:

@@ -72,7 +72,7 @@ class TaskSection(Section):
     """Format of the file; "auto" tells it from the content."""
     columns: dict[str, str] = {}
     """Columns of the file whose names tell nothing: `{prompt = "ask", completion = "told"}` reads `ask` as a
-    format's `prompt`."""
+    format's `prompt`, in every file of the run that has it."""
     definition: bool = True
     """Show the definition."""
     cautions: bool = True

@@ -137,3 +137,25 @@ def test_a_row_longer_than_the_context_is_left_out(template: Template) -> None:
     short.context = 1
     with pytest.raises(DataError, match=r"model\.name: None of the 2 .* the model's context of 1 tokens"):
         encode_units(examples, short, 1000)
+
+
+def test_named_columns_are_those_of_the_files_that_have_them(tmp_path: Path) -> None:
+    asked = rows(tmp_path / "asked.jsonl", [{"q": f"{n} + 1?", "r": str(n + 1)} for n in range(20)])
+    pairs = rows(tmp_path / "pairs.jsonl", [{**row, "prompt": f"{n} − 1?"} for n, row in enumerate(PAIRS)])
+    task = {"path": asked, "columns": {"prompt": "q", "completion": "r"}}
+    stages = [{"data": pairs}, {"data": asked}]
+    plan = parse_recipe({"name": "x", "task": task, "train": stages})
+    prepared = prepare(plan)
+    assert len(stage_examples(plan, plan.train[0], prepared)) == 20
+    assert {e.id for e in stage_examples(plan, plan.train[1], prepared)} == {e.id for e in prepared.train}
+
+
+def test_a_split_of_a_folder_is_a_task_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    rows(tmp_path / "many" / "train.jsonl", CHATS)
+    rows(tmp_path / "many" / "test.jsonl", CHATS[:3])
+    prepared = prepare(recipe(f"{tmp_path}/many"))
+    assert (len(prepared.train) + len(prepared.test), prepared.task.name) == (20, "many")
+    assert prepared.notes == [f"{tmp_path}/many: not read: test.jsonl."]
+    part = prepare(recipe(f"{tmp_path}/many:test"))
+    assert len(part.train) + len(part.test) == 3

@@ -65,11 +65,13 @@ def files_of(path: Path) -> Files:
 def is_split(path: str) -> bool:
     """Tell FOLDER:SPLIT from a path."""
     folder, colon, split = path.rpartition(":")
-    return bool(colon and split) and Path(folder).is_dir()
+    return bool(colon and split) and not Path(path).exists() and Path(folder).is_dir()
 
 
 def name_of(path: Path) -> str:
     """Return what a file of rows is called without what says how it is written or packed."""
+    if is_split(str(path)):
+        return path.name.replace(":", "-")
     return path.name if path.is_dir() else plain(path).stem
 
 

@@ -26,6 +26,7 @@ from espalier.data.formats.row import Format, Row
 from espalier.data.formats.unused import told as of_unused
 from espalier.data.formats.unused import unused
 from espalier.tasks.rows import OnReject
+from espalier.tasks.task_files import is_task
 
 if TYPE_CHECKING:
     from espalier.core.records import Example
@@ -83,6 +84,14 @@ def load_rows(
         settled = _Settings(name_of(place), format, on_reject, on_note, columns)
         examples += _load_file(file, settled)
     return _numbered(examples)
+
+
+def has_columns(path: Path, columns: Mapping[str, str]) -> bool:
+    """Tell whether the first row of a file has one of the columns that are named. Raises DataError."""
+    if not columns or (path.is_file() and is_task(path)):
+        return False
+    first = next(rows_of(path), None)
+    return first is not None and bool(set(columns.values()) & {key for key, _ in _items(first.value)})
 
 
 @dataclass(frozen=True, slots=True)
