@@ -19,6 +19,7 @@ import typer
 from espalier.cli.export import export
 from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
+from espalier.cli.init import init
 from espalier.cli.inspect import inspect
 from espalier.cli.models import models
 from espalier.cli.progress import beating
@@ -60,6 +61,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(init)
 app.command()(inspect)
 app.command()(verify)
 app.command()(forecast)

@@ -66,7 +66,7 @@ def prepare(recipe: Recipe) -> Prepared:
     rejects: list[dict[str, Any]] = []
     notes: list[str] = []
     on_reject = _rejecting(recipe, rejects)
-    task, shown, examples = _loaded(recipe.task.path, recipe.task, on_reject, notes)
+    task, shown, examples = loaded(recipe.task.path, recipe.task, on_reject, notes)
     train, test = split(examples, recipe.data.train, recipe.seed)
     if recipe.data.limit:
         train = limit(train, recipe.data.limit, recipe.seed)
@@ -88,7 +88,7 @@ def stage_examples(recipe: Recipe, stage: TrainSection, prepared: Prepared) -> l
     on_reject = _rejecting(recipe, prepared.rejects)
     columns = recipe.task.columns if has_columns(place_of(stage.data), recipe.task.columns) else {}
     section = recipe.task.model_copy(update={"format": "auto", "columns": columns})
-    _, _, examples = _loaded(stage.data, section, on_reject, prepared.notes)
+    _, _, examples = loaded(stage.data, section, on_reject, prepared.notes)
     scored = {example.source for example in prepared.test}
     for example in examples:
         if example.source in scored:
@@ -105,7 +105,7 @@ def stage_examples(recipe: Recipe, stage: TrainSection, prepared: Prepared) -> l
     return kept
 
 
-def _loaded(
+def loaded(
     path: str, section: TaskSection, on_reject: OnReject | None, notes: list[str]
 ) -> tuple[Task, Show, list[Example]]:
     """Return the task with what its prompts show and its examples; a file of rows is a task without words."""
