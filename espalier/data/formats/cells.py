@@ -42,7 +42,7 @@ def rows_of_cells(path: Path, lines: Iterator[str]) -> Iterator[Cells]:
     csv.field_size_limit(sys.maxsize)
     sample = list(islice(lines, SAMPLE))
     delimiter, quoting = _dialect(sample, path.name)
-    reader = csv.reader(chain(sample, lines), delimiter=delimiter, quoting=quoting, strict=True)
+    reader = csv.reader(chain(sample, lines), delimiter=delimiter, quoting=cast("Any", quoting), strict=True)
     names: list[str] = []
     line = 1
     while True:

@@ -113,8 +113,8 @@ def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:
                 ".csv or .tsv.",
             )
     except UnicodeDecodeError as error:
-        with opened(path) as stream:  # again, for the place: the reader only knows that of a part
-            decoded(stream.read(), path, error.encoding)
+        with opened(path) as data:  # again, for the place: the reader only knows that of a part
+            decoded(data.read(), path, error.encoding)
         raise
 
 
@@ -214,7 +214,7 @@ def _raw(where: str, number: int, value: object) -> Raw:
     found = f"Here should be a row, an object {{…}}; it is {word(value)}."
     spoken = isinstance(value, list) and any(isinstance(item, dict) for item in cast("list[object]", value))
     hint = 'Turns are a row so: {"messages": […]}.' if spoken else ""
-    return Raw(where, number, value, DataError(found, where=where, hint=hint))
+    return Raw(where, number, cast("object", value), DataError(found, where=where, hint=hint))
 
 
 def renamed(raws: Iterator[Raw], columns: dict[str, str], where: str) -> Iterator[Raw]:

@@ -11,7 +11,7 @@ import base64
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, time
 from importlib import import_module
@@ -57,7 +57,7 @@ def rows_of_table(path: Path, head: bytes) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _seekable(path: Path) -> Iterator[BinaryIO]:
+def _seekable(path: Path) -> Generator[BinaryIO]:
     """Open a file in which one can go back and forth, which a packed one is only once it is unpacked."""
     with path.open("rb") as file:
         if packing(file.peek(HEAD)) == "":
@@ -86,14 +86,14 @@ def _batches(source: BinaryIO, head: bytes) -> Iterator[Any]:
 def _label_names(schema: Any) -> Mapping[str, list[str]]:
     """Return the names of each column's labels, as `datasets` writes them into a schema."""
     try:
-        told = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {
-            name: feature["names"]
-            for name, feature in cast("dict[str, Any]", told).items()
-            if isinstance(feature, dict) and cast("Any", feature).get("_type") == "ClassLabel"
-        }
+        features: dict[str, Any] = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return {name: item["names"] for name, item in features.items() if _is_label(item)}
     except (KeyError, TypeError, ValueError):
         return {}
+
+
+def _is_label(feature: Any) -> bool:
+    return isinstance(feature, dict) and cast("dict[str, Any]", feature).get("_type") == "ClassLabel"
 
 
 def _plain(kind: Any, labels: list[str] | None = None) -> Plain:
@@ -124,7 +124,7 @@ def _struct(item: Mapping[str, Any], fields: Mapping[str, Plain]) -> dict[str, A
 
 def _turns(item: dict[str, Any]) -> object:
     """Return a list of turns where a struct holds theirs by column, as `datasets` once kept lists."""
-    columns = [value for value in item.values() if isinstance(value, list)]
+    columns = [cast("list[Any]", value) for value in item.values() if isinstance(value, list)]
     speaks = {"role", "content"} <= item.keys() or {"from", "value"} <= item.keys()
     if not speaks or len(columns) != len(item) or len({len(column) for column in columns}) != 1:
         return item
