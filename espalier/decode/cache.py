@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from espalier.encode.tree import row_path
-from espalier.models.attention import tree_attention
+from espalier.models.attention import plan_for, tree_attention
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -231,10 +232,16 @@ def _decode_attention(
     """
     cache: RowCache = settings["row_cache"]
     layer: Any = module.layer_idx
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if "tree_plan" in settings:
         cache.put(layer, key[0], value[0])
+        plan = plan_for(dropout, attention_mask, settings)
+        if plan.depth == plan.tokens:  # one path: a plain row, whose first token a person waits for
+            out = scaled_dot_product_attention(
+                query, key, value, is_causal=True, scale=scale, enable_gqa=True
+            )
+            return out.transpose(1, 2), None
         return tree_attention(module, query, key, value, attention_mask, scaling, dropout, **settings)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return cache.attend(layer, query, key, value, scale), None
 
 

@@ -16,7 +16,7 @@ from espalier.core.errors import ModelError
 from espalier.models.tree_attention import TreeAttention
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from espalier.models.attention_plan import Plan
@@ -39,6 +39,23 @@ def tree_attention(
     Shapes: query [1, H, T, D], key [1, K, T, D], value [1, K, T, V]; returns [1, T, H, V] and no weights.
 
     Raises:
+        ModelError: see `plan_for`.
+    """
+    plan = plan_for(dropout, attention_mask, settings)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    device = query.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
+    out = TreeAttention.apply(query, key, value, plan, scale, dtype)
+    return cast("torch.Tensor", out), None
+
+
+AttentionInterface.register(NAME, tree_attention)
+
+
+def plan_for(dropout: float, attention_mask: torch.Tensor | None, settings: Mapping[str, Any]) -> Plan:
+    """Return the plan among the settings that a layer was called with.
+
+    Raises:
         ModelError: the layer asks for what a tree cannot give: dropout, a window in force, soft caps, sinks.
     """
     if "tree_plan" not in settings:
@@ -55,14 +72,8 @@ def tree_attention(
     for what, wanted in asked.items():
         if wanted:
             raise ModelError(f"The model's attention uses {what}, which prefix sharing does not compute.")
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    device = query.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
-    out = TreeAttention.apply(query, key, value, plan, scale, dtype)
-    return cast("torch.Tensor", out), None
+    return plan
 
-
-AttentionInterface.register(NAME, tree_attention)
 
 # The models that attend otherwise now, each with the name of how; the innermost last.
 _attending: list[tuple[PreTrainedModel, str]] = []
