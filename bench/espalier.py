@@ -42,14 +42,14 @@ def follow(
     What the objective computes beforehand is not, such as log-probabilities under a reference. As the peers
     do, a step's loss is divided by its own weight: each step is a run of one step to the objective.
     """
-    from espalier.encode.batches import build_trees
+    from espalier.encode.batches import build_trees, groups_of
     from espalier.models.adapters import methods
     from espalier.models.forward import edge_logprobs
     from espalier.models.load import load_model
     from espalier.models.support import unsupported
     from espalier.train.loop import Settings, train
     from espalier.train.reference import make_tools
-    from espalier.train.steps import Step, Term, groups_of
+    from espalier.train.steps import Step, Term
 
     loaded = load_model(job.model)
     longest = max(len(row.ids) for units in steps for unit in units for row in unit.rows)

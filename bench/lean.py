@@ -25,7 +25,7 @@ def run(job: Job, connection: Connection) -> None:
     from transformers import AutoModelForCausalLM
 
     from espalier.models.adapters import methods
-    from espalier.train.loop import autocast
+    from espalier.models.precision import autocast
 
     size = int(job.settings["batch"])
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)

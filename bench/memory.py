@@ -76,13 +76,13 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def run(job: Job, connection: Connection) -> None:
     """Train as the recipe says, one optimizer step per command."""
-    from espalier.cli.precision import settle
-    from espalier.cli.prepare import prepare
     from espalier.cli.run import choose
-    from espalier.cli.stages import plan_stages, ready_model, settings_of, source_of
     from espalier.core.errors import EspalierError
     from espalier.core.recipe import load_recipe
     from espalier.models.load import load_model
+    from espalier.runs.precision import settle
+    from espalier.runs.prepare import prepare
+    from espalier.runs.stages import plan_stages, ready_model, settings_of, source_of
     from espalier.train.loop import train
 
     recipe = load_recipe(RECIPE, job.settings["overrides"])

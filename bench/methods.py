@@ -24,10 +24,10 @@ from espalier.cli.main import ENVIRONMENT
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from espalier.cli.prepare import Prepared
     from espalier.encode.template import Template
     from espalier.models.load import Loaded
     from espalier.models.precision import Format
+    from espalier.runs.prepare import Prepared
     from espalier.train.loop import Settings
     from espalier.train.steps import Source
 
@@ -98,10 +98,10 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def run(job: Job, connection: Connection) -> None:
     """Train by one method when told to, score its answers, and send all that was measured."""
-    from espalier.cli.prepare import prepare
     from espalier.core.errors import EspalierError
     from espalier.core.recipe import load_recipe
     from espalier.models.load import load_model
+    from espalier.runs.prepare import prepare
 
     tests = job.settings["tests"]
     prepared = prepare(load_recipe(RECIPE, [f"data.test_limit={tests}"] if tests else []))
@@ -144,8 +144,8 @@ def _measured(job: Job, prepared: Prepared, loaded: Loaded) -> dict[str, Any]:
 
 
 def _source(prepared: Prepared, template: Template) -> Source:
-    from espalier.cli.prepare import encode_units
     from espalier.encode.batches import steps_per_epoch
+    from espalier.runs.prepare import encode_units
     from espalier.train.objectives import Tools, sft
     from espalier.train.steps import steps_of
 
@@ -171,10 +171,10 @@ def _train(model: Any, source: Source, settings: Settings) -> list[float]:
 
 
 def _scores(model: Any, template: Template, prepared: Prepared, form: Format) -> dict[str, Any]:
-    from espalier.cli.tuning import to_decode
     from espalier.decode.engine import generate
     from espalier.decode.strategies import greedy
     from espalier.evaluate.harness import evaluate, scorers
+    from espalier.runs.load import to_decode
 
     answers = list(generate(to_decode(model, form), template, prepared.test, greedy(limit=40)))
     rouge = {"rouge_l": scorers.build("rouge_l", {})}

@@ -94,8 +94,8 @@ def length(example: Example | None, text: str) -> float:
 
 def run_espalier(job: Job, connection: Connection) -> None:
     """As a side: sample and learn with Espalier, one optimizer step per command."""
-    from espalier.cli.sampling import Answering
     from espalier.train.reinforcement import grpo
+    from espalier.train.sampling import Answering
 
     examples = _examples(str(job.settings["task"]))
     precision = job.settings["decoding"]

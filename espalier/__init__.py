@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from espalier.encode.tree import Tree, build_tree
     from espalier.models.forward import edge_logprobs
     from espalier.models.load import find_model, load_model
-    from espalier.study.report.page import write_report
+    from espalier.report.page import write_report
     from espalier.tasks.task_files import load_task
     from espalier.train.objectives import LossSum
 
@@ -61,7 +61,7 @@ _HOMES = {
     "encode.tree": ("Tree", "build_tree"),
     "models.forward": ("edge_logprobs",),
     "models.load": ("find_model", "load_model"),
-    "study.report.page": ("write_report",),
+    "report.page": ("write_report",),
     "tasks.task_files": ("load_task",),
     "train.objectives": ("LossSum",),
 }

@@ -28,20 +28,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "espalier"
-GROUND = {"core", "tasks", "data"}
-MAY_IMPORT: dict[str, set[str]] = {
-    "core": set(),
-    "tasks": {"core"},
-    "data": {"core", "tasks"},
-    "encode": GROUND,
-    "models": GROUND | {"encode"},
-    "train": GROUND | {"encode", "models"},
-    "decode": GROUND | {"encode", "models"},
-    "evaluate": GROUND,  # reaches models through protocols only
-    "study": GROUND | {"encode", "models", "train", "decode", "evaluate"},
-    "serve": GROUND | {"encode", "models", "decode", "evaluate"},
-    "cli": GROUND | {"encode", "models", "train", "decode", "evaluate", "study", "serve"},
-}
+ORDER = [
+    *("core", "tasks", "evaluate", "data", "encode", "models", "decode", "train"),
+    *("report", "runs", "study", "serve", "cli"),
+]
+# A room may import from those before it; a study and a server know nothing of each other.
+MAY_IMPORT = {room: set(ORDER[:place]) for place, room in enumerate(ORDER)}
+MAY_IMPORT["serve"].remove("study")
+# The report judges what a folder holds, and loads no model.
+MAY_IMPORT["report"] = {"core", "tasks", "evaluate", "data"}
 CATCH_ALL = {"util", "utils", "common", "helper", "helpers", "base", "manager", "managers", "misc"}
 BASES = {"Protocol", "Generic", "NamedTuple", "BaseModel", "Section", "Choice", "Function", "Module"}
 BASES |= {"TorchFunctionMode"}  # torch knows no other way to watch what a model calls
@@ -166,9 +161,9 @@ def guessed_attributes(module: Module) -> Iterator[str]:
 
 
 def broad_excepts(module: Module) -> Iterator[str]:
-    """Only the command line catches what it does not know."""
+    """Only a run and the command line, which call what others wrote, catch what they do not know."""
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.ExceptHandler) and module.room != "cli":
+        if isinstance(node, ast.ExceptHandler) and module.room not in ("runs", "cli"):
             caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type else {""}
             if caught & {"", "Exception", "BaseException"}:
                 yield f"line {node.lineno} catches everything"
@@ -221,7 +216,7 @@ def test_each_module_keeps_the_rule(rule: Callable[[Module], Iterator[str]]) -> 
 @pytest.mark.parametrize(
     ("place", "text", "offended"),
     [
-        ("train/x.py", "def f():\n    from espalier.decode import engine", "import_order"),
+        ("decode/x.py", "def f():\n    from espalier.train import loop", "import_order"),
         ("core/x.py", "import espalier.tasks.checks", "import_order"),
         ("train/x.py", "from . import loop", "relative_imports"),
         ("core/__init__.py", "x = 1", "empty_init"),
@@ -256,9 +251,8 @@ def test_the_package_stays_small() -> None:
     for module in MODULES:
         rooms[module.room] += _code_lines(module.text)
     assert rooms.total() < 18_000
-    assert sum(rooms[room] for room in SPINE) < 7_100
-    # The run itself still lives in `cli`, which is two rooms in one until it has moved out.
-    most = {"cli": 3_600, "models": 2_300}
+    assert sum(rooms[room] for room in SPINE) < 7_400
+    most = {"runs": 2_500, "models": 2_300}
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60

@@ -20,7 +20,7 @@ from espalier.encode.tree import build_tree
 from espalier.evaluate.scorers.registry import scorers
 from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
-from espalier.study.trackers import Start, trackers
+from espalier.runs.trackers import Start, trackers
 from espalier.train.objectives import Tools, objectives
 
 ROOT = Path(__file__).resolve().parent.parent

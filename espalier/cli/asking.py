@@ -1,4 +1,4 @@
-"""What a run is asked: texts and rows as prompts in the shape of its training rows, or as a person says."""
+"""What a person asks on the command line: a text, a file, or standard input."""
 
 from __future__ import annotations
 
@@ -8,40 +8,12 @@ from typing import TYPE_CHECKING
 
 from espalier.cli.progress import say, waiting
 from espalier.core.errors import DataError
-from espalier.data.asking import asking_of, described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from espalier.core.run import RunFolder
-    from espalier.data.asking import Asking
     from espalier.data.inputs import Question
-
-
-def run_asking(run: RunFolder) -> Asking:
-    """Return how a run asks: what the prompts of its training rows share.
-
-    It is taken from the run's own rows: the task file may have been changed or moved since.
-    """
-    from espalier.data.table import read_examples
-
-    return asking_of(read_examples(run.data / "train.parquet"))
-
-
-def tell_asking(asking: Asking, system: str | None) -> None:
-    """Say in what shape texts are asked, and what of the training rows' shape they do not have."""
-    asking = asking if system is None else asking.under(system)
-    parts = described(asking)
-    if parts:
-        say(f"Asked as the run's rows are, {', '.join(parts)}; --plain sends the text as it is.")
-    if asking.differs:
-        say(
-            "The run's rows have different system turns, so none is given to a text; --system gives one, and "
-            "a row of --file can have its own."
-        )
-    if asking.later:
-        say("The run's rows are answered at the end of conversations; a text is asked as the first turn.")
 
 
 def questions_of(text: str | None, file: Path | None, columns: Mapping[str, str]) -> list[Question]:

@@ -1,36 +1,21 @@
-"""`espalier export`: a run's tuned model for other tools, compared with the trained one before it is done."""
+"""`espalier export`: a run's tuned model for other tools."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
-import tempfile
-from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from espalier.cli.progress import say, working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, RunPath
-from espalier.core.errors import DataError, EspalierError, ModelError, RunError
-from espalier.core.files import read_json, write_atomic
+from espalier.core.run import find_run
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from espalier.core.recipe import Recipe
-    from espalier.core.run import RunFolder
-    from espalier.models.export import Comparison, Seen
-    from espalier.models.load import Loaded
-    from espalier.study.card import Source
+    from espalier.models.export import Comparison
 
 Sort = Literal["hf", "adapter", "gguf"]
 Form = Literal["f32", "f16", "bf16", "q8_0"]
-RECORD = "export.json"
 
 
 def export(
@@ -53,271 +38,18 @@ def export(
     It is loaded again and compared with the trained model on test prompts, logits and text. The exit status
     is 1, and nothing is left, if a gap is too large.
     """
-    from safetensors import SafetensorError
+    from espalier.runs.export import export_run, plain
 
-    from espalier.cli import tuning
-    from espalier.core.recipe import load_recipe
-    from espalier.core.run import find_run
-
-    folder = find_run(run)
-    recipe = load_recipe(folder.recipe)
-    form: Form = kind or ("f16" if to == "gguf" else "f32")
-    if (to != "gguf" and form == "q8_0") or (to == "adapter" and form != "f32"):
-        raise ModelError(f"--to {to} cannot be written in {form}.", hint="Leave --type out.")
-    target = out or folder.path / "export" / to
-    earlier = _recorded(target)
-    if target.exists() and (not earlier or (out and earlier != recipe.hash)):
-        raise RunError(
-            "It exists and is no earlier export of this run.",
-            where=str(target),
-            hint="Name another folder with --out, or remove that one.",
-        )
-    with working("Loading the tuned model"):
-        loaded = tuning.load_run(folder, recipe, cache)
-    job = Job(folder, recipe, loaded, to, form, tuning.base_of(folder, recipe, cache))
-    try:
-        found = _export(job, target, rows, llama_python)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"The export cannot be written and read again: {error}", where=str(target)) from None
+    target, found = export_run(
+        find_run(run), to, cache, form=kind, out=out, rows=rows, llama_python=llama_python
+    )
     ok = all(comparison.ok for comparison in found)
     if as_json:
-        typer.echo(json.dumps({"folder": str(target) if ok else None, "ok": ok, **_plain(found)}))
+        typer.echo(json.dumps({"folder": str(target) if ok else None, "ok": ok, **plain(found)}))
     else:
         _tell(found, target)
     if not ok:
         raise typer.Exit(1)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is exported, and as what; `base` is the folder of the model that was tuned."""
-
-    run: RunFolder
-    recipe: Recipe
-    loaded: Loaded
-    to: Sort
-    form: Form
-    base: str
-
-    @property
-    def file(self) -> str:
-        """Name of the GGUF file."""
-        return f"{self.recipe.name}-{self.form}.gguf"
-
-    @property
-    def hub(self) -> str:
-        """Hub id of the model that was tuned, or '' where it has none."""
-        name = self.recipe.model.name
-        return name if name.count("/") == 1 and not Path(name).is_dir() else ""
-
-
-def _recorded(folder: Path) -> str:
-    """Return the hash of the recipe whose run was exported into a folder; '' where that is not known."""
-    try:
-        return str(read_json(folder / RECORD).get("recipe", ""))
-    except (DataError, AttributeError):
-        return ""
-
-
-def _export(job: Job, target: Path, rows: int, llama_python: Path | None) -> list[Comparison]:
-    """Write the export beside its place, and put it there if it is what was trained."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
-        partial = Path(work) / "export"
-        partial.mkdir()
-        found = _write_and_compare(job, partial, rows, llama_python)
-        if all(comparison.ok for comparison in found):
-            about = {"run": job.recipe.name, "recipe": job.recipe.hash, "to": job.to, "type": job.form}
-            write_atomic(partial / RECORD, json.dumps({**about, **_plain(found)}, indent=1) + "\n")
-            write_atomic(partial / "README.md", _card(job, found))
-            shutil.rmtree(target, ignore_errors=True)
-            partial.rename(target)
-    return found
-
-
-def _write_and_compare(job: Job, partial: Path, rows: int, llama_python: Path | None) -> list[Comparison]:
-    """Write the export into a folder, load it again, and compare it with the trained model on test rows."""
-    from espalier.cli import tuning
-    from espalier.data.table import read_examples
-    from espalier.decode.engine import generate
-    from espalier.decode.strategies import strategies
-    from espalier.models.export import BOUNDS, Seen, compare, compare_weights, logits_of, witness
-    from espalier.models.soft_prompt import virtual_ids
-
-    loaded = job.loaded
-    examples = read_examples(job.run.data / "test.parquet")[:rows]
-    merged = tuning.to_decode(loaded.model, "fp32")
-    limit = int(job.recipe.decode.params.get("limit", 64))
-    with working(f"Writing {job.to}"):
-        _write(job, merged, partial)
-    with working(f"Answering {len(examples)} test prompts with the trained model"):
-        strategy = strategies.build("greedy", {"limit": limit})
-        written = {c.example: c.ids for c in generate(merged, loaded.template, examples, strategy)}
-        answers = [written[example.id] for example in examples]
-        prompts = [loaded.template.prompt_ids(example.prompt) for example in examples]
-        trained = list(map(Seen, logits_of(loaded.model, prompts, answers), answers))
-    names = [example.id for example in examples]
-    with working("Loading the export again, and answering with it"):
-        reloaded, stops, by = _reload(job, partial)
-        # What stands for a soft prompt in front of ours, peft adds by itself.
-        bare = [prompt[len(virtual_ids(loaded.model)) :] for prompt in prompts]
-        seen = witness(reloaded, bare, answers, limit, stops)
-        found = [compare(by, names, trained, seen, BOUNDS[job.form])]
-        if job.to != "adapter":
-            found.append(compare_weights(merged, reloaded, job.form))
-    python = llama_python or (Path(sys.executable) if find_spec("llama_cpp") else None)
-    if job.to == "gguf" and python:
-        with working("Answering with llama.cpp"):
-            texts = [loaded.template.prompt_text(example.prompt) for example in examples]
-            task = {"prompts": prompts, "answers": answers, "texts": texts, "limit": limit}
-            seen = _in_llama(python, partial / job.file, task)
-            # llama.cpp keeps keys and values in half precision, whatever the file is in.
-            found.append(compare("llama.cpp", names, trained, seen, BOUNDS[job.form] + BOUNDS["f16"]))
-    elif job.to == "gguf":
-        say("llama.cpp was not asked: llama_cpp is not installed here; --llama-python names one that has it.")
-    return found
-
-
-def _write(job: Job, merged: PreTrainedModel, partial: Path) -> None:
-    from espalier.models.export import check_plain, copy_adapter, save_hf
-    from espalier.models.gguf_file import write_gguf
-
-    loaded = job.loaded
-    if job.to == "adapter":
-        copy_adapter(job.run.model, partial, job.hub or job.base)
-        return
-    check_plain(merged)
-    if job.to == "gguf":
-        write_gguf(partial / job.file, merged, loaded.tokenizer, loaded.template, job.form)
-    else:
-        params = job.recipe.decode.params
-        sampled = {key: params[key] for key in ("temperature", "top_p") if key in params}
-        sampling = {"do_sample": True, **sampled} if job.recipe.decode.kind == "sample" else {}
-        save_hf(partial, merged, loaded.tokenizer, loaded.template, job.form, sampling)
-
-
-def _reload(job: Job, partial: Path) -> tuple[PreTrainedModel, frozenset[int], str]:
-    """Return the model as other tools load it, its stop tokens where the folder does not say, and by whom."""
-    import torch
-
-    from espalier.models.export import load_adapter, load_hf
-    from espalier.models.gguf_file import read_gguf, stop_ids
-
-    stops: frozenset[int] = frozenset()
-    if job.to == "adapter":
-        model, stops, by = load_adapter(job.base, partial), job.loaded.template.stop_ids, "peft"
-    elif job.to == "gguf":
-        path = partial / job.file
-        model, stops, by = read_gguf(path), stop_ids(path), "transformers, from GGUF"
-    else:
-        model, by = load_hf(partial), "transformers"
-    torch.nn.Module.to(model, job.loaded.model.device)
-    return model, stops, by
-
-
-def _in_llama(python: Path, file: Path, task: dict[str, Any]) -> list[Seen]:
-    """Return what llama.cpp makes of the prompts; see `cli/llama_check.py`. Raises ModelError."""
-    import numpy as np
-
-    from espalier.models.export import Seen
-
-    script = Path(__file__).with_name("llama_check.py")
-    with tempfile.TemporaryDirectory(prefix="espalier-llama-") as work:
-        task_file, out = Path(work) / "task.json", Path(work) / "out.npz"
-        task_file.write_text(json.dumps(task), encoding="utf-8")
-        command = [str(python), "-I", str(script), str(file), str(task_file), str(out)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise ModelError(f"It cannot be run: {error.strerror}.", where=str(python)) from None
-        if done.returncode:
-            reason = (done.stderr.strip() or f"status {done.returncode}").split("\n")[-1]
-            raise ModelError(f"llama.cpp could not be asked: {reason}", where=str(python))
-        found = np.load(out)
-        for number, prompt in enumerate(task["prompts"]):
-            if tuple(found[f"tokens-{number}"].tolist()) != tuple(prompt):
-                say(f"Note: llama.cpp cuts the text of test prompt {number} into other tokens.")
-        return [
-            Seen(found[f"logits-{number}"], tuple(found[f"written-{number}"].tolist()))
-            for number in range(len(task["prompts"]))
-        ]
-
-
-def _card(job: Job, comparisons: list[Comparison]) -> str:
-    from espalier.study.card import card
-    from espalier.study.report.gather import gather
-
-    first = comparisons[0]
-    same = sum(row.parted is None for row in first.rows)
-    compared = (
-        f"Beside the trained model in fp32, the largest gap of a logit is {first.gap:.2g} (by {first.by}), "
-        f"and {same} of {len(first.rows)} greedy answers are the same."
-    )
-    material = gather(job.run.path)
-    # As the run wrote it down: the hash of a recipe changes with the schema.
-    recipe_hash = material.provenance.get("inputs", {}).get("recipe", job.recipe.hash)
-    return card(material, recipe_hash, _source(job), job.to, _how_to_load(job), compared)
-
-
-def _source(job: Job) -> Source:
-    """Return names and licences that the run folder does not hold, as far as they are stated anywhere."""
-    from huggingface_hub import metadata_load
-
-    from espalier.cli.prepare import prepare
-    from espalier.models.bundled import KNOWN
-    from espalier.study.card import Source
-
-    name = job.recipe.model.name
-    page = Path(job.base) / "README.md"
-    stated: dict[str, Any] = (metadata_load(page) if page.exists() else None) or {}
-    spoken = stated.get("language", [])
-    source = Source(
-        base=Path(name).name if Path(name).is_absolute() else name,
-        hub=job.hub,
-        base_licence=str(stated.get("license", "")),
-        data=Path(job.recipe.task.path).stem,
-        data_licence="",
-        language=(spoken,) if isinstance(spoken, str) else tuple(spoken),
-    )
-    if name in KNOWN:
-        known = KNOWN[name]
-        source = replace(source, hub=known.hub, base_licence=known.licence, language=(known.language,))
-    try:
-        task = prepare(job.recipe).task
-    except EspalierError:  # the task file was moved since; the run's own rows are in its folder
-        return source
-    return replace(source, data=task.name, data_licence="" if task.licence == "Unknown" else task.licence)
-
-
-def _how_to_load(job: Job) -> str:
-    from espalier.cli.asking import run_asking
-
-    base = job.hub or "BASE_FOLDER"
-    turns = [turn for turn in run_asking(job.run).prompt("…") if turn.text]
-    asked = [{"role": turn.role, "content": turn.text} for turn in turns]
-    messages = json.dumps(asked, ensure_ascii=False, indent=2)
-    code = {
-        "hf": "from transformers import pipeline\n\n"
-        'chat = pipeline("text-generation", "THIS_FOLDER")\n'
-        f"chat({messages})",
-        "adapter": "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-        f'base = AutoModelForCausalLM.from_pretrained("{base}")\n'
-        'model = PeftModel.from_pretrained(base, "THIS_FOLDER")',
-        "gguf": f"llama-cli -m {job.file} -cnv --temp 0",
-    }
-    language = "sh" if job.to == "gguf" else "python"
-    said = "Its chat template and the tokens that end an answer go with it; answers were decoded "
-    said = f"```{language}\n{code[job.to]}\n```\n\n{said}with `{job.recipe.decode.kind}`. "
-    if job.to == "hf":
-        return f"{said}It was trained on prompts of this shape, with the input in the place of “…”."
-    shape = f"```json\n{messages}\n```"
-    return f"{said}It was trained on prompts of this shape, with the input in the place of “…”:\n\n{shape}"
-
-
-def _plain(comparisons: list[Comparison]) -> dict[str, Any]:
-    """Return the comparisons as JSON has them: what is not a finite number is null."""
-    text = json.dumps([asdict(comparison) for comparison in comparisons])
-    return {"comparisons": json.loads(text, parse_constant=lambda _: None)}
 
 
 def _tell(comparisons: list[Comparison], target: Path) -> None:
@@ -335,4 +67,4 @@ def _tell(comparisons: list[Comparison], target: Path) -> None:
     if all(found.ok for found in comparisons):
         typer.echo(target)
     else:
-        say("Nothing was left behind: what was written is not the model that was trained.")
+        typer.echo("Nothing was left behind: what was written is not the model that was trained.", err=True)

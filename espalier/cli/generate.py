@@ -9,27 +9,26 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from espalier.cli import rating
-from espalier.cli.asking import questions_of, run_asking, tell_asking
+from espalier.cli.asking import questions_of
 from espalier.cli.completion import run_folders
-from espalier.cli.precision import of_run
-from espalier.cli.progress import bar, heard, say
+from espalier.cli.progress import heard
 from espalier.cli.settings import DEFAULT_CACHE, Cache, RunPath
 from espalier.cli.terminal import as_json
 from espalier.core.errors import DataError
 from espalier.data.asking import Asking
+from espalier.runs.events import bar, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from transformers import PreTrainedModel
 
-    from espalier.cli.rating import Rater, Write
     from espalier.core.recipe import Recipe
     from espalier.core.records import Completion, Example
     from espalier.data.inputs import Asked
     from espalier.decode.strategies import Strategy
     from espalier.encode.template import Template
+    from espalier.runs.rating import Rater, Write
 
 AsLines = Annotated[
     bool | None,
@@ -72,10 +71,10 @@ def generate(
 
     It is asked in the shape that the run was trained with: under its system turn, behind its task.
     """
-    from espalier.cli import tuning
     from espalier.core.recipe import load_recipe
     from espalier.core.run import find_run
     from espalier.data.inputs import asked
+    from espalier.runs.asking import run_asking, tell_asking
 
     if (reward is None) != (best_of is None):
         raise DataError("--best-of and --reward belong together.", hint="Give both, or neither.")
@@ -87,16 +86,16 @@ def generate(
     if not plain and not all(question.prompt for question in questions):
         tell_asking(asking, system)
     strategy, sampled = _strategies(recipe, limit, best_of or 1)
-    loaded = tuning.load(recipe.model, cache) if base else tuning.load_run(folder, recipe, cache)
-    loaded = of_run(recipe, folder, loaded, "decoding")
-    model, template = tuning.ready_to_decode(loaded.model, loaded.formats.decoding), loaded.template
+    from espalier.decode.engine import generate as answers
+    from espalier.runs.load import load_to_decode
+    from espalier.runs.rating import load_rater
+
+    model, template = load_to_decode(folder, cache, base=base)
     _check(asks, template, strategy.limit)
     as_lines = file is not None if as_lines is None else as_lines
     if reward and best_of:
-        from espalier.decode.engine import generate as answers
-
         write = partial(answers, model, template, strategy=sampled)
-        _print_best(rating.load_rater(reward, cache), write, asks, best_of, as_lines=as_lines)
+        _print_best(load_rater(reward, cache), write, asks, best_of, as_lines=as_lines)
     elif file is None and not as_lines:
         _print_as_written(model, template, asks[0], strategy)
     else:
@@ -168,6 +167,8 @@ def _print_all(answers: Iterator[Completion], asks: Sequence[Asked], *, as_lines
 
 
 def _print_best(rater: Rater, write: Write, asks: Sequence[Asked], samples: int, *, as_lines: bool) -> None:
+    from espalier.runs.rating import best_of
+
     out = _out()
     with bar("Answers", len(asks) * samples) as advance:
 
@@ -177,7 +178,7 @@ def _print_best(rater: Rater, write: Write, asks: Sequence[Asked], samples: int,
                 yield completion
 
         for ask in asks:
-            best, numbers = rating.best_of(rater, writing, ask)
+            best, numbers = best_of(rater, writing, ask)
             if as_lines:
                 rated = {"finish": best.finish, "rated": max(numbers), "all_rated": numbers}
                 print(as_json({**_about(ask), "text": best.text, **rated}), file=out, flush=True)

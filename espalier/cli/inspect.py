@@ -13,18 +13,17 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree as Branches
 
-from espalier.cli import tuning
-from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.core.text import counted
+from espalier.runs.events import working
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espalier.cli.stages import Stage
     from espalier.core.records import Encoded, Example
     from espalier.encode.template import Template
     from espalier.encode.tree import Tree
+    from espalier.runs.plan import Stage
 
 SHOWN_CHILDREN = 4
 SHOWN_CHARACTERS = 70
@@ -42,42 +41,41 @@ def inspect(
 
     It shows rows with their trained tokens, the prompt tree, what sharing saves, and what is left out.
     """
-    from espalier.cli.prepare import prepare
-    from espalier.cli.stages import plan_stages
     from espalier.core.recipe import load_recipe
+    from espalier.core.run import RunFolder
+    from espalier.runs.plan import resolve, stages_of
 
     console = Console(soft_wrap=True, highlight=False)
-    plan = load_recipe(recipe, override or ())
-    prepared = prepare(plan)
+    choices = resolve(load_recipe(recipe, override or ()))
+    asked, prepared = choices.recipe, choices.prepared
     with working("Getting ready") as tell:
-        from espalier.cli.judging import answer_limit, try_judges
-        from espalier.cli.run import choose
         from espalier.models.load import find_model, load_template
+        from espalier.runs.judging import answer_limit, try_judges
+        from espalier.runs.load import dated_as, rendering_of
 
-        choices = choose(plan)
-        writes = not any(objective.rates for objective, _ in choices.objectives[-1])
-        if writes:
-            try_judges(plan, choices.scorers, choices.objectives, prepared)
-        place = find_model(plan.model.name, cache, tell)
-        template = load_template(place).under(tuning.rendering_of(plan, tuning.folder_of(plan)))
-        stages = plan_stages(plan, choices.objectives, prepared, template, Path())
+        if not choices.rates:
+            try_judges(choices)
+        place = find_model(asked.model.name, cache, tell)
+        run = RunFolder(Path(asked.folder) / asked.name)
+        template = load_template(place).under(dated_as(run, rendering_of(asked)))
+        stages = stages_of(choices, template, Path())
     for note in prepared.notes:
         console.print(f"Note: {note}", markup=False)
     rejects = list(prepared.rejects)
     for stage in stages:
         if len(stages) > 1:
             console.print(f"Stage {stage.number + 1} of {len(stages)}", style="bold")
-        _print_stage(console, stage, plan.seed, template, rows)
-        _print_rewards(console, stage, plan.task.checks or prepared.task.checks)
+        _print_stage(console, stage, asked.seed, template, rows)
+        _print_rewards(console, stage, choices.checks)
         rejects += stage.encoded.rejects
     _print_rejects(console, rejects)
-    if writes:
+    if not choices.rates:
         _print_limit(console, prepared.test, answer_limit(prepared.test, template, choices.strategy.limit))
 
 
 def _print_stage(console: Console, stage: Stage, seed: int, template: Template, rows: int) -> None:
-    from espalier.cli.overview import learned, overview, visible
     from espalier.encode.batches import build_trees, schedule
+    from espalier.runs.overview import learned, overview, visible
 
     units, size = learned(stage), stage.section.rows
     shown = [visible(stage, row) for unit in units for row in unit.rows]

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from espalier.cli.completion import model_names
-from espalier.cli.progress import working
 from espalier.cli.settings import DEFAULT_CACHE, Cache
+from espalier.runs.events import working
 
 models = typer.Typer(help="List the bundled models, or fetch one.", invoke_without_command=True)
 

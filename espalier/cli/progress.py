@@ -1,7 +1,8 @@
 """What a person sees while work goes on: a line per stage, a bar with the time left on what takes long.
 
-Nothing is still for longer than `PERIOD`. In a terminal a spinner moves with the seconds; elsewhere, and for
-work that nobody announced, a thread tells what is being done and for how long.
+It is drawn from the events that the work itself tells (`runs/events.py`). Nothing is still for longer than
+`PERIOD`. In a terminal a spinner moves with the seconds; elsewhere, and for work that nobody announced, a
+thread tells what is being done and for how long.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -26,20 +27,17 @@ from rich.progress import (
 from rich.spinner import Spinner
 from rich.text import Text
 
+from espalier.core.text import spelt
+from espalier.runs.events import Began, Ended, Moved, Said, listening
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+
+    from espalier.runs.events import Event
 
 PERIOD = 8.0  # seconds: a person wonders after ten
 
 console = Console(stderr=True, soft_wrap=True)
-
-
-class Tell(Protocol):
-    """Changes what is said to be done; without a terminal as a line, unless it is not `aloud`."""
-
-    def __call__(self, text: str, *, aloud: bool = True) -> None:
-        """Say it."""
-        ...
 
 
 @dataclass
@@ -69,7 +67,7 @@ _said = _Said()
 
 
 def say(text: str) -> None:
-    """Tell what is being done, or what came of it."""
+    """Print a line."""
     console.print(text, highlight=False, markup=False)
     heard()
 
@@ -88,17 +86,9 @@ def heard() -> None:
     _said.at = time.monotonic()
 
 
-def spelt(seconds: float) -> str:
-    """Return a time as '40 s', '12 min' or '2.5 h'."""
-    minutes = seconds / 60
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
 @contextmanager
 def beating(what: str) -> Generator[None]:
-    """While this goes on, tell what is being done each time that nothing was said for `PERIOD`."""
+    """Draw what is told while this goes on, and say what is being done after each `PERIOD` of silence."""
     ended = threading.Event()
 
     def beat() -> None:
@@ -111,7 +101,7 @@ def beating(what: str) -> Generator[None]:
 
     heard()
     thread = threading.Thread(target=beat, daemon=True)
-    with _doing(what, drawn=False):
+    with listening(_Screen()), _doing(what, drawn=False):
         thread.start()
         try:
             yield
@@ -127,33 +117,57 @@ def waiting() -> Generator[None]:
         yield
 
 
+class _Screen:
+    """Draws events."""
+
+    def __init__(self) -> None:
+        # By the number of a work: what closes what is shown of it, and what moves it.
+        self.open: dict[int, tuple[ExitStack, Callable[[Moved], None]]] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Said(text):
+                say(text)
+            case Began():
+                stack = ExitStack()
+                drawn = _text(event) if event.total is None else _bar(event)
+                self.open[event.work] = stack, stack.enter_context(drawn)
+            case Moved():
+                self.open[event.work][1](event)
+            case Ended(work):
+                self.open.pop(work)[0].close()
+            case _:
+                pass
+
+
 @contextmanager
-def working(what: str, *, aloud: bool = True) -> Generator[Tell]:
+def _text(began: Began) -> Generator[Callable[[Moved], None]]:
     """Show what is going on where its end cannot be told; the function yielded changes the text.
 
     Without a terminal each text is a line; one that is not `aloud` is said when it takes long.
     """
     with ExitStack() as stack:
-        work = stack.enter_context(_doing(what, drawn=console.is_terminal))
+        work = stack.enter_context(_doing(began.text, drawn=console.is_terminal))
 
-        def tell(text: str, *, aloud: bool = True) -> None:
-            work.is_now(text)
-            if aloud and not work.drawn:
-                say(text)
+        def tell(moved: Moved) -> None:
+            work.is_now(moved.text)
+            if moved.aloud and not work.drawn:
+                say(moved.text)
 
         if work.drawn and not any(outer.drawn for outer in _said.works[:-1]):
             stack.enter_context(_spinning())
-        tell(what, aloud=aloud)
+        tell(Moved(began.work, text=began.text, aloud=began.aloud))
         yield tell
 
 
 @contextmanager
-def bar(what: str, total: int, done: int = 0) -> Generator[Callable[[int, str], None]]:
+def _bar(began: Began) -> Generator[Callable[[Moved], None]]:
     """Show a bar; the function yielded advances it and sets the text at its end.
 
     Without a terminal a line is printed every `PERIOD` instead, so that logs stay readable.
     """
-    with _doing(f"{what}: {done} of {total}", drawn=console.is_terminal) as work:
+    what, total, done = began.text, began.total or 0, began.done
+    with _doing(f"{what}: {done:.0f} of {total:.0f}", drawn=console.is_terminal) as work:
         if not work.drawn:
             yield _lines(what, total, done, work)
             return
@@ -161,22 +175,22 @@ def bar(what: str, total: int, done: int = 0) -> Generator[Callable[[int, str], 
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
         note = TextColumn("{task.fields[note]}")
         with Progress(*columns, note, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
-            task = progress.add_task(what, total=total, completed=done, note="")
+            task = progress.add_task(what, total=total, completed=int(done), note="")
 
-            def advance(steps: int, note: str = "") -> None:
-                progress.update(task, advance=steps, note=note)
+            def advance(moved: Moved) -> None:
+                progress.update(task, advance=moved.steps, note=moved.note)
 
             yield advance
 
 
-def _lines(what: str, total: int, done: int, work: _Work) -> Callable[[int, str], None]:
+def _lines(what: str, total: float, done: float, work: _Work) -> Callable[[Moved], None]:
     begun, before = time.monotonic(), done
 
-    def advance(steps: int, note: str = "") -> None:
+    def advance(moved: Moved) -> None:
         nonlocal done
-        done += steps
+        done += moved.steps
         left = (time.monotonic() - begun) / max(done - before, 1) * (total - done)
-        parts = (f"{what}: {done:.0f} of {total}", note, f"{spelt(left)} left" if left else "")
+        parts = (f"{what}: {done:.0f} of {total:.0f}", moved.note, f"{spelt(left)} left" if left else "")
         work.is_now("  ".join(part for part in parts if part))
         if time.monotonic() - _said.at > PERIOD or done == total:
             say(work.text)

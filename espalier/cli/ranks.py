@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
-from espalier.cli.progress import console, say
+from espalier.cli.progress import console
 from espalier.core.errors import EspalierError, RunError
 from espalier.core.records import ALONE, Ranks
+from espalier.runs.events import say
 
 if TYPE_CHECKING:
     from collections.abc import Generator

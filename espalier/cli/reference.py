@@ -60,7 +60,7 @@ def _registries() -> list[tuple[str, Registry[Any]]]:
     from espalier.decode.strategies import strategies
     from espalier.evaluate.harness import scorers
     from espalier.models.adapters import methods
-    from espalier.study.trackers import trackers
+    from espalier.runs.trackers import trackers
     from espalier.train.objectives import objectives
     from espalier.train.optimizer import optimizers
 

@@ -10,6 +10,6 @@ from espalier.cli.settings import RunPath
 def report(run: RunPath) -> None:
     """Write report.html again from what the run folder holds."""
     from espalier.core.run import find_run
-    from espalier.study.report.page import write_report
+    from espalier.report.page import write_report
 
     typer.echo(write_report(find_run(run).path))

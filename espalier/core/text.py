@@ -107,3 +107,11 @@ def unpunctuated(text: str) -> str:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return a count with its noun: "1 row", "2 rows"."""
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def spelt(seconds: float) -> str:
+    """Return a time as '40 s', '12 min' or '2.5 h'."""
+    minutes = seconds / 60
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -170,3 +170,12 @@ def _deal(
 
 def _shuffled(size: int, rng: np.random.Generator) -> list[int]:
     return cast("list[int]", rng.permutation(size).tolist())
+
+
+def groups_of(rows: Sequence[Encoded]) -> list[list[Encoded]]:
+    """Return the rows in groups that a loss may compare: an example's own together, each sample by itself."""
+    groups: dict[tuple[str, int], list[Encoded]] = {}
+    for place, row in enumerate(rows):
+        key = (row.example, place if row.role == "sample" else -1)
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())

@@ -31,7 +31,7 @@ from espalier.models.quantised import bitsandbytes, from_4_bits, is_quantised, t
 from espalier.models.reward import rates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     import torch
@@ -52,6 +52,12 @@ FORMATS = {
     "PROMPT_TUNING": (soft_prompt.write, soft_prompt.read),
     "BOTTLENECK": (bottleneck.write, bottleneck.read),
 }
+
+
+def method_on(model: PreTrainedModel, kind: str, params: Mapping[str, Any], seed: int) -> PreTrainedModel:
+    """Return the model with the weights that a method moves; fresh ones follow the seed."""
+    torch.manual_seed(seed)
+    return cast("PreTrainedModel", methods.build(kind, params, "train.method")(model))
 
 
 # Types with state space layers for which peft refuses some targets.

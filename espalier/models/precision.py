@@ -235,3 +235,9 @@ def _one_thread(device: torch.device) -> Generator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def autocast(model: nn.Module, precision: Format) -> torch.autocast:
+    """Return the context of a forward in that format; weights stay as they are."""
+    device = next(model.parameters()).device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled={"fp32": False, "bf16": True}[precision])

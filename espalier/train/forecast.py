@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 import torch
 
+from espalier.encode.batches import groups_of
 from espalier.encode.tree import build_tree, stats
 from espalier.models.forward import edge_logprobs
 from espalier.train.checkpoint import save
@@ -30,7 +31,7 @@ from espalier.train.loop import Forward, Settings, backward
 from espalier.train.optimizer import Updater, make_updater
 from espalier.train.parallel import cost
 from espalier.train.peak import forget_peak, peak_mb
-from espalier.train.steps import Step, groups_of
+from espalier.train.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -27,6 +27,7 @@ from espalier.core.files import jsonl, write_atomic
 from espalier.core.records import ALONE, Ranks
 from espalier.encode.tree import Tree, stats
 from espalier.models.forward import Edges, edge_logprobs
+from espalier.models.precision import autocast
 from espalier.train.checkpoint import newest_whole, restore, save
 from espalier.train.optimizer import MakeUpdater, adamw, make_updater, rate_at
 from espalier.train.parallel import add_up, gathered, on_first, place, share_of, split
@@ -119,12 +120,6 @@ def train(
             path = save(checkpoints, number + 1, model, updater.optimizer, recipe, ranks)
             yield {"event": "checkpoint", "step": number + 1, "path": str(path), "signal": signal}
     model.eval()
-
-
-def autocast(model: nn.Module, precision: Format) -> torch.autocast:
-    """Return the context of a forward in that format; weights stay as they are."""
-    device = next(model.parameters()).device.type
-    return torch.autocast(device, dtype=torch.bfloat16, enabled={"fp32": False, "bf16": True}[precision])
 
 
 def _resume(

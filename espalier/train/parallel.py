@@ -19,9 +19,9 @@ from torch import distributed
 from torch.distributed.tensor import DTensor
 
 from espalier.core.errors import EspalierError
-from espalier.encode.batches import build_trees, group_size
+from espalier.encode.batches import build_trees, group_size, groups_of
 from espalier.train.objectives import LossSum
-from espalier.train.steps import Step, Term, groups_of
+from espalier.train.steps import Step, Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

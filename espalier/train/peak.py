@@ -23,6 +23,11 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def peak_bytes() -> float:
+    """Return the same in bytes."""
+    return peak_mb() * 1e6
+
+
 def forget_peak() -> bool:
     """Let the peak start anew from what is held now; return whether this system can."""
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What a model says of rows, as numbers without a graph: the model as a stage found it, or as it is now.
+"""What objectives may ask of the model: as a stage found it, or as it is now (`decode/likelihood.py`).
 
 The log-probabilities of the stage's own rows under the reference are computed once and kept in a file of the
 run, keyed by the weights and the rows, so that an interrupted run does not compute them again.
@@ -11,16 +11,12 @@ import json
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-import torch
 from peft import PeftModel
 
 from espalier.core.errors import DataError
 from espalier.core.files import content_hash, read_json, write_atomic
-from espalier.encode.batches import build_trees, group_size
-from espalier.train.loop import autocast
+from espalier.decode.likelihood import row_sums, token_logprobs
 from espalier.train.objectives import Tools
-from espalier.train.steps import groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,39 +29,6 @@ if TYPE_CHECKING:
     from espalier.models.precision import Format
     from espalier.train.loop import Forward
     from espalier.train.objectives import Sampler
-
-
-@torch.no_grad()
-def token_logprobs(
-    model: PreTrainedModel, rows: Sequence[Encoded], forward: Forward, *, tokens: int, precision: Format
-) -> list[tuple[float, ...]]:
-    """Return the log-probability of each row's weighted tokens, in nats, in the precision of training.
-
-    Rows of one example that do not fit `tokens` together are computed in one tree all the same: nothing is
-    kept here for a backward.
-    """
-    places = {id(row): place for place, row in enumerate(rows)}
-    found: dict[int, tuple[float, ...]] = {}
-    training = model.training
-    model.eval()
-    groups = groups_of(rows)
-    for tree in build_trees(groups, max([tokens, *map(group_size, groups)])):
-        with autocast(model, precision):
-            edges = forward(model, tree)
-        values = edges.logprobs.cpu().numpy()[tree.entry_edges]
-        cuts = np.searchsorted(tree.entry_rows, np.arange(1, len(tree.rows)))
-        for row, part in zip(tree.rows, np.split(values, cuts), strict=True):
-            found[places[id(row)]] = tuple(part.tolist())
-    model.train(training)
-    return [found[place] for place in range(len(rows))]
-
-
-def row_sums(rows: Sequence[Encoded], logprobs: Sequence[Sequence[float]]) -> list[float]:
-    """Return each row's log-probabilities, times their weights, added up [R]."""
-    return [
-        float(np.dot(np.array(row.weights)[np.flatnonzero(row.weights)], values))
-        for row, values in zip(rows, logprobs, strict=True)
-    ]
 
 
 def keeping(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.core.errors import RecipeError
-from espalier.encode.batches import build_trees, schedule, steps_per_epoch
+from espalier.encode.batches import build_trees, groups_of, schedule, steps_per_epoch
 
 if TYPE_CHECKING:
     from espalier.core.records import Encoded
@@ -79,15 +79,6 @@ def steps_of(
         return Step(rows, [(tree, terms) for tree in build_trees(groups_of(rows), tokens)], log)
 
     return step
-
-
-def groups_of(rows: Sequence[Encoded]) -> list[list[Encoded]]:
-    """Return the rows in groups that a loss may compare: an example's own together, each sample by itself."""
-    groups: dict[tuple[str, int], list[Encoded]] = {}
-    for place, row in enumerate(rows):
-        key = (row.example, place if row.role == "sample" else -1)
-        groups.setdefault(key, []).append(row)
-    return list(groups.values())
 
 
 def step_count(units: int, size: int, epochs: float, shared: Sequence[tuple[Objective, float]]) -> int:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import torch
 from torch.overrides import TorchFunctionMode
 
-from espalier.encode.batches import build_trees, group_size
+from espalier.encode.batches import build_trees, group_size, groups_of
 from espalier.encode.tree import Tree, build_tree
 from espalier.models.exact import in_fp64
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import Forward, Settings, backward, train
 from espalier.train.parallel import dealt
-from espalier.train.steps import Step, Term, groups_of
+from espalier.train.steps import Step, Term
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

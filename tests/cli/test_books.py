@@ -178,7 +178,9 @@ def test_an_unfinished_run_is_gone_on_with_by_the_same_recipe_only(unfinished: P
 
 def test_before_anything_is_trained_the_recipe_may_change(home: Path, espalier) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("espalier.cli.run.train_stages", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "espalier.runs.execute.train_stages", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         assert espalier(*RUN, cwd=home).code == 130
     result = espalier(*RUN, *changed("train.epochs=0.5"), cwd=home)
     assert result.code == 0, result.err
@@ -231,7 +233,7 @@ def test_a_damaged_model_is_noticed_by_every_command(
 
 def test_a_damaged_model_is_made_again_from_its_checkpoint(home: Path, finished, espalier) -> None:
     with pytest.MonkeyPatch.context() as patch:  # a kill between the mark and the removal
-        patch.setattr("espalier.cli.kept._remove_checkpoints", lambda _: None)
+        patch.setattr("espalier.runs.kept._remove_checkpoints", lambda _: None)
         assert espalier(*RUN, cwd=home).code == 0
     run = home / "runs" / "plural"
     _truncate(run / "model" / "model.safetensors")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from espalier.models import export, gguf_file
+from espalier.models import gguf_file
+from espalier.runs import export
 
 
 @pytest.mark.parametrize(("to", "file"), [("hf", "model.safetensors"), ("gguf", "plural-f32.gguf")])

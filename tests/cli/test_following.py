@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from espalier.cli import following
-from espalier.cli.following import follow
-from espalier.cli.prepare import Units
-from espalier.cli.stages import Stage
 from espalier.core.errors import RunError
 from espalier.core.recipe import TrainSection
 from espalier.core.records import ALONE
 from espalier.core.run import RunFolder
+from espalier.runs import following
+from espalier.runs.events import Said, listening
+from espalier.runs.following import follow
+from espalier.runs.plan import Stage
+from espalier.runs.prepare import Units
 
 WILD = ("-o", "train.rate=30", "-o", "train.epochs=6", "-o", "train.warmup=0", "-o", "train.checkpoint=2")
 
@@ -66,9 +67,11 @@ def followed(path: Path, kind: str, losses: list[float], begun: int = 0) -> list
 RISING = [0.7, 5.0, 6.0, 7.0, 12.0, 13.0]
 
 
-def test_a_loss_that_rises_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(followed(tmp_path / "pairs", "dpo", RISING)) == 1
-    told = capsys.readouterr().err
+def test_a_loss_that_rises_is_told_once(tmp_path: Path) -> None:
+    heard: list[object] = []
+    with listening(heard.append):
+        assert len(followed(tmp_path / "pairs", "dpo", RISING)) == 1
+    told = "\n".join(event.text for event in heard if isinstance(event, Said))
     assert told.count("Warning: the loss rises: the loss is 6.00 at step 3, and was 0.70 at the first; ") == 1
     assert "guessing" not in told
     assert "the same command with -o train.rate=2e-06 --overwrite." in told

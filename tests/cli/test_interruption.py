@@ -55,19 +55,22 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_answers(
     assert len(keys(run)) == len(set(keys(run))) == len(keys(finished.folder))
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
-    home: Path, finished, espalier, espalier_process, wait_for
-) -> None:
-    process = espalier_process(*COMMAND, cwd=home)
-    wait_for(home / "runs" / "plural", "events.jsonl", process)
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(home: Path, espalier, espalier_process, wait_for) -> None:
+    long = (*COMMAND, "-o", "train.epochs=60")
+    process = espalier_process(*long, cwd=home)
+    wait_for(home / "runs" / "plural", "checkpoints/step-*", process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.splitlines()[-1].startswith("Interrupted. The same command goes on from here")
     assert "Traceback" not in err
     assert out == ""
-    assert espalier(*COMMAND, cwd=home).code == 0
-    assert same_result(home / "runs" / "plural", finished.folder)
+    done = [int(place.name.removeprefix("step-")) for place in home.glob("runs/plural/checkpoints/step-*")]
+    assert espalier(*long, cwd=home).code == 0
+    events = (home / "runs" / "plural" / "events.jsonl").read_text().splitlines()
+    steps = [event["step"] for event in map(json.loads, events) if event["event"] == "step"]
+    assert steps[-1] > max(done)
+    assert steps.count(max(done)) == 1
 
 
 def test_sigterm_finishes_the_step_and_leaves_a_checkpoint(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from espalier.cli import tuning
-from espalier.cli.precision import settle
 from espalier.core.recipe import load_recipe
 from espalier.core.records import Ranks
-from espalier.models import precision
+from espalier.runs import precision
+from espalier.runs.load import load_base
+from espalier.runs.precision import settle
 from espalier.train import parallel
 
 if TYPE_CHECKING:
@@ -109,13 +109,13 @@ def test_training_and_decoding_may_differ(home: Path, espalier, machine) -> None
 def test_of_several_ranks_the_first_decides(home: Path, machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(NEW)
     recipe = load_recipe(home / "recipe.toml", ["model.precision=auto"])
-    loaded = tuning.load(recipe.model, home)
-    first = settle(recipe, loaded)
+    loaded = load_base(recipe.model, home)
+    first = settle(recipe.model, loaded)
     assert (first.formats.training, loaded.formats.training) == ("bf16", "fp32")
     machine(OLD)  # what this rank would measure
     given = iter([[None, None], [first.formats, None]])  # that none has failed, and what the first has found
     monkeypatch.setattr(parallel, "gathered", lambda value, ranks: next(given))
-    assert settle(recipe, loaded, ranks=Ranks(1, 2)).formats == first.formats
+    assert settle(recipe.model, loaded, ranks=Ranks(1, 2)).formats == first.formats
 
 
 def test_bf16_by_name_says_what_it_costs(home: Path, espalier, machine) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from espalier.cli.prepare import encode_units, prepare, stage_examples
 from espalier.core.errors import DataError
 from espalier.core.recipe import Recipe, parse_recipe
 from espalier.core.records import Example, message
+from espalier.runs.prepare import encode_units, prepare, stage_examples
 from espalier.tasks.task_files import is_task
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ def test_the_bundled_conversations() -> None:
 def test_a_stage_without_rows_of_its_own_has_the_recipes(tmp_path: Path) -> None:
     plan = recipe(rows(tmp_path / "chats.jsonl", CHATS))
     prepared = prepare(plan)
-    assert stage_examples(plan, plan.train[0], prepared) is prepared.train
+    assert stage_examples(plan.task, plan.train[0], prepared) is prepared.train
 
 
 def test_a_stage_does_not_train_on_what_is_scored(tmp_path: Path) -> None:
     data = rows(tmp_path / "pairs.jsonl", [*PAIRS, {"prompt": "New?", "chosen": "Yes", "rejected": "No"}, {}])
     plan = recipe(rows(tmp_path / "chats.jsonl", CHATS), on_bad="reject", data=data)
     prepared = prepare(plan)
-    examples = stage_examples(plan, plan.train[0], prepared)
+    examples = stage_examples(plan.task, plan.train[0], prepared)
     assert len(examples) == len(prepared.train) + 1
     assert not {example.source for example in examples} & {example.source for example in prepared.test}
     reasons = [reject["reason"] for reject in prepared.rejects]
@@ -86,7 +86,7 @@ def test_a_stage_of_scored_rows_only_is_refused(tmp_path: Path) -> None:
     data = rows(tmp_path / "pairs.jsonl", [row for row in PAIRS if row["prompt"] in scored])
     plan = recipe(path, data=data)
     with pytest.raises(DataError, match="belong to sources that are scored"):
-        stage_examples(plan, plan.train[0], prepare(plan))
+        stage_examples(plan.task, plan.train[0], prepare(plan))
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,10 @@ def test_named_columns_are_those_of_the_files_that_have_them(tmp_path: Path) -> 
     stages = [{"data": pairs}, {"data": asked}]
     plan = parse_recipe({"name": "x", "task": task, "train": stages})
     prepared = prepare(plan)
-    assert len(stage_examples(plan, plan.train[0], prepared)) == 20
-    assert {e.id for e in stage_examples(plan, plan.train[1], prepared)} == {e.id for e in prepared.train}
+    assert len(stage_examples(plan.task, plan.train[0], prepared)) == 20
+    assert {e.id for e in stage_examples(plan.task, plan.train[1], prepared)} == {
+        e.id for e in prepared.train
+    }
 
 
 def test_a_split_of_a_folder_is_a_task_and_what_is_left_out_is_noted(tmp_path: Path) -> None:

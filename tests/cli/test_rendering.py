@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from espalier.cli import tuning
+from espalier.runs import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
             def now(cls, tz: Any = None) -> datetime:
                 return to
 
-        monkeypatch.setattr(tuning, "datetime", Clock)
+        monkeypatch.setattr(load, "datetime", Clock)
 
     return turn
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from espalier.study.report.gather import gather
+from espalier.report.gather import gather
 
 
 def lines(path: Path) -> list[dict]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from espalier.cli.sampling import Answering
 from espalier.core.errors import RecipeError
 from espalier.core.records import Example, message
 from espalier.encode.tokens import encode_unit
 from espalier.models.adapters import methods
 from espalier.models.soft_prompt import virtual_ids
+from espalier.train.sampling import Answering
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM

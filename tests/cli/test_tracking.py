@@ -11,9 +11,10 @@ from types import ModuleType
 
 import pytest
 
-from espalier.cli.tracking import choose_trackers, open_trackers
 from espalier.core.errors import MissingExtra, RecipeError
 from espalier.core.recipe import Recipe, parse_recipe
+from espalier.runs.events import listening
+from espalier.runs.tracking import choose_trackers, open_trackers
 
 MODULE = """
 seen = []
@@ -39,7 +40,7 @@ def absent():
 
 @contextmanager
 def opened(plan: Recipe, folder: Path) -> Generator[Callable[[dict[str, str]], None]]:
-    with open_trackers(choose_trackers(plan), plan, folder) as tell:
+    with open_trackers(choose_trackers(plan.track), plan, folder) as tell:
         yield tell
 
 
@@ -62,15 +63,14 @@ def test_a_tracker_gets_the_events_and_the_end(module: ModuleType, tmp_path: Pat
     assert module.seen == ["step", "end"]
 
 
-def test_one_that_fails_is_told_once_and_is_off(
-    module: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_that_fails_is_told_once_and_is_off(module: ModuleType, tmp_path: Path) -> None:
     track = recipe({"kind": "my_trackers:patient", "limit": 1}, "my_trackers:absent")
-    with opened(track, tmp_path) as tell:
+    heard: list[object] = []
+    with listening(heard.append), opened(track, tmp_path) as tell:
         for _ in range(4):
             tell({"event": "step"})
     assert module.seen == ["step", "step"]
-    said = capsys.readouterr().err
+    said = str(heard)
     assert "the tracker 'my_trackers:absent' is off from here: no such server" in said
     assert said.count("the disk is full") == 1
 
@@ -78,10 +78,10 @@ def test_one_that_fails_is_told_once_and_is_off(
 def test_a_wrong_name_or_an_absent_package_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = r"track\.0\.kind: No tracker is named 'wandbb'.*'wandb'"
     with pytest.raises(RecipeError, match=wrong):
-        choose_trackers(recipe("wandbb"))
+        choose_trackers(recipe("wandbb").track)
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtra, match="wandb"):
-        choose_trackers(recipe("wandb"))
+        choose_trackers(recipe("wandb").track)
 
 
 def test_no_tracker_is_the_default(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_json_has_every_check_and_all_are_ok(home: Path, espalier) -> None:
 
 
 def test_a_gap_that_is_too_large_exits_with_1(home: Path, espalier, monkeypatch) -> None:
-    from espalier.train import verify
+    from espalier.runs import verify
 
     def wrong(*_: object, **__: object):
         yield verify.Check("prefix sharing", float("nan"), 1e-12)
@@ -42,7 +42,7 @@ def test_a_gap_that_is_too_large_exits_with_1(home: Path, espalier, monkeypatch)
 
 def test_ids_that_are_not_the_tokenizer_s_are_noticed(home: Path, espalier, monkeypatch) -> None:
     from espalier.encode.tokenizer import Reader
-    from espalier.train import verify
+    from espalier.runs import verify
 
     own = Reader.whole
     monkeypatch.setattr(verify, "verify", lambda *_, **__: iter(()))

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from espalier.models import precision
-from espalier.models.precision import Formats, choose, compared, gain, measure, products
-from espalier.train.loop import autocast
+from espalier.models.precision import Formats, autocast, choose, compared, gain, measure, products
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM

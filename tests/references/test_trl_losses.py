@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from espalier.core.records import Encoded
+from espalier.decode.likelihood import row_sums, token_logprobs
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import backward
 from espalier.train.objectives import Objective, Sampled, Tools, sft
 from espalier.train.preference import dpo, kto
-from espalier.train.reference import row_sums, token_logprobs
 from espalier.train.reinforcement import grpo
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from espalier.tasks.checks import run_checks
+from espalier.tasks.event_duration.words import content_roots
 from espalier.tasks.task_files import load_task
-from espalier.tasks.words import content_roots
 
 NAMES = ("duration-pairs", "duration-thumbs")
 # What is wrong with a rejected question that no check sees; the others say what a check finds too.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from espalier.tasks import event_duration
 from espalier.tasks.checks import checks, run_checks, set_checks
+from espalier.tasks.event_duration import cautions
 from espalier.tasks.task_files import load_task
 
 SENTENCE = "After a two-hour ride the plumber replaced the leaking pipe."
@@ -61,11 +61,11 @@ def test_the_bundled_rows_pass_nearly_all_checks() -> None:
 
 
 def test_a_constant_question_is_seen() -> None:
-    judge = event_duration.not_constant()
+    judge = cautions.not_constant()
     inputs = [f"Sentence {number}." for number in range(10)]
     assert judge(inputs, ["How long did it take?"] * 9 + ["how long  did it take"]).ok is False
     assert judge(inputs, [f"How long did event {number} last?" for number in range(10)]).ok is True
     assert judge(inputs[:1], ["How long did it take?"]).ok is None
     # The same input with the same question twice is no sign of a constant.
     assert judge([inputs[0]] * 5 + [inputs[1]], ["How long was one?"] * 5 + ["How long was two?"]).ok is True
-    assert event_duration.not_constant(least=1.0)(inputs[:3], ["a b?", "a b?", "c?"]).ok is False
+    assert cautions.not_constant(least=1.0)(inputs[:3], ["a b?", "a b?", "c?"]).ok is False

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espalier.tasks.clauses import stated_duration
-from espalier.tasks.durations import find_durations
+from espalier.tasks.event_duration.clauses import stated_duration
+from espalier.tasks.event_duration.durations import find_durations
 
 
 @pytest.mark.parametrize(

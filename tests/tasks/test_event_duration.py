@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from espalier.tasks.event_duration import answer_not_stated, asks_duration, grounded, well_formed
+from espalier.tasks.event_duration.cautions import answer_not_stated, asks_duration, grounded, well_formed
 
 HERE = Path(__file__).parent
 Pair = tuple[str, str]

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from espalier.core.errors import CheckpointError
 from espalier.core.records import ALONE, Encoded, Ranks
-from espalier.encode.batches import build_trees
+from espalier.encode.batches import build_trees, groups_of
 from espalier.encode.tree import build_tree
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import backward
 from espalier.train.objectives import LossSum
 from espalier.train.parallel import add_up, cost, dealt, gathered, on_first, share_of, split, together
-from espalier.train.steps import Step, Term, groups_of
+from espalier.train.steps import Step, Term
 from espalier.train.verify import KeepDouble
 
 if TYPE_CHECKING:

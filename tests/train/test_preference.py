@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from espalier.core.records import Encoded
-from espalier.encode.batches import group_size
+from espalier.decode.likelihood import row_sums, token_logprobs
+from espalier.encode.batches import group_size, groups_of
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.models.adapters import methods
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.objectives import Tools
 from espalier.train.preference import dpo, kto
-from espalier.train.reference import keeping, make_tools, row_sums, token_logprobs
-from espalier.train.steps import groups_of
+from espalier.train.reference import keeping, make_tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from espalier.cli.sampling import Answering
 from espalier.core.errors import RecipeError, RunError
 from espalier.core.records import Encoded, Example, message
 from espalier.encode.batches import steps_per_epoch
@@ -26,6 +25,7 @@ from espalier.train.loop import backward
 from espalier.train.objectives import Sampled, Tools, objectives
 from espalier.train.reference import make_tools
 from espalier.train.reinforcement import advantages, grpo, journaled
+from espalier.train.sampling import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,13 +12,14 @@ import torch
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import Encoded
+from espalier.encode.batches import groups_of
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import backward
 from espalier.train.objectives import Sampled, Tools, sft
 from espalier.train.preference import dpo, kto
 from espalier.train.reinforcement import grpo
-from espalier.train.steps import groups_of, step_count
+from espalier.train.steps import step_count
 from espalier.train.verify import KeepDouble
 
 if TYPE_CHECKING:

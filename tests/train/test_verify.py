@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from espalier.core.records import Encoded
+from espalier.encode.batches import groups_of
 from espalier.encode.tokens import Unit
 from espalier.models.adapters import merged, methods
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.loop import Settings
 from espalier.train.objectives import Tools, sft
 from espalier.train.preference import dpo
-from espalier.train.steps import groups_of
 from espalier.train.verify import TOKENS, Check, Elsewhere, few, verify
 
 if TYPE_CHECKING:

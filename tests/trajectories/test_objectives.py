@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from espalier.cli.sampling import Answering
 from espalier.core.records import Example, message
-from espalier.encode.batches import steps_per_epoch
+from espalier.encode.batches import groups_of, steps_per_epoch
 from espalier.encode.tokens import encode_unit
 from espalier.encode.tree import build_tree
 from espalier.models.adapters import methods
@@ -24,7 +23,8 @@ from espalier.train.optimizer import adamw
 from espalier.train.preference import dpo, kto
 from espalier.train.reference import make_tools
 from espalier.train.reinforcement import grpo, journaled
-from espalier.train.steps import Step, groups_of, steps_of
+from espalier.train.sampling import Answering
+from espalier.train.steps import Step, steps_of
 from espalier.train.verify import KeepDouble
 
 if TYPE_CHECKING:

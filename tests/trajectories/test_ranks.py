@@ -27,7 +27,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from espalier.cli.ranks import joined
-from espalier.cli.sampling import Answering
 from espalier.core.errors import RunError
 from espalier.core.records import ALONE, Encoded, Example, Ranks, message
 from espalier.encode.tokens import Unit
@@ -39,6 +38,7 @@ from espalier.train.optimizer import adamw
 from espalier.train.parallel import add_up, full_weights
 from espalier.train.preference import dpo
 from espalier.train.reinforcement import grpo, journaled
+from espalier.train.sampling import Answering
 from espalier.train.steps import Step, steps_of
 from espalier.train.verify import KeepDouble
 

@@ -1,0 +1,77 @@
+"""How likely a model holds rows, and what a reward model says of them: as numbers, without a graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+
+from espalier.encode.batches import build_trees, group_size, groups_of
+from espalier.models.forward import edge_logprobs
+from espalier.models.precision import autocast
+from espalier.models.reward import as_rated, leaf_scores, rates
+from espalier.models.support import unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from transformers import PreTrainedModel
+
+    from espalier.core.records import Encoded
+    from espalier.encode.tree import Tree
+    from espalier.models.forward import Edges
+    from espalier.models.load import Loaded
+    from espalier.models.precision import Format
+
+    Forward: TypeAlias = Callable[[Any, Tree], Edges]
+
+TOKENS = 4096  # distinct tokens in one forward, where no row is longer
+
+
+def numbers(loaded: Loaded, rows: Sequence[Encoded]) -> list[float]:
+    """Return a reward model's number for each row [R]; of one that writes, the answer's log-probability."""
+    rating = rates(loaded.model)
+    rows = [replace(as_rated(row) if rating else row, role="sample", number=n) for n, row in enumerate(rows)]
+    longest = max(len(row.ids) for row in rows)
+    forward = partial(
+        leaf_scores if rating else edge_logprobs, shared=unsupported(loaded.model, longest) is None
+    )
+    tokens, precision = max(TOKENS, longest), loaded.formats.training
+    return row_sums(rows, token_logprobs(loaded.model, rows, forward, tokens=tokens, precision=precision))
+
+
+@torch.no_grad()
+def token_logprobs(
+    model: PreTrainedModel, rows: Sequence[Encoded], forward: Forward, *, tokens: int, precision: Format
+) -> list[tuple[float, ...]]:
+    """Return the log-probability of each row's weighted tokens, in nats, in the precision of training.
+
+    Rows of one example that do not fit `tokens` together are computed in one tree all the same: nothing is
+    kept here for a backward.
+    """
+    places = {id(row): place for place, row in enumerate(rows)}
+    found: dict[int, tuple[float, ...]] = {}
+    training = model.training
+    model.eval()
+    groups = groups_of(rows)
+    for tree in build_trees(groups, max([tokens, *map(group_size, groups)])):
+        with autocast(model, precision):
+            edges = forward(model, tree)
+        values = edges.logprobs.cpu().numpy()[tree.entry_edges]
+        cuts = np.searchsorted(tree.entry_rows, np.arange(1, len(tree.rows)))
+        for row, part in zip(tree.rows, np.split(values, cuts), strict=True):
+            found[places[id(row)]] = tuple(part.tolist())
+    model.train(training)
+    return [found[place] for place in range(len(rows))]
+
+
+def row_sums(rows: Sequence[Encoded], logprobs: Sequence[Sequence[float]]) -> list[float]:
+    """Return each row's log-probabilities, times their weights, added up [R]."""
+    return [
+        float(np.dot(np.array(row.weights)[np.flatnonzero(row.weights)], values))
+        for row, values in zip(rows, logprobs, strict=True)
+    ]

@@ -1,0 +1,239 @@
+"""The report of a run: one self-contained HTML file, made from what the run folder holds and nothing else.
+
+`gather.py` reads; `words.py`, `tuning.py`, `charts.py` and `picks.py` say what is shown; the templates lay it
+out. No script, no network, and every text of the run is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from espalier.core.errors import RecipeError
+from espalier.core.files import write_atomic
+from espalier.core.recipe import parse_recipe
+from espalier.core.run import RunFolder
+from espalier.core.text import counted
+from espalier.evaluate import sheet
+from espalier.evaluate.findings import FLOORS, findings
+from espalier.report import words
+from espalier.report.gather import Material, gather
+from espalier.report.picks import pick, picked_by
+from espalier.report.tuning import how, trainings
+from espalier.tasks.checks import checks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
+DESCRIBED = {
+    "tuned": "the model after tuning",
+    "base": "the model before tuning",
+    "constant": "one answer for every input",
+    "majority": "the most frequent training answer",
+    "copy": "the input as the answer",
+    "lead": "as many first words of the input as answers have",
+}
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a run folder, finished or not, and return its path.
+
+    Raises:
+        RunError: there is no such folder, or the file cannot be written.
+    """
+    path = RunFolder(folder).report
+    write_atomic(path, render(gather(folder)))
+    return path
+
+
+def render(material: Material) -> str:
+    """Return the report as HTML."""
+    loader = PackageLoader("espalier.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        percent=sheet.percent, points=sheet.points, interval=sheet.interval, counted=counted,
+        title_of=lambda name: sheet.title(name, material.scores), whole=_unbroken,
+        reward=words.reward, duration=words.duration, size=words.size,
+        number=lambda n: f"{n:,}".replace(",", "\u202f"),
+    )  # fmt: skip
+    style = Markup(loader.get_source(environment, "report.css")[0])  # ours, not the run's: it is not escaped
+    return environment.get_template("report.html").render(
+        style=style,
+        run=material,
+        task=_task(material),
+        findings=findings(material.scores),
+        changes=_changes(material.scores),
+        asked=_asked(material),
+        figures=_figures(material),
+        floor_text=_floor_text(material, "constant"),
+        majority=_floor_text(material, "majority"),
+        checks=_checks(material),
+        shape=_shape(material),
+        reasons=_reasons(material),
+        how=how(material),
+        trainings=trainings(material),
+        picks=pick(material),
+        order=picked_by(material.scores),
+        recipe_hash=_recipe_hash(material),
+        **_training(material),
+    )
+
+
+def _unbroken(text: str) -> Markup:
+    """Return the text, escaped; no line ends within ROUGE-L, within an option, or before a unit."""
+    safe = str(escape(text)).replace(" %", "\u00a0%")
+    return Markup(re.sub(r"ROUGE-L|-o \S+\w", r"<span class='whole'>\g<0></span>", safe))
+
+
+def _task(material: Material) -> str:
+    """Return the task's name; the run's where no row says it."""
+    return next((example.task for example in (*material.test, *material.train)), "") or material.name
+
+
+def _changes(scores: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return base, tuned and their difference for what leads, and for what all checks do not see."""
+    if not {"tuned", "base"} <= scores.get("systems", {}).keys():
+        return []
+    first, *others = sheet.measures(scores)
+    changes: list[dict[str, Any]] = []
+    for measure in (first, *(others[:1] if first == sheet.ALL else [])):
+        gap = sheet.difference(scores, "base", measure)
+        if gap is not None:
+            changes.append(
+                {
+                    "measure": measure,
+                    "base": sheet.estimate(scores, "base", measure),
+                    "tuned": sheet.estimate(scores, "tuned", measure),
+                    "gap": gap,
+                    "means": words.verdict(gap),
+                    "floors": words.against_floors(scores, measure),
+                }
+            )
+    return changes
+
+
+def _asked(material: Material) -> str:
+    """Return the first paragraph of the prompt, which is the task's definition where the prompt shows it."""
+    for example in (*material.train, *material.test):
+        return example.prompt[-1].text.split("\n\n")[0]
+    return ""
+
+
+def _figures(material: Material) -> list[dict[str, Any]]:
+    """Return, for all checks and each scorer, the systems with their intervals, and the floors."""
+    scores = material.scores
+    systems = _systems(scores)
+    if not systems:
+        return []
+    measures = sheet.measures(scores) if "tuned" in systems else []
+    figures: list[dict[str, Any]] = []
+    for measure in measures:
+        rows = [(name, sheet.estimate(scores, name, measure)) for name in systems]
+        floors = [(name, e["value"]) for name, e in rows if name in FLOORS and e["value"] is not None]
+        figures.append(
+            {
+                "measure": measure,
+                "note": words.note(measure, scores),
+                "rewarded": measure in scores.get("rewarded", []),
+                "rows": rows,
+                "floors": floors,
+                "gap": sheet.difference(scores, "base", measure),
+            }
+        )
+    return figures
+
+
+def _floor_text(material: Material, floor: str) -> str:
+    """Return the text of a floor that gives one answer to everything; '' where the run has it not."""
+    texts = (line["text"] for (system, _), line in material.outputs.items() if system == floor)
+    return next(texts, "")
+
+
+def _checks(material: Material) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return each check with its pass rates before and after, and what it asks for, in named groups.
+
+    Where some were rewarded, those come first, and beside them those that were not.
+    """
+    scores = material.scores
+    if not {"tuned", "base"} <= scores.get("systems", {}).keys():
+        return []
+    known, rewarded = checks.names(), scores.get("rewarded", [])
+    rows = [
+        {
+            "name": name,
+            "asks": checks.describe(name)[0] if name in known else "",
+            "base": scores["systems"]["base"]["checks"][name],
+            "tuned": scores["systems"]["tuned"]["checks"][name],
+            "gap": sheet.difference(scores, "base", name),
+        }
+        for name in scores["systems"]["tuned"]["checks"]
+    ]
+    groups = (
+        ("Rewarded while the model learned", [row for row in rows if row["name"] in rewarded]),
+        ("Held out of the rewards" if rewarded else "", [row for row in rows if row["name"] not in rewarded]),
+    )
+    return [group for group in groups if group[1]]
+
+
+def _shape(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return what is known of each system's answers without looking at the references."""
+    systems = material.scores.get("systems", {})
+    return [
+        (name, DESCRIBED.get(name, "the model after this stage"), systems[name])
+        for name in _systems(material.scores)
+        if "distinct" in systems[name]
+    ]
+
+
+def _systems(scores: dict[str, Any]) -> list[str]:
+    """Return the systems as they are shown: tuned, the stages before it, latest first, base, the floors."""
+    names = scores.get("systems", {})
+    stages = sorted((name for name in names if name.startswith("stage")), reverse=True)
+    return [name for name in ("tuned", *stages, "base", *FLOORS) if name in names]
+
+
+def _recipe_hash(material: Material) -> str:
+    """Return the hash of the recipe, or '' where it is missing or of another version of the schema."""
+    try:
+        return parse_recipe(material.recipe).hash if material.recipe else ""
+    except RecipeError:
+        return ""
+
+
+def _reasons(material: Material) -> list[tuple[str, int, dict[str, Any]]]:
+    """Return why rows were left out, most frequent first: the reason, how many, and the first of them."""
+    counts: Counter[str] = Counter()
+    first: dict[str, dict[str, Any]] = {}
+    for row in material.rejects:
+        counts[row["reason"]] += 1
+        first.setdefault(row["reason"], row)
+    return [(reason, count, first[reason]) for reason, count in counts.most_common()]
+
+
+def _training(material: Material) -> dict[str, Any]:
+    """Return what the sections on data and cost show of the events."""
+    encoded, steps, stages = material.last("encoded"), material.steps(), material.stages()
+    tokens = sum(step.get("tokens", 0) for step in steps)
+    distinct = sum(step.get("distinct_tokens", 0) for step in steps)
+    first = encoded.get("first", {"pieces": [], "trained": []})
+    pieces = list(zip(first["pieces"], first["trained"], strict=True))
+    long = len(pieces) > SHOWN
+    shown = [*pieces[: SHOWN // 2], *pieces[-SHOWN // 2 :]] if long else pieces
+    return {
+        "encoded": encoded,
+        "stages": stages,
+        "seconds": sum(stage["seconds"] for stage in stages),
+        "peak": max((stage.get("peak_bytes") or 0 for stage in stages), default=0),
+        "tokens": tokens,
+        "distinct": distinct,
+        "pieces": shown,
+        "cut_at": SHOWN // 2 + 1 if long else 0,
+        "sources": len({example.source for example in material.train}),
+    }

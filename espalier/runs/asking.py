@@ -1,0 +1,36 @@
+"""How a run asks: what the prompts of its training rows share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from espalier.data.asking import asking_of, described
+from espalier.data.table import read_examples
+from espalier.runs.events import say
+
+if TYPE_CHECKING:
+    from espalier.core.run import RunFolder
+    from espalier.data.asking import Asking
+
+
+def run_asking(run: RunFolder) -> Asking:
+    """Return how a run asks: what the prompts of its training rows share.
+
+    It is taken from the run's own rows: the task file may have been changed or moved since.
+    """
+    return asking_of(read_examples(run.data / "train.parquet"))
+
+
+def tell_asking(asking: Asking, system: str | None) -> None:
+    """Say in what shape texts are asked, and what of the training rows' shape they do not have."""
+    asking = asking if system is None else asking.under(system)
+    parts = described(asking)
+    if parts:
+        say(f"Asked as the run's rows are, {', '.join(parts)}; --plain sends the text as it is.")
+    if asking.differs:
+        say(
+            "The run's rows have different system turns, so none is given to a text; --system gives one, and "
+            "a row of --file can have its own."
+        )
+    if asking.later:
+        say("The run's rows are answered at the end of conversations; a text is asked as the first turn.")

@@ -1,0 +1,194 @@
+"""A run from its plan to its report; a stage is keyed by what goes into it and not done twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from espalier.core.files import jsonl
+from espalier.core.records import ALONE, Ranks
+from espalier.core.run import RunFolder
+from espalier.decode.engine import generate
+from espalier.decode.journal import Journal
+from espalier.decode.ready import to_decode
+from espalier.evaluate.baselines import floors
+from espalier.evaluate.harness import evaluate
+from espalier.evaluate.pairs import pairs_of
+from espalier.models.adapters import methods
+from espalier.models.outline import outline
+from espalier.models.sharing import sharing_of
+from espalier.models.support import drops
+from espalier.report.page import write_report
+from espalier.runs.books import held, inputs_of, look, write_books
+from espalier.runs.events import Logged, bar, emit, say, working
+from espalier.runs.judging import say_limit, try_judges
+from espalier.runs.plan import make_plan
+from espalier.runs.precision import keep_formats
+from espalier.runs.rating import lengths, order, score_pairs
+from espalier.runs.results import write_results
+from espalier.runs.stages import train_stages
+from espalier.runs.tracking import open_trackers
+from espalier.train.peak import peak_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from espalier.core.records import Completion
+    from espalier.models.load import Loaded
+    from espalier.runs.books import Way
+    from espalier.runs.plan import Choices, Plan
+
+
+def execute(
+    choices: Choices,
+    path: Path,
+    cache: Path,
+    *,
+    ranks: Ranks = ALONE,
+    way: Way = "refuse",
+    patience: float = 0.0,
+) -> Path:
+    """Do every stage of a run that is not done, and return the report's path.
+
+    Nothing is written before the task, the choices and the model are known to be usable, and before a run of
+    another recipe that has the folder is out of the `way`.
+
+    Args:
+        choices: what the recipe comes to.
+        path: the run's folder.
+        cache: folder of converted models.
+        ranks: that share the training; this is the first of them.
+        way: what to do with a run of another recipe in the folder.
+        patience: seconds that another process may take to let go of the folder.
+    """
+    started = time.monotonic()
+    prepared = choices.prepared
+    if not choices.rates:
+        try_judges(choices)
+    goes_on = look(choices, path, way, patience)
+    known = RunFolder(path) if goes_on else None  # one that is put out of the way decides nothing
+    plan = make_plan(choices, cache, path, known=known, ranks=ranks)
+    for note in prepared.notes:
+        say(f"Note: {note}")
+    say_sharing(plan.loaded, plan.longest)
+    try_methods(plan)
+    inputs = inputs_of(plan)
+    with (
+        held(plan, path, inputs, way, patience) as folder,
+        open_trackers(choices.trackers, choices.recipe, path) as track,
+    ):
+
+        def listen(event: Mapping[str, Any]) -> None:
+            track(event)
+            emit(Logged(event))
+
+        run = replace(folder, listen=listen)
+        write_books(run, plan, inputs)
+        keep_formats(choices.recipe.model, run, plan.loaded)
+        run.log_stage("prepare", started, peak_bytes())
+        (_rate if choices.rates else _answer)(plan, run, ranks)
+        return write_report(run.path)
+
+
+def assist(choices: Choices, path: Path, cache: Path, ranks: Ranks) -> None:
+    """Do a rank's share of the training, where another one executes the run; nothing is written."""
+    run = RunFolder(path)
+    for _ in train_stages(make_plan(choices, cache, path, known=run, ranks=ranks), run, ranks):
+        pass
+
+
+def say_sharing(loaded: Loaded, longest: int) -> None:
+    """Tell where rows have to be computed one by one, and where they share more than a prefix's result.
+
+    Raises:
+        ModelError: the model's code does not train on such rows.
+    """
+    if why_not := sharing_of(loaded.model, longest).why_not:
+        say(f"Note: prefixes are not shared with this model, each row is computed by itself: {why_not}.")
+    elif drops(loaded.model):
+        say(
+            "Note: the model drops hidden states at random while it trains (dropout), in a prefix for all "
+            "the rows that share it. Gradients stay right in the mean, with other noise."
+        )
+
+
+def try_methods(plan: Plan) -> None:
+    """Try peft's methods on the model without its weights, so that a wrong target costs no time.
+
+    Raises:
+        RecipeError: a stage's method cannot be used on it.
+    """
+    for stage in plan.stages:
+        method = stage.section.method
+        kind = {"qlora": "lora"}.get(method.kind, method.kind)
+        if kind in ("lora", "ia3"):
+            methods.build(kind, method.params, f"{stage.key}.method")(outline(plan.loaded.model))
+        elif kind != "full":
+            return  # what it makes of the model is not known before
+
+
+def _answer(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
+    """Do the rest of a run whose model writes answers."""
+    limit = say_limit(plan.prepared.test, plan.template, plan.choices.strategy.limit)
+    base = _generate(plan, run, plan.loaded, "base")
+    answers: dict[str, list[Completion]] = {}
+    for stage, tuned in train_stages(plan, run, ranks):
+        name = "tuned" if stage.last else f"stage {stage.number + 1}"
+        answers[name] = _generate(plan, run, tuned, name)
+    # The others are compared with the first.
+    _evaluate(plan, run, {"tuned": answers.pop("tuned"), **answers, "base": base}, limit)
+
+
+def _rate(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
+    """Do the rest of a run whose model rates answers: it is scored by the order of held-out pairs."""
+    pairs = pairs_of(plan.prepared.test)
+    base = order(run, pairs, plan.loaded, "base")
+    *_, (_, tuned) = train_stages(plan, run, ranks)
+    systems = {"tuned": order(run, pairs, tuned, "tuned"), "base": base, "longer": lengths(pairs)}
+    score_pairs(plan.seed, run, pairs, systems)
+
+
+def _generate(plan: Plan, run: RunFolder, loaded: Loaded, system: str) -> list[Completion]:
+    started = time.monotonic()
+    test, strategy = plan.prepared.test, plan.choices.strategy
+    journal = Journal(run.path / "generations.jsonl")
+    known = len(journal.done)
+    completions: list[Completion] = []
+    with bar(f"Answers of the {system} model", len(test) * strategy.samples) as advance:
+        model = to_decode(loaded.model, loaded.formats.decoding)
+        for completion in generate(
+            model, loaded.template, test, strategy, weights=loaded.weights, journal=journal
+        ):
+            completions.append(completion)
+            advance(1, "")
+    if len(journal.done) > known:
+        run.log_stage(f"decode {system}", started, peak_bytes())
+    place = {example.id: number for number, example in enumerate(test)}
+    return sorted(completions, key=lambda completion: (place[completion.example], completion.sample))
+
+
+@working("Scoring", aloud=False)
+def _evaluate(
+    plan: Plan, run: RunFolder, answers: dict[str, list[Completion]], limit: dict[str, int]
+) -> None:
+    """Write outputs.jsonl and scores.json; of several samples of an answer the first is scored."""
+    started = time.monotonic()
+    choices, prepared = plan.choices, plan.prepared
+    systems = {**answers, **floors(prepared.test, prepared.train)}
+    lines = [
+        {"system": system, **asdict(completion)}
+        for system, completions in systems.items()
+        for completion in completions
+    ]
+    first = {name: [c for c in completions if c.sample == 0] for name, completions in systems.items()}
+    task, shown = prepared.task, prepared.shown
+    worked = [e.output for e in (*task.positive[: shown.positive], *task.negative[: shown.negative])]
+    scores = evaluate(
+        prepared.test, first, choices.scorers, choices.checks, plan.seed,
+        rewarded=choices.rewarded, train=prepared.train, shown=worked, limit=limit,
+    )  # fmt: skip
+    write_results(run, jsonl(lines), json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
+    run.log_stage("evaluate", started, peak_bytes())

@@ -1,0 +1,298 @@
+"""A run planned once: what its recipe comes to, all of it, before anything is done.
+
+`resolve` reads the rows and builds what the recipe names, with no model: what is wrong there costs no time.
+`make_plan` adds the model, and the rows in its tokens. Below this file nothing looks at a recipe but the
+books that a run keeps of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from espalier.core.errors import RecipeError, nearest
+from espalier.core.records import ALONE, Ranks
+from espalier.core.text import counted
+from espalier.runs.events import say, working
+from espalier.runs.prepare import askable, encode_units, prepare, special_names, stage_examples
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from espalier.core.recipe import Recipe, TrainSection
+    from espalier.core.records import Example, Scorer
+    from espalier.core.run import RunFolder
+    from espalier.decode.strategies import Strategy
+    from espalier.encode.template import Template
+    from espalier.models.load import Loaded
+    from espalier.runs.prepare import Prepared, Units
+    from espalier.runs.trackers import Opener
+    from espalier.train.objectives import Objective
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a recipe comes to without its model.
+
+    Attributes:
+        recipe: as it was resolved.
+        prepared: its rows.
+        objectives: of each stage, each with its share.
+        strategy: of decoding.
+        scorers: by their names.
+        checks: names of the checks that judge the answers.
+        trackers: what opens each, by its name.
+    """
+
+    recipe: Recipe
+    prepared: Prepared
+    objectives: Sequence[Sequence[tuple[Objective, float]]]
+    strategy: Strategy
+    scorers: Mapping[str, Scorer]
+    checks: Sequence[str]
+    trackers: Mapping[str, Opener]
+
+    @property
+    def rates(self) -> bool:
+        """Whether the run makes a reward model."""
+        return any(objective.rates for objective, _ in self.objectives[-1])
+
+    @property
+    def rewarded(self) -> list[str]:
+        """Names of what answers are rewarded for while the model learns."""
+        objectives = [objective for stage in self.objectives for objective, _ in stage]
+        return list(dict.fromkeys(name for objective in objectives for name in objective.rewards))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One `[[train]]` of the recipe, with what it learns from.
+
+    Attributes:
+        number: counted from 0.
+        name: of its records; "train" where there is only one.
+        section: its part of the recipe.
+        shared: its objectives, each with its share.
+        examples: that it learns from.
+        encoded: the same in tokens.
+        folder: where its checkpoints and its samples lie.
+        last: whether its model is the run's.
+    """
+
+    number: int
+    name: str
+    section: TrainSection
+    shared: Sequence[tuple[Objective, float]]
+    examples: list[Example]
+    encoded: Units
+    folder: Path
+    last: bool
+
+    @property
+    def model(self) -> Path:
+        """Where its model goes."""
+        return self.folder / "model"
+
+    @property
+    def key(self) -> str:
+        """Its place in the recipe."""
+        return self.name.replace(" ", ".")
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longest row."""
+        units = self.encoded.units
+        return max(len(ids) for unit in units for ids in (unit.prompt, *(row.ids for row in unit.rows)))
+
+    @property
+    def rates(self) -> bool:
+        """Whether it makes a reward model."""
+        return any(objective.rates for objective, _ in self.shared)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run needs.
+
+    Attributes:
+        choices: what the recipe comes to without its model.
+        loaded: the model that the next stage begins with: the recipe's own, at first.
+        stages: in their order.
+    """
+
+    choices: Choices
+    loaded: Loaded
+    stages: Sequence[Stage]
+
+    @property
+    def seed(self) -> int:
+        """Of all draws."""
+        return self.choices.recipe.seed
+
+    @property
+    def prepared(self) -> Prepared:
+        """The rows."""
+        return self.choices.prepared
+
+    @property
+    def template(self) -> Template:
+        """Of the model."""
+        return self.loaded.template
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest training row."""
+        return max(stage.longest for stage in self.stages)
+
+
+def resolve(recipe: Recipe) -> Choices:
+    """Read the rows, and build all that the recipe names.
+
+    Raises:
+        DataError: the rows cannot be used.
+        RecipeError: a name or a parameter is wrong.
+        MissingExtra: what it names is not installed.
+    """
+    prepared = prepare(recipe)
+    rows = counted(len(prepared.train), "row")
+    say(f"Task {prepared.task.name}: {rows} to train on, {len(prepared.test)} to score.")
+    with working("Getting ready"):
+        return choose(recipe, prepared)
+
+
+def choose(recipe: Recipe, prepared: Prepared) -> Choices:
+    """Build the recipe's factories. Raises RecipeError where a name or a parameter is wrong."""
+    from espalier.decode.strategies import strategies
+    from espalier.runs.judging import build_scorers
+    from espalier.runs.tracking import choose_trackers
+
+    own = recipe.task.checks
+    _check_checks(own or ())
+    return Choices(
+        recipe=recipe,
+        prepared=prepared,
+        objectives=[_objectives(recipe.train, number) for number in range(len(recipe.train))],
+        strategy=strategies.build(recipe.decode.kind, recipe.decode.params, "decode"),
+        scorers=build_scorers(recipe.evaluate),
+        checks=prepared.task.checks if own is None else own,
+        trackers=choose_trackers(recipe.track),
+    )
+
+
+def _objectives(sections: Sequence[TrainSection], number: int) -> list[tuple[Objective, float]]:
+    """Return a stage's objectives with their shares, and try what else it names."""
+    from espalier.models.adapters import methods
+    from espalier.train.objectives import objectives
+    from espalier.train.optimizer import optimizers
+
+    section = sections[number]
+    where = f"train.{number}" if len(sections) > 1 else "train"
+    methods.build(section.method.kind, section.method.params, f"{where}.method")
+    optimizers.build(section.optimizer.kind, section.optimizer.params, f"{where}.optimizer")
+    if section.parallel == "fsdp" and section.optimizer.kind != "adamw":
+        raise RecipeError(
+            f"'{section.optimizer.kind}' cannot move weights that are shared out; adamw can.",
+            where=f"{where}.optimizer",
+            hint="Take it, or train.parallel = 'ddp'.",
+        )
+    return [
+        (objectives.build(choice.kind, choice.params, f"{where}.objective.{index}"), choice.weight)
+        for index, choice in enumerate(section.objective)
+    ]
+
+
+def _check_checks(names: Sequence[str]) -> None:
+    from espalier.tasks.checks import checks, set_checks
+
+    known = [*checks.names(), *set_checks.names()]
+    for name in names:
+        if name not in known:
+            raise RecipeError(f"No check is named '{name}'.", where="task.checks", hint=nearest(name, known))
+
+
+def make_plan(
+    choices: Choices, cache: Path, folder: Path, *, known: RunFolder | None = None, ranks: Ranks = ALONE
+) -> Plan:
+    """Load the model, and turn the rows into its tokens. Every rank calls it; nothing is written.
+
+    Args:
+        choices: what is planned.
+        cache: folder of converted models.
+        folder: where the run's files are to lie.
+        known: the run's folder, where number formats and the date of its first start stand.
+        ranks: that share the work.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        DataError, RecipeError, TemplateError: see `stages_of`.
+    """
+    from espalier.runs.load import load_base, rendered, rendering_of
+    from espalier.runs.precision import settle
+
+    recipe = choices.recipe
+    loaded = settle(recipe.model, load_base(recipe.model, cache), known, ranks)
+    loaded = rendered(loaded, rendering_of(recipe), known, ranks)
+    return Plan(choices, loaded, stages_of(choices, loaded.template, folder))
+
+
+@working("Turning the rows into tokens", aloud=False)
+def stages_of(choices: Choices, template: Template, path: Path) -> list[Stage]:
+    """Return the recipe's stages with their rows in tokens.
+
+    Raises:
+        DataError: a stage's rows cannot be used, none fits the token budget, or an objective finds nothing
+            to learn from in them.
+        RecipeError: a stage that is not the last has a method whose result is no whole model.
+    """
+    from espalier.train.objectives import check_units
+
+    recipe, prepared, shared = choices.recipe, choices.prepared, choices.objectives
+    refused = prepared.rejects if recipe.task.on_bad == "reject" else None
+    prepared.test[:] = askable(prepared.test, template, refused, rates=choices.rates)
+    stages: list[Stage] = []
+    for number, section in enumerate(recipe.train):
+        last = number == len(recipe.train) - 1
+        if not last and section.method.kind in ("prompt", "adapter"):
+            raise RecipeError(
+                f"The method '{section.method.kind}' adds to a model what cannot be folded into it, so no "
+                "stage can follow.",
+                where=f"train.{number}.method",
+                hint="Make it the last stage, or take lora, which can be.",
+            )
+        examples = stage_examples(recipe.task, section, prepared)
+        folder = path if last else path / "stages" / str(number)
+        encoded = encode_units(examples, template, section.tokens, written(shared[number]), refused)
+        name = f"train {number}" if len(recipe.train) > 1 else "train"
+        stage = Stage(number, name, section, shared[number], examples, encoded, folder, last)
+        if stage.rates:
+            _check_rating(stage)
+        for place, (objective, _) in enumerate(shared[number]):
+            check_units(objective, encoded.units, f"{stage.key}.objective.{place}")
+        stages.append(stage)
+    distinct = {example.id: example for stage in stages for example in stage.examples}
+    distinct |= {example.id: example for example in prepared.test}
+    prepared.notes.extend(special_names([*distinct.values()], template))
+    return stages
+
+
+def _check_rating(stage: Stage) -> None:
+    """Refuse a reward model that would have to write as well. Raises RecipeError."""
+    section = stage.section
+    rules = {
+        "objective": (len(stage.shared) == 1, "A reward model learns nothing besides."),
+        "method": (section.method.kind in ("full", "lora"), "A reward model is trained by full or lora."),
+    }
+    for key, (fits, rule) in rules.items():
+        if not fits:
+            raise RecipeError(rule, where=f"{stage.key}.{key}")
+    if not stage.last:
+        raise RecipeError(
+            "No stage can follow one that makes a reward model, which writes nothing.",
+            where=f"{stage.key}.objective",
+        )
+
+
+def written(shared: Sequence[tuple[Objective, float]]) -> int:
+    """Return the most tokens of an answer that the model writes itself."""
+    return max(objective.limit for objective, _ in shared)
