@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench import rate
-from espalier.cli.main import ENVIRONMENT
+from espalier.core.runtime import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

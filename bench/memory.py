@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.side import Clock, Job, Side, commands
-from espalier.cli.main import ENVIRONMENT
+from espalier.core.runtime import ENVIRONMENT
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -76,23 +76,19 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def run(job: Job, connection: Connection) -> None:
     """Train as the recipe says, one optimizer step per command."""
-    from espalier.cli.run import choose
     from espalier.core.errors import EspalierError
     from espalier.core.recipe import load_recipe
-    from espalier.models.load import load_model
-    from espalier.runs.precision import settle
-    from espalier.runs.prepare import prepare
-    from espalier.runs.stages import plan_stages, ready_model, settings_of, source_of
+    from espalier.models.bundled import default_cache
+    from espalier.runs.plan import make_plan, resolve
+    from espalier.runs.stages import ready_model, settings_of, source_of
     from espalier.train.loop import train
 
-    recipe = load_recipe(RECIPE, job.settings["overrides"])
-    loaded = settle(recipe, load_model(job.model))
+    choices = resolve(load_recipe(RECIPE, job.settings["overrides"]))
     with tempfile.TemporaryDirectory() as folder:
-        objectives = choose(recipe).objectives
-        (stage,) = plan_stages(recipe, objectives, prepare(recipe), loaded.template, Path(folder))
-        model, template, forward = ready_model(recipe, stage, loaded)
-        formats = loaded.formats
-        steps = source_of(recipe, stage, model, template, forward, formats=formats, key="")
+        plan = make_plan(choices, default_cache(), Path(folder))
+        (stage,) = plan.stages
+        ready = ready_model(plan, stage)
+        steps = source_of(plan, stage, ready, key="")
         asked = commands(connection)
         clock: Clock | None = None  # of the step that was asked for
 
@@ -103,8 +99,8 @@ def run(job: Job, connection: Connection) -> None:
             return steps(number)
 
         try:
-            settings = settings_of(stage, formats.training)
-            events = train(model, source, settings, stage.folder, recipe={}, forward=forward)
+            settings = settings_of(stage, plan.loaded.formats.training)
+            events = train(ready.model, source, settings, stage.folder, recipe={}, forward=ready.forward)
             for event in events:
                 if event["event"] == "step" and clock:
                     measured = clock.stop(event["loss"])

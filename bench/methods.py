@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.side import Clock, Job, Side, commands
-from espalier.cli.main import ENVIRONMENT
+from espalier.core.runtime import ENVIRONMENT
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -172,9 +172,9 @@ def _train(model: Any, source: Source, settings: Settings) -> list[float]:
 
 def _scores(model: Any, template: Template, prepared: Prepared, form: Format) -> dict[str, Any]:
     from espalier.decode.engine import generate
+    from espalier.decode.ready import to_decode
     from espalier.decode.strategies import greedy
     from espalier.evaluate.harness import evaluate, scorers
-    from espalier.runs.load import to_decode
 
     answers = list(generate(to_decode(model, form), template, prepared.test, greedy(limit=40)))
     rouge = {"rouge_l": scorers.build("rouge_l", {})}

@@ -179,8 +179,8 @@ def inheritance(module: Module) -> Iterator[str]:
 
 
 def world(module: Module) -> Iterator[str]:
-    """The environment and argv are read, and text is printed, only in cli."""
-    if module.room == "cli":
+    """The environment and argv are read, and text is printed, only in cli; one file sets what torch reads."""
+    if module.room == "cli" or module.name == "espalier.core.runtime":
         return
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in (

