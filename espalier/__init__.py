@@ -1,7 +1,7 @@
 """Instruction tuning on prompt trees: a prompt that many rows share is computed once.
 
-These are the names that a script needs; `docs/tour.md` shows where everything else lives. Each is imported
-when it is first used, so that `import espalier` costs nothing and torch is loaded only by what needs it.
+These are the names that a script needs (`docs/python.md`); `docs/tour.md` shows where all else lives. Each is
+imported when it is first used, so that `import espalier` costs nothing and torch is loaded by what needs it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from espalier.api import compare, events, load, run, score, tune
     from espalier.core.errors import EspalierError
     from espalier.core.recipe import Recipe, load_recipe
     from espalier.core.records import Completion, Encoded, Estimate, Example, Score, Task, message
-    from espalier.data.split import split
-    from espalier.data.templates import Show, to_examples
-    from espalier.decode.engine import generate
     from espalier.encode.template import Template
     from espalier.encode.tree import Tree, build_tree
     from espalier.models.forward import edge_logprobs
-    from espalier.models.load import find_model, load_model
-    from espalier.report.page import write_report
+    from espalier.runs.model import Model
+    from espalier.runs.run import Run
     from espalier.tasks.task_files import load_task
     from espalier.train.objectives import LossSum
 
@@ -31,37 +29,36 @@ __all__ = [
     "Estimate",
     "Example",
     "LossSum",
+    "Model",
     "Recipe",
+    "Run",
     "Score",
-    "Show",
     "Task",
     "Template",
     "Tree",
     "build_tree",
+    "compare",
     "edge_logprobs",
-    "find_model",
-    "generate",
-    "load_model",
+    "events",
+    "load",
     "load_recipe",
     "load_task",
     "message",
-    "split",
-    "to_examples",
-    "write_report",
+    "run",
+    "score",
+    "tune",
 ]
 
 _HOMES = {
+    "api": ("compare", "events", "load", "run", "score", "tune"),
     "core.errors": ("EspalierError",),
     "core.recipe": ("Recipe", "load_recipe"),
     "core.records": ("Completion", "Encoded", "Estimate", "Example", "Score", "Task", "message"),
-    "data.split": ("split",),
-    "data.templates": ("Show", "to_examples"),
-    "decode.engine": ("generate",),
     "encode.template": ("Template",),
     "encode.tree": ("Tree", "build_tree"),
     "models.forward": ("edge_logprobs",),
-    "models.load": ("find_model", "load_model"),
-    "report.page": ("write_report",),
+    "runs.model": ("Model",),
+    "runs.run": ("Run",),
     "tasks.task_files": ("load_task",),
     "train.objectives": ("LossSum",),
 }

@@ -23,7 +23,7 @@ from espalier.core.registry import recipe_error
 from espalier.core.run_name import run_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -211,6 +211,22 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         _override(table, override)
     _anchor(table, Path())
     return parse_recipe(table)
+
+
+def as_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+    """Return what a program names as a recipe: a file, a bundled one's name, a table, or one read before.
+
+    Raises:
+        RecipeError, DataError: see `load_recipe`.
+    """
+    if isinstance(source, str | Path):
+        return load_recipe(source, overrides)
+    table = source.model_dump(mode="json", exclude_none=True) if isinstance(source, Recipe) else source
+    copied = json.loads(json.dumps(dict(table), default=str))
+    for override in overrides:
+        _override(copied, override)
+    _anchor(copied, Path())
+    return parse_recipe(copied)
 
 
 def parse_recipe(table: dict[str, Any]) -> Recipe:

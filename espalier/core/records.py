@@ -287,6 +287,13 @@ class Estimate:
     n: int
     missing: int = 0
 
+    def __str__(self) -> str:
+        """Return it times 100 with its interval: 62.3 (58.9 to 65.6)."""
+        value, low, high = (
+            "–" if end != end else f"{100 * end:.1f}" for end in (self.value, self.low, self.high)
+        )
+        return f"{value} ({low} to {high})"
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:

@@ -13,10 +13,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
+from queue import SimpleQueue
+from signal import SIGTERM
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from espalier.runs.stopping import Stopped, stopping
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,11 @@ def listening(listener: Listener) -> Generator[None]:
         _listener.reset(before)
 
 
+def heard() -> bool:
+    """Say whether somebody listens."""
+    return _listener.get() is not None
+
+
 def emit(event: Event) -> None:
     """Tell who listens."""
     listener = _listener.get()
@@ -135,3 +145,34 @@ def bar(what: str, total: float, done: float = 0) -> Generator[Callable[[float, 
         yield advance
     finally:
         emit(Ended(work))
+
+
+def streamed(work: Callable[[], object]) -> Iterator[Event]:
+    """Do work in a thread, and yield what it tells as it goes; what it raises is raised at the end.
+
+    Who stops listening lets it end after its step.
+    """
+    told: SimpleQueue[Event | BaseException | None] = SimpleQueue()
+
+    def listened() -> None:
+        end: BaseException | None = None
+        try:
+            with listening(told.put):
+                work()
+        except (Exception, Stopped) as error:  # it is raised again, where somebody can see it
+            end = error
+        told.put(end)
+
+    stopping.asked = 0
+    thread = Thread(target=listened)
+    thread.start()
+    try:
+        while (event := told.get()) is not None:
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+    finally:
+        if thread.is_alive():
+            stopping.asked = SIGTERM
+        thread.join()
+        stopping.asked = 0

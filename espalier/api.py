@@ -1,0 +1,168 @@
+"""Espalier from Python: the same runs as on the command line, and drawn as there, in a script or a notebook.
+
+run = espalier.run("recipe.toml", "train.rate=1e-5")
+model = espalier.load("smollm2-135m")
+tuned = espalier.tune("smollm2-135m", rows, method="lora")
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from espalier.cli.progress import beating
+from espalier.core.recipe import as_recipe
+from espalier.core.runtime import prepare_environment
+from espalier.models.bundled import default_cache
+from espalier.runs.events import heard, say, streamed
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+
+    from espalier.core.recipe import Precision, Recipe
+    from espalier.core.records import Estimate
+    from espalier.evaluate.compare import Difference
+    from espalier.runs.books import Way
+    from espalier.runs.events import Event
+    from espalier.runs.model import Model
+    from espalier.runs.run import Run
+
+    Source: TypeAlias = str | Path | Mapping[str, Any] | Recipe
+
+
+def run(recipe: Source, *overrides: str, exists: Way = "refuse", cache: Path | None = None) -> Run:
+    """Tune a model on a task, as `espalier run` does, and return the run.
+
+    What is done is not done again; what was interrupted goes on.
+
+    Args:
+        recipe: a file, a bundled recipe's name, a table of the same keys, or a `Recipe`.
+        overrides: of its keys, such as "train.rate=1e-5".
+        exists: what to do with a run of another recipe that has the name: "refuse" it, "overwrite" the old
+            one, or "keep" that under a number.
+        cache: folder of converted models; by default that of the command line.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with _shown("espalier.run"):
+        return _run(as_recipe(recipe, overrides), exists, cache)
+
+
+def events(
+    recipe: Source, *overrides: str, exists: Way = "refuse", cache: Path | None = None
+) -> Iterator[Event]:
+    """Do the same as `run` does, and yield what it tells as it goes, for who draws it himself.
+
+    See `espalier.runs.events` for the events. The run goes on in a thread; an error is raised at the end.
+    Who stops listening lets the run end after its step, with a checkpoint.
+    """
+    prepare_environment()
+    return streamed(partial(_run, as_recipe(recipe, overrides), exists, cache))
+
+
+def load(
+    name: str | Path | Run, *, device: str = "auto", precision: Precision = "auto", cache: Path | None = None
+) -> Model:
+    """Load a model to be asked: a bundled name, a folder, a hub id, a run or its folder.
+
+    See `espalier.runs.model.load`.
+    """
+    with _shown("espalier.load"):
+        from espalier.runs.model import load as load_model
+
+        return load_model(name, cache or default_cache(), device=device, precision=precision)
+
+
+def tune(
+    model: Model | str | Path,
+    rows: Iterable[Mapping[str, Any]],
+    *overrides: str,
+    method: str = "lora",
+    name: str = "",
+    folder: str = "runs",
+    exists: Way = "refuse",
+    cache: Path | None = None,
+) -> Model:
+    """Tune a model on rows that are in memory, and return the tuned one; its run is in `runs/NAME`.
+
+    A fifth of the rows is kept for the scores. Rate, epochs, limit of answers and measures are those that
+    `espalier init` would choose for such rows; overrides change them.
+
+    Args:
+        model: as for `load`, or a model that was loaded.
+        rows: dicts in any format that a file may have, a data set of `datasets`, or an Arrow table.
+        overrides: of the recipe's keys, such as "train.rate=1e-4".
+        method: as `train.method`: "lora", "full", …
+        name: of the run; by default made of the rows.
+        folder: of runs.
+        exists: as for `run`.
+        cache: as for `run`.
+    """
+    with _shown("espalier.tune"):
+        from espalier.runs.model import Model, load
+        from espalier.runs.tune import recipe_of_rows
+
+        place, cache = model.name if isinstance(model, Model) else str(model), cache or default_cache()
+        recipe = recipe_of_rows(rows, place, overrides, method=method, name=name, folder=folder, cache=cache)
+        return load(_run(recipe, exists, cache), cache)
+
+
+def score(
+    scorer: str,
+    predictions: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    *,
+    sources: Sequence[str] | None = None,
+) -> Estimate:
+    """Return the mean score of texts against their references, from 0 to 1, with its 95 % interval.
+
+    Args:
+        scorer: "rouge_l", "exact_match", or "my_module:function".
+        predictions: texts.
+        references: of each, one text or several.
+        sources: what each row was made of, where rows are not independent: the interval is by source.
+
+    Raises:
+        DataError: there are not as many references as predictions.
+        RecipeError: no scorer has that name.
+    """
+    from espalier.evaluate.texts import score_texts
+
+    return score_texts(scorer, predictions, references, sources)
+
+
+def compare(a: Run | str | Path, b: Run | str | Path) -> Mapping[str, Difference]:
+    """Return how the tuned models of two runs differ on the rows that both were scored on, by measure."""
+    from espalier.runs.run import Run, open_finished
+
+    runs = [one if isinstance(one, Run) else open_finished(Path(one), default_cache()) for one in (a, b)]
+    return runs[0].compare(runs[1])
+
+
+def _run(recipe: Recipe, exists: Way, cache: Path | None) -> Run:
+    from espalier.runs.plan import resolve
+
+    path, cache = Path(recipe.folder) / recipe.name, cache or default_cache()
+    say(f"Run {recipe.name}, in {path}")
+    choices = resolve(recipe)
+    from espalier.runs.execute import execute
+    from espalier.runs.run import Run
+
+    execute(choices, path, cache, way=exists)
+    return Run(path, cache)
+
+
+@contextmanager
+def _shown(what: str) -> Generator[None]:
+    """Draw what is told, unless somebody listens already."""
+    late = prepare_environment()
+    with nullcontext() if heard() else beating(what):
+        if late:
+            say(
+                f"Note: torch was loaded before espalier could set {', '.join(late)}: training takes more "
+                "memory. Import espalier first and call one of its functions, or set them by hand."
+            )
+        yield

@@ -1,0 +1,49 @@
+"""Scoring texts that a program holds, without a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from espalier.core.errors import DataError
+from espalier.core.records import Completion, Example, message
+from espalier.evaluate.scorers.registry import scorers
+from espalier.evaluate.scorers.rouge import RougeL
+from espalier.evaluate.statistics import mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from espalier.core.records import Estimate
+
+
+def score_texts(
+    kind: str,
+    predictions: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    sources: Sequence[str] | None = None,
+) -> Estimate:
+    """Return the mean score of texts against their references; see `espalier.score`."""
+    for what, given in (("references", references), ("sources", sources)):
+        if isinstance(given, str) or (given is not None and len(given) != len(predictions)):
+            raise DataError(
+                f"There are {len(given)} {what} to {len(predictions)} predictions.",
+                hint="Give a list with one entry for each prediction.",
+            )
+    examples = [
+        Example(
+            id=str(number),
+            task="texts",
+            source=sources[number] if sources else str(number),
+            messages=(message("user", ""),),
+            references=(reference,) if isinstance(reference, str) else tuple(reference),
+        )
+        for number, reference in enumerate(references)
+    ]
+    scorer = scorers.build(kind, {}, "scorer")
+    if isinstance(scorer, RougeL):
+        scorer = scorer.fitted(examples)
+    verdicts = [
+        scorer.score(example, Completion(example.id, text))
+        for example, text in zip(examples, predictions, strict=True)
+    ]
+    return mean([verdict.value for verdict in verdicts], [example.source for example in examples])

@@ -1,0 +1,213 @@
+"""A model as a program has it: it answers, streams, and says how likely answers are, along prompt trees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from espalier.core.errors import DataError
+from espalier.core.records import Example, Message, message
+from espalier.core.run import RunFolder
+from espalier.data.asking import Asking
+from espalier.decode.engine import check_room, generate, stream
+from espalier.decode.likelihood import numbers
+from espalier.decode.ready import to_decode
+from espalier.decode.strategies import strategies
+from espalier.encode.tokens import encode
+from espalier.models.allocator import tune_allocator
+from espalier.models.device import device_of
+from espalier.models.load import find_model, load_model
+from espalier.models.precision import choose, measure
+from espalier.runs.asking import run_asking
+from espalier.runs.events import working
+from espalier.runs.load import load_run
+from espalier.runs.precision import of_run
+from espalier.runs.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedModel
+
+    from espalier.core.recipe import Precision
+    from espalier.core.records import Completion
+    from espalier.decode.strategies import Strategy
+    from espalier.encode.template import Template
+    from espalier.models.load import Loaded
+
+    # A text, or turns as records or as {"role", "content"}.
+    Prompt: TypeAlias = str | Sequence[Message | Mapping[str, str]]
+
+PLAINLY = Asking()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A causal language model with its chat template, ready to be asked.
+
+    Attributes:
+        name: what it was loaded by.
+        loaded: its weights and number formats.
+        asking: what stands around a text; nothing, but for a run's model, which is asked as it was trained.
+    """
+
+    name: str
+    loaded: Loaded
+    asking: Asking = PLAINLY
+
+    @cached_property
+    def writer(self) -> PreTrainedModel:
+        """The copy that writes: adapters merged, in the number format that is faster here."""
+        return to_decode(self.loaded.model, self.loaded.formats.decoding)
+
+    @property
+    def template(self) -> Template:
+        """Its chat template."""
+        return self.loaded.template
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        limit: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        samples: int = 1,
+        seed: int = 0,
+    ) -> list[Completion]:
+        """Return the answers to prompts, in their order; what the prompts share is computed once.
+
+        Args:
+            prompts: one prompt or several: each a text, or turns ({"role", "content"}).
+            limit: most new tokens of an answer.
+            temperature: 0 takes the likeliest token each time; above that tokens are drawn.
+            top_p: the share of probability that is drawn from.
+            samples: answers to each prompt, one behind the other.
+            seed: of the draws.
+
+        Raises:
+            DataError: a prompt and its answer do not fit into the model's context.
+        """
+        strategy = _strategy(limit, temperature, top_p, samples, seed)
+        examples = [self._example(prompt, number) for number, prompt in enumerate(_several(prompts))]
+        found = generate(self.writer, self.template, examples, strategy)
+        return sorted(found, key=lambda answer: (int(answer.example), answer.sample))
+
+    def stream(
+        self, prompt: Prompt, *, limit: int = 256, temperature: float = 0.0, seed: int = 0
+    ) -> Iterator[str]:
+        """Yield the answer to one prompt in pieces, as it is written; arguments as in `generate`."""
+        strategy = _strategy(limit, temperature, 1.0, 1, seed)
+        return stream(self.writer, self.template, self._prompt(prompt), strategy)
+
+    def logprobs(
+        self, prompts: Prompt | Sequence[Prompt], options: Sequence[str] | Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Return how likely each option is as the answer to each prompt: its log-probability in nats.
+
+        A prompt is computed once for all of its options, and what prompts share once for all. The tokens that
+        end an answer count.
+
+        Args:
+            prompts: as in `generate`.
+            options: the same for all prompts, or a list for each.
+
+        Returns:
+            A list for each prompt, in the order of its options.
+        """
+        asked = _several(prompts)
+        given = [list(option) for option in options if not isinstance(option, str)]
+        table = given or [[option for option in options if isinstance(option, str)]] * len(asked)
+        if len(table) != len(asked) or not all(table):
+            raise DataError(
+                f"There are options for {len(table)} prompts, and {len(asked)} prompts.",
+                hint="Give one list of texts for all prompts, or one that is not empty for each.",
+            )
+        rows = [
+            encode(self._answered(prompt, option, number), self.template)
+            for number, (prompt, choices) in enumerate(zip(asked, table, strict=True))
+            for option in choices
+        ]
+        check_room([max(len(row.ids) for row in rows)], 0, self.template.context)
+        found = iter(numbers(self.loaded, rows))
+        return [[next(found) for _ in choices] for choices in table]
+
+    def _prompt(self, prompt: Prompt) -> tuple[Message, ...]:
+        if isinstance(prompt, str):
+            return self.asking.prompt(prompt)
+        return self.asking.around([_turn(turn) for turn in prompt])
+
+    def _example(self, prompt: Prompt, number: int) -> Example:
+        turns = (*self._prompt(prompt), message("assistant", "", trained=True))
+        return Example(str(number), self.name, str(number), turns)
+
+    def _answered(self, prompt: Prompt, option: str, number: int) -> Example:
+        turns = (*self._prompt(prompt), message("assistant", option, trained=True))
+        return Example(str(number), self.name, str(number), turns)
+
+    def __repr__(self) -> str:
+        """Return its name and size."""
+        size = sum(weight.numel() for weight in self.loaded.model.parameters())
+        return f"Model({self.name!r}, {size:,} weights, {self.loaded.formats.decoding})"
+
+
+def load(
+    name: str | Path | Run, cache: Path, *, device: str = "auto", precision: Precision = "auto"
+) -> Model:
+    """Load a model: a bundled name, a folder, a hub id, a run or its folder.
+
+    A run's model is asked as it was trained: under its system turn, behind its task.
+
+    Args:
+        name: of the model.
+        cache: folder of converted models.
+        device: as `model.device` of a recipe; of a run its own is taken.
+        precision: as `model.precision`; of a run its own is taken.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be loaded.
+        RunError: the run has no model, or one that rates answers.
+    """
+    tune_allocator()
+    path = name.path if isinstance(name, Run) else Path(name)
+    if (path / "recipe.toml").is_file():
+        run = RunFolder(path)
+        loaded = of_run(run, load_run(run, cache), "decoding")
+        return Model(str(path), loaded, run_asking(run))
+    with working(f"Loading {name}") as tell:
+        loaded = load_model(find_model(str(name), cache, tell), device_of(device))
+    rates = measure(loaded.model) if precision == "auto" else {}
+    formats = choose(precision, rates, loaded.model.device)
+    return Model(str(name), replace(loaded, formats=formats))
+
+
+def _strategy(limit: int, temperature: float, top_p: float, samples: int, seed: int) -> Strategy:
+    if temperature == 0 and samples == 1:
+        return strategies.build("greedy", {"limit": limit}, "generate")
+    drawn = {"temperature": temperature, "top_p": top_p, "samples": samples, "seed": seed}
+    return strategies.build("sample", {"limit": limit, **drawn}, "generate")
+
+
+def _several(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """Return one prompt as a list of one. Raises DataError where there is none."""
+    if isinstance(prompts, str):
+        return [prompts]
+    found = list(prompts)
+    if not found:
+        raise DataError("There is no prompt.", hint='Give a text, turns, or a list of them: ["…"].')
+    if all(isinstance(part, Message | Mapping) for part in found):
+        return [cast("Prompt", found)]
+    return cast("list[Prompt]", found)
+
+
+def _turn(turn: Message | Mapping[str, str]) -> Message:
+    match turn:
+        case Message():
+            return replace(turn, trained=False)
+        case {"role": "system" | "user" | "assistant" | "tool" as role, "content": str(content)}:
+            return message(role, content)
+        case _:
+            raise DataError(f"This is no turn: {turn!r}.", hint='Write {"role": "user", "content": "…"}.')
