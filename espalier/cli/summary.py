@@ -10,7 +10,7 @@ from rich.table import Table
 
 from espalier.core.text import counted
 from espalier.evaluate.findings import findings
-from espalier.evaluate.sheet import ALL, estimate, listed, phrase
+from espalier.evaluate.sheet import ALL, estimate, listed, metric
 
 SHORT = {ALL: "all checks passed", "pair_accuracy": "pairs in the right order"}
 WIDE = 110  # columns that a sentence is spread over at most
@@ -63,7 +63,9 @@ def _wrapped(mark: str, text: str, width: int) -> str:
 
 def _name(measure: str, scores: dict[str, Any]) -> str:
     check = measure in scores["systems"]["tuned"]["checks"]
-    plain = measure.replace("_", " ") if check else phrase(measure, scores)
+    called = metric(measure, scores)
+    same = called.phrase.lower() == called.title.lower()
+    plain = measure.replace("_", " ") if check else called.phrase if same else called.title
     short = SHORT.get(measure) or plain.replace(" (Unicode words)", ", Unicode")
     return f"{short} *" if measure in scores["rewarded"] else short
 

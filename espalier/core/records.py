@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from espalier.core.errors import DataError
 
@@ -275,6 +275,25 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """What a measure is: the one place where its name stands. A scorer says it of itself as `metric`.
+
+    Attributes:
+        title: its name.
+        phrase: its name within a sentence; '' where that is the title.
+        unit: behind a value, which is shown times 100: "%" for a share.
+        better: whether higher or lower values are.
+        note: what a reader should know before trusting it.
+    """
+
+    title: str
+    phrase: str = ""
+    unit: str = ""
+    better: Literal["higher", "lower"] = "higher"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A number with its 95 % interval: the only form in which a number reaches a report.
 
@@ -320,6 +339,16 @@ class Scorer(Protocol):
 
     def score(self, example: Example, completion: Completion) -> Score:
         """Return the verdict; None as value where it cannot judge."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A scorer that says what it measures; of others the name in the recipe is shown."""
+
+    @property
+    def metric(self) -> Metric:
+        """What it measures."""
         ...
 
 

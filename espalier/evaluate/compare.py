@@ -35,9 +35,16 @@ class Difference:
 
 
 def compare(
-    a: Mapping[str, float | None], b: Mapping[str, float | None], sources: Mapping[str, str], seed: int = 0
+    a: Mapping[str, float | None],
+    b: Mapping[str, float | None],
+    sources: Mapping[str, str],
+    seed: int = 0,
+    *,
+    lower: bool = False,
 ) -> Difference:
     """Compare two systems' values, each keyed by example id; `sources` gives the cluster of each example.
+
+    Better is higher, or with `lower` lower; the difference is a − b all the same.
 
     Raises:
         DataError: the two were not scored on the same examples; an example that only one has is named.
@@ -55,8 +62,8 @@ def compare(
     estimate = paired_difference(x, y, [sources[i] for i in ids], seed)
     return Difference(
         estimate,
-        better=sum(p > q for p, q in pairs),
-        worse=sum(p < q for p, q in pairs),
+        better=sum((p < q) if lower else (p > q) for p, q in pairs),
+        worse=sum((p > q) if lower else (p < q) for p, q in pairs),
         same=sum(p == q for p, q in pairs),
         detectable=detectable(estimate),
     )

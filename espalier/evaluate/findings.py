@@ -23,6 +23,7 @@ from espalier.evaluate.sheet import (
     measures,
     phrase,
     points,
+    sign,
     title,
 )
 from espalier.evaluate.symptoms import Finding, Scores, of_base, of_limit, of_tuned
@@ -70,7 +71,7 @@ def findings(scores: Scores) -> list[Finding]:
 
 def _against(scores: Scores, measure: str) -> Iterator[Finding]:
     """Compare the tuned model with the base, the stage before, and every floor, by one measure."""
-    what = phrase(measure, scores)
+    what, better = phrase(measure, scores), sign(measure, scores)
     base = difference(scores, "base", measure)
     if base is None or base["value"] is None:
         text = f"Nothing can be said of {what}: there is no row on which it could judge both models."
@@ -79,8 +80,9 @@ def _against(scores: Scores, measure: str) -> Iterator[Finding]:
     before = max((name for name in scores["systems"] if name.startswith("stage")), default="")
     for system, who in (("base", "Tuning"), (before, "The last stage")):
         gap = difference(scores, system, measure) if system else None
-        if gap and excludes_zero(gap) and gap["value"] < 0:
-            text = f"{who} made it worse: {what} fell {_from_to(scores, system, measure)} ({between(gap)})."
+        if gap and excludes_zero(gap) and better * gap["value"] < 0:
+            went = "fell" if better > 0 else "rose"
+            text = f"{who} made it worse: {what} {went} {_from_to(scores, system, measure)} ({between(gap)})."
             yield Finding("worse", "bad", text)
     yield from _floors(scores, measure)
     yield from _guessing(scores, measure)
@@ -90,19 +92,20 @@ def _against(scores: Scores, measure: str) -> Iterator[Finding]:
 
 
 def _floors(scores: Scores, measure: str) -> Iterator[Finding]:
-    """Name the floors that the tuned model is below, and those that it cannot be told from; highest first."""
-    tuned, what = figure(measure, estimate(scores, "tuned", measure)["value"]), phrase(measure, scores)
+    """Name the floors that the tuned model is below, and those that it cannot be told from; best first."""
+    value = estimate(scores, "tuned", measure)["value"]
+    tuned, what, better = figure(measure, value, scores), phrase(measure, scores), sign(measure, scores)
     gaps = {name: difference(scores, name, measure) for name in FLOORS}
     known = {name: gap for name, gap in gaps.items() if gap and gap["value"] is not None}
-    below = [name for name, gap in known.items() if excludes_zero(gap) and gap["value"] < 0]
+    below = [name for name, gap in known.items() if excludes_zero(gap) and better * gap["value"] < 0]
     unclear = [name for name, gap in known.items() if not excludes_zero(gap)]
     for names, kind, told, joint in (
         (below, "below a floor", "does worse than", "and than"),
         (unclear, "not above a floor", "cannot be told from", "nor from"),
     ):
         reached = {name: estimate(scores, name, measure)["value"] for name in names}
-        ranked = sorted(names, key=lambda name: -reached[name])
-        said = [(FLOORS[name], figure(measure, reached[name])) for name in ranked]
+        ranked = sorted(names, key=lambda name: -better * reached[name])
+        said = [(FLOORS[name], figure(measure, reached[name], scores)) for name in ranked]
         if said:
             (first, value), *rest = said
             more = "".join(f"; {joint} {called} ({value})" for called, value in rest)
@@ -113,7 +116,8 @@ def _floors(scores: Scores, measure: str) -> Iterator[Finding]:
 def _guessing(scores: Scores, measure: str) -> Iterator[Finding]:
     tuned = estimate(scores, "tuned", measure)
     if measure == "pair_accuracy" and tuned["low"] is not None and tuned["low"] <= 0.5:
-        right = f"{figure(measure, tuned['value'])} ({interval(tuned)}) of the pairs are in the right order"
+        share = f"{figure(measure, tuned['value'], scores)} ({interval(tuned)})"
+        right = f"{share} of the pairs are in the right order"
         text = (
             f"The tuned model cannot be told from guessing, which puts half of the pairs in order: {right}."
         )
@@ -129,19 +133,24 @@ def _hacking(scores: Scores) -> Iterator[Finding]:
 def _raised(scores: Scores, measure: str) -> Iterator[Finding]:
     """Say what tuning raised, and how far above the highest of the floors the tuned model is."""
     gap = difference(scores, "base", measure)
-    if gap is None or not excludes_zero(gap) or gap["value"] < 0:
+    better = sign(measure, scores)
+    if gap is None or not excludes_zero(gap) or better * gap["value"] < 0:
         return
-    told = f"Tuning raised {phrase(measure, scores)} {_from_to(scores, 'base', measure)}"
+    side = "above" if better > 0 else "below"
+    went = "raised" if better > 0 else "lowered"
+    told = f"Tuning {went} {phrase(measure, scores)} {_from_to(scores, 'base', measure)}"
     systems = [name for name in ("base", *FLOORS) if name in scores["systems"]]
-    values = {name: estimate(scores, name, measure)["value"] or 0.0 for name in systems}
-    highest = max(values, key=lambda name: values[name])
+    reached = {name: estimate(scores, name, measure)["value"] for name in systems}
+    values = {name: value for name, value in reached.items() if value is not None}
+    highest = max(values, key=lambda name: better * values[name])
     above = difference(scores, highest, measure)
     if highest == "base" or above is None:
-        yield Finding("raised", "good", f"{told} ({between(gap)}); no floor is above the base model.")
+        yield Finding("raised", "good", f"{told} ({between(gap)}); no floor is {side} the base model.")
         return
-    floor = f"{FLOORS[highest]} ({figure(measure, values[highest])})"
-    margin = f"{100 * above['value']:.1f} points ({interval(above, signed=True)})"
-    yield Finding("raised", "good", f"{told}, {margin} above the highest floor, {floor}.")
+    floor = f"{FLOORS[highest]} ({figure(measure, values[highest], scores)})"
+    margin = f"{100 * abs(above['value']):.1f} points ({interval(above, signed=True)})"
+    best = "highest" if better > 0 else "lowest"
+    yield Finding("raised", "good", f"{told}, {margin} {side} the {best} floor, {floor}.")
 
 
 def _others(scores: Scores) -> Iterator[Finding]:
@@ -209,4 +218,4 @@ def _moved(name: str, gap: Mapping[str, Any]) -> str:
 
 def _from_to(scores: Scores, system: str, measure: str) -> str:
     before, after = (estimate(scores, name, measure)["value"] for name in (system, "tuned"))
-    return f"from {figure(measure, before)} to {figure(measure, after)}"
+    return f"from {figure(measure, before, scores)} to {figure(measure, after, scores)}"

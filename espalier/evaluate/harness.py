@@ -2,7 +2,7 @@
 
     {"rows": 60, "sources": 58, "seed": 0,
      "rewarded": ["about_duration"],              checks, scorers and others that training rewarded
-     "titles": {"rouge_l": "ROUGE-L"},            of scorers that say themselves what they measured
+     "metrics": {"rouge_l": {"title": …}},        a `Metric` of each scorer that says what it measures
      "references": {"n", "distinct", "words",     of the scored rows: how many, how many words
         "common": {"text", "count"},              the most frequent
         "closed", "known"},                       an answer is one of "known" labels, or a number, or wrong
@@ -42,11 +42,12 @@ from espalier.evaluate.facts import expected, of_answers, of_references
 from espalier.evaluate.scorers.checks import check_scorer, single, together
 from espalier.evaluate.scorers.registry import scorers as scorers
 from espalier.evaluate.scorers.rouge import RougeL
+from espalier.evaluate.sheet import metrics_of
 from espalier.evaluate.statistics import mean, plain
 from espalier.tasks.checks import set_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from espalier.core.records import Example, Scorer
 
@@ -89,12 +90,14 @@ def evaluate(
     scored = {name: [_judged(e, c, scorers, of_one) for e, c in zip(examples, row, strict=True)]
               for name, row in answers.items()}  # fmt: skip
     sources = [example.source for example in examples]
+    metrics = metrics_of(scorers)
+    lower = {name for name, metric in metrics.items() if metric["better"] == "lower"}
     return {
         "rows": len(examples),
         "sources": len(set(sources)),
         "seed": seed,
         "rewarded": list(rewarded),
-        "titles": {name: scorer.title for name, scorer in scorers.items() if isinstance(scorer, RougeL)},
+        "metrics": metrics,
         "references": of_references(examples, form),
         "limit": dict(limit) if limit else None,
         "systems": {
@@ -105,7 +108,7 @@ def evaluate(
             }
             for name in systems
         },
-        "differences": _differences(scored, examples, seed),
+        "differences": _differences(scored, examples, seed, lower),
         "examples": [_row(example, i, scored) for i, example in enumerate(examples)],
     }
 
@@ -166,7 +169,10 @@ def _set_verdicts(
 
 
 def _differences(
-    scored: Mapping[str, Sequence[Mapping[str, Score]]], examples: Sequence[Example], seed: int
+    scored: Mapping[str, Sequence[Mapping[str, Score]]],
+    examples: Sequence[Example],
+    seed: int,
+    lower: Collection[str],
 ) -> list[dict[str, Any]]:
     first, *others = scored
     sources = {example.id: example.source for example in examples}
@@ -179,7 +185,9 @@ def _differences(
             "a": first,
             "b": other,
             "values": {
-                name: compare(values(first, name), values(other, name), sources, seed).plain()
+                name: compare(
+                    values(first, name), values(other, name), sources, seed, lower=name in lower
+                ).plain()
                 for name in scored[first][0]
             },
         }

@@ -103,7 +103,7 @@ def score_predictions(
     used = sum(place in found.texts for place in places)
     return PredictionScore(
         scorer=kind,
-        title=scorer.title if isinstance(scorer, RougeL) else kind,
+        title=scorer.metric.title if isinstance(scorer, RougeL) else kind,
         estimate=_mean(scorer, examples, texts),
         missing=len(places) - used,
         extra=found.extra + len(found.texts) - used,

@@ -2,45 +2,74 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from espalier.core.records import Measured, Metric
+from espalier.evaluate.scorers.exact import ExactMatch
+from espalier.evaluate.scorers.rouge import RougeL
 from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from espalier.core.records import Scorer
+
 ALL = "all_checks"
-TITLES = {
-    ALL: "Passes all checks",
-    "rouge_l": "ROUGE-L",
-    "exact_match": "Exact match",
-    "pair_accuracy": "Pairs in the right order",
+# Of what no scorer measures, and for scores that do not say it themselves.
+KNOWN = {
+    "rouge_l": RougeL(official=True).metric,
+    "exact_match": ExactMatch.metric,
+    ALL: Metric(
+        "Passes all checks",
+        phrase="the share of answers that pass every check",
+        unit="%",
+        note="The share of answers that keep every caution of the task.",
+    ),
+    "pair_accuracy": Metric(
+        "Pairs in the right order",
+        phrase="the share of pairs in the right order",
+        unit="%",
+        note="The share of held-out pairs whose better answer is rated higher; guessing reaches 50. “base” "
+        "takes the answer that it finds likelier, “longer” the longer one.",
+    ),
 }
-_WITHIN = {  # in a sentence, where it is not the title
-    ALL: "the share of answers that pass every check",
-    "exact_match": "exact match",
-    "pair_accuracy": "the share of pairs in the right order",
-}
+
+
+def metric(measure: str, scores: Mapping[str, Any] | None = None) -> Metric:
+    """Return what a measure is, as the scorer said in the scores; of one that did not, its name says it."""
+    said = (scores or {}).get("metrics", {}).get(measure)
+    if said:
+        return Metric(**said)
+    name = measure.rpartition(":")[2].replace("_", " ")
+    own = Metric(name[:1].upper() + name[1:], unit="%" if measure in checks.names() else "")
+    return KNOWN.get(measure, own)
+
+
+def metrics_of(scorers: Mapping[str, Scorer]) -> dict[str, dict[str, Any]]:
+    """Return what scorers say of themselves, as "metrics" of the scores."""
+    return {name: asdict(one.metric) for name, one in scorers.items() if isinstance(one, Measured)}
 
 
 def title(measure: str, scores: Mapping[str, Any] | None = None) -> str:
-    """Return what a measure is called: 'rouge_l' is ROUGE-L, 'about_duration' is About duration.
-
-    A scorer may have said in the scores what exactly it measured.
-    """
-    said = (scores or {}).get("titles", {})
-    return said.get(measure) or TITLES.get(measure) or measure.replace("_", " ").capitalize()
+    """Return what a measure is called: 'rouge_l' is ROUGE-L, 'about_duration' is About duration."""
+    return metric(measure, scores).title
 
 
 def phrase(measure: str, scores: Mapping[str, Any]) -> str:
     """Return what a measure is called within a sentence."""
-    return _WITHIN.get(measure) or title(measure, scores)
+    told = metric(measure, scores)
+    return told.phrase or told.title
 
 
-def figure(measure: str, value: float | None) -> str:
+def figure(measure: str, value: float | None, scores: Mapping[str, Any]) -> str:
     """Return a measure's value with its unit: ROUGE-L is 62.3, a share of answers 96.3 %."""
-    share = measure in _WITHIN or measure in checks.names()
-    return f"{percent(value)} %" if share else percent(value)
+    return f"{percent(value)} {metric(measure, scores).unit}".rstrip()
+
+
+def sign(measure: str, scores: Mapping[str, Any]) -> int:
+    """Return 1 where higher values are better, and -1 where lower ones are."""
+    return -1 if metric(measure, scores).better == "lower" else 1
 
 
 def leading(scores: Mapping[str, Any]) -> str:

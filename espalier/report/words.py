@@ -5,34 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from espalier.evaluate.findings import FLOORS
-from espalier.evaluate.sheet import between, difference, estimate, excludes_zero, percent
+from espalier.evaluate.sheet import between, difference, estimate, excludes_zero, metric, percent, sign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What a reader should know of a measure before trusting it.
-NOTES = {
-    "all_checks": "The share of answers that keep every caution of the task.",
-    "rouge_l": (
-        "Words in common with the nearest reference, in order. Where references resemble each other, an "
-        "answer that ignores the input does well: read it against the dashed line."
-    ),
-    "exact_match": "The share of answers that equal a reference but for case and punctuation.",
-    "pair_accuracy": (
-        "The share of held-out pairs whose better answer is rated higher; guessing reaches 50. “base” takes "
-        "the answer that it finds likelier, “longer” the longer one."
-    ),
-}
-UNICODE = (
-    " The references have letters beyond a–z, which the published measure would drop: words are told by "
-    "Unicode, and in a script without spaces each letter is one."
-)
-
 
 def note(measure: str, scores: Mapping[str, Any]) -> str:
     """Return what a reader should know of a measure."""
-    unicode = "Unicode" in scores.get("titles", {}).get(measure, "")
-    return NOTES.get(measure, "") + (UNICODE if unicode else "")
+    told = metric(measure, scores)
+    return told.note + (" Lower is better." if told.better == "lower" else "")
 
 
 def reward(value: float | None) -> str:
@@ -65,12 +47,14 @@ def verdict(gap: Mapping[str, Any]) -> str:
 
 
 def against_floors(scores: Mapping[str, Any], measure: str) -> str:
-    """Return what each floor reaches on a measure, highest first, and how far the tuned model is from it."""
+    """Return what each floor reaches on a measure, best first, and how far the tuned model is from it."""
     told: list[tuple[float, str]] = []
     for name in FLOORS:
         gap = difference(scores, name, measure)
         if gap and gap["value"] is not None:
             reached = estimate(scores, name, measure)["value"]
-            told.append((reached, f"{FLOORS[name]} {percent(reached)} ({between(gap)})"))
+            told.append(
+                (sign(measure, scores) * reached, f"{FLOORS[name]} {percent(reached)} ({between(gap)})")
+            )
     texts = [text for _, text in sorted(told, reverse=True)]
     return f"Floors, and how far the tuned model is from them: {'; '.join(texts)}." if texts else ""

@@ -12,12 +12,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from espalier.core.errors import EspalierError, RecipeError
-from espalier.core.records import Completion, Score, message
+from espalier.core.records import Completion, Measured, Metric, Score, message
 from espalier.core.text import counted
 from espalier.evaluate.rewards import reward_of
 from espalier.evaluate.scorers.checks import check_scorer, single
 from espalier.evaluate.scorers.registry import scorers
 from espalier.evaluate.scorers.rouge import RougeL
+from espalier.evaluate.sheet import metric
 from espalier.evaluate.symptoms import of_limit
 from espalier.runs.events import say
 
@@ -38,6 +39,7 @@ class Guarded:
     """Somebody else's scorer: where it fails, or gives what is no score, the answer is not scored."""
 
     scorer: Scorer
+    metric: Metric
 
     def score(self, example: Example, completion: Completion) -> Score:
         """Return the verdict; None as value, with the reason, where there is none."""
@@ -61,8 +63,23 @@ def build_scorers(choices: Sequence[Choice]) -> dict[str, Scorer]:
         scorer = scorers.build(choice.kind, choice.params, f"evaluate.{index}")
         before = sum(other.kind == choice.kind for other in choices[:index])
         name = f"{choice.kind} {before + 1}" if before else choice.kind
-        built[name] = scorer if choice.kind in scorers.names() else Guarded(scorer)
+        own = choice.kind in scorers.names()
+        built[name] = scorer if own else Guarded(scorer, _metric(scorer, name, f"evaluate.{index}"))
     return built
+
+
+def _metric(scorer: Scorer, name: str, where: str) -> Metric:
+    """Return what somebody else's scorer measures. Raises RecipeError where it says that in another form."""
+    if not isinstance(scorer, Measured):
+        return metric(name)
+    told = cast("object", scorer.metric)
+    if not isinstance(told, Metric):
+        raise RecipeError(
+            f"The scorer's `metric` is {type(told).__name__}.",
+            where=where,
+            hint="Make it an espalier.core.records.Metric, or leave it out.",
+        )
+    return told
 
 
 def try_judges(choices: Choices) -> None:

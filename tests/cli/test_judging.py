@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from espalier.core.records import Completion, Example, Metric, Score, message
+from espalier.evaluate.findings import findings
+from espalier.evaluate.harness import evaluate
+from espalier.runs.judging import Guarded
+from espalier.runs.run import Run
 
 SCORERS = """
 from espalier.core.records import Score
@@ -129,7 +136,7 @@ def test_a_scorer_that_fails_on_an_answer_leaves_the_run_whole(after, espalier) 
     scores = json.loads((after.folder / "scores.json").read_text())
     judged = scores["systems"]["tuned"]["scores"]["judges:picky"]
     assert judged["missing"] == 6, "the tuned model says one letter"
-    assert "6 of 6 answers could not be judged by Judges:picky" in " ".join(result.out.split())
+    assert "6 of 6 answers could not be judged by Picky" in " ".join(result.out.split())
 
 
 def test_the_same_scorer_may_be_there_twice(after, espalier) -> None:
@@ -137,7 +144,8 @@ def test_the_same_scorer_may_be_there_twice(after, espalier) -> None:
     result = espalier("run", "recipe.toml", "-o", words, cwd=after.home)
     assert result.code == 0, result.err
     scores = json.loads((after.folder / "scores.json").read_text())
-    assert scores["titles"] == {"rouge_l": "ROUGE-L", "rouge_l 2": "ROUGE-L (Unicode words)"}
+    titles = {name: metric["title"] for name, metric in scores["metrics"].items()}
+    assert titles == {"rouge_l": "ROUGE-L", "rouge_l 2": "ROUGE-L (Unicode words)"}
 
 
 def test_references_beyond_the_limit_are_told_before_the_first_answer(home: Path, espalier) -> None:
@@ -168,3 +176,74 @@ def test_the_terminal_tells_what_the_report_tells(finished) -> None:
         assert finding.text in told
     assert found[0].kind in ("no change", "not above a floor", "below a floor")
     assert "Tuning raised" not in report
+
+
+MEASURES = """
+from espalier.core.records import Metric, Score
+
+class Measure:
+    def __init__(self, metric, of):
+        self.metric, self.of = metric, of
+
+    def score(self, example, completion):
+        return Score(self.of(completion.text))
+
+def vowels():
+    metric = Metric("Vowel share", phrase="the share of vowels", unit="%", note="Of all letters.")
+    return Measure(metric, lambda text: sum(text.count(v) for v in "aeiou") / max(1, len(text)))
+
+def waste():
+    metric = Metric("Waste", phrase="what is wasted", better="lower", note="Of the limit.")
+    return Measure(metric, lambda text: min(1.0, len(text) / 100))
+"""
+
+
+def test_measures_from_outside_appear_wherever_the_own_ones_do(
+    home: Path, espalier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two measures, one of them better when lower, with nothing of the package edited."""
+    monkeypatch.chdir(home)
+    (home / "outside.py").write_text(MEASURES)
+    chosen = ("-o", 'evaluate=["outside:waste", "outside:vowels"]')
+    result = espalier("run", "recipe.toml", *chosen, cwd=home)
+    assert result.code == 0, result.err
+    words = " ".join(result.out.split())
+    assert "Waste" in result.out
+    assert "Vowel share" in result.out
+    assert "what is wasted" in words  # the sentence that leads
+    report = (home / "runs" / "plural" / "report.html").read_text()
+    for said in ("Waste", "Vowel share", "Of the limit. Lower is better.", "Of all letters."):
+        assert said in report
+    run = Run(home / "runs" / "plural", home)
+    assert {"outside:waste", "outside:vowels"} <= run.scores["tuned"].keys()
+    assert run.compare(run)["outside:waste"].same == 6
+
+
+def test_lower_may_be_better() -> None:
+    values = {"waste": {"base": 0.9, "tuned": 0.2, "constant": 0.4, "copy": 0.6}}
+    scores = _scores(values["waste"])
+    first = findings(scores)[0]
+    assert first.severity == "good"
+    assert first.text.startswith("Tuning lowered what is wasted from 90.0 to 20.0, 20.0 points (")
+    assert "below the lowest floor, one constant answer (40.0)." in first.text
+    worse = findings(_scores({**values["waste"], "tuned": 0.95, "base": 0.3}))[0]
+    assert worse.text.startswith("Tuning made it worse: what is wasted rose from 30.0 to 95.0")
+
+
+def _scores(reached: dict[str, float]) -> dict[str, Any]:
+    """Return the scores of systems of which each has about the same value everywhere."""
+    examples = [Example(str(n), "t", str(n), (message("user", str(n)),), ("r",)) for n in range(40)]
+    systems = {
+        name: [Completion(str(n), f"{name} {n} {reached[name] + (n % 5 - 2) / 500}") for n in range(40)]
+        for name in ("tuned", *(name for name in reached if name != "tuned"))
+    }
+    waste = Guarded(Waste(), Metric("Waste", phrase="what is wasted", better="lower"))
+    return evaluate(examples, systems, {"waste": waste})
+
+
+class Waste:
+    """What an answer says of itself."""
+
+    def score(self, example: Example, completion: Completion) -> Score:
+        """Return it."""
+        return Score(float(completion.text.split()[-1]))

@@ -395,7 +395,7 @@ def test_the_worst_comes_first_and_what_was_written_before_is_still_read() -> No
     scores = judged(OPEN, ["", *QUESTIONS[:3] * 13], RAMBLING, cut={"base": set(range(30))})
     order = [finding.severity for finding in findings(scores)]
     assert order == sorted(order, key=["bad", "good", "caution"].index)
-    old = {key: value for key, value in scores.items() if key not in ("titles", "references", "limit")}
+    old = {key: value for key, value in scores.items() if key not in ("metrics", "references", "limit")}
     for system in old["systems"].values():
         for key in ("common", "longer", "shorter", "empty", "known", "copies", "shown"):
             del system[key]

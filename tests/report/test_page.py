@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from espalier.core.errors import RunError
 from espalier.core.files import jsonl
 from espalier.core.recipe import parse_recipe
+from espalier.evaluate.scorers.rouge import RougeL
 from espalier.report.page import write_report
 
 VOID = {"meta", "line", "circle", "polyline", "br"}
@@ -214,7 +216,7 @@ def test_names_of_measures_and_options_are_not_broken(run_folder: Path) -> None:
 
 def test_what_words_were_counted_is_told(run_folder: Path) -> None:
     scores = json.loads((run_folder / "scores.json").read_text())
-    scores["titles"] = {"rouge_l": "ROUGE-L (Unicode words)"}
+    scores["metrics"] = {"rouge_l": asdict(RougeL(official=False).metric)}
     (run_folder / "scores.json").write_text(json.dumps(scores))
     text = text_of(write_report(run_folder).read_text())
     assert "ROUGE-L (Unicode words) Words in common with the nearest reference" in text
@@ -254,7 +256,7 @@ def measured(run_folder: Path, profile: Path, width: int, script: str) -> str:
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_overflows_on_any_screen(run_folder: Path, tmp_path: Path, width: int) -> None:
     scores = json.loads((run_folder / "scores.json").read_text())
-    scores["titles"] = {"rouge_l": "ROUGE-L (Unicode words)"}
+    scores["metrics"] = {"rouge_l": asdict(RougeL(official=False).metric)}
     for value in scores["differences"][0]["values"].values():
         value.update(value=1.0, low=0.936, high=1.0)
     (run_folder / "scores.json").write_text(json.dumps(scores))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from espalier.core.records import Completion, Example, Score, Scorer
+from espalier.core.records import Completion, Example, Metric, Score, Scorer
 from espalier.tasks.checks import Check, checks, set_checks
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 class CheckScorer:
     """Some checks at once: 1 where every one is kept, 0 where one is broken."""
+
+    metric = Metric("Passes the checks named", phrase="the share of answers that pass the checks", unit="%")
 
     def __init__(self, kept: Mapping[str, Check]) -> None:
         self._checks = dict(kept)

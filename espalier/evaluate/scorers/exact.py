@@ -7,12 +7,19 @@ scripts. An answer of nothing but punctuation stays as it is, so that "+" is nei
 
 from __future__ import annotations
 
-from espalier.core.records import Completion, Example, Score, Scorer
+from espalier.core.records import Completion, Example, Metric, Score, Scorer
 from espalier.core.text import unpunctuated
 
 
 class ExactMatch:
     """1 where the answer equals one of the references after normalisation, else 0."""
+
+    metric = Metric(
+        "Exact match",
+        phrase="exact match",
+        unit="%",
+        note="The share of answers that equal a reference but for case and punctuation.",
+    )
 
     def score(self, example: Example, completion: Completion) -> Score:
         """Return 1 or 0; not scored where there is no reference."""

@@ -21,13 +21,21 @@ from typing import TYPE_CHECKING, Literal
 from rapidfuzz.distance import LCSseq
 
 from espalier.core.porter import stem
-from espalier.core.records import Completion, Example, Score, Scorer
+from espalier.core.records import Completion, Example, Metric, Score, Scorer
 from espalier.core.text import kinds, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _WORD = re.compile(r"[a-z0-9]+")
+NOTE = (
+    "Words in common with the nearest reference, in order. Where references resemble each other, an "
+    "answer that ignores the input does well: read it against the dashed line."
+)
+UNICODE = (
+    " The references have letters beyond a–z, which the published measure would drop: words are told by "
+    "Unicode, and in a script without spaces each letter is one."
+)
 _LOST = 0.01  # of the references' letters: names such as Córdoba in English texts stay below it
 
 
@@ -71,9 +79,11 @@ class RougeL:
     official: bool | None = None
 
     @property
-    def title(self) -> str:
-        """What the measure is called."""
-        return "ROUGE-L" if self.official is not False else "ROUGE-L (Unicode words)"
+    def metric(self) -> Metric:
+        """What it is called, and what to know of it."""
+        if self.official is not False:
+            return Metric("ROUGE-L", note=NOTE)
+        return Metric("ROUGE-L (Unicode words)", note=NOTE + UNICODE)
 
     def fitted(self, examples: Sequence[Example]) -> RougeL:
         """Return the variant for a set of examples."""

@@ -53,7 +53,7 @@ def test_unicode_words_of_ascii_score_the_same(text: str, reference: str) -> Non
 def test_other_scripts_have_words_too(near: str, reference: str, far: str) -> None:
     row = Example("a", "t", "s", (message("user", "?"),), references=(reference,))
     scorer = RougeL().fitted([row])
-    assert scorer.title == "ROUGE-L (Unicode words)"
+    assert scorer.metric.title == "ROUGE-L (Unicode words)"
     same, close, other = (scorer.score(row, Completion("a", text)).value for text in (reference, near, far))
     assert same == 1.0
     assert close is not None
@@ -87,7 +87,7 @@ def test_the_recipe_may_say_which() -> None:
     for words, title, value in (("official", "ROUGE-L", 0.0), ("unicode", "ROUGE-L (Unicode words)", 1.0)):
         scorer = scorers.build("rouge_l", {"words": words})
         assert isinstance(scorer, RougeL)
-        assert scorer.fitted([row]).title == title
+        assert scorer.fitted([row]).metric.title == title
         assert scorer.score(row, Completion("a", "да")).value == value
 
 
