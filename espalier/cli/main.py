@@ -28,6 +28,7 @@ from espalier.cli.reference import recipe
 from espalier.cli.report import report
 from espalier.cli.run import run
 from espalier.cli.score import score
+from espalier.cli.store import store
 from espalier.cli.terminal import (
     CUT_OFF,
     FAILED,
@@ -61,6 +62,7 @@ app.command()(report)
 app.command()(export)
 app.add_typer(models, name="models")
 app.add_typer(recipes, name="recipes")
+app.add_typer(store, name="store")
 app.command()(recipe)
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from espalier.core.records import Example, Message
-    from espalier.decode.journal import Journal
+    from espalier.decode.journal import Generations
     from espalier.decode.strategies import Strategy
     from espalier.encode.template import Template
     from espalier.encode.tree import Ints, Tree
@@ -64,7 +64,7 @@ def generate(
     strategy: Strategy,
     *,
     weights: str = "",
-    journal: Journal | None = None,
+    journal: Generations | None = None,
     tokens: int = TOKENS,
 ) -> Iterator[Completion]:
     """Yield `strategy.samples` completions for each example, in any order, each one as soon as it is made.
@@ -82,9 +82,12 @@ def generate(
         GenerationError: an example whose prompt has no tokens.
         DataError: prompts behind which an answer has no room in the model's context.
     """
+    requests = requests_of(template, examples, strategy, f"{weights}/{model.dtype}")
+    if journal is not None:
+        journal.fetch(request.key for request in requests)
     done = journal.done if journal is not None else {}
     pending: list[Request] = []
-    for request in requests_of(template, examples, strategy, f"{weights}/{model.dtype}"):
+    for request in requests:
         if request.key in done:
             yield from _copies(done[request.key], request)
         else:
@@ -96,6 +99,8 @@ def generate(
             if journal is not None:
                 journal.append(completion)
             yield from _copies(completion, request)
+    if journal is not None and pending:
+        journal.share(request.key for request in pending)
 
 
 def stream(

@@ -8,10 +8,11 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.files import jsonl
+from espalier.core.journal import store_of
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import RunFolder
 from espalier.decode.engine import generate
-from espalier.decode.journal import Journal
+from espalier.decode.journal import Generations
 from espalier.decode.ready import to_decode
 from espalier.evaluate.baselines import floors
 from espalier.evaluate.harness import evaluate
@@ -154,8 +155,7 @@ def _rate(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
 def _generate(plan: Plan, run: RunFolder, loaded: Loaded, system: str) -> list[Completion]:
     started = time.monotonic()
     test, strategy = plan.prepared.test, plan.choices.strategy
-    journal = Journal(run.path / "generations.jsonl")
-    known = len(journal.done)
+    journal = Generations(run.path / "generations.jsonl", store_of(run.path.parent))
     completions: list[Completion] = []
     with bar(f"Answers of the {system} model", len(test) * strategy.samples) as advance:
         model = to_decode(loaded.model, loaded.formats.decoding)
@@ -164,7 +164,7 @@ def _generate(plan: Plan, run: RunFolder, loaded: Loaded, system: str) -> list[C
         ):
             completions.append(completion)
             advance(1, "")
-    if len(journal.done) > known:
+    if journal.made:
         run.log_stage(f"decode {system}", started, peak_bytes())
     place = {example.id: number for number, example in enumerate(test)}
     return sorted(completions, key=lambda completion: (place[completion.example], completion.sample))

@@ -67,7 +67,7 @@ def test_another_recipe_under_the_name_is_refused_and_nothing_is_touched(
     )
     assert "(-o name=NEW), replace the old one (--overwrite), or keep that one as plural.1 (--keep)" in last
     assert contents(after.folder) == before
-    assert [path.name for path in (after.home / "runs").iterdir()] == ["plural"]
+    assert [path.name for path in (after.home / "runs").glob("[!.]*")] == ["plural"]
 
 
 def test_the_recipe_is_refused_before_a_model_is_loaded(after, espalier) -> None:

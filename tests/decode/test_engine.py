@@ -15,7 +15,7 @@ from espalier.core.records import Example, message
 from espalier.decode import engine
 from espalier.decode.cache import plan_layout
 from espalier.decode.engine import decode_tokens, generate, stream, try_out
-from espalier.decode.journal import Journal
+from espalier.decode.journal import Generations
 from espalier.decode.requests import Request, groups_of
 from espalier.decode.strategies import greedy, sample
 from espalier.models.adapters import methods
@@ -177,10 +177,12 @@ def test_what_the_journal_holds_is_not_made_again(
     monkeypatch: pytest.MonkeyPatch,
 ):
     path = tmp_path / "outputs.jsonl"
-    killed = generate(talker, template, questions, greedy(limit=12), weights="a", journal=Journal(path))
+    killed = generate(talker, template, questions, greedy(limit=12), weights="a", journal=Generations(path))
     first = [next(killed) for _ in range(3)]
     killed.close()
-    rest = list(generate(talker, template, questions, greedy(limit=12), weights="a", journal=Journal(path)))
+    rest = list(
+        generate(talker, template, questions, greedy(limit=12), weights="a", journal=Generations(path))
+    )
     assert set(first) <= set(rest)
     assert _answers(rest) == _answers(generate(talker, template, questions, greedy(limit=12)))
     assert len(path.read_text().splitlines()) == 8  # nine questions, of which two are the same
@@ -189,12 +191,14 @@ def test_what_the_journal_holds_is_not_made_again(
         raise AssertionError("a generation is made twice")
 
     monkeypatch.setattr(engine, "decode_tokens", refuse)
-    again = list(generate(talker, template, questions, greedy(limit=12), weights="a", journal=Journal(path)))
+    again = list(
+        generate(talker, template, questions, greedy(limit=12), weights="a", journal=Generations(path))
+    )
     assert _answers(again) == _answers(rest)
     for changed in ({"weights": "b"}, {"strategy": greedy(limit=11)}):
         settings = {"weights": "a", "strategy": greedy(limit=12), **changed}
         with pytest.raises(AssertionError, match="twice"):
-            list(generate(talker, template, questions, journal=Journal(path), **settings))
+            list(generate(talker, template, questions, journal=Generations(path), **settings))
 
 
 @pytest.mark.parametrize("limit", [1, 12, 40])

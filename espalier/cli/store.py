@@ -1,0 +1,33 @@
+"""`espalier store`: what the runs of a folder share, its size, and clearing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from espalier.core.journal import store_of
+from espalier.core.text import counted
+
+Folder = Annotated[Path, typer.Option(help="The folder of the runs.")]
+RUNS = Path("runs")
+
+store = typer.Typer(help="Show what runs share, or clear it.", invoke_without_command=True)
+
+
+@store.callback()
+def shown(context: typer.Context, folder: Folder = RUNS) -> None:
+    """Show how many answers the runs of a folder share: a run does not make again what another has made."""
+    if context.invoked_subcommand is None:
+        journal = store_of(folder)
+        typer.echo(f"{journal.path}: {counted(journal.count(), 'answer')}, {journal.size / 1e6:.1f} MB")
+
+
+@store.command()
+def clear(folder: Folder = RUNS) -> None:
+    """Remove what is shared; the runs themselves stay whole."""
+    journal = store_of(folder)
+    size = journal.size
+    journal.clear()
+    typer.echo(f"{journal.path}: {size / 1e6:.1f} MB freed")

@@ -1,0 +1,93 @@
+"""What was computed once, by any run: an append-only table of entries, each by the hash of all it depends on.
+
+SQLite in WAL: several processes read and write at once, and what a kill interrupts was never there. An entry
+is never changed: under the same key stands the same value.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from espalier.core.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+    from pathlib import Path
+
+STORE = ".store"
+NAME = "journal.sqlite"
+PATIENCE = 60.0  # seconds that another process may take to write
+PART = 500  # keys that are asked for at once
+TABLE = "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+
+
+class Journal:
+    """The entries of a file, which is made with the first of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def find(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return those of the entries that are there. Raises RunError where the file cannot be read."""
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, dict[str, Any]] = {}
+        if not wanted or not self.path.exists():
+            return found
+        with self._open() as connection:
+            for start in range(0, len(wanted), PART):
+                part = wanted[start : start + PART]
+                marks = ",".join("?" * len(part))
+                rows = connection.execute(f"SELECT key, value FROM entries WHERE key IN ({marks})", part)
+                found.update((key, json.loads(value)) for key, value in rows)
+        return found
+
+    def add(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write entries down, all or none; those that are there stay. Raises RunError."""
+        rows = [(key, json.dumps(value)) for key, value in entries.items()]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as connection, connection:
+            connection.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?)", rows)
+
+    def count(self) -> int:
+        """Return how many entries there are. Raises RunError."""
+        if not self.path.exists():
+            return 0
+        with self._open() as connection:
+            return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self._files())
+
+    def clear(self) -> None:
+        """Remove the file and what SQLite keeps beside it."""
+        for file in self._files():
+            file.unlink()
+
+    def _files(self) -> list[Path]:
+        places = (self.path, *(self.path.with_name(self.path.name + end) for end in ("-wal", "-shm")))
+        return [place for place in places if place.exists()]
+
+    @contextmanager
+    def _open(self) -> Generator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=NORMAL")
+                connection.execute(TABLE)
+                yield connection
+        except sqlite3.Error as error:
+            raise RunError(
+                f"The journal cannot be read or written: {error}.",
+                where=str(self.path),
+                hint="Free the disk or mend its rights; `espalier store clear` removes a damaged one.",
+            ) from None
+
+
+def store_of(folder: Path) -> Journal:
+    """Return what the runs of a folder share."""
+    return Journal(folder / STORE / NAME)

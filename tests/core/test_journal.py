@@ -1,0 +1,68 @@
+"""What runs share: entries are found by their keys, written once, and survive several writers and kills."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from espalier.core.errors import RunError
+from espalier.core.journal import Journal, store_of
+
+WRITER = """
+import sys
+from pathlib import Path
+from espalier.core.journal import Journal
+journal, name = Journal(Path(sys.argv[1])), sys.argv[2]
+for number in range(int(sys.argv[3])):
+    journal.add({f"{name}-{number}": {"n": number}, f"both-{number}": {"n": number}})
+    print(number, flush=True)
+"""
+
+
+def start(path: Path, name: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(path), name, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_entries_are_found_and_never_changed(tmp_path: Path) -> None:
+    journal = store_of(tmp_path / "runs")
+    assert journal.find(["a"]) == {}
+    assert (journal.count(), journal.size) == (0, 0)
+    assert not tmp_path.joinpath("runs").exists()
+    journal.add({"a": {"text": "één\ud800"}, "b": {}})
+    journal.add({"a": {"text": "other"}, "c": {"ids": [1]}})
+    assert Journal(journal.path).find(["a", "c", "none"]) == {"a": {"text": "één\ud800"}, "c": {"ids": [1]}}
+    assert journal.count() == 3
+    many = {str(number): {"n": number} for number in range(2000)}
+    journal.add(many)
+    assert journal.find(many) == many
+    journal.clear()
+    assert (journal.count(), journal.size) == (0, 0)
+
+
+def test_two_writers_and_a_kill_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    one, two, killed = start(path, "one", 40), start(path, "two", 40), start(path, "killed", 10_000)
+    assert killed.stdout
+    done = [int(killed.stdout.readline()) for _ in range(5)]
+    killed.send_signal(signal.SIGKILL)
+    assert [process.wait(timeout=60) for process in (one, two)] == [0, 0]
+    killed.wait()
+    for process in (one, two, killed):
+        if process.stdout:
+            process.stdout.close()
+    journal = Journal(path)
+    for name, numbers in (("one", range(40)), ("two", range(40)), ("killed", done)):
+        wanted = {f"{name}-{number}": {"n": number} for number in numbers}
+        assert journal.find(wanted) == wanted
+
+
+def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_text("not a database, but long enough to be taken for one" * 100)
+    with pytest.raises(RunError, match="The journal cannot be read or written: file is not a database"):
+        Journal(path).find(["a"])
