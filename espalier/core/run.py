@@ -275,6 +275,11 @@ def find_run(path: Path) -> RunFolder:
     return folder
 
 
+def installed() -> dict[str, str]:
+    """Return the versions of the packages that decide what comes out."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
 def provenance(seed: int, inputs: Mapping[str, str]) -> dict[str, Any]:
     """Return what is needed to know where a run came from: versions, machine, seed and input hashes."""
     return {
@@ -284,5 +289,5 @@ def provenance(seed: int, inputs: Mapping[str, str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": installed(),
     }

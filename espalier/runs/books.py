@@ -52,7 +52,7 @@ def inputs_of(plan: Plan) -> dict[str, str]:
     """Return the hash of each thing that the run is made of."""
     loaded, rewards = plan.loaded, rater_weights(plan.choices.rewarded)
     return {
-        "task": _task_hash(plan.prepared),
+        "task": task_hash(plan.prepared),
         "rows": content_hash([[example.id for example in stage.examples] for stage in plan.stages]),
         "weights": loaded.weights,
         "template": loaded.template.hash,
@@ -118,7 +118,7 @@ def look(choices: Choices, path: Path, way: Way, patience: float = 0.0) -> bool:
         standing = standing_in(run, recipe)
         if standing is None or not standing.trained:
             return standing is not None
-        found = _changes(standing, recipe, {"task": _task_hash(choices.prepared)})
+        found = _changes(standing, recipe, {"task": task_hash(choices.prepared)})
         other = farthest(found) == "model"
         if other and way == "refuse":
             raise _refusal(run, standing, found)
@@ -146,7 +146,8 @@ def write_books(run: RunFolder, plan: Plan, inputs: Mapping[str, str]) -> None:
     write_atomic(run.provenance, json.dumps(new, indent=1) + "\n")
 
 
-def _task_hash(prepared: Prepared) -> str:
+def task_hash(prepared: Prepared) -> str:
+    """Return the hash of what is asked, wherever its file lies."""
     return content_hash(asdict(replace(prepared.task, origin="")))
 
 

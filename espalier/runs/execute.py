@@ -29,6 +29,7 @@ from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
 from espalier.runs.rating import lengths, order, score_pairs
 from espalier.runs.results import write_results
+from espalier.runs.sealed import is_sealed, seal
 from espalier.runs.stages import train_stages
 from espalier.runs.tracking import open_trackers
 from espalier.train.peak import peak_bytes
@@ -70,6 +71,9 @@ def execute(
     if not choices.rates:
         try_judges(choices)
     goes_on = look(choices, path, way, patience)
+    if goes_on and is_sealed(RunFolder(path), choices, cache, ranks):
+        say(f"Training is done, and so is all else: {RunFolder(path).model}")
+        return write_report(path)
     known = RunFolder(path) if goes_on else None  # one that is put out of the way decides nothing
     plan = make_plan(choices, cache, path, known=known, ranks=ranks)
     for note in prepared.notes:
@@ -91,7 +95,9 @@ def execute(
         keep_formats(choices.recipe.model, run, plan.loaded)
         run.log_stage("prepare", started, peak_bytes())
         (_rate if choices.rates else _answer)(plan, run, ranks)
-        return write_report(run.path)
+        report = write_report(run.path)
+    seal(RunFolder(path), choices, cache)
+    return report
 
 
 def assist(choices: Choices, path: Path, cache: Path, ranks: Ranks) -> None:

@@ -7,7 +7,7 @@ books that a run keeps of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import RecipeError, nearest
@@ -234,6 +234,12 @@ def make_plan(
     loaded = settle(recipe.model, load_base(recipe.model, cache), known, ranks)
     loaded = rendered(loaded, rendering_of(recipe), known, ranks)
     return Plan(choices, loaded, stages_of(choices, loaded.template, folder))
+
+
+def stage_rows(choices: Choices) -> list[list[str]]:
+    """Return the ids of the examples that each stage learns from, before any model has seen them."""
+    recipe, prepared = choices.recipe, replace(choices.prepared, rejects=[], notes=[])
+    return [[e.id for e in stage_examples(recipe.task, section, prepared)] for section in recipe.train]
 
 
 @working("Turning the rows into tokens", aloud=False)

@@ -1,0 +1,98 @@
+"""A run with nothing left to do, known by its files: no model has to be loaded to see that.
+
+What a run came to is sealed: the hashes of all that went into it and of all that came out. Where each is
+still what it was, the same command has nothing to do. Else it goes the long way, which says what differs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espalier.core.errors import EspalierError
+from espalier.core.files import content_hash, damage, file_sha256, read_json, write_atomic
+from espalier.core.records import ALONE
+from espalier.core.run import installed, open_run
+from espalier.models.folder import weight_files
+from espalier.models.load import find_model
+from espalier.runs.books import task_hash
+from espalier.runs.plan import stage_rows
+
+if TYPE_CHECKING:
+    from espalier.core.records import Ranks
+    from espalier.core.run import RunFolder
+    from espalier.runs.plan import Choices
+
+# What the seal vouches for besides the models; the log and the report are no part of the result.
+KEPT = (
+    "recipe.toml",
+    "provenance.json",
+    "precision.json",
+    "stages.json",
+    "rejects.jsonl",
+    "generations.jsonl",
+)
+RESULTS = ("outputs.jsonl", "scores.json", "data/train.parquet", "data/test.parquet")
+SMALL = 1 << 26  # bytes: what is larger in a model's folder is weights
+
+
+def seal(run: RunFolder, choices: Choices, cache: Path) -> None:
+    """Write down what went into a run that is done, and what came out."""
+    if _closed(choices):
+        table = {"inputs": _inputs(choices, cache), "files": _outputs(run)}
+        write_atomic(run.path / "sealed.json", json.dumps(table, indent=1) + "\n")
+
+
+def is_sealed(run: RunFolder, choices: Choices, cache: Path, ranks: Ranks = ALONE) -> bool:
+    """Say whether all is still what it was when the run was done."""
+    file = run.path / "sealed.json"
+    if not file.exists() or not _closed(choices) or ranks.size > 1:
+        return False
+    try:
+        if run.recipe.read_bytes() != choices.recipe.to_toml().encode():  # it lies elsewhere now
+            return False
+        known: Any = read_json(file)
+        with open_run(run.path):
+            return known == {"inputs": _inputs(choices, cache), "files": _outputs(run)} and not _damaged(
+                run, choices
+            )
+    except (EspalierError, OSError):  # the long way says what it is
+        return False
+
+
+def _closed(choices: Choices) -> bool:
+    """Whether nothing takes part that is no file of the run: code from outside, another run, a tracker."""
+    recipe = choices.recipe
+    kinds = [choice.kind for choice in recipe.evaluate]
+    kinds += [
+        choice.kind for stage in recipe.train for choice in (*stage.objective, stage.method, stage.optimizer)
+    ]
+    return not recipe.track and not any(
+        ":" in kind for kind in (*kinds, recipe.decode.kind, *choices.rewarded)
+    )
+
+
+def _inputs(choices: Choices, cache: Path) -> dict[str, Any]:
+    place = Path(find_model(choices.recipe.model.name, cache))
+    weights = weight_files(place)
+    small = [path for path in sorted(place.iterdir()) if path.is_file() and path not in weights]
+    return {
+        "recipe": choices.recipe.hash,
+        "task": task_hash(choices.prepared),
+        "rows": content_hash(stage_rows(choices)),
+        "weights": content_hash([file_sha256(path) for path in weights]),
+        "model": {path.name: file_sha256(path) for path in small if path.stat().st_size < SMALL},
+        "packages": installed(),
+    }
+
+
+def _outputs(run: RunFolder) -> dict[str, str]:
+    names = [name for name in (*KEPT, *RESULTS) if (run.path / name).exists()]
+    return {name: file_sha256(run.path / name) for name in names}
+
+
+def _damaged(run: RunFolder, choices: Choices) -> bool:
+    last = len(choices.recipe.train) - 1
+    done = run.done("train" if not last else f"train {last}")
+    return done is None or not done.files or not run.model.is_dir() or bool(damage(run.model, done.files))

@@ -1,0 +1,67 @@
+"""A run with nothing to do loads no model; whatever has changed is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+RUN = ("run", "recipe.toml")
+DONE = "Training is done, and so is all else"
+
+
+@pytest.fixture
+def sealed(after, espalier):
+    """A finished run that knows where it lies now."""
+    assert espalier(*RUN, cwd=after.home).code == 0
+    assert (after.folder / "sealed.json").exists()
+    return after
+
+
+def test_nothing_is_loaded_where_nothing_is_to_do(sealed, espalier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("espalier.runs.execute.make_plan", lambda *_, **__: pytest.fail("a model is loaded"))
+    (sealed.folder / "report.html").unlink()
+    result = espalier(*RUN, cwd=sealed.home)
+    assert result.code == 0, result.err
+    assert DONE in result.err
+    assert (sealed.folder / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("recipe.toml", "provenance.json", "precision.json", "stages.json", "outputs.jsonl", "scores.json"),
+        *("generations.jsonl", "data/test.parquet", "model/model.safetensors", "sealed.json"),
+    ],
+)
+def test_whatever_has_changed_takes_the_long_way(sealed, espalier, name: str) -> None:
+    path: Path = sealed.folder / name
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    result = espalier(*RUN, cwd=sealed.home)
+    assert DONE not in result.err
+    assert "Traceback" not in result.err
+
+
+def test_another_model_of_that_name_takes_the_long_way(sealed, espalier) -> None:
+    tokenizer = sealed.home / "tiny" / "generation_config.json"
+    real = (sealed.home / "tiny").resolve()
+    (sealed.home / "tiny").unlink()
+    (sealed.home / "tiny").mkdir()
+    for file in real.iterdir():
+        (sealed.home / "tiny" / file.name).write_bytes(file.read_bytes())
+    tokenizer.write_text(tokenizer.read_text() + "\n")
+    assert DONE not in espalier(*RUN, cwd=sealed.home).err
+
+
+def test_code_from_outside_is_asked_again(after, espalier) -> None:
+    (after.home / "mine.py").write_text(
+        "from espalier.core.records import Score\n"
+        "class Same:\n    def score(self, example, completion):\n        return Score(0.5)\n"
+        "def same():\n    return Same()\n"
+    )
+    own = (*RUN, "-o", 'evaluate=["mine:same"]')
+    for _ in range(2):
+        result = espalier(*own, cwd=after.home)
+        assert result.code == 0, result.err
+        assert DONE not in result.err
