@@ -11,7 +11,6 @@ import typer
 from espalier.core.text import counted
 
 if TYPE_CHECKING:
-    from espalier.core.records import Task
     from espalier.evaluate.predictions import PredictionScore
 
 
@@ -42,47 +41,14 @@ def score(
 
     They stand with their intervals, beside a constant answer and a copy of the input.
     """
+    from espalier.data.references import references_of
     from espalier.evaluate.predictions import score_predictions
 
-    result = score_predictions(_asked(task), predictions, scorer, first, system)
+    result = score_predictions(references_of(task), predictions, scorer, first, system)
     if as_json:
         typer.echo(json.dumps(result.percent(), ensure_ascii=False))
     else:
         _print_table(result)
-
-
-def _asked(path: str) -> Task:
-    """Return a task, or the rows of a file as one; a run's own table of rows is such a file."""
-    from espalier.core.records import Task, TaskRow
-    from espalier.data.formats.folders import files_of
-    from espalier.data.formats.readers import rows_of
-    from espalier.data.formats.rows import load_rows
-    from espalier.data.table import is_table, read_examples
-    from espalier.tasks.task_files import is_task, load_task, task_path
-
-    file = task_path(path)
-    if is_task(file):
-        return load_task(path)
-    if is_table(file):
-        examples, names = read_examples(file), {}
-    else:
-        examples = load_rows(file)
-        names = {
-            (str(place), str(raw.number)): str(raw.value["id"])
-            for place in files_of(file).paths
-            for raw in rows_of(place)
-            if isinstance(raw.value, dict) and isinstance(raw.value.get("id"), str | int)
-        }
-    rows = [
-        TaskRow(
-            names.get((str(e.origin.get("file")), str(e.origin.get("row"))), e.id),
-            e.input,
-            e.references,
-            e.source,
-        )
-        for e in examples
-    ]
-    return Task(file.stem, "", tuple(rows), origin=str(file))
 
 
 def _print_table(result: PredictionScore) -> None:

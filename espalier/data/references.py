@@ -1,0 +1,48 @@
+"""What predictions are scored against: a task's rows, or any file of rows as a task without words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from espalier.core.records import Task, TaskRow
+from espalier.data.formats.folders import files_of
+from espalier.data.formats.readers import rows_of
+from espalier.data.formats.rows import load_rows
+from espalier.data.table import is_table, read_examples
+from espalier.tasks.task_files import is_task, load_task, task_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from espalier.core.records import Example
+
+
+def references_of(path: str) -> Task:
+    """Return a task, or the rows of a file as one; a run's own table of rows is such a file.
+
+    Rows that have an id of their own keep it.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    file = task_path(path)
+    if is_task(file):
+        return load_task(path)
+    examples = read_examples(file) if is_table(file) else load_rows(file)
+    names = {} if is_table(file) else dict(_own_ids(file))
+    rows = [TaskRow(names.get(_place(e), e.id), e.input, e.references, e.source) for e in examples]
+    return Task(file.stem, "", tuple(rows), origin=str(file))
+
+
+def _own_ids(file: Path) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield the place of each row that has an id of its own, and that id."""
+    for place in files_of(file).paths:
+        for raw in rows_of(place):
+            own = cast("dict[str, object]", raw.value).get("id") if isinstance(raw.value, dict) else None
+            if isinstance(own, str | int):
+                yield (str(place), str(raw.number)), str(own)
+
+
+def _place(example: Example) -> tuple[str, str]:
+    return str(example.origin.get("file")), str(example.origin.get("row"))
