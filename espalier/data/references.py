@@ -39,9 +39,11 @@ def _own_ids(file: Path) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield the place of each row that has an id of its own, and that id."""
     for place in files_of(file).paths:
         for raw in rows_of(place):
-            own = cast("dict[str, object]", raw.value).get("id") if isinstance(raw.value, dict) else None
-            if isinstance(own, str | int):
-                yield (str(place), str(raw.number)), str(own)
+            match cast("object", raw.value):
+                case {"id": str() | int() as own}:
+                    yield (str(place), str(raw.number)), str(own)
+                case _:
+                    pass
 
 
 def _place(example: Example) -> tuple[str, str]:
