@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from espalier.core.records import Task, TaskRow
 from espalier.data.formats.folders import files_of
@@ -39,7 +39,7 @@ def _own_ids(file: Path) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield the place of each row that has an id of its own, and that id."""
     for place in files_of(file).paths:
         for raw in rows_of(place):
-            match cast("object", raw.value):
+            match raw.value:
                 case {"id": str() | int() as own}:
                     yield (str(place), str(raw.number)), str(own)
                 case _:
