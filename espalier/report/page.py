@@ -1,7 +1,7 @@
 """The report of a run: one self-contained HTML file, made from what the run folder holds and nothing else.
 
-`gather.py` reads; `words.py`, `tuning.py`, `charts.py` and `picks.py` say what is shown; the templates lay it
-out. No script, no network, and every text of the run is escaped.
+`gather.py` reads; `words.py`, `tuning.py`, `charts.py`, `picks.py` and `browse.py` say what is shown; the
+templates lay it out. No network; the one script is ours, and every text of the run is escaped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from espalier.core.run import RunFolder
 from espalier.core.text import counted
 from espalier.evaluate import sheet
 from espalier.evaluate.findings import FLOORS, findings
-from espalier.report import words
+from espalier.report import browse, words
 from espalier.report.gather import Material, gather
 from espalier.report.picks import pick, picked_by
 from espalier.report.tuning import how, trainings
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters, are no text of a page
 DESCRIBED = {
     "tuned": "the model after tuning",
     "base": "the model before tuning",
@@ -47,7 +48,7 @@ def write_report(folder: Path) -> Path:
         RunError: there is no such folder, or the file cannot be written.
     """
     path = RunFolder(folder).report
-    write_atomic(path, render(gather(folder)))
+    write_atomic(path, UNWRITABLE.sub("\ufffd", render(gather(folder))))
     return path
 
 
@@ -63,9 +64,12 @@ def render(material: Material) -> str:
         reward=words.reward, duration=words.duration, size=words.size,
         number=lambda n: f"{n:,}".replace(",", "\u202f"),
     )  # fmt: skip
-    style = Markup(loader.get_source(environment, "report.css")[0])  # ours, not the run's: it is not escaped
+    # Ours, not the run's: they are not escaped.
+    style, script = (Markup(loader.get_source(environment, name)[0]) for name in ("report.css", "browse.js"))
     return environment.get_template("report.html").render(
         style=style,
+        script=script,
+        listed=_listed(material),
         run=material,
         task=_task(material),
         findings=findings(material.scores),
@@ -84,6 +88,12 @@ def render(material: Material) -> str:
         recipe_hash=_recipe_hash(material),
         **_training(material),
     )
+
+
+def _listed(material: Material) -> Markup | None:
+    """Return all test rows as the script reads them, None where there are none."""
+    listed = browse.listed(material)
+    return Markup(browse.embedded(listed)) if listed else None
 
 
 def _unbroken(text: str) -> Markup:

@@ -1,0 +1,222 @@
+"""All test rows, as the page lists them: searched, filtered and sorted in the browser, fifty at a time.
+
+What the script is given is one JSON object; `rows` are in the order of the test table.
+
+    {"systems": ["base", "tuned"], "measures": ["Passes all checks", …],
+     "checked": true or false,                  the first measure is all checks
+     "wrong": "fails a check",                  which rows are, in words; "": none can be told
+     "cut": 0,                                  characters from which on a text is shortened; 0: none is
+     "trained": [[input, answer], …],           the trained rows that some row is nearest to
+     "rows": [{"input": "…", "references": ["…"], "rejected": ["…"],
+       "answers": [{"text", "finish", "values": [0.5, null, …], "why": [["Grounded", "…"]]} or null, …],
+       "wrong", "limit", "copy": true or false,             of the tuned answer
+       "rank", "gain": 0,                                   worst first; what tuning cost most first
+       "near": [index in trained, share, same, rows]}, …]}  or null
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from espalier.core.text import folded, unpunctuated
+from espalier.evaluate import sheet
+from espalier.evaluate.findings import FLOORS
+from espalier.report.nearest import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from espalier.core.records import Example
+    from espalier.report.gather import Material
+
+    Row: TypeAlias = dict[str, Any]
+
+TUNED = "tuned"
+RIGHT = ("exact_match", "pair_accuracy")  # measures that tell right from wrong
+LOWEST = 0.25  # share of the rows that is looked at first where nothing tells right from wrong
+CUTS = (20_000, 4_000, 1_000, 300)  # characters that a text may have
+MOST = 16_000_000  # characters of all texts: a page of twice as many opens slowly
+NEARLY = 6  # words from which on an answer is a copy that differs from the input by a word or two
+
+
+def listed(material: Material) -> dict[str, Any] | None:
+    """Return what the page lists, see the top of this file; None where no test row is known."""
+    examples = {example.id: example for example in material.test}
+    scored: dict[str, Row] = {row["id"]: row for row in material.scores.get("examples", [])}
+    names = list(dict.fromkeys([*examples, *scored]))
+    if not names:
+        return None
+    systems, measures = _systems(material), _measures(material.scores)
+    rows = [_row(material, name, examples.get(name), scored.get(name), systems, measures) for name in names]
+    _order(rows, systems)
+    wrong = _judge(rows, systems, measures, material.scores)
+    trained = _nearest(rows, systems, material.train)
+    return {
+        "systems": systems,
+        "measures": [sheet.title(measure, material.scores) for measure in measures],
+        "checked": sheet.ALL in measures,
+        "wrong": wrong,
+        "cut": _cut(rows, trained),
+        "trained": trained,
+        "rows": rows,
+    }
+
+
+def embedded(value: object) -> str:
+    """Return a value as JSON that can stand in a `<script>`: no text in it ends or comments that."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _systems(material: Material) -> list[str]:
+    """Return who answered, as they stand side by side: base, the stages in their order, tuned."""
+    names = {*material.scores.get("systems", {}), *(system for system, _ in material.outputs)} - FLOORS.keys()
+    places = {"base": 0, TUNED: 2}
+    return sorted(names, key=lambda name: (places.get(name, 1), name))
+
+
+def _measures(scores: Mapping[str, Any]) -> list[str]:
+    return sheet.measures(scores) if TUNED in scores.get("systems", {}) else []
+
+
+def _row(
+    material: Material,
+    name: str,
+    example: Example | None,
+    scored: Row | None,
+    systems: Sequence[str],
+    measures: Sequence[str],
+) -> Row:
+    verdicts = scored["systems"] if scored else {}
+    answers = [
+        _answer(material.outputs.get((system, name)), verdicts.get(system), measures) for system in systems
+    ]
+    tuned = answers[-1] if TUNED in systems else None
+    return {
+        "input": example.input or example.prompt[-1].text if example else f"example {name}",
+        "references": list(example.references) if example else [],
+        "rejected": [turn.text for turn in example.rejected] if example else [],
+        "answers": answers,
+        "limit": bool(tuned) and tuned["finish"] == "length",
+        "copy": bool(tuned and example) and _is_copy(example, tuned["text"]),
+    }
+
+
+def _answer(output: Row | None, verdict: Row | None, measures: Sequence[str]) -> Row | None:
+    """Return what a system wrote, how it was judged, and what speaks against it; None where it is unknown."""
+    if output is None and verdict is None:
+        return None
+    values, why = (verdict["values"], verdict["why"]) if verdict else ({}, {})
+    return {
+        "text": output["text"] if output else None,
+        "finish": output.get("finish", "stop") if output else "",
+        "values": [_number(values.get(measure)) for measure in measures],
+        "why": [(sheet.title(name), said) for name, said in why.items() if values.get(name) == 0],
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return round(value, 3) if value is not None and math.isfinite(value) else None
+
+
+def _is_copy(example: Example, text: str | None) -> bool:
+    """Tell whether an answer is the input, or a long one but for a word or two, and no reference is."""
+    copies = [_repeats(example.input, said) for said in (text or "", *example.references)]
+    return copies[0] and not any(copies[1:])
+
+
+def _repeats(source: str, text: str) -> bool:
+    if abs(len(source) - len(text)) > max(60, len(source) // 4):  # most answers; what follows is slow
+        return False
+    plain = unpunctuated(text)
+    if not plain or plain == unpunctuated(source):
+        return bool(plain)
+    theirs, own = (Counter(folded(said).split()) for said in (source, text))
+    return own.total() >= NEARLY and max((own - theirs).total(), (theirs - own).total()) <= 2
+
+
+def _order(rows: Sequence[Row], systems: Sequence[str]) -> None:
+    """Number the rows, worst tuned answer first, and what tuning cost most first."""
+    tuned, base = (systems.index(name) if name in systems else None for name in (TUNED, "base"))
+
+    def marks(row: Row, place: int | None) -> list[float]:
+        """Return how good an answer is, what counts most first. What nothing could judge is not bad."""
+        answer = row["answers"][place] if place is not None else None
+        lead, *rest = (answer or {}).get("values") or [None]
+        return [2.0 if v is None else v for v in (lead, -len(answer["why"]) if answer else None, *rest)]
+
+    def change(row: Row) -> list[float]:
+        return [after - before for after, before in zip(marks(row, tuned), marks(row, base), strict=False)]
+
+    for name, key in (("rank", lambda row: marks(row, tuned)), ("gain", change)):
+        for place, row in enumerate(sorted(rows, key=key)):
+            row[name] = place
+
+
+def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str], scores: Row) -> str:
+    """Mark the rows whose tuned answer is wrong, and return in words which those are; '' for none.
+
+    That is what fails a check, or exact match where the task is closed or has no checks. Where neither tells
+    right from wrong, it is the lowest quarter.
+    """
+    closed = bool(scores.get("references", {}).get("closed"))
+    judges = [name for name in measures if name == sheet.ALL or name in RIGHT]
+    if sheet.ALL in judges and not closed:
+        judges = [sheet.ALL]
+    for row in rows:
+        values = row["answers"][-1]["values"] if TUNED in systems and row["answers"][-1] else []
+        of = dict(zip(measures, values, strict=False))
+        lowest = bool(measures) and not judges and row["rank"] < LOWEST * len(rows)
+        row["wrong"] = lowest or any(of.get(name) == 0 for name in judges)
+    if not measures:
+        return ""
+    said = [
+        "fails a check" if name == sheet.ALL else f"fails {sheet.phrase(name, scores)}" for name in judges
+    ]
+    return " or ".join(said) or f"lowest quarter by {sheet.phrase(measures[0], scores)}"
+
+
+def _nearest(rows: Sequence[Row], systems: Sequence[str], train: Sequence[Example]) -> list[list[str]]:
+    """Give each row the trained row that its tuned answer is nearest to; return those, input and answer."""
+    index = Index([e.input for e in train], [e.answer for e in train]) if TUNED in systems else None
+    numbers: dict[int, int] = {}
+    for row in rows:
+        answer = row["answers"][-1] if systems else None
+        near = index.nearest(answer["text"], row["input"]) if index and answer and answer["text"] else None
+        if near:
+            number = numbers.setdefault(near.row, len(numbers))
+            row["near"] = [number, round(near.shared, 3), near.same, near.rows]
+        else:
+            row["near"] = None
+    return [[train[row].input or train[row].prompt[-1].text, train[row].answer] for row in numbers]
+
+
+def _cut(rows: Sequence[Row], trained: list[list[str]]) -> int:
+    """Shorten the longest texts in their middle where all would make a slow page; return to what, or 0."""
+    texts = [text for row in rows for text in _texts(row)] + [text for pair in trained for text in pair]
+    lengths = [len(text) for text in texts]
+    most = next((cut for cut in CUTS if sum(min(n, cut) for n in lengths) <= MOST), CUTS[-1])
+    if not lengths or max(lengths) <= most:
+        return 0
+    for row in rows:
+        row["input"] = _shortened(row["input"], most)
+        for name in ("references", "rejected"):
+            row[name] = [_shortened(text, most) for text in row[name]]
+        for answer in row["answers"]:
+            if answer and answer["text"]:
+                answer["text"] = _shortened(answer["text"], most)
+    trained[:] = [[_shortened(text, most) for text in pair] for pair in trained]
+    return most
+
+
+def _texts(row: Row) -> list[str]:
+    answers = [answer["text"] for answer in row["answers"] if answer and answer["text"]]
+    return [row["input"], *row["references"], *row["rejected"], *answers]
+
+
+def _shortened(text: str, most: int) -> str:
+    left = len(text) - most
+    return text if left <= 0 else f"{text[: most // 2]} […] {text[-(most // 2) :]}"
