@@ -21,10 +21,9 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from espalier.core.text import folded, unpunctuated
 from espalier.evaluate import sheet
 from espalier.evaluate.findings import FLOORS
-from espalier.report.nearest import Index
+from espalier.report.nearest import nearest, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 TUNED = "tuned"
 RIGHT = ("exact_match", "pair_accuracy")  # measures that tell right from wrong
 LOWEST = 0.25  # share of the rows that is looked at first where nothing tells right from wrong
-CUTS = (20_000, 4_000, 1_000, 300)  # characters that a text may have
+CUTS = (20_000, 8_000, 4_000, 2_000, 1_000, 500, 300)  # characters that a text may have
 MOST = 16_000_000  # characters of all texts: a page of twice as many opens slowly
 NEARLY = 6  # words from which on an answer is a copy that differs from the input by a word or two
 
@@ -96,13 +95,17 @@ def _row(
     ]
     tuned = answers[-1] if TUNED in systems else None
     return {
-        "input": example.input or example.prompt[-1].text if example else f"example {name}",
+        "input": _asked(example) if example else f"example {name}",
         "references": list(example.references) if example else [],
         "rejected": [turn.text for turn in example.rejected] if example else [],
         "answers": answers,
         "limit": bool(tuned) and tuned["finish"] == "length",
         "copy": bool(tuned and example) and _is_copy(example, tuned["text"]),
     }
+
+
+def _asked(example: Example) -> str:
+    return example.input or example.prompt[-1].text
 
 
 def _answer(output: Row | None, verdict: Row | None, measures: Sequence[str]) -> Row | None:
@@ -113,7 +116,7 @@ def _answer(output: Row | None, verdict: Row | None, measures: Sequence[str]) ->
     return {
         "text": output["text"] if output else None,
         "finish": output.get("finish", "stop") if output else "",
-        "values": [_number(values.get(measure)) for measure in measures],
+        "values": [_number(values.get(measure)) for measure in measures] if verdict else [],
         "why": [(sheet.title(name), said) for name, said in why.items() if values.get(name) == 0],
     }
 
@@ -129,13 +132,13 @@ def _is_copy(example: Example, text: str | None) -> bool:
 
 
 def _repeats(source: str, text: str) -> bool:
-    if abs(len(source) - len(text)) > max(60, len(source) // 4):  # most answers; what follows is slow
+    if abs(len(source) - len(text)) > max(60, len(source) // 4):  # most answers; what follows is slower
         return False
-    plain = unpunctuated(text)
-    if not plain or plain == unpunctuated(source):
-        return bool(plain)
-    theirs, own = (Counter(folded(said).split()) for said in (source, text))
-    return own.total() >= NEARLY and max((own - theirs).total(), (theirs - own).total()) <= 2
+    theirs, own = words(source), words(text)
+    if theirs == own or len(own) < NEARLY:
+        return bool(own) and theirs == own
+    missing, added = Counter(theirs) - Counter(own), Counter(own) - Counter(theirs)
+    return max(missing.total(), added.total()) <= 2
 
 
 def _order(rows: Sequence[Row], systems: Sequence[str]) -> None:
@@ -181,17 +184,15 @@ def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str],
 
 def _nearest(rows: Sequence[Row], systems: Sequence[str], train: Sequence[Example]) -> list[list[str]]:
     """Give each row the trained row that its tuned answer is nearest to; return those, input and answer."""
-    index = Index([e.input for e in train], [e.answer for e in train]) if TUNED in systems else None
+    tuned = [row["answers"][-1] or {} if TUNED in systems else {} for row in rows]
+    answers = [(row["input"], answer.get("text") or "") for row, answer in zip(rows, tuned, strict=True)]
+    trained = [(_asked(example), example.answer) for example in train]
     numbers: dict[int, int] = {}
-    for row in rows:
-        answer = row["answers"][-1] if systems else None
-        near = index.nearest(answer["text"], row["input"]) if index and answer and answer["text"] else None
-        if near:
-            number = numbers.setdefault(near.row, len(numbers))
-            row["near"] = [number, round(near.shared, 3), near.same, near.rows]
-        else:
-            row["near"] = None
-    return [[train[row].input or train[row].prompt[-1].text, train[row].answer] for row in numbers]
+    for row, near in zip(rows, nearest(trained, answers), strict=True):
+        row["near"] = near and [
+            numbers.setdefault(near.row, len(numbers)), round(near.shared, 3), near.same, near.rows
+        ]  # fmt: skip
+    return [list(trained[row]) for row in numbers]
 
 
 def _cut(rows: Sequence[Row], trained: list[list[str]]) -> int:

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 RUN = 3  # words
 FREQUENT = 2_000  # texts; a term that is in more is not looked up, unless all of a text's are
-READ = 4_000  # characters of a text that are compared
+READ = 1_000  # characters of a text that are compared: where many are long, the rest would take minutes
 # Scripts without spaces between words: there each letter is one. Faster than `core.text.words`, which knows
 # what a reader takes for a word; here it is enough that two texts are cut in the same way.
 _UNSPACED = (
@@ -42,7 +43,7 @@ class Near:
         row: its index.
         shared: share of the answer's runs that its answer has too, over 0 to 1.
         same: the two answers are the same words.
-        rows: how many trained rows have its answer, in the same words.
+        rows: how many trained rows have its answer, as far as it is compared.
     """
 
     row: int
@@ -51,59 +52,67 @@ class Near:
     rows: int
 
 
-class Index:
-    """Trained rows, ready to be searched."""
+def nearest(train: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str]]) -> list[Near | None]:
+    """Return for each row the trained row whose answer has the most runs in common; None where none has any.
 
-    def __init__(self, inputs: Sequence[str], answers: Sequence[str]) -> None:
-        """Take the inputs and the answers of the same rows."""
-        self._inputs = inputs
-        self._rows: defaultdict[frozenset[str], list[int]] = defaultdict(list)
-        for row, answer in enumerate(answers):
-            self._rows[runs(answer)].append(row)
-        self._answers = [*self._rows]
-        self._by_run = _Postings(self._answers)
-        texts = [answers[rows[0]] for rows in self._rows.values()]
-        self._by_word = _Postings([frozenset(_words(text)) for text in texts])
+    Both are pairs of input and answer. Of several trained answers that is the one with most words in common,
+    then the shortest, and of the trained rows with one answer that whose input has most words in common.
+    """
+    index = _Index(train, rows)
+    return [index.nearest(asked, answer) for asked, answer in rows]
+
+
+class _Index:
+    """Trained rows, ready to be searched for some others."""
+
+    def __init__(self, train: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str]]) -> None:
+        self._train, self._asked = train, rows
+        numbers: defaultdict[frozenset[str], list[int]] = defaultdict(list)
+        for number, (_, answer) in enumerate(train):
+            numbers[runs(answer)].append(number)
+        self._answers, self._rows = [*numbers], [*numbers.values()]  # each different answer, and its rows
         self._sizes = np.array([len(answer) for answer in self._answers])
+        self._by_run = _Postings(self._answers, (runs(answer) for _, answer in rows))
+        texts = (_terms(train[held[0]][1]) for held in self._rows)
+        self._by_word = _Postings(texts, (_terms(answer) for _, answer in rows))
 
-    def nearest(self, answer: str, asked: str = "") -> Near | None:
-        """Return the trained row whose answer has the most runs in common; None where none has any.
+    @cached_property
+    def _by_input(self) -> _Postings:
+        """The inputs by their words; only answers that are trained more than once ask for it."""
+        texts = (_terms(text) for text, _ in self._train)
+        return _Postings(texts, (_terms(text) for text, _ in self._asked))
 
-        Of several that is the answer with most words in common, then the shortest, and of the rows with one
-        answer that whose input has the most words of `asked`.
-        """
+    def nearest(self, asked: str, answer: str) -> Near | None:
         held = runs(answer)
         shared = self._by_run.counts(held)
         if shared is None:
             return None
         best = np.flatnonzero(shared == shared.max())
-        common = self._by_word.counts(frozenset(_words(answer)))
+        common = self._by_word.counts(_terms(answer))
         if common is not None:
             best = best[common[best] == common[best].max()]
-        theirs = self._answers[int(best[np.argmin(self._sizes[best])])]
-        rows = self._rows[theirs]
+        number = int(best[np.argmin(self._sizes[best])])
+        theirs, rows = self._answers[number], self._rows[number]
         row = self._closest(rows, asked) if len(rows) > 1 else rows[0]
-        return Near(row, len(held & theirs) / len(held), held == theirs, len(rows))
+        same = held == theirs and words(answer) == words(self._train[row][1])
+        return Near(row, len(held & theirs) / len(held), same, len(rows))
 
     def _closest(self, rows: Sequence[int], asked: str) -> int:
-        shared = self._by_input.counts(frozenset(_words(asked)))
+        shared = self._by_input.counts(_terms(asked))
         return rows[0] if shared is None else rows[int(np.argmax(shared[rows]))]
-
-    @cached_property
-    def _by_input(self) -> _Postings:
-        """The inputs by their words; only answers that are trained more than once ask for it."""
-        return _Postings([frozenset(_words(text)) for text in self._inputs])
 
 
 class _Postings:
-    """From a term to the numbers of the texts that hold it."""
+    """From a term to the numbers of the texts that hold it; only terms that will be asked for are kept."""
 
-    def __init__(self, texts: Sequence[Iterable[str]]) -> None:
+    def __init__(self, texts: Iterable[frozenset[str]], asked: Iterable[Iterable[str]]) -> None:
+        wanted = set(chain.from_iterable(asked))
         found: defaultdict[str, list[int]] = defaultdict(list)
-        for number, terms in enumerate(texts):
-            for term in terms:
-                found[term].append(number)
-        self._size = len(texts)
+        self._size = 0
+        for terms in texts:
+            for term in terms & wanted:
+                found[term].append(self._size)
+            self._size += 1
         self._numbers: dict[str, Numbers] = {term: np.array(held) for term, held in found.items()}
 
     def counts(self, terms: Iterable[str]) -> Numbers | None:
@@ -116,12 +125,17 @@ class _Postings:
 
 
 def runs(text: str) -> frozenset[str]:
-    """Return the runs of three words of a text, begin and end counted; none of a text without a sign."""
-    words = _words(text)
-    found = ["", *words, ""] if words else []
-    return frozenset(" ".join(found[i : i + RUN]) for i in range(len(found) - RUN + 1))
+    """Return the runs of three words of a text's beginning, ends counted; none of a text without a sign."""
+    found = words(text[:READ])
+    ends = ["", *found, ""] if found else []
+    return frozenset(map(" ".join, zip(ends, ends[1:], ends[2:], strict=False)))
 
 
-def _words(text: str) -> list[str]:
-    plain = text[:READ].casefold()
+def words(text: str) -> list[str]:
+    """Return the words of a text, or of one without any its signs."""
+    plain = text.casefold()
     return _WORD.findall(plain) or [*"".join(plain.split())]
+
+
+def _terms(text: str) -> frozenset[str]:
+    return frozenset(words(text[:READ]))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import subprocess
+from html import escape, unescape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +19,11 @@ from espalier.evaluate.baselines import constant, copy
 from espalier.evaluate.harness import evaluate
 from espalier.evaluate.scorers.registry import scorers
 from espalier.tasks.checks import Verdict, check, checks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Measured = Callable[..., str]
 
 RECIPE = """\
 name = "durations"
@@ -163,3 +172,33 @@ def _events() -> list[dict[str, object]]:
     ]
     timed = [{"event": "stage", "stage": n, "seconds": s, "peak_bytes": p} for n, s, p in stages]
     return [{**encoded, "first": first}, *steps, *timed]
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Measured:
+    """Return what tells the value of a script in the report of a folder, in a window of some width.
+
+    `page` is the report's document.
+    """
+
+    def tell(folder: Path, script: str, width: int = 1280) -> str:
+        # A window is at least 500 px wide; a frame is as narrow as it is made.
+        frame = folder / "frame.html"
+        told = f"const page = this.contentDocument; document.title = {script}"
+        shown = f'width="{width}" height="9000" onload="{escape(told)}"'
+        frame.write_text(f'<meta charset="utf-8"><iframe src="report.html" {shown}></iframe>')
+        command = [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--allow-file-access-from-files",
+        ]
+        command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom"]
+        command += ["--window-size=1400,900", frame.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        found = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
+        assert found
+        return unescape(found[1])
+
+    return tell
