@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,15 @@ class Curve:
 
     raw: str
     smooth: str
+    x: list[Tick]
+    y: list[Tick]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bars in a box of 100 by 100, y downwards: (left, top, width, height) of each that is not empty."""
+
+    bars: list[tuple[float, float, float, float]]
     x: list[Tick]
     y: list[Tick]
 
@@ -56,6 +66,35 @@ def curve(values: Sequence[tuple[float, float]]) -> Curve | None:
         ],
         y=[Tick(place(first, v)[1], f"{v:g}") for v in y],
     )
+
+
+def histograms(samples: Sequence[Sequence[float]], bins: int = 20) -> list[Histogram]:
+    """Return how samples of whole numbers, none of them empty, are distributed, all over the same axes.
+
+    Heights are shares of a sample, in per cent. Values above nearly all of each sample stand in the last bin.
+    """
+    last = max(sorted(sample)[math.ceil(0.95 * len(sample)) - 1] for sample in samples)
+    width = max(1, math.ceil((last + 1) / bins))
+    count = math.floor(last / width) + 1
+    end = count * width
+    shares = [
+        [tally[number] / len(sample) for number in range(count)]
+        for sample in samples
+        for tally in [Counter(min(math.floor(value / width), count - 1) for value in sample)]
+    ]
+    heights = ticks(0.0, 100 * max(map(max, shares)), 4)
+    over, left = max(map(max, samples)) >= end, end - width
+    marks = [v for v in ticks(0, end) if v == round(v) and v <= (left - 0.15 * end if over else end)]
+    x = [Tick(100 * v / end, f"{v:g}") for v in marks]
+    x += [Tick(100 * left / end, f"{left:g}+")] if over else []
+    y = [Tick(100 - 100 * v / heights[-1], f"{v:g}") for v in heights]
+    return [Histogram(_bars(share, 100 / heights[-1]), x, y) for share in shares]
+
+
+def _bars(shares: Sequence[float], scale: float) -> list[tuple[float, float, float, float]]:
+    width = 100 / len(shares)
+    tops = [100 - 100 * share * scale for share in shares]
+    return [(i * width, top, width, 100 - top) for i, top in enumerate(tops) if top < 100]
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:

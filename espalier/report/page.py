@@ -1,7 +1,7 @@
 """The report of a run: one self-contained HTML file, made from what the run folder holds and nothing else.
 
-`gather.py` reads; `words.py`, `tuning.py`, `charts.py`, `picks.py` and `browse.py` say what is shown; the
-templates lay it out. No network; the one script is ours, and every text of the run is escaped.
+`gather.py` reads; `words.py`, `lengths.py`, `tuning.py`, `charts.py`, `picks.py` and `browse.py` say what is
+shown; the templates lay it out. No network; the one script is ours, and every text of the run is escaped.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from espalier.evaluate import sheet
 from espalier.evaluate.findings import FLOORS, findings
 from espalier.report import browse, words
 from espalier.report.gather import Material, gather
+from espalier.report.lengths import lengths
 from espalier.report.picks import pick, picked_by
 from espalier.report.tuning import how, trainings
 from espalier.tasks.checks import checks
@@ -80,6 +81,7 @@ def render(material: Material) -> str:
         majority=_floor_text(material, "majority"),
         checks=_checks(material),
         shape=_shape(material),
+        lengths=lengths(material),
         reasons=_reasons(material),
         how=how(material),
         trainings=trainings(material),

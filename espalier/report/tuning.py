@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,11 +58,16 @@ class Round:
 
 @dataclass(frozen=True)
 class Training:
-    """A stage of training: its name, what there is to say of it, its curves, its first and last answers."""
+    """A stage of training: its name, what there is to say of it, its curves, its first and last answers.
+
+    `updates` are the curves of what was done to the weights, and `clipped` says how often a gradient was cut.
+    """
 
     name: str
     said: str
     plots: list[Plot]
+    updates: list[Plot]
+    clipped: str
     rounds: list[Round]
 
 
@@ -87,7 +93,8 @@ def trainings(material: Material) -> list[Training]:
         if steps:
             label = f"Stage {number + 1}: {_kinds(section)}" if len(material.sections()) > 1 else ""
             rounds = _rounds(material, material.samples.get(name, []))
-            found.append(Training(label, _said(section, steps), _plots(steps), rounds))
+            told, clipped = _said(section, steps), _clipped(section, steps)
+            found.append(Training(label, told, _plots(steps), _updates(steps), clipped, rounds))
     return found
 
 
@@ -136,6 +143,31 @@ def _plots(steps: Sequence[Mapping[str, Any]]) -> list[Plot]:
     loss = ("Loss", curve([(step["step"], step["loss"]) for step in steps]))
     ordered = [*plots, loss] if "reward" in said else [loss, *plots]
     return [Plot(name, drawn) for name, drawn in ordered if drawn]
+
+
+def _updates(steps: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    """Return the curves of the gradient's norm and of the learning rate, where the steps tell them.
+
+    The rate is drawn in units of a power of ten, which its name says.
+    """
+    norms = [(step["step"], step["norm"]) for step in steps if "norm" in step]
+    rates = [(step["step"], step["rate"]) for step in steps if "rate" in step]
+    most = max((rate for _, rate in rates), default=0.0)
+    power = math.floor(math.log10(most)) if 0 < most < math.inf else 0
+    scaled = [(step, rate / 10.0**power) for step, rate in rates]
+    unit = f" (in 1e{power})" if power else ""
+    drawn = (("Norm of the gradient", curve(norms)), (f"Learning rate{unit}", curve(scaled)))
+    return [Plot(name, line) for name, line in drawn if line]
+
+
+def _clipped(section: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> str:
+    """Return at how many steps the gradient was longer than the limit, as a sentence; '' where unknown."""
+    norms, limit = [step["norm"] for step in steps if "norm" in step], section.get("clip")
+    if not norms or limit is None:
+        return ""
+    count = sum(norm > limit for norm in norms)
+    steps_taken = counted(len(norms), "step")
+    return f"At {count} of {steps_taken} the gradient was cut to the norm {limit:g} (train.clip)."
 
 
 def _rounds(material: Material, samples: Sequence[Mapping[str, Any]]) -> list[Round]:

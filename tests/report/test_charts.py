@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from espalier.report.charts import curve, ticks
+from espalier.report.charts import curve, histograms, ticks
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,23 @@ def test_many_steps_get_a_running_mean() -> None:
 def test_too_few_finite_losses_make_no_curve() -> None:
     assert curve([]) is None
     assert curve([(1, 2.0), (2, math.nan)]) is None
+
+
+def test_histograms_share_their_axes_and_keep_every_value() -> None:
+    few, many = histograms([[0, 1, 1, 3], [2] * 99 + [400]])
+    assert few.x == many.x
+    assert few.y == many.y
+    assert [tick.label for tick in many.x] == ["0", "1", "2", "3+"]
+    for drawn, heights in ((few, [25, 50, 25]), (many, [99, 1])):
+        assert [bar[3] for bar in drawn.bars] == pytest.approx(heights)
+        assert all(top + height == pytest.approx(100) for _, top, _, height in drawn.bars)
+    (left, *_), *_ = many.bars
+    assert left == 50
+
+
+@pytest.mark.parametrize("sample", [[0], [7], [1, 90_000], list(range(1_000))])
+def test_any_sample_has_a_histogram(sample: list[float]) -> None:
+    (drawn,) = histograms([sample])
+    assert 1 <= len(drawn.bars) <= 21
+    assert sum(bar[3] for bar in drawn.bars) == pytest.approx(10_000 / float(drawn.y[-1].label))
+    assert all(0 <= tick.place <= 100 for tick in (*drawn.x, *drawn.y))

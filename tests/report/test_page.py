@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Measured = Callable[..., str]
 
-VOID = {"meta", "line", "circle", "polyline", "br", "input"}
+VOID = {"meta", "line", "circle", "polyline", "rect", "br", "input"}
 
 
 class Balanced(HTMLParser):
@@ -230,6 +230,14 @@ def test_what_words_were_counted_is_told(run_folder: Path) -> None:
     text = text_of(write_report(run_folder).read_text())
     assert "ROUGE-L (Unicode words) Words in common with the nearest reference" in text
     assert "in a script without spaces each letter is one" in text
+
+
+def test_lengths_of_answers_are_drawn(run_folder: Path) -> None:
+    html = write_report(run_folder).read_text()
+    for name in ("trained answers", "references", "base model", "tuned model"):
+        assert re.search(rf'aria-label="Share of {name} by words: [\d.]+ in the median, \d+ at most"', html)
+    (run_folder / "data" / "train.parquet").unlink()
+    assert "Share of trained answers" not in write_report(run_folder).read_text()
 
 
 def test_one_is_singular(run_folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,22 @@ def test_each_stage_is_told_and_drawn(staged: Path) -> None:
         "Round 1: 2 answers, 2 of them different",
         "Round 3: 2 answers, 2 of them different",
     ]
+
+
+def test_norms_and_rates_are_drawn_where_the_steps_tell_them(staged: Path) -> None:
+    assert [(stage.updates, stage.clipped) for stage in trainings(gather(staged))] == [([], "")] * 3
+    recipe = (staged / "recipe.toml").read_text().replace("rate = 1e-3", "rate = 1e-3\nclip = 1.5")
+    (staged / "recipe.toml").write_text(recipe)
+    events = [
+        {**_step("train 0", n, 1.0, {}), "norm": norm, "rate": n * 1e-5}
+        for n, norm in ((1, 9.0), (2, 1.5), (3, math.nan), (4, 2.0))
+    ]
+    (staged / "events.jsonl").write_text(jsonl(events))
+    (sft,) = trainings(gather(staged))
+    assert [plot.name for plot in sft.updates] == ["Norm of the gradient", "Learning rate (in 1e-5)"]
+    assert [tick.label for tick in sft.updates[1].curve.y] == ["0", "1", "2", "3", "4"]
+    assert sft.clipped == "At 2 of 4 steps the gradient was cut to the norm 1.5 (train.clip)."
+    assert sft.clipped in write_report(staged).read_text()
 
 
 def test_the_page_holds_answers_and_times_of_each_stage(staged: Path) -> None:
