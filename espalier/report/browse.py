@@ -34,7 +34,13 @@ if TYPE_CHECKING:
     Row: TypeAlias = dict[str, Any]
 
 TUNED = "tuned"
-RIGHT = ("exact_match", "pair_accuracy")  # measures that tell right from wrong
+# The measures that tell right from wrong, and what is said of a row where they are not 1.
+WRONG = {
+    sheet.ALL: "fails a check",
+    "exact_match": "fails exact match",
+    "pair_accuracy": "rates a worse answer as high",
+}
+REACHED = 0.1  # share of the answers that match exactly, from which on an open task is judged by that
 LOWEST = 0.25  # share of the rows that is looked at first where nothing tells right from wrong
 CUTS = (20_000, 8_000, 4_000, 2_000, 1_000, 500, 300)  # characters that a text may have
 MOST = 16_000_000  # characters of all texts: a page of twice as many opens slowly
@@ -96,7 +102,7 @@ def _row(
     tuned = answers[-1] if TUNED in systems else None
     return {
         "input": _asked(example) if example else f"example {name}",
-        "references": list(example.references) if example else [],
+        "references": list(example.references or filter(None, [example.answer])) if example else [],
         "rejected": [turn.text for turn in example.rejected] if example else [],
         "answers": answers,
         "limit": bool(tuned) and tuned["finish"] == "length",
@@ -162,24 +168,36 @@ def _order(rows: Sequence[Row], systems: Sequence[str]) -> None:
 def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str], scores: Row) -> str:
     """Mark the rows whose tuned answer is wrong, and return in words which those are; '' for none.
 
-    That is what fails a check, or exact match where the task is closed or has no checks. Where neither tells
-    right from wrong, it is the lowest quarter.
+    See `_judges`. Where nothing tells right from wrong, those are the lowest quarter.
     """
-    closed = bool(scores.get("references", {}).get("closed"))
-    judges = [name for name in measures if name == sheet.ALL or name in RIGHT]
-    if sheet.ALL in judges and not closed:
-        judges = [sheet.ALL]
-    for row in rows:
-        values = row["answers"][-1]["values"] if TUNED in systems and row["answers"][-1] else []
-        of = dict(zip(measures, values, strict=False))
+    tuned = [row["answers"][-1] if TUNED in systems else None for row in rows]
+    values = [dict(zip(measures, answer["values"], strict=False)) if answer else {} for answer in tuned]
+    judges = _judges(measures, values, closed=bool(scores.get("references", {}).get("closed")))
+    for row, of in zip(rows, values, strict=True):
+        judged = [value for name in judges if (value := of.get(name)) is not None]
         lowest = bool(measures) and not judges and row["rank"] < LOWEST * len(rows)
-        row["wrong"] = lowest or any(of.get(name) == 0 for name in judges)
+        row["wrong"] = lowest or any(value < 1 for value in judged)
     if not measures:
         return ""
-    said = [
-        "fails a check" if name == sheet.ALL else f"fails {sheet.phrase(name, scores)}" for name in judges
-    ]
-    return " or ".join(said) or f"lowest quarter by {sheet.phrase(measures[0], scores)}"
+    return (
+        " or ".join(map(WRONG.__getitem__, judges))
+        or f"lowest quarter by {sheet.phrase(measures[0], scores)}"
+    )
+
+
+def _judges(
+    measures: Sequence[str], values: Sequence[Mapping[str, float | None]], *, closed: bool
+) -> list[str]:
+    """Return which measures tell right from wrong.
+
+    Exact match does where the task is closed, or without checks where some answers reach it: of an open task
+    nearly every answer fails it.
+    """
+    judges = [name for name in measures if name in WRONG]
+    matched = sum(of.get("exact_match") == 1 for of in values) >= REACHED * len(values)
+    if closed or (matched and sheet.ALL not in judges):
+        return judges
+    return [name for name in judges if name != "exact_match"]
 
 
 def _nearest(rows: Sequence[Row], systems: Sequence[str], train: Sequence[Example]) -> list[list[str]]:

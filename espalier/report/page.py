@@ -6,6 +6,8 @@ shown; the templates lay it out. No network; the one script is ours, and every t
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,7 @@ def render(material: Material) -> str:
     return environment.get_template("report.html").render(
         style=style,
         script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         listed=_listed(material),
         run=material,
         task=_task(material),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from espalier.core.files import jsonl
+from espalier.core.records import message
+from espalier.data.table import as_parquet
+from espalier.evaluate.pairs import evaluate_pairs
 from espalier.report.browse import embedded, listed
 from espalier.report.gather import gather
 from espalier.report.page import write_report
@@ -72,45 +76,48 @@ def test_wrong_is_what_fails_a_check_and_comes_first(run_folder: Path) -> None:
     assert gained == sorted(gained)
 
 
-def _drop(scores: dict[str, Any], measure: str) -> None:
-    for block in scores["systems"].values():
-        block["scores"].pop(measure, None)
-
-
 @pytest.mark.parametrize(
-    ("closed", "dropped", "wrong"),
+    ("closed", "checked", "matched", "wrong"),
     [
-        (True, (), "fails a check or fails exact match"),
-        (False, ("exact_match",), "fails a check"),
+        (True, True, 1.0, "fails a check or fails exact match"),
+        (False, True, 1.0, "fails a check"),
+        (True, False, 0.0, "fails exact match"),
+        (False, False, 1.0, "fails exact match"),
+        (False, False, 0.0, "lowest quarter by ROUGE-L"),
     ],
 )
-def test_wrong_depends_on_the_task(
-    run_folder: Path, closed: bool, dropped: tuple[str, ...], wrong: str
+def test_what_is_wrong_depends_on_the_task(
+    run_folder: Path, closed: bool, checked: bool, matched: float, wrong: str
 ) -> None:
     def change(scores: dict[str, Any]) -> None:
         scores["references"]["closed"] = closed
-        for measure in dropped:
-            _drop(scores, measure)
-
-    changed(run_folder, change)
-    assert set(of(run_folder)["wrong"].split(" or ")) == set(wrong.split(" or "))
-
-
-@pytest.mark.parametrize(
-    ("dropped", "wrong"), [((), "fails exact match"), (("exact_match",), "lowest quarter by ROUGE-L")]
-)
-def test_wrong_without_checks(run_folder: Path, dropped: tuple[str, ...], wrong: str) -> None:
-    def change(scores: dict[str, Any]) -> None:
         for block in scores["systems"].values():
-            block.update(all_checks=None, checks={})
-        for measure in dropped:
-            _drop(scores, measure)
+            block.update({} if checked else {"all_checks": None, "checks": {}})
+        for number, row in enumerate(scores["examples"]):
+            row["systems"]["tuned"]["values"]["exact_match"] = matched if number % 3 == 0 else 0.0
 
     changed(run_folder, change)
     data = of(run_folder)
-    assert data["wrong"] == wrong
-    if dropped:
-        assert sum(row["wrong"] for row in data["rows"]) == round(len(data["rows"]) / 4)
+    assert set(data["wrong"].split(" or ")) == set(wrong.split(" or "))
+    count = sum(row["wrong"] for row in data["rows"])
+    if not checked:
+        assert count == {"lowest": 8, "fails": 30 - round(10 * matched)}[wrong.split()[0]]
+
+
+def test_pairs_that_a_reward_model_gets_wrong_are_told(run_folder: Path, measured: Measured) -> None:
+    (run_folder / "outputs.jsonl").unlink()
+    run = gather(run_folder)
+    rated = [replace(e, rejected=(message("assistant", "Why?"),)) for e in run.test[:3]]
+    (run_folder / "data" / "test.parquet").write_bytes(as_parquet(rated))
+    numbers = {"tuned": [(2, 1), (1, 2), (1, 1)], "base": [(2, 1)] * 3, "longer": [(1, 2)] * 3}
+    (run_folder / "scores.json").write_text(json.dumps(evaluate_pairs(rated, numbers)))
+    data = of(run_folder)
+    assert data["wrong"] == "rates a worse answer as high"
+    assert [row["wrong"] for row in data["rows"]] == [False, True, True]
+    assert data["rows"][0]["rejected"] == ["Why?"]
+    if shutil.which("chromium"):
+        shown = "page.querySelector('#browse .choices').textContent"
+        assert " ".join(measured(run_folder, shown).split()) == "all 3 wrong: rates a worse answer as high 2"
 
 
 def test_what_nothing_could_judge_is_not_wrong(run_folder: Path) -> None:

@@ -96,6 +96,9 @@ def test_needs_nothing_from_outside(run_folder: Path) -> None:
     tags = parsed(html).seen
     assert not {tag for tag, _ in tags} & {"link", "img", "iframe", "object"}
     assert not [attrs for _, attrs in tags if {"src", "href"} & attrs.keys()]
+    (policy,) = [attrs["content"] for _, attrs in tags if "http-equiv" in attrs]
+    assert policy
+    assert policy.startswith("default-src 'none';")
     assert not re.search(r"https?://|url\(|@import", html)
 
 

@@ -7,6 +7,7 @@
   const [before, place, after] = pages.children;
   const PAGE = 50, LONG = 700; // rows at a time; characters from which on a text is folded
   const rows = data.rows, tuned = data.systems.indexOf("tuned");
+  const written = tuned >= 0 && rows.some((row) => row.answers[tuned]?.text != null); // not by a reward model
   const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
   const percent = (value) => (value === null ? "–" : (100 * value).toFixed(1));
 
@@ -15,7 +16,7 @@
     ["wrong", `wrong: ${data.wrong}`, (row) => row.wrong],
     ["limit", "cut at the limit", (row) => row.limit],
     ["copy", "copies of the input", (row) => row.copy],
-  ].filter(([name]) => name === "all" || (tuned >= 0 && (name !== "wrong" || data.wrong)));
+  ].filter(([name]) => name === "all" || (name === "wrong" ? data.wrong : written));
   const NEAR = (row) => (row.near ? row.near[1] + row.near[2] : -1);
   const ORDERS = {
     rank: (a, b) => a.rank - b.rank,
@@ -124,9 +125,9 @@
     const made = make("article", "", make("p", "reason", `row ${number(row.row + 1)}`),
       shown("div", "input", "", row.input));
     made.setAttribute("aria-label", `Test row ${row.row + 1}`);
-    const several = row.references.length > 1;
+    const called = row.rejected.length ? "Better answer" : "Reference";
     row.references.forEach((text, i) => made.append(
-      shown("div", "reference", several ? `Reference ${i + 1}` : "Reference", text)));
+      shown("div", "reference", row.references.length > 1 ? `${called} ${i + 1}` : called, text)));
     row.rejected.forEach((text) => made.append(shown("div", "reference", "Worse answer", text)));
     const pair = make("div", "pair", ...row.answers.map((answer, i) => (answer ? answered(answer, i) : "")));
     if (pair.children.length) made.append(pair);
@@ -155,7 +156,7 @@
 
   /** The trained row whose answer the tuned answer is nearest to, with what they have in common marked. */
   function near(row) {
-    if (!row.near) return [make("p", "near", "No trained answer has three words in a row of the tuned one.")];
+    if (!row.near) return [make("div", "near", "No trained answer has three words in a row in common with it.")];
     const [index, share, same, count] = row.near, [input, answer] = data.trained[index];
     const more = count > 1 ? `, the answer of ${number(count)} trained rows` : "";
     const said = same ? "the same words" : `${Math.round(100 * share)} % in common`;
