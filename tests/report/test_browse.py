@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from espalier.core.files import jsonl
-from espalier.core.records import message
+from espalier.core.records import Example, message
 from espalier.data.table import as_parquet
 from espalier.evaluate.pairs import evaluate_pairs
 from espalier.report.browse import embedded, listed
@@ -245,6 +247,34 @@ def test_long_texts_are_shortened_only_where_all_would_be_slow(
     assert of(run_folder)["cut"] == 8_000
 
 
+def test_many_rows_take_little_time(run_folder: Path) -> None:
+    rng = random.Random(2)
+    words = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("a", "el", "im", "or", "und")]
+
+    def example(number: int) -> Example:
+        asked, said = (" ".join(rng.choices(words, k=k)) for k in (40, 15))
+        turns = (message("user", asked), message("assistant", f"How long did {said}", trained=True))
+        return Example(f"{number}", "many", asked, turns, (said,), input=asked)
+
+    rows = [example(number) for number in range(3_000)]
+    train, test = rows[:2_500], rows[2_500:]
+    (run_folder / "data" / "train.parquet").write_bytes(as_parquet(train))
+    (run_folder / "data" / "test.parquet").write_bytes(as_parquet(test))
+    lines = [
+        {"system": system, "example": example.id, "text": train[i % 97].answer + " then"}
+        for system in ("base", "tuned")
+        for i, example in enumerate(test)
+    ]
+    (run_folder / "outputs.jsonl").write_text(jsonl(lines))
+    (run_folder / "scores.json").unlink()
+    started = time.process_time()
+    data = of(run_folder)
+    assert time.process_time() - started < 5
+    assert len(data["rows"]) == 500
+    assert {pair[1] for pair in data["trained"]} == {example.answer for example in train[:97]}
+    assert all(row["near"][1] > 0.8 for row in data["rows"])
+
+
 needs_browser = pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 SHOWN = "[...page.querySelectorAll('#browse article')]"
 STATUS = "page.querySelector('.status').textContent.replaceAll('\u202f', '')"
@@ -278,6 +308,33 @@ def test_the_page_searches_filters_and_sorts(run_folder: Path, measured: Measure
     assert found[7] == "zebra"
     assert found[8] == 0
     assert found[10] == "No row is so."
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("trained", "said", "marked"),
+    [
+        ("How long did the ferry take?", "So how long did the dog bark?", ["How long did the"]),
+        ("渡轮到达用了多长时间", "他用了多长时间", ["用了多长时间"]),
+        ("one two three four, then five six seven", "five six seven one two three",
+         ["one two three", "five six seven"]),
+        ("one two three four five six", "one two three. Four five six", ["one two three four five six"]),
+        ("Yes", "yes", []),
+    ],
+)  # fmt: skip
+def test_the_page_marks_what_a_trained_answer_shares(
+    run_folder: Path, measured: Measured, trained: str, said: str, marked: list[str]
+) -> None:
+    train = [replace(e, messages=(*e.prompt, message("assistant", trained, trained=True)))
+             for e in gather(run_folder).train[:1]]  # fmt: skip
+    (run_folder / "data" / "train.parquet").write_bytes(as_parquet(train))
+    answer(run_folder, {0: said})
+    write_report(run_folder)
+    article = "[...page.querySelectorAll('article')].find(e => e.ariaLabel === 'Test row 1')"
+    script = (
+        f"JSON.stringify([...{article}.querySelectorAll('.near:not(.asked) mark')].map(e => e.textContent))"
+    )
+    assert json.loads(measured(run_folder, script)) == marked
 
 
 @needs_browser

@@ -94,8 +94,10 @@
       .map((piece, i) => (i % 2 ? make("mark", "", piece) : piece)).filter((piece) => piece !== "");
   }
 
-  /** The words of a text, with where they begin and end. */
-  const wordsOf = (text) => [...text.matchAll(/[\p{L}\p{M}\p{N}]+/gu)]
+  /** The words of a text, with where they begin and end; of scripts without spaces, the letters. */
+  const UNSPACED = "\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}\\p{Script=Myanmar}";
+  const WORD = new RegExp(`[${UNSPACED}]|(?:(?![${UNSPACED}])[\\p{L}\\p{M}\\p{N}])+`, "gu");
+  const wordsOf = (text) => [...text.matchAll(WORD)]
     .map((found) => [found[0].toLowerCase(), found.index, found.index + found[0].length]);
   const runAt = (words, i) => words.slice(i, i + 3).map(([word]) => word).join(" ");
 
@@ -171,6 +173,9 @@
     const count = rows.filter(filter).length;
     choice.disabled = count === 0 && name !== "all";
     choices.append(make("label", "", choice, ` ${label} `, make("span", "count", number(count))));
+  }
+  if (data.cut) {
+    form.querySelector("small").append(` Texts of more than ${number(data.cut)} characters have lost their middle here.`);
   }
   if (tuned < 0 || !data.measures.length) sort.value = "row";
   if (tuned < 0) form.querySelector(".sort").hidden = true;
