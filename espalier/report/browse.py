@@ -105,13 +105,13 @@ def _row(
         "references": list(example.references or filter(None, [example.answer])) if example else [],
         "rejected": [turn.text for turn in example.rejected] if example else [],
         "answers": answers,
-        "limit": bool(tuned) and tuned["finish"] == "length",
-        "copy": bool(tuned and example) and _is_copy(example, tuned["text"]),
+        "limit": tuned is not None and tuned["finish"] == "length",
+        "copy": tuned is not None and example is not None and _is_copy(example, tuned["text"]),
     }
 
 
 def _asked(example: Example) -> str:
-    return example.input or example.prompt[-1].text
+    return example.input or next((turn.text for turn in reversed(example.prompt)), "")
 
 
 def _answer(output: Row | None, verdict: Row | None, measures: Sequence[str]) -> Row | None:
@@ -123,7 +123,7 @@ def _answer(output: Row | None, verdict: Row | None, measures: Sequence[str]) ->
         "text": output["text"] if output else None,
         "finish": output.get("finish", "stop") if output else "",
         "values": [_number(values.get(measure)) for measure in measures] if verdict else [],
-        "why": [(sheet.title(name), said) for name, said in why.items() if values.get(name) == 0],
+        "why": [(sheet.title(name), said) for name, said in why.items() if not values.get(name)],
     }
 
 

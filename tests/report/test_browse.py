@@ -275,6 +275,16 @@ def test_many_rows_take_little_time(run_folder: Path) -> None:
     assert all(row["near"][1] > 0.8 for row in data["rows"])
 
 
+def test_why_an_answer_was_not_judged_is_told(run_folder: Path) -> None:
+    def change(scores: dict[str, Any]) -> None:
+        verdict = scores["examples"][0]["systems"]["tuned"]
+        verdict["values"]["rouge_l"] = None
+        verdict["why"]["rouge_l"] = "it raised ValueError"
+
+    changed(run_folder, change)
+    assert ["ROUGE-L", "it raised ValueError"] in of(run_folder)["rows"][0]["answers"][1]["why"]
+
+
 needs_browser = pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 SHOWN = "[...page.querySelectorAll('#browse article')]"
 STATUS = "page.querySelector('.status').textContent.replaceAll('\u202f', '')"
@@ -307,7 +317,7 @@ def test_the_page_searches_filters_and_sorts(run_folder: Path, measured: Measure
     assert found[6] == "1 of 30 rows"
     assert found[7] == "zebra"
     assert found[8] == 0
-    assert found[10] == "No row is so."
+    assert found[10] == "No row matches."
 
 
 @needs_browser
@@ -335,6 +345,27 @@ def test_the_page_marks_what_a_trained_answer_shares(
         f"JSON.stringify([...{article}.querySelectorAll('.near:not(.asked) mark')].map(e => e.textContent))"
     )
     assert json.loads(measured(run_folder, script)) == marked
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("missing", "orders", "near"),
+    [
+        ((), "rank best gain near row", 30),
+        (("scores.json",), "near row", 30),
+        (("scores.json", "outputs.jsonl"), "row", 0),
+        (("data/train.parquet",), "rank best gain row", 0),
+    ],
+)
+def test_the_page_offers_what_the_folder_has(
+    run_folder: Path, measured: Measured, missing: tuple[str, ...], orders: str, near: int
+) -> None:
+    for name in missing:
+        (run_folder / name).unlink()
+    write_report(run_folder)
+    options = "[...page.querySelectorAll('#browse option')].map(e => e.value).join(' ')"
+    found = measured(run_folder, f"{options} + '|' + page.querySelectorAll('.near:not(.asked)').length")
+    assert found == f"{orders}|{near}"
 
 
 @needs_browser

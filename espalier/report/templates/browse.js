@@ -44,13 +44,13 @@
     show(0);
   }
 
-  function show(number_of_page) {
-    page = number_of_page;
+  function show(next) {
+    page = next;
     const [from, to] = [page * PAGE, Math.min((page + 1) * PAGE, chosen.length)];
     const of = chosen.length === rows.length ? "" : ` of ${number(rows.length)}`;
     const range = chosen.length > PAGE ? `, ${number(from + 1)} to ${number(to)} shown` : "";
     status.textContent = chosen.length ? `${number(chosen.length)}${of} ${rows.length === 1 ? "row" : "rows"}${range}`
-      : "No row is so.";
+      : "No row matches.";
     list.replaceChildren(...chosen.slice(from, to).map(article));
     pages.hidden = chosen.length <= PAGE;
     place.textContent = `page ${page + 1} of ${Math.ceil(chosen.length / PAGE)}`;
@@ -133,7 +133,7 @@
     row.rejected.forEach((text) => made.append(shown("div", "reference", "Worse answer", text)));
     const pair = make("div", "pair", ...row.answers.map((answer, i) => (answer ? answered(answer, i) : "")));
     if (pair.children.length) made.append(pair);
-    if (tuned >= 0 && row.answers[tuned]?.text) made.append(...near(row));
+    if (data.trained.length && row.answers[tuned]?.text) made.append(...near(row));
     return made;
   }
 
@@ -146,15 +146,14 @@
     const facts = make("p", "facts", answer.finish === "length" ? make("span", "cut", "cut at the limit") : "",
       ...answer.values.map((value, i) => (data.checked && i === 0 && value !== null ? passes(value)
         : make("span", "", `${data.measures[i]} ${percent(value)}`))));
-    made.append(facts);
+    if (facts.children.length) made.append(facts);
     if (answer.why.length) {
       made.append(make("ul", "", ...answer.why.map(([name, why]) => make("li", "", make("b", "", name), ": ", ...marked(why)))));
     }
     return made;
   }
 
-  const passes = (value) => (value === 1 ? make("span", "good", "passes all checks")
-    : make("span", "bad", "fails checks"));
+  const passes = (value) => make("span", value === 1 ? "good" : "bad", value === 1 ? "passes all checks" : "fails checks");
 
   /** The trained row whose answer the tuned answer is nearest to, with what they have in common marked. */
   function near(row) {
@@ -177,8 +176,9 @@
   if (data.cut) {
     form.querySelector("small").append(` Texts of more than ${number(data.cut)} characters have lost their middle here.`);
   }
-  if (tuned < 0 || !data.measures.length) sort.value = "row";
-  if (tuned < 0) form.querySelector(".sort").hidden = true;
+  const possible = [data.measures.length > 0, data.measures.length > 0,
+    data.measures.length > 0 && data.systems.includes("base"), data.trained.length > 0, true];
+  [...sort.options].forEach((option, i) => { if (!possible[i]) option.remove(); });
 
   let waiting = 0;
   search.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(select, 120); });
