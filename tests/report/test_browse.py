@@ -369,6 +369,18 @@ def test_the_page_offers_what_the_folder_has(
 
 
 @needs_browser
+def test_the_page_folds_long_texts_and_opens_them_where_what_is_searched_is_inside(
+    run_folder: Path, measured: Measured
+) -> None:
+    answer(run_folder, {0: "It began. " + "It went on. " * 90 + "A zebra came."})
+    write_report(run_folder)
+    folds = "JSON.stringify([...page.querySelectorAll('#browse details')].map(e => e.open))"
+    steps = [folds, SEARCH.format("began"), folds, SEARCH.format("zebra"), folds]
+    found = json.loads(measured(run_folder, f"JSON.stringify([{', '.join(f'({s})' for s in steps)}])"))
+    assert found[::2] == ["[false]", "[false]", "[true]"]
+
+
+@needs_browser
 def test_the_page_shows_fifty_at_a_time_and_its_controls_have_names(
     run_folder: Path, measured: Measured
 ) -> None:

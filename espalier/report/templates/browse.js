@@ -81,9 +81,12 @@
       element.append(...pieces(text));
       return element;
     }
-    const summary = make("summary", "", ...pieces(`${text.slice(0, LONG / 2)}…`), " ",
+    const begin = text.slice(0, LONG / 2);
+    const summary = make("summary", "", make("span", "begin", ...pieces(`${begin}…`)), " ",
       make("small", "", `all ${number(text.length)} characters`));
-    element.append(make("details", "", summary, make("div", "", ...pieces(text))));
+    const folded = make("details", "", summary, make("div", "", ...pieces(text)));
+    folded.open = wanted.some((word) => plain(text).includes(word) && !plain(begin).includes(word));
+    element.append(folded);
     return element;
   }
 
