@@ -43,7 +43,7 @@ WRONG = {
 REACHED = 0.1  # share of the answers that match exactly, from which on an open task is judged by that
 LOWEST = 0.25  # share of the rows that is looked at first where nothing tells right from wrong
 CUTS = (20_000, 8_000, 4_000, 2_000, 1_000, 500, 300)  # characters that a text may have
-MOST = 16_000_000  # characters of all texts: a page of twice as many opens slowly
+MOST = 16_000_000  # characters of all texts, so that the page opens at once
 NEARLY = 6  # words from which on an answer is a copy that differs from the input by a word or two
 
 

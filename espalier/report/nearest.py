@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 RUN = 3  # words
 FREQUENT = 2_000  # texts; a term that is in more is not looked up, unless all of a text's are
-READ = 1_000  # characters of a text that are compared: where many are long, the rest would take minutes
+READ = 1_000  # characters of a text that are compared; long ones share enough there
 # Scripts without spaces between words: there each letter is one. Faster than `core.text.words`, which knows
 # what a reader takes for a word; here it is enough that two texts are cut in the same way.
 _UNSPACED = (
