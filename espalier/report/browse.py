@@ -56,7 +56,7 @@ def listed(material: Material) -> dict[str, Any] | None:
         return None
     systems, measures = _systems(material), _measures(material.scores)
     rows = [_row(material, name, examples.get(name), scored.get(name), systems, measures) for name in names]
-    _order(rows, systems)
+    _order(rows, systems, [sheet.sign(measure, material.scores) for measure in measures])
     wrong = _judge(rows, systems, measures, material.scores)
     trained = _nearest(rows, systems, material.train)
     return {
@@ -147,14 +147,18 @@ def _repeats(source: str, text: str) -> bool:
     return max(missing.total(), added.total()) <= 2
 
 
-def _order(rows: Sequence[Row], systems: Sequence[str]) -> None:
-    """Number the rows, worst tuned answer first, and what tuning cost most first."""
+def _order(rows: Sequence[Row], systems: Sequence[str], signs: Sequence[int]) -> None:
+    """Number the rows, worst tuned answer first, and what tuning cost most first.
+
+    `signs` are -1 for the measures of which lower values are better.
+    """
     tuned, base = (systems.index(name) if name in systems else None for name in (TUNED, "base"))
 
     def marks(row: Row, place: int | None) -> list[float]:
         """Return how good an answer is, what counts most first. What nothing could judge is not bad."""
         answer = row["answers"][place] if place is not None else None
-        lead, *rest = (answer or {}).get("values") or [None]
+        values = (answer or {}).get("values") or []
+        lead, *rest = [v and v * s for v, s in zip(values, signs, strict=False)] or [None]
         return [2.0 if v is None else v for v in (lead, -len(answer["why"]) if answer else None, *rest)]
 
     def change(row: Row) -> list[float]:
@@ -168,7 +172,7 @@ def _order(rows: Sequence[Row], systems: Sequence[str]) -> None:
 def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str], scores: Row) -> str:
     """Mark the rows whose tuned answer is wrong, and return in words which those are; '' for none.
 
-    See `_judges`. Where nothing tells right from wrong, those are the lowest quarter.
+    See `_judges`. Where nothing tells right from wrong, those are the worst quarter.
     """
     tuned = [row["answers"][-1] if TUNED in systems else None for row in rows]
     values = [dict(zip(measures, answer["values"], strict=False)) if answer else {} for answer in tuned]
@@ -180,8 +184,7 @@ def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str],
     if not measures:
         return ""
     return (
-        " or ".join(map(WRONG.__getitem__, judges))
-        or f"lowest quarter by {sheet.phrase(measures[0], scores)}"
+        " or ".join(map(WRONG.__getitem__, judges)) or f"worst quarter by {sheet.phrase(measures[0], scores)}"
     )
 
 

@@ -85,7 +85,7 @@ def test_wrong_is_what_fails_a_check_and_comes_first(run_folder: Path) -> None:
         (False, True, 1.0, "fails a check"),
         (True, False, 0.0, "fails exact match"),
         (False, False, 1.0, "fails exact match"),
-        (False, False, 0.0, "lowest quarter by ROUGE-L"),
+        (False, False, 0.0, "worst quarter by ROUGE-L"),
     ],
 )
 def test_what_is_wrong_depends_on_the_task(
@@ -103,7 +103,7 @@ def test_what_is_wrong_depends_on_the_task(
     assert set(data["wrong"].split(" or ")) == set(wrong.split(" or "))
     count = sum(row["wrong"] for row in data["rows"])
     if not checked:
-        assert count == {"lowest": 8, "fails": 30 - round(10 * matched)}[wrong.split()[0]]
+        assert count == {"worst": 8, "fails": 30 - round(10 * matched)}[wrong.split()[0]]
 
 
 def test_pairs_that_a_reward_model_gets_wrong_are_told(run_folder: Path, measured: Measured) -> None:
