@@ -3,11 +3,12 @@
     {"type": "text", "text": "…"}                         OpenAI, Anthropic; input_text and output_text too
     {"type": "text", "value": "…"}                        LLaMA-Factory
     {"text": "…"}                                         Google, under `parts`
+    {"text": "…", "thought": true}                        Google, what it thought
     {"type": "thinking", "thinking": "…"}                 Anthropic; reasoning with text too
     {"type": "tool_use", "name": "…", "input": {…}}       Anthropic
     {"type": "tool_result", "content": "…"}               Anthropic, in a turn of the user
 
-Every part is used or refused by its place.
+A part may stand without a list around it. Every part is used or refused by its place.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ TEXTS = ("text", "input_text", "output_text")
 THOUGHTS = ("thinking", "reasoning")
 KNOWN = {*TEXTS, *THOUGHTS, "tool_use", "tool_result"}
 # What a part is read from.
-KEYS = {"type", "text", "value", "thinking", "reasoning", "name", "input", "content", "id", "tool_use_id"}
+KEYS = {"type", "text", "value", "content", *THOUGHTS, "thought", "name", "input", "id", "tool_use_id"}
+
+
+def listed(content: object) -> list[object]:
+    """Return the parts of a content that is a list of them or a single one; [] for any other."""
+    if isinstance(content, dict):
+        return [cast("object", content)]
+    return cast("list[object]", content) if isinstance(content, list) else []
 
 
 def texts(content: Sequence[object], where: str) -> Iterator[tuple[object, str]]:
@@ -42,7 +50,7 @@ def texts(content: Sequence[object], where: str) -> Iterator[tuple[object, str]]
             yield item, place
             continue
         part = mapping(item, place, "a part")
-        sort = part.get("type", "text")
+        sort = _sort(part)
         if sort not in KNOWN:
             raise DataError(
                 f"A part is of the type {sort!r}; only text can be trained on.",
@@ -50,8 +58,15 @@ def texts(content: Sequence[object], where: str) -> Iterator[tuple[object, str]]
                 hint="Remove the row.",
             )
         if sort in TEXTS:
-            key = "text" if part.get("text") is not None else "value"
-            yield part.get(key), f"{place}.{key if key in part else 'text'}"
+            key = next((key for key in ("text", "value", "content") if part.get(key) is not None), "")
+            if not key:
+                held = ", ".join(name for name, item in part.items() if item is not None) or "nothing"
+                raise DataError(
+                    f"The part has no text: it holds {held}.",
+                    where=place,
+                    hint='Write {"type": "text", "text": "…"}, or remove the row.',
+                )
+            yield part[key], f"{place}.{key}"
 
 
 def thoughts(content: object, where: str) -> list[str]:
@@ -92,7 +107,7 @@ def results(turn: object, where: str) -> list[str]:
     found = list(_parts(content, ("tool_result",), f"{where}.content"))
     if not found:
         return []
-    if len(found) < len(cast("list[object]", content)):
+    if len(found) < len(listed(content)):
         raise DataError(
             "The turn brings the results of tools and says something besides.",
             where=f"{where}.content",
@@ -110,6 +125,13 @@ def results(turn: object, where: str) -> list[str]:
 
 
 def _parts(content: object, sorts: Sequence[str], where: str) -> Iterator[tuple[dict[str, Any], str]]:
-    for index, item in enumerate(cast("list[object]", content) if isinstance(content, list) else []):
-        if isinstance(item, dict) and cast("dict[str, Any]", item).get("type") in sorts:
+    for index, item in enumerate(listed(content)):
+        if isinstance(item, dict) and _sort(cast("dict[str, Any]", item)) in sorts:
             yield cast("dict[str, Any]", item), f"{where}[{index}]"
+
+
+def _sort(part: dict[str, Any]) -> object:
+    """Return the type of a part; tables write null where it has none."""
+    if part.get("thought") is True:
+        return "thinking"
+    return part.get("type") or "text"

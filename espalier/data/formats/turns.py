@@ -16,15 +16,25 @@ from espalier.data.formats import blocks
 from espalier.data.formats.tools import called, calls, listed
 from espalier.tasks.rows import kind, mapping
 
+# Roles whose content is a call, as JSON: ShareGPT's and ms-swift's.
+CALLS = ("function_call", "tool_call")
 ROLES: dict[str, Role] = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter", "customer"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt", "ai", "function_call"), "assistant"),
+    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt", "ai", *CALLS), "assistant"),
     **dict.fromkeys(("tool", "function", "observation", "ipython", "tool_response", "environment"), "tool"),
 }
 # Under what names files say whether a turn is trained, and what a turn thought before it spoke.
-MASKS = ("weight", "loss_weight", "train", "training", "loss", "trainable")
-THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought")
+MASKS = (
+    *("weight", "loss_weight", "train", "training", "trained", "trainable", "is_train", "train_on_turn"),
+    *("loss", "loss_mask", "loss_scale", "compute_loss"),
+)
+# Masks that say of a part of a turn whether it is trained, or of which it is not known what true means.
+UNCLEAR = ("mask", "masked", "ignore", "ignored", "no_loss", "train_detail", "training_detail")
+THOUGHTS = (
+    *("reasoning_content", "reasoning_text", "reasoning", "thinking_content", "thinking", "think"),
+    *("thought", "thoughts", "chain_of_thought", "cot"),
+)
 # What a turn is read from; `name` and the ids of calls are told by the order of the turns.
 SAID = ("content", "value", "parts")
 KEYS = {*SAID, *MASKS, *THOUGHTS, "role", "from", "tool_calls", "function_call", "name", "tool_call_id"}
@@ -98,7 +108,7 @@ def turn(value: object, where: str) -> Message:
     said = next(
         (key for key in SAID if item.get(key) is not None), "value" if speaker == "from" else "content"
     )
-    if name == "function_call":
+    if name in CALLS:
         return Message(role, called(text(item.get(said), f"{where}.{said}"), f"{where}.{said}"), trained)
     made = (
         (*calls(item, where), *blocks.calls(item.get(said), f"{where}.{said}")) if role == "assistant" else ()
@@ -113,6 +123,13 @@ def turn(value: object, where: str) -> Message:
 
 def _trained(item: Mapping[str, Any], where: str, role: Role) -> bool:
     """Return whether a turn is trained: an answer is, unless the file says otherwise."""
+    unclear = next((key for key in UNCLEAR if item.get(key) not in (None, [])), "")
+    if unclear and role == "assistant":
+        raise DataError(
+            f"'{unclear}' says {item[unclear]!r} of the turn, and what that leaves out is not clear.",
+            where=f"{where}.{unclear}",
+            hint='Write "train": true or false for the whole turn.',
+        )
     masks = {key: item[key] for key in MASKS if item.get(key) is not None}
     for key, mask in masks.items():
         if mask not in (0, 1):
@@ -273,12 +290,11 @@ def _plain(messages: Sequence[Message]) -> list[tuple[str, str]]:
 
 
 def _content(value: object, where: str, *, empty: bool) -> str:
-    """Return the content of a turn: a text, a list of text parts, or nothing where that may be."""
+    """Return the content of a turn: a text, text parts, or nothing where that may be."""
     if value is None and empty:
         return ""
-    if not isinstance(value, list):
+    if not isinstance(value, list | dict):
         return text(value, where, empty=empty)
-    said = [
-        text(words, place, empty=True) for words, place in blocks.texts(cast("list[object]", value), where)
-    ]
-    return text("".join(said), where, empty=empty or not said)
+    parts = blocks.listed(cast("object", value))
+    said = [text(words, place, empty=True) for words, place in blocks.texts(parts, where)]
+    return text("".join(said), where, empty=empty or bool(parts and not said))

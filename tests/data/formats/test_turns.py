@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from espalier.core.errors import DataError
 from espalier.core.records import Text, Thought, ToolCall
 from espalier.data.formats.rows import load_rows
-from espalier.data.formats.turns import MASKS, ROLES, THOUGHTS, turns
+from espalier.data.formats.turns import CALLS, MASKS, ROLES, THOUGHTS, UNCLEAR, turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,19 @@ ASKED = {"role": "user", "content": "Why?"}
 def test_a_mask_is_honoured_under_every_name(key: str, mask: Any, trained: bool):
     _, told = turns([ASKED, {"role": "assistant", "content": "So.", key: mask}], "here")
     assert told.trained is trained
+
+
+@pytest.mark.parametrize("key", UNCLEAR)
+def test_a_mask_that_is_not_clear_is_refused(key: str):
+    with pytest.raises(DataError, match="not clear"):
+        turns([ASKED, {"role": "assistant", "content": "So.", key: True}], "here")
+    _, told = turns([ASKED, {"role": "assistant", "content": "So.", key: None}], "here")
+    assert told.trained
+
+
+@pytest.mark.parametrize("key", ["trained", "is_train", "loss_mask", "loss_scale", "compute_loss"])
+def test_masks_of_other_trainers_are_known(key: str):
+    assert key in MASKS
 
 
 @pytest.mark.parametrize("key", THOUGHTS)
@@ -43,12 +57,36 @@ def test_a_thought_is_trained_before_the_answer(key: str):
         [{"type": "text", "value": "So."}],
         [{"type": "output_text", "text": "S"}, {"type": "text", "text": "o."}],
         [{"text": "So."}],
+        [{"type": None, "text": "So.", "image": None}],
+        [{"type": "text", "content": "So."}],
+        {"type": "text", "text": "So."},
     ],
 )
 @pytest.mark.parametrize("key", ["content", "value", "parts"])
 def test_parts_of_all_makes_are_one_text(content: Any, key: str):
     _, told = turns([ASKED, {"role": "model", key: content}], "here")
     assert told.text == "So."
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([], "empty"),
+        ([{"functionCall": {"name": "f"}}], "holds functionCall"),
+        ({"content_type": "text", "parts": ["So."]}, "holds content_type, parts"),
+        ([{"image": "a.png"}, {"text": "So."}], "holds image"),
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_parts_without_a_text_are_refused_by_what_they_hold(content: Any, said: str, role: str):
+    with pytest.raises(DataError, match=said):
+        turns([ASKED, {"role": role, "content": content}], "here")
+
+
+def test_a_thought_among_parts_is_one():
+    parts = [{"text": "Hm.", "thought": True}, {"text": "So."}]
+    _, told = turns([ASKED, {"role": "model", "parts": parts}], "here")
+    assert told.parts == (Thought("Hm."), Text("So."))
 
 
 def test_blocks_with_thoughts_calls_and_results():
@@ -67,7 +105,7 @@ def test_blocks_with_thoughts_calls_and_results():
 
 @pytest.mark.parametrize("name", [*ROLES, "Human", "USER", " Assistant "])
 def test_roles_are_told_however_they_are_spelt(name: str):
-    content = '{"name": "f", "arguments": {}}' if name == "function_call" else "x"
+    content = '{"name": "f", "arguments": {}}' if name in CALLS else "x"
     (turn,) = turns([{"from": name, "value": content}], "here")
     assert turn.role == ROLES[name.strip().lower()]
 
