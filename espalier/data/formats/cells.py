@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import csv
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -25,8 +27,33 @@ STRUCTURED = {
 }
 LABELLED = {"completion", "messages", "conversations", "kto_tag"}
 
+# What Excel writes above the header.
+EXCEL = re.compile(r"\ufeff?\"?sep=.\"?\s*", re.IGNORECASE)
+ESCAPED = re.compile(r'(?<!\\)\\"')
+
 # Where it stands, the number of its line, its cells by column, and why it is none.
 Cells: TypeAlias = tuple[str, int, object, DataError | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a program writes tables: what parts its cells, and how it quotes them."""
+
+    delimiter: str
+    quoted: bool = True
+    spaced: bool = False
+    escaped: bool = False
+
+    def reader(self, lines: Iterable[str]) -> Any:
+        """Return Python's reader of lines that are written so."""
+        # Only the backslash before a quote goes: before another character it is one that the text has.
+        return csv.reader(
+            (ESCAPED.sub('""', line) for line in lines) if self.escaped else lines,
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
+            skipinitialspace=self.spaced,
+            strict=True,
+        )
 
 
 def rows_of_cells(path: Path, lines: Iterator[str]) -> Iterator[Cells]:
@@ -41,19 +68,21 @@ def rows_of_cells(path: Path, lines: Iterator[str]) -> Iterator[Cells]:
     """
     csv.field_size_limit(sys.maxsize)
     sample = list(islice(lines, SAMPLE))
-    delimiter, quoting = _dialect(sample, path.name)
-    reader = csv.reader(chain(sample, lines), delimiter=delimiter, quoting=cast("Any", quoting), strict=True)
+    skipped = 1 if sample and EXCEL.fullmatch(sample[0]) else 0
+    way = _way(sample[skipped:], path.name)
+    delimiter = way.delimiter
+    reader = way.reader(chain(sample[skipped:], lines))
     names: list[str] = []
-    line = 1
+    line = 1 + skipped
     while True:
         where, number = f"{path}:{line}", line
         try:
             cells = next(reader, None)
         except csv.Error as error:
             yield where, number, None, _broken(error, where, delimiter)
-            line = reader.line_num + 1
+            line = reader.line_num + 1 + skipped
             continue
-        line = reader.line_num + 1
+        line = reader.line_num + 1 + skipped
         if cells is None:
             return
         if not any(cell.strip() for cell in cells):
@@ -92,21 +121,28 @@ def _named(cells: Sequence[str], where: str) -> list[str]:
     return names
 
 
-def _dialect(sample: Sequence[str], name: str) -> tuple[str, int]:
-    """Return delimiter and quoting by which all rows of a sample have as many cells, and the most.
+def _way(sample: Sequence[str], name: str) -> _Way:
+    """Return the way of writing by which all rows of a sample have as many cells, and the most.
 
     Tabs part cells that are often written without quotes, so that a quote there is a mark like any other.
+    The other ways are those of programs that write spaces behind a delimiter, and a quote inside a cell
+    behind a backslash.
     """
     preferred = "\t" if ".tsv" in name.lower() or ".tab" in name.lower() else ","
     known = sorted(DELIMITERS, key=lambda delimiter: delimiter != preferred)
-    ways = [(delimiter, csv.QUOTE_MINIMAL) for delimiter in known] + [("\t", csv.QUOTE_NONE)]
-    return max(ways, key=lambda way: _fit(sample, *way))
+    ways = [
+        *map(_Way, known),
+        _Way("\t", quoted=False),
+        *(_Way(delimiter, spaced=True) for delimiter in known),
+        *(_Way(delimiter, escaped=True) for delimiter in known),
+    ]
+    return max(ways, key=lambda way: _fit(sample, way))
 
 
-def _fit(sample: Sequence[str], delimiter: str, quoting: int) -> tuple[bool, float, int]:
+def _fit(sample: Sequence[str], way: _Way) -> tuple[bool, float, int]:
     """Return whether there is a second column, the share of rows like the first, and how many columns."""
     widths: list[int] = []
-    reader = csv.reader(sample, delimiter=delimiter, quoting=cast("Any", quoting), strict=True)
+    reader = way.reader(sample)
     while True:
         try:
             cells = next(reader, None)

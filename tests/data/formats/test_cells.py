@@ -33,6 +33,11 @@ def written(folder: Path, name: str, text: str) -> Path:
         ("a.tsv", 'prompt\tcompletion\nsay\t"Hi" he said\n', ("say", '"Hi" he said')),
         ("a.tsv", 'prompt\tcompletion\n"a\nb"\tc\n', ("a\nb", "c")),
         ("a.csv", '{"prompt": "x", "completion": "y"}\n', ("x", "y")),
+        ("a.csv", "sep=;\r\nprompt;completion\r\na,b;c\r\n", ("a,b", "c")),
+        ("a.csv", '\ufeff"sep=,"\nprompt,completion\na,b\n', ("a", "b")),
+        ("a.csv", 'prompt, completion\n"a, b", "c, d"\n', ("a, b", "c, d")),
+        ("a.csv", 'prompt,completion\n"say \\"no\\", \\frac",x\n', ('say "no", \\frac', "x")),
+        ("a.csv", 'prompt;completion\n1,5;"2,5"\n', ("1,5", "2,5")),
     ],
 )
 def test_delimiter_and_quotes_are_told(tmp_path: Path, name: str, text: str, said: tuple[str, str]) -> None:
@@ -55,6 +60,7 @@ def test_turns_in_a_cell_are_turns_under_any_column(tmp_path: Path, text: str) -
         ('prompt,completion\n"a\nb",c\nd,e,f\n', ":4", "The row has 3 cells, and the header 2."),
         ("prompt,completion\na,b\nc\n", ":3", "The row has 1 cells, and the header 2."),
         ('prompt,completion\na,b\nc,"d"e\n', ":3", "Quotes go around a whole cell"),
+        ("sep=,\nprompt,completion\na,b\nc\n", ":4", "The row has 1 cells, and the header 2."),
         ("prompt,prompt\na,b\n", ":1", "Two columns are called 'prompt'"),
     ],
 )
