@@ -11,11 +11,12 @@ from espalier.core.errors import DataError
 from espalier.core.files import read_text
 from espalier.core.records import Example, message
 from espalier.data.asking import under
+from espalier.data.formats.conversations import MESSAGES, SHAREGPT
 from espalier.data.formats.instructions import PAIRS, prompted
 from espalier.data.formats.questions import CHOICES
 from espalier.data.formats.readers import rows_of
 from espalier.data.formats.row import Row
-from espalier.data.formats.rows import FORMATS
+from espalier.data.formats.rows import FORMATS, spelt
 from espalier.data.formats.turns import text as checked
 from espalier.tasks.rows import mapping
 from espalier.tasks.task_files import is_task, load_task
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from espalier.data.asking import Asking
 
 LINES = (".txt", ".md", "")
-TALKS = ("messages", "conversations")
+TALKS = (*MESSAGES, *SHAREGPT)
 # Keys of a text to be asked as the run's rows are; a "prompt" is whole.
 TEXTS = tuple(dict.fromkeys(ask for ask, _ in PAIRS if ask != "prompt"))
 STAND_IN = "…"  # for an answer that a row does not have, so that its format can read what it asks
@@ -69,7 +70,7 @@ def read_questions(file: Path, columns: Mapping[str, str] = MappingProxyType({})
         rows = enumerate(load_task(file).rows)
         return [Question(n, row.id, f"{file}, row {n + 1}", row.input) for n, row in rows]
     found: list[Question] = []
-    for raw in rows_of(file):
+    for raw in spelt(rows_of(file), columns.values()):
         if raw.error:
             raise raw.error
         value = mapping(raw.value, raw.where, "a row")

@@ -34,6 +34,8 @@ def test_lines_are_counted_with_the_blank_ones(tmp_path: Path) -> None:
         ({"prompt": "cup", "chosen": None, "rejected": None}, "cup"),
         ({"question": "Which?", "choices": ["cup", "hat"]}, "Which?\nA. cup\nB. hat"),
         ({"question": "Which?", "context": "A cup."}, "A cup.\nWhich?"),
+        ({"dialogue": [{"role": "user", "content": "cup"}]}, "cup"),
+        ({"Question": "cup"}, "cup"),
         ({"article": "cup", "highlights": "A cup."}, "cup"),
     ],
 )

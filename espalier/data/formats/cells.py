@@ -10,50 +10,32 @@ import csv
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from espalier.core.errors import DataError
 from espalier.core.files import parse_json
+from espalier.data.formats.conversations import MESSAGES, SHAREGPT
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE = 1000  # lines by which delimiter and quotes are told
 # Cells that hold JSON where they begin like it.
 STRUCTURED = {
-    *("messages", "conversations", "history", "tools", "functions", "instances", "choices", "options"),
+    *(*MESSAGES, *SHAREGPT, "history", "tools", "functions", "instances", "choices", "options"),
     *("chosen", "rejected", "chosen_messages", "rejected_messages", "prompt", "completion", "answers"),
 }
 LABELLED = {"completion", "messages", "conversations", "kto_tag"}
 
+# How cells are quoted: as usual, not at all, behind a space, or with a backslash before a quote inside.
+HABITS = ("", "bare", "spaced", "escaped")
 # What Excel writes above the header.
 EXCEL = re.compile(r"\ufeff?\"?sep=.\"?\s*", re.IGNORECASE)
 ESCAPED = re.compile(r'(?<!\\)\\"')
 
+Way: TypeAlias = tuple[str, str]  # a delimiter and a habit
 # Where it stands, the number of its line, its cells by column, and why it is none.
 Cells: TypeAlias = tuple[str, int, object, DataError | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How a program writes tables: what parts its cells, and how it quotes them."""
-
-    delimiter: str
-    quoted: bool = True
-    spaced: bool = False
-    escaped: bool = False
-
-    def reader(self, lines: Iterable[str]) -> Any:
-        """Return Python's reader of lines that are written so."""
-        # Only the backslash before a quote goes: before another character it is one that the text has.
-        return csv.reader(
-            (ESCAPED.sub('""', line) for line in lines) if self.escaped else lines,
-            delimiter=self.delimiter,
-            quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
-            skipinitialspace=self.spaced,
-            strict=True,
-        )
 
 
 def rows_of_cells(path: Path, lines: Iterator[str]) -> Iterator[Cells]:
@@ -70,8 +52,8 @@ def rows_of_cells(path: Path, lines: Iterator[str]) -> Iterator[Cells]:
     sample = list(islice(lines, SAMPLE))
     skipped = 1 if sample and EXCEL.fullmatch(sample[0]) else 0
     way = _way(sample[skipped:], path.name)
-    delimiter = way.delimiter
-    reader = way.reader(chain(sample[skipped:], lines))
+    delimiter, _ = way
+    reader = _reader(chain(sample[skipped:], lines), way)
     names: list[str] = []
     line = 1 + skipped
     while True:
@@ -121,28 +103,30 @@ def _named(cells: Sequence[str], where: str) -> list[str]:
     return names
 
 
-def _way(sample: Sequence[str], name: str) -> _Way:
-    """Return the way of writing by which all rows of a sample have as many cells, and the most.
+def _way(sample: Sequence[str], name: str) -> Way:
+    """Return delimiter and habit by which all rows of a sample have as many cells, and the most.
 
     Tabs part cells that are often written without quotes, so that a quote there is a mark like any other.
-    The other ways are those of programs that write spaces behind a delimiter, and a quote inside a cell
-    behind a backslash.
     """
     preferred = "\t" if ".tsv" in name.lower() or ".tab" in name.lower() else ","
     known = sorted(DELIMITERS, key=lambda delimiter: delimiter != preferred)
-    ways = [
-        *map(_Way, known),
-        _Way("\t", quoted=False),
-        *(_Way(delimiter, spaced=True) for delimiter in known),
-        *(_Way(delimiter, escaped=True) for delimiter in known),
-    ]
+    ways = [(delimiter, habit) for habit in HABITS for delimiter in (known if habit != "bare" else "\t")]
     return max(ways, key=lambda way: _fit(sample, way))
 
 
-def _fit(sample: Sequence[str], way: _Way) -> tuple[bool, float, int]:
+def _reader(lines: Iterable[str], way: Way) -> Any:
+    delimiter, habit = way
+    if habit == "escaped":  # before another character, a backslash is one that the text has
+        lines = (ESCAPED.sub('""', line) for line in lines)
+    quoting: Any = csv.QUOTE_NONE if habit == "bare" else csv.QUOTE_MINIMAL
+    spaced = habit == "spaced"
+    return csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=spaced, strict=True)
+
+
+def _fit(sample: Sequence[str], way: Way) -> tuple[bool, float, int]:
     """Return whether there is a second column, the share of rows like the first, and how many columns."""
     widths: list[int] = []
-    reader = way.reader(sample)
+    reader = _reader(sample, way)
     while True:
         try:
             cells = next(reader, None)

@@ -89,7 +89,7 @@ def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:
     try:
         if name.suffix.lower() in TABLES:
             first = next(text, "")
-            if not _is_object(first):
+            if not _is(first, dict):
                 for where, number, value, error in rows_of_cells(path, chain([first], text)):
                     yield Raw(where, number, value, error, tabular=True)
                 return
@@ -101,7 +101,7 @@ def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:
         second = next(text, None) if first == "[" else None
         if second is not None:
             text = chain([second], text)
-        if first == "[" and not (second and _is_list(begin)):
+        if first == "[" and not (second and _is(begin, list)):
             yield from _of_list(path, begin + "".join(text))
         elif first in "[{" or name.suffix in (".jsonl", ".ndjson"):
             yield from _of_lines(path, begin, text)
@@ -192,18 +192,10 @@ def _line(where: str, number: int, line: str) -> Raw:
         return Raw(where, number, line, DataError(f"The line cannot be read as JSON: {error}.", where=where))
 
 
-def _is_object(line: str) -> bool:
-    """Tell a line of JSON from the header of a table."""
+def _is(line: str, kind: type) -> bool:
+    """Tell a line that is an object or a list by itself from any other."""
     try:
-        return isinstance(parse_json(line), dict)
-    except ValueError:
-        return False
-
-
-def _is_list(line: str) -> bool:
-    """Tell a line that is a list by itself from the first of a list over several lines."""
-    try:
-        return isinstance(parse_json(line), list)
+        return isinstance(parse_json(line), kind)
     except ValueError:
         return False
 

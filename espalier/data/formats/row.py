@@ -47,9 +47,11 @@ class Format:
 
     def looks_at(self, key: str) -> bool:
         """Tell whether a key of a row is looked at."""
-        return self.optional == "*" or key in {
-            word for s in (*self.shapes, self.optional) for word in s.split()
-        }
+        return self.optional == "*" or key in self.words()
+
+    def words(self) -> set[str]:
+        """Return the keys that it knows."""
+        return {word for words in (*self.shapes, self.optional) for word in words.split()}
 
     def missing(self, keys: set[str]) -> list[str]:
         """Return the keys that a row lacks of the shape that it comes nearest to."""

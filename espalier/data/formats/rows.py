@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import chain, islice
@@ -106,7 +106,7 @@ class _Settings:
 
 
 def _load_file(file: Path, asked: _Settings) -> list[Example]:
-    rows = renamed(rows_of(file), dict(asked.columns), str(file))
+    rows = renamed(spelt(rows_of(file), asked.columns.values()), dict(asked.columns), str(file))
     begin = list(islice(rows, TOLD))
     if not begin:
         raise DataError("The file has no rows.", where=str(file))
@@ -134,6 +134,21 @@ def _load_file(file: Path, asked: _Settings) -> list[Example]:
     if ignored:
         asked.on_note(of_unused(str(file), ignored, count))
     return examples
+
+
+def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
+    """Yield rows with the formats' keys in small letters and without space around them.
+
+    A key stays as it is where it is `named`, or where the row has the other too.
+    """
+    words = {word for factory in FORMATS.values() for word in factory().words()}
+    for raw in raws:
+        row = dict(_items(raw.value))
+        plainly = {key: key.strip().lower() for key in row if key not in named}
+        new = {key: word for key, word in plainly.items() if word in words and word not in row}
+        if new and len(set(new.values())) == len(new):
+            raw = replace(raw, value={new.get(key, key): item for key, item in row.items()})
+        yield raw
 
 
 def told(file: Path, raws: list[Raw], columns: Collection[str] = ()) -> str:

@@ -38,6 +38,8 @@ THOUGHTS = (
 # What a turn is read from; `name` and the ids of calls are told by the order of the turns.
 SAID = ("content", "value", "parts")
 KEYS = {*SAID, *MASKS, *THOUGHTS, "role", "from", "tool_calls", "function_call", "name", "tool_call_id"}
+# A text of nothing but spaces and characters without a width is empty.
+UNSEEN = " \t\n\r\u00a0\u200b\u200c\u200d\u2060\ufeff"
 # Keys of a row that `framed` looks at.
 FRAME = "system tools functions"
 
@@ -55,7 +57,7 @@ def text(value: object, where: str, *, empty: bool = False) -> str:
             where=where,
             hint="Write it in quotes." if quote else "Write a text, or remove the row.",
         )
-    if not (value.strip() or empty):
+    if not (value.strip().strip(UNSEEN) or empty):
         raise DataError("The text is empty.", where=where, hint="Write what it says, or remove the row.")
     try:
         value.encode()
@@ -154,18 +156,9 @@ def _trained(item: Mapping[str, Any], where: str, role: Role) -> bool:
 
 def _thought(item: Mapping[str, Any], said: str, where: str, role: Role) -> list[Thought]:
     """Return what a turn says it thought beside its content, if anything."""
-    given = {key: item[key] for key in THOUGHTS if isinstance(item.get(key), str) and item[key].strip()}
-    wrong = next(
-        (key for key in THOUGHTS if item.get(key) and key not in given and not isinstance(item[key], str)), ""
-    )
-    if wrong:
-        raise DataError(
-            f"Here should be a text; it is {kind(item[wrong])}.",
-            where=f"{where}.{wrong}",
-            hint="Write a text.",
-        )
+    given = {key: text(item[key], f"{where}.{key}", empty=True) for key in THOUGHTS if item.get(key)}
     inner = blocks.thoughts(item.get(said), f"{where}.{said}")
-    thoughts = [*dict.fromkeys(thought.strip() for thought in given.values()), *inner]
+    thoughts = [*dict.fromkeys(thought.strip() for thought in given.values() if thought.strip()), *inner]
     if not thoughts:
         return []
     place = f"{where}.{next(iter(given), said)}"

@@ -9,6 +9,7 @@ import pytest
 
 from espalier.core.errors import DataError
 from espalier.core.records import Text, Thought, ToolCall
+from espalier.data.formats.conversations import MESSAGES, SHAREGPT
 from espalier.data.formats.rows import load_rows
 from espalier.data.formats.turns import CALLS, MASKS, ROLES, THOUGHTS, UNCLEAR, turns
 
@@ -110,6 +111,7 @@ def test_roles_are_told_however_they_are_spelt(name: str):
     assert turn.role == ROLES[name.strip().lower()]
 
 
+TALK = [ASKED, {"role": "assistant", "content": "So."}]
 SHOWN = "Why?\nA. No.\nB. So."
 ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     "query": ({"query": "Why?", "response": "So."}, "Why?", "So."),
@@ -130,6 +132,10 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
         SHOWN,
         "B. So.",
     ),
+    "contents": ({"contents": [ASKED, {"role": "model", "parts": [{"text": "So."}]}]}, "Why?", "So."),
+    **{name: ({name: TALK}, "Why?", "So.") for name in (*MESSAGES, *SHAREGPT)},
+    "capitals": ({"Instruction": "Why?", " Output ": "So."}, "Why?", "So."),
+    "both": ({"question": "Why?", "answer": "So.", "Answer": "No."}, "Why?", "So."),
     "pairs": (
         {"chosen_messages": [ASKED, {"role": "assistant", "content": "So."}],
          "rejected_messages": [ASKED, {"role": "assistant", "content": "No."}]},
@@ -159,6 +165,7 @@ def test_rows_are_told_by_their_keys(name: str, tmp_path: Path):
         ('{"text": "Why?", "label": 3}', "it is a number"),
         ('{"prompt": "a", "completion": "b", "n": ' + "9" * 5000 + "}", "a number has 5000 digits"),
         ('{"prompt": "a", "completion": ' + "[" * 20_000 + "]" * 20_000 + "}", "nested too deeply"),
+        ('{"prompt": "a", "completion": "\\u200b\\ufeff"}', "The text is empty"),
         ('{"prompt": "a", "completion": "b", "prompt": "c"}', "the key 'prompt' stands twice"),
     ],
 )
