@@ -17,6 +17,8 @@ from typing import Any, TypeAlias, cast
 from espalier.core.errors import DataError
 from espalier.core.files import parse_json
 from espalier.data.formats.conversations import MESSAGES, SHAREGPT
+from espalier.data.formats.instructions import PAIRS
+from espalier.data.formats.questions import CHOICES
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE = 1000  # lines by which delimiter and quotes are told
@@ -25,6 +27,7 @@ STRUCTURED = {
     *(*MESSAGES, *SHAREGPT, "history", "tools", "functions", "instances", "choices", "options"),
     *("chosen", "rejected", "chosen_messages", "rejected_messages", "prompt", "completion", "answers"),
 }
+WORDS = {word for pair in PAIRS for word in pair}
 LABELLED = {"completion", "messages", "conversations", "kto_tag"}
 
 # How cells are quoted: as usual, not at all, behind a space, or with a backslash before a quote inside.
@@ -147,8 +150,11 @@ def _fit(sample: Sequence[str], way: Way) -> tuple[bool, float, int]:
 def opened_cell(name: str, cell: object, row: Mapping[str, object]) -> object:
     """Return what a table's cell holds: a text, turns and lists that are written as JSON, or a thumb.
 
-    pandas writes lists the way that Python shows them.
+    pandas writes lists the way that Python shows them. A number where a text should be is the one
+    that it would be in CSV; among choices it is a place.
     """
+    if type(cell) in (int, float) and name in WORDS and not row.keys() & {*CHOICES}:
+        return str(cell)
     if not isinstance(cell, str):
         return cell
     if name in STRUCTURED and cell.lstrip()[:1] in ("[", "{"):

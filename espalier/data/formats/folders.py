@@ -22,10 +22,10 @@ ROWS = (".json", ".jsonl", ".ndjson", *TABLES, ".parquet", ".arrow", ".feather")
 BESIDE = ("readme", "licen", "notice", "dataset_info", "state.json", "dataset_dict")
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("valid", "validation", "val", "dev", "eval"), "validation"),
-    **dict.fromkeys(("test", "testing", "heldout"), "test"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "eval", "evaluation"), "validation"),
+    **dict.fromkeys(("test", "testing", "heldout", "holdout"), "test"),
 }
-_WORD = re.compile("[a-z]+")
+_WORD = re.compile("([a-z]+?)(?:set|data|split)?(?![a-z])")  # "trainset" is of "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +109,8 @@ def _is_beside(file: Path) -> bool:
 
 def _split_of(file: Path) -> str:
     """Return the split that a file's name says that it is of, or that of its folder, or ''."""
-    for part in reversed(file.parts):
-        words = _WORD.findall(part.lower())
-        found = [SPLITS[word] for word in words if word in SPLITS]
-        if found:
-            return found[0]
-    return ""
+    words = (word for part in reversed(file.parts) for word in _WORD.findall(part.lower()))
+    return next((SPLITS[word] for word in words if word in SPLITS), "")
 
 
 def _chosen(split: str, names: list[str], folder: Path) -> str:

@@ -233,7 +233,8 @@ def _items(value: object) -> list[tuple[str, Any]]:
 
 
 def _is_rows(value: object) -> bool:
-    return isinstance(value, list) and any(isinstance(item, dict) for item in cast("list[object]", value))
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return any(isinstance(item, dict) and not item.keys() & {"role", "from"} for item in items)
 
 
 def _writable(value: object) -> object:

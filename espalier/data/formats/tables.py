@@ -2,12 +2,12 @@
 
 A null inside a table only says that another row has something there, so it is left out; what a column holds
 as JSON (`arrow.json`) keeps its nulls. The names of a data set's labels stand in its schema, and are what the
-label says. What JSON has no word for (dates, decimals, bytes) becomes a text.
+label says. What JSON has no word for (dates, decimals) becomes a text; so do bytes that are one, as some
+programs write texts, and others are no text that could be trained on.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import tempfile
@@ -138,7 +138,10 @@ def _scalar(item: Any) -> Any:
         case float():
             return None if math.isnan(item) else item
         case bytes():
-            return base64.b64encode(item).decode()
+            try:
+                return item.decode()
+            except UnicodeDecodeError:
+                return {"bytes": item.hex()}
         case date() | time():
             return item.isoformat()
         case _:

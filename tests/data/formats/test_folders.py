@@ -43,6 +43,8 @@ def read(path: Path) -> list[str]:
             "not read: all.json, my-dev.json.",
         ),
         (["train/1.json", "train/2.json", "test/1.json"], ["train/1.json", "train/2.json"], "test/1.json"),
+        (["trainset.json", "testset.json"], ["trainset.json"], "not read: testset.json."),
+        (["TrainData.csv", "evaluation_data.csv"], ["TrainData.csv"], "not read: evaluation_data.csv."),
         (["test.jsonl", "latest.jsonl", "contest.csv"], ["contest.csv", "latest.jsonl", "test.jsonl"], ""),
     ],
 )

@@ -13,6 +13,7 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
 
+from espalier.core.errors import DataError
 from espalier.core.files import jsonl
 from espalier.data.formats.readers import rows_of
 from espalier.data.formats.rows import load_rows
@@ -70,6 +71,19 @@ def test_turns_however_arrow_holds_them(tmp_path: Path, column: Any) -> None:
     assert [turn.text for turn in loaded.messages] == ["Which?", "Both."]
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"), [(7, "7"), (0.5, "0.5"), (b"caf\xc3\xa9", "café"), (decimal.Decimal("1.10"), "1.10")]
+)
+def test_numbers_and_bytes_are_the_texts_that_they_write(tmp_path: Path, answer: Any, said: str) -> None:
+    (loaded,) = load_rows(saved(tmp_path, pa.table({"text": ["a"], "label": [answer]})))
+    assert loaded.answer == said
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="it has: bytes"):
+        load_rows(saved(tmp_path, pa.table({"prompt": ["a"], "completion": [b"\xff"]})))
+
+
 def test_what_json_has_no_word_for_can_stand_in_the_rejects(tmp_path: Path) -> None:
     odd = {"when": datetime.datetime(2026, 1, 2), "much": decimal.Decimal("1.10"), "raw": b"\xff"}
     columns = {"prompt": ["a", "b"], "completion": ["c", None], "none": [float("nan"), 1.0]}
@@ -78,7 +92,7 @@ def test_what_json_has_no_word_for_can_stand_in_the_rejects(tmp_path: Path) -> N
     load_rows(saved(tmp_path, table), on_reject=rejects.append)
     (row,) = [json.loads(line)["row"] for line in jsonl(rejects).splitlines()]
     assert row["when"] == "2026-01-02T00:00:00"
-    assert (row["much"], row["raw"], row["none"]) == ("1.10", "/w==", 1.0)
+    assert (row["much"], row["raw"], row["none"]) == ("1.10", {"bytes": "ff"}, 1.0)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "file", "stream"])
