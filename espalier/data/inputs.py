@@ -70,20 +70,19 @@ def read_questions(file: Path, columns: Mapping[str, str] = MappingProxyType({})
         rows = enumerate(load_task(file).rows)
         return [Question(n, row.id, f"{file}, row {n + 1}", row.input) for n, row in rows]
     found: list[Question] = []
-    for raw in spelt(rows_of(file), columns.values()):
+    for index, raw in enumerate(spelt(rows_of(file), columns.values())):
         if raw.error:
             raise raw.error
         value = mapping(raw.value, raw.where, "a row")
         taken = {name: value[column] for name, column in columns.items() if column in value}
         value = {key: item for key, item in {**value, **taken}.items() if item is not None and item != ""}
-        found += _asked(Row(str(file), file.stem, raw.number, raw.where, value))
+        found += _asked(Row(str(file), file.stem, raw.number, raw.where, value), index)
     return found
 
 
-def _asked(row: Row) -> Iterator[Question]:
+def _asked(row: Row, index: int) -> Iterator[Question]:
     own: object = row.value.get("id")
     named = str(own) if isinstance(own, str | int) else ""
-    index = row.number - 1
     value = _answered(row.value, row.where)
     known = ((name, factory()) for name, factory in FORMATS.items())
     kind, format = next(((n, f) for n, f in known if f.fits(set(value))), ("", None))

@@ -48,6 +48,11 @@ def test_a_row_is_asked_with_and_without_its_answer(tmp_path: Path, row: dict[st
     assert [turn.role for turn in question.prompt[:-1]] == ["system"] * ("system" in row)
 
 
+def test_rows_are_counted_from_0_whatever_line_they_stand_on(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text('sep=;\nquestion;note\n"cup\nhat";a\nbox;b\n')
+    assert [(q.index, q.id) for q in read_questions(tmp_path / "rows.csv")] == [(0, "0"), (1, "1")]
+
+
 def test_a_task_files_rows_are_its_inputs(tmp_path: Path) -> None:
     rows = [
         {"id": "a-1", "input": "cup", "output": ["cups"]},
