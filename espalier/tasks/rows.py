@@ -21,6 +21,8 @@ OnReject: TypeAlias = Callable[[Reject], None]
 PLACEHOLDERS = frozenset(
     ("", "-", "--", "n/a", "na", "n.a.", "none", "null", "nil", "not available", "not applicable")
 )
+# A text of nothing but spaces and characters without a width is empty.
+UNSEEN = " \t\n\r\u00a0\u200b\u200c\u200d\u2060\ufeff"
 LEAVE_OUT = 'Mend the row, or let the recipe leave such rows out with task.on_bad = "reject".'
 _KEYS = ("id", "input", "output", "rejected", "source")
 _KINDS: tuple[tuple[type, str], ...] = (
@@ -47,6 +49,20 @@ def is_placeholder(value: object) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() in PLACEHOLDERS)
 
 
+def is_blank(text: str) -> bool:
+    """Tell whether there is nothing to see in a text."""
+    return not text.strip().strip(UNSEEN)
+
+
+def writable(value: object) -> object:
+    """Return a row as rejects.jsonl can hold it: half characters are shown as JSON escapes them."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return value
+
+
 def optional_text(value: object) -> str:
     """Return a text without surrounding space, or '' where the file has a placeholder."""
     return "" if is_placeholder(value) else str(value).strip()
@@ -59,6 +75,7 @@ def texts(value: object, key: str, where: str) -> tuple[str, ...]:
     Raises:
         DataError: another type.
     """
+    _whole(value, where)
     items = cast("list[object]", value) if isinstance(value, list) else [value]
     for item in items:
         if item is not None and not isinstance(item, str):
@@ -85,7 +102,7 @@ def task_rows(raw: Iterable[RawRow], on_reject: OnReject | None, where: str) -> 
         except DataError as error:
             if on_reject is None:
                 raise DataError(error.message, where=error.where, hint=error.hint or LEAVE_OUT) from None
-            on_reject({"where": error.where, "reason": error.message, "row": item.value})
+            on_reject({"where": error.where, "reason": error.message, "row": writable(item.value)})
             rejected += 1
         else:
             seen[row.id] = item.where
@@ -106,9 +123,12 @@ def demonstration(value: object, where: str, *, bad: bool = False) -> Demonstrat
         DataError: no input or no output, or not a text.
     """
     example = mapping(value, where, "an example")
+    _whole(example, where)
     explanation = example.get("explanation", example.get("reason"))
     if isinstance(explanation, list):
         explanation = " ".join(texts(cast("object", explanation), "explanation", where))
+    if bad and "output" in example and example["output"] is None:
+        example = {**example, "output": ""}
     outputs = _outputs(example, "output", where, empty=bad)
     return Demonstration(_input(example, where), outputs[0], optional_text(explanation))
 
@@ -134,8 +154,9 @@ def kind(value: object) -> str:
 
 def _row(raw: RawRow) -> TaskRow:
     value = mapping(raw.value, raw.where, "a row")
+    _whole(value, raw.where)
     tags = {key: item for key, item in value.items() if key not in _KEYS}
-    identifier = value.get("id", raw.default_id)
+    identifier = raw.default_id if value.get("id") is None else value["id"]
     outputs = _outputs(value, "output", raw.where)
     rejected = _outputs(value, "rejected", raw.where) if "rejected" in value else ()
     if value.get("label") is False:
@@ -154,7 +175,7 @@ def _input(value: Mapping[str, Any], where: str) -> str:
     if "input" not in value:
         raise DataError("There is no 'input'.", where=where, hint=f"It has: {', '.join(value) or 'nothing'}.")
     text = _string(value["input"], "input", where).strip()
-    if not text:
+    if is_blank(text):
         raise DataError("The input is empty.", where=where)
     return text
 
@@ -169,10 +190,16 @@ def _outputs(value: Mapping[str, Any], key: str, where: str, *, empty: bool = Fa
     if not items:
         raise DataError(f"The list '{key}' is empty.", where=where)
     outputs = tuple(_string(item, key, where).strip() for item in items)
-    if not (empty or all(outputs)):
-        number = f" ({outputs.index('') + 1} of {len(outputs)})" if len(outputs) > 1 else ""
+    blank = next((number for number, text in enumerate(outputs, start=1) if is_blank(text)), 0)
+    if blank and not empty:
+        number = f" ({blank} of {len(outputs)})" if len(outputs) > 1 else ""
         raise DataError(f"The {key}{number} is empty.", where=where)
     return outputs
+
+
+def _whole(value: object, where: str) -> None:
+    if writable(value) is not value:
+        raise DataError("Here is half a character (a lone surrogate).", where=where, hint="Write it again.")
 
 
 def _string(value: object, key: str, where: str) -> str:

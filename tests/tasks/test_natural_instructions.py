@@ -126,6 +126,24 @@ def test_an_answer_may_look_like_a_placeholder(tmp_path: Path) -> None:
         ),
         ({"Definition": "d", "Instances": [{"input": " ", "output": "y"}]}, "input is empty", "instance 0"),
         (
+            {"Definition": "d", "Instances": [{"input": "\u200b \ufeff", "output": "y"}]},
+            "empty",
+            "instance 0",
+        ),
+        ({"Definition": "d", "Instances": [{"input": "sea \ud83d", "output": "y"}]}, "half", "instance 0"),
+        ({"Definition": "d", "Instances": [{"id": "\udc00", **ROW}]}, "half a character", "instance 0"),
+        ({"Definition": "d \ud83d", "Instances": [ROW]}, "half a character", ".json"),
+        ({"Definition": "d", "Categories": ["\ud83d"], "Instances": [ROW]}, "half a character", ".json"),
+        (
+            {
+                "Definition": "d",
+                "Positive Examples": [{"input": "\ud83d", "output": "y"}],
+                "Instances": [ROW],
+            },
+            "half a character",
+            "Positive Examples 0",
+        ),
+        (
             {"Definition": "d", "Instances": [{"id": "a", **ROW}, {"id": "a", **ROW}]},
             "'a' is that of",
             "instance 1",
@@ -142,6 +160,27 @@ def test_another_shape_is_refused_in_words(tmp_path: Path, content: object, mess
     error = refusal(tmp_path, content)
     assert message in error.message
     assert where in error.where
+
+
+def test_an_id_that_is_null_is_none(tmp_path: Path) -> None:
+    rows = [{"id": None, **ROW}, {"id": None, **ROW}]
+    task = load(tmp_path, {"Definition": "d", "Instances": rows})
+    assert [row.id for row in task.rows] == ["colours-0", "colours-1"]
+
+
+@pytest.mark.parametrize("output", ["", None, [""]])
+def test_a_negative_example_may_say_nothing(tmp_path: Path, output: Any) -> None:
+    bad = [{"input": "sky", "output": output}]
+    task = load(tmp_path, {"Definition": "d", "Negative Examples": bad, "Instances": [ROW]})
+    assert [example.output for example in task.negative] == [""]
+
+
+def test_half_a_character_can_stand_in_the_rejects(tmp_path: Path) -> None:
+    path = tmp_path / "colours.json"
+    path.write_text(json.dumps({"Definition": "d", "Instances": [ROW, {"input": "\ud83d", "output": "x"}]}))
+    rejects: list[dict[str, Any]] = []
+    load_natural_instructions(path, rejects.append)
+    assert "ud83d" in json.dumps(rejects, ensure_ascii=False).encode().decode()
 
 
 def test_a_misspelt_key_is_guessed(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ none is dropped in silence. The same row twice is two examples with ids of their
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from espalier.data.formats.readers import Raw, renamed, rows_of
 from espalier.data.formats.row import Format, Row
 from espalier.data.formats.unused import told as of_unused
 from espalier.data.formats.unused import unused
-from espalier.tasks.rows import OnReject
+from espalier.tasks.rows import OnReject, writable
 from espalier.tasks.task_files import is_task
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def _load_file(file: Path, asked: _Settings) -> list[Example]:
             if asked.on_reject is None:
                 raise DataError(error.message, where=where, hint=f"{hint} {LEAVE_OUT}") from None
             reasons.append(f"{error.message} {hint}")
-            asked.on_reject({"where": where, "reason": reasons[-1], "row": _writable(raw.value)})
+            asked.on_reject({"where": where, "reason": reasons[-1], "row": writable(raw.value)})
     if not examples:
         message = f"None of the {count} rows can be used."
         raise DataError(message, where=str(file), hint=f"The first: {reasons[0]}")
@@ -235,15 +234,6 @@ def _items(value: object) -> list[tuple[str, Any]]:
 def _is_rows(value: object) -> bool:
     items = cast("list[object]", value) if isinstance(value, list) else []
     return any(isinstance(item, dict) and not item.keys() & {"role", "from"} for item in items)
-
-
-def _writable(value: object) -> object:
-    """Return a row as rejects.jsonl can hold it: half characters are shown as JSON escapes them."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value)
-    return value
 
 
 def _numbered(examples: list[Example]) -> list[Example]:

@@ -14,7 +14,7 @@ from espalier.core.errors import DataError, nearest
 from espalier.core.records import Message, Part, Role, Text, Thought, ToolList, message
 from espalier.data.formats import blocks
 from espalier.data.formats.tools import called, calls, listed
-from espalier.tasks.rows import kind, mapping
+from espalier.tasks.rows import is_blank, kind, mapping
 
 # Roles whose content is a call, as JSON: ShareGPT's and ms-swift's.
 CALLS = ("function_call", "tool_call")
@@ -38,8 +38,6 @@ THOUGHTS = (
 # What a turn is read from; `name` and the ids of calls are told by the order of the turns.
 SAID = ("content", "value", "parts")
 KEYS = {*SAID, *MASKS, *THOUGHTS, "role", "from", "tool_calls", "function_call", "name", "tool_call_id"}
-# A text of nothing but spaces and characters without a width is empty.
-UNSEEN = " \t\n\r\u00a0\u200b\u200c\u200d\u2060\ufeff"
 # Keys of a row that `framed` looks at.
 FRAME = "system tools functions"
 
@@ -57,7 +55,7 @@ def text(value: object, where: str, *, empty: bool = False) -> str:
             where=where,
             hint="Write it in quotes." if quote else "Write a text, or remove the row.",
         )
-    if not (value.strip().strip(UNSEEN) or empty):
+    if is_blank(value) and not empty:
         raise DataError("The text is empty.", where=where, hint="Write what it says, or remove the row.")
     try:
         value.encode()
