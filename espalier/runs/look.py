@@ -12,7 +12,7 @@ from espalier.core.errors import DataError, TemplateError
 from espalier.core.recipe import TaskSection
 from espalier.data.formats.folders import files_of, is_split
 from espalier.data.formats.readers import rows_of
-from espalier.data.formats.rows import told
+from espalier.data.formats.rows import spelt, told
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit
 from espalier.models.bundled import KNOWN, cached
@@ -96,7 +96,7 @@ def _guess(path: str) -> dict[str, str]:
     if place.is_file() and is_task(place):
         return {}
     file = files_of(place).paths[0]
-    raws = list(islice(rows_of(file), SAMPLE))
+    raws = list(islice(spelt(rows_of(file), ()), SAMPLE))
     try:
         if raws:
             told(file, raws)

@@ -49,6 +49,12 @@ def test_what_it_writes_runs_as_it_is(espalier: Run, home: Path) -> None:
     assert (home / "runs" / "rows" / "report.html").exists()
 
 
+def test_columns_that_a_format_knows_in_capitals_are_not_guessed(espalier: Run, home: Path) -> None:
+    rows = [{"Instruction": "Where is it?", "Input": w, "Output": f"By the {w}."} for w in WORDS]
+    table, _ = drafted(espalier, home, rows)
+    assert "columns" not in table["task"]
+
+
 @pytest.mark.parametrize(
     ("rows", "objectives", "first"),
     [

@@ -39,14 +39,17 @@ def passage() -> Format:
 def choices() -> Format:
     """A question with choices and which of them is right: its letter, its text, or its place from 0.
 
+    They are a list, or stand in columns called A, B and so on.
+
     The prompt shows the choices under letters, and the answer is the letter with its text ("B. Paris"): a
     bare letter or number would train a model to say what it cannot be asked for without the list.
     """
 
     def read(row: Row) -> list[Example]:
         value, where = row.value, row.where
-        key = next(key for key in CHOICES if key in value)
-        labels, shown = _listed(value[key], f"{where}, {key}")
+        key = next((key for key in CHOICES if key in value), "A")
+        given = value[key] if key in CHOICES else [value[letter] for letter in LETTERS if letter in value]
+        labels, shown = _listed(given, f"{where}, {key}")
         name = next(key for key in KEYS if key in value)
         right = _place(value[name], labels, shown, f"{where}, {name}")
         lines = [f"{letter}. {words}" for letter, words in zip(LETTERS, shown, strict=False)]
@@ -57,8 +60,8 @@ def choices() -> Format:
         ]
         return [example(row, turns, source=normalised(question))]
 
-    shapes = tuple(f"question {listed} {key}" for listed in CHOICES for key in KEYS)
-    return Format(shapes, read, '{"question": "…", "choices": ["…", "…"], "answer": 0}')
+    shapes = tuple(f"question {listed} {key}" for listed in (*CHOICES, "A B") for key in KEYS)
+    return Format(shapes, read, '{"question": "…", "choices": ["…", "…"], "answer": 0}', "C D E F")
 
 
 def _listed(value: object, where: str) -> tuple[list[str], list[str]]:

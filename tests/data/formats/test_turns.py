@@ -126,6 +126,7 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "place": ({"question": "Why?", "choices": ["No.", "So."], "answer": 1}, SHOWN, "B. So."),
     "letter": ({"question": "Why?", "options": ["No.", "So."], "answer": "B"}, SHOWN, "B. So."),
+    "columns": ({"question": "Why?", "A": "No.", "B": "So.", "answer": "B"}, SHOWN, "B. So."),
     "words": ({"question": "Why?", "options": ["No.", "So."], "answer": "So."}, SHOWN, "B. So."),
     "labels": (
         {"question": "Why?", "choices": {"text": ["No.", "So."], "label": ["1", "2"]}, "answerKey": "2"},
