@@ -96,10 +96,10 @@ def _guess(path: str) -> dict[str, str]:
     if place.is_file() and is_task(place):
         return {}
     file = files_of(place).paths[0]
-    raws = list(islice(spelt(rows_of(file), ()), SAMPLE))
+    raws = list(islice(rows_of(file), SAMPLE))
     try:
         if raws:
-            told(file, raws)
+            told(file, list(spelt(iter(raws), ())))
         return {}
     except DataError:
         value = raws[0].value

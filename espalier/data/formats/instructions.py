@@ -13,19 +13,11 @@ from espalier.data.templates import normalised
 from espalier.tasks.rows import mapping
 
 PAIRS = (
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("question", "answer"),
-    ("question", "answers"),
-    ("query", "response"),
-    ("query", "answer"),
-    ("problem", "solution"),
-    ("input", "output"),
-    ("input", "target"),
-    ("source", "target"),
-    ("article", "highlights"),
-    ("document", "summary"),
-    ("text", "label"),
+    *(("prompt", "completion"), ("prompt", "response")),
+    *(("question", "answer"), ("question", "answers"), ("question", "response")),
+    *(("query", "response"), ("query", "answer")),
+    *(("problem", "solution"), ("input", "output"), ("input", "target"), ("source", "target")),
+    *(("article", "highlights"), ("document", "summary"), ("text", "label")),
 )
 
 

@@ -18,6 +18,7 @@ from espalier.tasks.rows import kind
 SPEAKER = re.compile(r"(?:\A|\n)\n(Human|Assistant):")
 
 
+ASKED = ("conversations", "messages", "prompt", "question", "query")
 LONG = ("chosen_messages", "rejected_messages")
 
 
@@ -32,7 +33,10 @@ def preference() -> Format:
     def read(row: Row) -> list[Example]:
         value, where = _written_out(_renamed(row.value)), row.where
         prompt = _prompt(value, where)
-        chosen, rejected = (answer(value[key], prompt, f"{where}, {key}") for key in ("chosen", "rejected"))
+        chosen, rejected = (
+            answer(value[key], prompt, f"{where}, {key}", worse=key == "rejected")
+            for key in ("chosen", "rejected")
+        )
         if chosen.text == rejected.text:
             raise DataError(
                 "The chosen and the rejected answer are the same.",
@@ -42,7 +46,7 @@ def preference() -> Format:
         asked = _history(value, prompt, where)
         return [example(row, [*asked, chosen], rejected=(replace(rejected, trained=False),))]
 
-    optional = f"prompt conversations messages instruction input context history {FRAME}"
+    optional = f"{' '.join(ASKED)} instruction input context history {FRAME}"
     shapes = ("chosen rejected", "chosen_messages rejected_messages")
     return Format(shapes, read, '{"prompt": "…", "chosen": "…", "rejected": "…"}', optional)
 
@@ -105,7 +109,7 @@ def _turns_of(said: str) -> list[dict[str, str]]:
 
 def _prompt(value: Mapping[str, Any], where: str) -> list[Message]:
     """Return the prompt that the row names, without its system text and tools, or what its answers share."""
-    for key in ("conversations", "messages", "prompt"):
+    for key in ASKED:
         if key in value:
             return prompted(value, key, where)
     if "instruction" in value:

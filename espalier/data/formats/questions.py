@@ -21,19 +21,21 @@ def passage() -> Format:
 
     def read(row: Row) -> list[Example]:
         value, where = row.value, row.where
-        given: object = value["answers"]
+        key = "answers" if "answers" in value else "answer"
+        given: object = value[key]
         if isinstance(given, dict):
             given = cast("dict[str, Any]", given).get("text")
+        given = [given] if isinstance(given, str) else given
         hint = "A question without an answer cannot be trained on: give it one, such as 'unanswerable'."
-        found = items(given, f"{where}, answers", "answers", hint)
-        answers = tuple(dict.fromkeys(text(item, f"{where}, answers") for item in found))
+        found = items(given, f"{where}, {key}", "answers", hint)
+        answers = tuple(dict.fromkeys(text(item, f"{where}, {key}") for item in found))
         context = text(value["context"], f"{where}, context")
         question = text(value["question"], f"{where}, question")
         turns = [message("user", f"{context}\n{question}"), message("assistant", answers[0], trained=True)]
         return [example(row, turns, answers, source=normalised(context))]
 
     sample = '{"context": "…", "question": "…", "answers": {"text": ["…"]}}'
-    return Format(("context question answers",), read, sample)
+    return Format(("context question answers", "context question answer"), read, sample)
 
 
 def choices() -> Format:

@@ -47,6 +47,9 @@ formats: Registry[Format] = Registry("format")
 for _name, _factory in FORMATS.items():
     formats.register(_name)(_factory)
 
+# Other names of what the formats know.
+ALSO = {"system_prompt": "system", "system_message": "system", "passage": "context"}
+ALSO |= {"chosen_response": "chosen", "rejected_response": "rejected"}
 MEDIA = ("images", "image", "videos", "audios")
 FEW = 12
 TOLD = 1000  # rows whose keys tell the format
@@ -136,14 +139,15 @@ def _load_file(file: Path, asked: _Settings) -> list[Example]:
 
 
 def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
-    """Yield rows with the formats' keys in small letters and without space around them.
+    """Yield rows with the formats' keys as those have them: by one name, small, without space around it.
 
     A key stays as it is where it is `named`, or where the row has the other too.
     """
     words = {word for factory in FORMATS.values() for word in factory().words()}
     for raw in raws:
         row = dict(_items(raw.value))
-        plainly = {key: key.strip().lower() for key in row if key not in named}
+        small = {key: key.strip().lower() for key in row if key not in named}
+        plainly = {key: ALSO.get(word, word) for key, word in small.items()}
         new = {key: word for key, word in plainly.items() if word in words and word not in row}
         if new and len(set(new.values())) == len(new):
             raw = replace(raw, value={new.get(key, key): item for key, item in row.items()})

@@ -97,7 +97,7 @@ def turns(value: object, where: str) -> list[Message]:
 def turn(value: object, where: str) -> Message:
     """Return one turn: `role` and `content` with `tool_calls`, or `from` and `value`."""
     item = mapping(value, where, "a turn")
-    speaker = "from" if "from" in item else "role"
+    speaker = "from" if item.get("from") is not None else "role"
     if speaker not in item:
         raise DataError("The turn has neither 'role' nor 'from'.", where=where, hint=_has(item))
     name = text(item[speaker], f"{where}.{speaker}").strip().lower()
@@ -105,9 +105,11 @@ def turn(value: object, where: str) -> Message:
         raise DataError(f"'{name}' is no role.", where=f"{where}.{speaker}", hint=nearest(name, ROLES))
     role = ROLES[name]
     trained = _trained(item, where, role)
-    said = next(
-        (key for key in SAID if item.get(key) is not None), "value" if speaker == "from" else "content"
-    )
+    said, *rest = [key for key in SAID if item.get(key) is not None] or [
+        "value" if speaker == "from" else "content"
+    ]
+    if rest and item[rest[0]] != item[said]:
+        raise DataError(f"'{said}' and '{rest[0]}' say different things.", where=where, hint="Keep one.")
     if name in CALLS:
         return Message(role, called(text(item.get(said), f"{where}.{said}"), f"{where}.{said}"), trained)
     made = (
@@ -246,8 +248,12 @@ def check(messages: Sequence[Message], where: str, *, answered: bool, begun: boo
         raise DataError("No turn is trained: all have the weight 0.", where=where, hint="Give one weight 1.")
 
 
-def answer(value: object, prompt: Sequence[Message], where: str) -> Message:
-    """Return an answer: a text, a turn, or a list with one turn, before which the prompt may stand again."""
+def answer(value: object, prompt: Sequence[Message], where: str, *, worse: bool = False) -> Message:
+    """Return an answer: a text, a turn, or a list with one turn, before which the prompt may stand again.
+
+    Raises:
+        DataError: it is no answer; or a mask leaves it out, though it is not the `worse` of two.
+    """
     if isinstance(value, list):
         said = turns(cast("object", value), where)
         if _plain(said[: len(prompt)]) == _plain(prompt):
@@ -263,12 +269,14 @@ def answer(value: object, prompt: Sequence[Message], where: str) -> Message:
         made = (
             turn(cast("object", value), where)
             if isinstance(value, dict)
-            else message("assistant", text(value, where))
+            else message("assistant", text(value, where), trained=True)
         )
     if made.role != "assistant":
         raise DataError(
             f"The answer is a turn of the {made.role}.", where=where, hint="Let it be the assistant's."
         )
+    if not (made.trained or worse):
+        raise DataError("A mask leaves out the answer.", where=where, hint="Remove the mask, or the row.")
     return Message("assistant", made.parts, trained=True)
 
 

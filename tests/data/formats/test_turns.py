@@ -126,6 +126,11 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "place": ({"question": "Why?", "choices": ["No.", "So."], "answer": 1}, SHOWN, "B. So."),
     "letter": ({"question": "Why?", "options": ["No.", "So."], "answer": "B"}, SHOWN, "B. So."),
+    "orca": ({"system_prompt": "", "question": "Why?", "response": "So."}, "Why?", "So."),
+    "orca-pairs": ({"system": "", "question": "Why?", "chosen": "So.", "rejected": "No."}, "Why?", "So."),
+    "responses": ({"prompt": "Why?", "chosen_response": "So.", "rejected_response": "No."}, "Why?", "So."),
+    "context": ({"context": "It is.", "question": "Why?", "answer": "So."}, "It is.\nWhy?", "So."),
+    "from-null": ({"messages": [{**turn, "from": None, "value": None} for turn in TALK]}, "Why?", "So."),
     "columns": ({"question": "Why?", "A": "No.", "B": "So.", "answer": "B"}, SHOWN, "B. So."),
     "words": ({"question": "Why?", "options": ["No.", "So."], "answer": "So."}, SHOWN, "B. So."),
     "labels": (
@@ -179,6 +184,24 @@ def test_rows_that_cannot_be_used_are_rejected_by_their_place(row: str, said: st
     assert len(load_rows(file, on_reject=rejects.append)) == 1
     assert rejects[0]["where"].startswith(f"{file}:2")
     assert said in rejects[0]["reason"]
+
+
+@pytest.mark.parametrize("key", ["completion", "chosen"])
+def test_a_mask_on_the_answer_is_not_overruled(key: str, tmp_path: Path):
+    told = {"role": "assistant", "content": "So.", "train": False}
+    worse = {"rejected": [{**told, "content": "No."}]} if key == "chosen" else {}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": [ASKED], key: [told], **worse}))
+    with pytest.raises(DataError, match="A mask leaves out the answer"):
+        load_rows(file)
+    told["train"] = True
+    file.write_text(json.dumps({"prompt": [ASKED], key: [told], **worse}))
+    assert len(load_rows(file)) == 1
+
+
+def test_a_turn_that_says_two_things_is_refused():
+    with pytest.raises(DataError, match="'content' and 'value' say different things"):
+        turns([{**ASKED, "value": "Who?"}], "here")
 
 
 def test_a_key_that_nothing_looks_at_is_named_once_with_its_count(tmp_path: Path):
