@@ -47,9 +47,8 @@ formats: Registry[Format] = Registry("format")
 for _name, _factory in FORMATS.items():
     formats.register(_name)(_factory)
 
-# Other names of what the formats know.
+# Other names of what the formats know; "chosen_response" is one, too.
 ALSO = {"system_prompt": "system", "system_message": "system", "passage": "context"}
-ALSO |= {"chosen_response": "chosen", "rejected_response": "rejected"}
 MEDIA = ("images", "image", "videos", "audios")
 FEW = 12
 TOLD = 1000  # rows whose keys tell the format
@@ -147,7 +146,7 @@ def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
     for raw in raws:
         row = dict(_items(raw.value))
         small = {key: key.strip().lower() for key in row if key not in named}
-        plainly = {key: ALSO.get(word, word) for key, word in small.items()}
+        plainly = {key: ALSO.get(word, word.removesuffix("_response")) for key, word in small.items()}
         new = {key: word for key, word in plainly.items() if word in words and word not in row}
         if new and len(set(new.values())) == len(new):
             raw = replace(raw, value={new.get(key, key): item for key, item in row.items()})
