@@ -22,7 +22,7 @@ PLACEHOLDERS = frozenset(
     ("", "-", "--", "n/a", "na", "n.a.", "none", "null", "nil", "not available", "not applicable")
 )
 # A text of nothing but spaces and characters without a width is empty.
-UNSEEN = " \t\n\r\u00a0\u200b\u200c\u200d\u2060\ufeff"
+UNSEEN = " \t\n\r\u00a0\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 LEAVE_OUT = 'Mend the row, or let the recipe leave such rows out with task.on_bad = "reject".'
 _KEYS = ("id", "input", "output", "rejected", "source")
 _KINDS: tuple[tuple[type, str], ...] = (

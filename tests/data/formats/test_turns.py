@@ -171,7 +171,7 @@ def test_rows_are_told_by_their_keys(name: str, tmp_path: Path):
         ('{"text": "Why?", "label": 3}', "it is a number"),
         ('{"prompt": "a", "completion": "b", "n": ' + "9" * 5000 + "}", "a number has 5000 digits"),
         ('{"prompt": "a", "completion": ' + "[" * 20_000 + "]" * 20_000 + "}", "nested too deeply"),
-        ('{"prompt": "a", "completion": "\\u200b\\ufeff"}', "The text is empty"),
+        ('{"prompt": "a", "completion": "\\u200b\\u200e\\ufeff"}', "The text is empty"),
         ('{"prompt": "a", "completion": "b", "prompt": "c"}', "the key 'prompt' stands twice"),
     ],
 )
