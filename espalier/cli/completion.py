@@ -35,3 +35,8 @@ def model_names(incomplete: str) -> list[str]:
     from espalier.models.bundled import KNOWN
 
     return [name for name in KNOWN if name.startswith(incomplete)]
+
+
+def talkers(incomplete: str) -> list[str]:
+    """Return the runs, and the bundled models, that begin so."""
+    return [*run_folders(incomplete), *(model_names(incomplete) if incomplete else [])]

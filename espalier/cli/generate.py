@@ -12,10 +12,9 @@ import typer
 from espalier.cli.asking import questions_of
 from espalier.cli.completion import run_folders
 from espalier.cli.progress import heard
-from espalier.cli.settings import DEFAULT_CACHE, Cache, RunPath
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Limit, Seed, Talks, Temperature, TopP
 from espalier.cli.terminal import as_json
 from espalier.core.errors import DataError
-from espalier.data.asking import Asking
 from espalier.runs.events import bar, say
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from espalier.core.recipe import Recipe
     from espalier.core.records import Completion, Example
     from espalier.data.inputs import Asked
     from espalier.decode.strategies import Strategy
@@ -39,11 +37,10 @@ AsLines = Annotated[
         show_default=False,
     ),
 ]
-TOGETHER = 256  # prompts decoded at a time: what they share is computed once, and answers come soon
 
 
 def generate(
-    run: RunPath,
+    run: Talks,
     text: Annotated[str | None, typer.Argument(help="What to answer; without it, standard input.")] = None,
     *,
     file: Annotated[
@@ -56,7 +53,11 @@ def generate(
         bool, typer.Option("--plain", help="Send the text as it is, not as the run's rows were asked.")
     ] = False,
     base: Annotated[bool, typer.Option("--base", help="Ask the model as it was before tuning.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Most new tokens of an answer.")] = None,
+    limit: Limit = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many answers to sample for each text.")] = 1,
+    seed: Seed = None,
     best_of: Annotated[
         int | None, typer.Option(min=2, help="Sample so many answers, and keep what --reward rates best.")
     ] = None,
@@ -67,50 +68,40 @@ def generate(
     as_lines: AsLines = None,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
-    """Answer a text with a run's tuned model, as it writes.
+    """Answer a text with a run's tuned model, or with any other model, as it writes.
 
-    It is asked in the shape that the run was trained with: under its system turn, behind its task.
+    A run is asked in the shape that it was trained with: under its system turn, behind its task. It decodes
+    as its recipe says; --temperature, --top-p, --samples or --seed sample.
     """
-    from espalier.core.recipe import load_recipe
-    from espalier.core.run import find_run
     from espalier.data.inputs import asked
-    from espalier.runs.asking import run_asking, tell_asking
+    from espalier.runs.answers import in_order
+    from espalier.runs.asking import tell_asking
+    from espalier.runs.talkers import Sampling, find_talker
 
     if (reward is None) != (best_of is None):
         raise DataError("--best-of and --reward belong together.", hint="Give both, or neither.")
-    folder = find_run(run)
-    recipe = load_recipe(folder.recipe)
-    questions = questions_of(text, file, recipe.task.columns)
-    asking = Asking() if plain else run_asking(folder)
-    asks = asked(questions, asking, system)
-    if not plain and not all(question.prompt for question in questions):
-        tell_asking(asking, system)
-    strategy, sampled = _strategies(recipe, limit, best_of or 1)
+    if reward and samples > 1:
+        raise DataError("--samples and --best-of are both given.", hint="Give one of them.")
+    talker = find_talker(run, plain=plain)
+    questions = questions_of(text, file, talker.columns)
+    asks = asked(questions, talker.asking, system)
+    if talker.run and not plain and not all(question.prompt for question in questions):
+        tell_asking(talker.asking, system)
     from espalier.decode.engine import generate as answers
-    from espalier.runs.load import load_to_decode
     from espalier.runs.rating import load_rater
 
-    model, template = load_to_decode(folder, cache, base=base)
+    model, template = talker.load(cache, base=base)
+    sampling = Sampling(limit, temperature, top_p, seed, best_of or samples)
+    strategy = sampling.strategy(talker, template.context)
     _check(asks, template, strategy.limit)
     as_lines = file is not None if as_lines is None else as_lines
-    if reward and best_of:
-        write = partial(answers, model, template, strategy=sampled)
-        _print_best(load_rater(reward, cache), write, asks, best_of, as_lines=as_lines)
-    elif file is None and not as_lines:
+    if reward:
+        write = partial(answers, model, template, strategy=strategy)
+        _print_best(load_rater(reward, cache), write, asks, strategy.samples, as_lines=as_lines)
+    elif file is None and not as_lines and strategy.samples == 1:
         _print_as_written(model, template, asks[0], strategy)
     else:
-        _print_all(_in_order(model, template, asks, strategy), asks, as_lines=as_lines)
-
-
-def _strategies(recipe: Recipe, limit: int | None, samples: int) -> tuple[Strategy, Strategy]:
-    """Return the strategy of the run for one answer, and one that samples several."""
-    from espalier.decode.strategies import strategies
-
-    once = {"samples": 1} if "samples" in recipe.decode.params else {}
-    params = {**recipe.decode.params, **once, **({"limit": limit} if limit else {})}
-    one = strategies.build(recipe.decode.kind, params, "decode")
-    own = params if recipe.decode.kind == "sample" else {"limit": one.limit}
-    return one, strategies.build("sample", {**own, "samples": samples}, "decode")
+        _print_all(in_order(model, template, asks, strategy), asks, strategy.samples, as_lines=as_lines)
 
 
 def _check(asks: Sequence[Asked], template: Template, limit: int) -> None:
@@ -134,30 +125,15 @@ def _print_as_written(model: PreTrainedModel, template: Template, ask: Asked, st
     typer.echo()
 
 
-def _in_order(
-    model: PreTrainedModel, template: Template, asks: Sequence[Asked], strategy: Strategy
-) -> Iterator[Completion]:
-    """Yield the answers in the order of their questions; many are decoded together, in any order."""
-    from espalier.decode.engine import generate as answers
-
-    for start in range(0, len(asks), TOGETHER):
-        examples = [ask.example(number) for number, ask in enumerate(asks[start : start + TOGETHER])]
-        early: dict[int, Completion] = {}
-        following = 0
-        for completion in answers(model, template, examples, strategy):
-            early[int(completion.example)] = completion
-            while following in early:
-                yield early.pop(following)
-                following += 1
-
-
-def _print_all(answers: Iterator[Completion], asks: Sequence[Asked], *, as_lines: bool) -> None:
+def _print_all(answers: Iterator[Completion], asks: Sequence[Asked], samples: int, *, as_lines: bool) -> None:
     out = _out()
-    with bar("Answers", len(asks)) as advance:
-        for ask, answer in zip(asks, answers, strict=True):
+    with bar("Answers", len(asks) * samples) as advance:
+        each = (ask for ask in asks for _ in range(samples))
+        for ask, answer in zip(each, answers, strict=True):
             if as_lines:
+                which = {"sample": answer.sample} if samples > 1 else {}
                 print(
-                    as_json({**_about(ask), "text": answer.text, "finish": answer.finish}),
+                    as_json({**_about(ask), **which, "text": answer.text, "finish": answer.finish}),
                     file=out,
                     flush=True,
                 )

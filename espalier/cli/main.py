@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from espalier.cli.chat import chat
 from espalier.cli.export import export
 from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
@@ -57,6 +58,7 @@ app.command()(inspect)
 app.command()(verify)
 app.command()(forecast)
 app.command()(generate)
+app.command()(chat)
 app.command()(score)
 app.command()(report)
 app.command()(export)

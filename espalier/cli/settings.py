@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from espalier.cli.completion import recipe_files, run_folders
+from espalier.cli.completion import recipe_files, run_folders, talkers
 
 RecipeFile = Annotated[
     Path,
@@ -20,6 +20,21 @@ RecipeFile = Annotated[
 RunPath = Annotated[
     Path, typer.Argument(help="The run's folder.", show_default=False, autocompletion=run_folders)
 ]
+Talks = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|MODEL",
+        help="A run's folder, a model's folder, a bundled model's name (`espalier models`), or a hub id.",
+        show_default=False,
+        autocompletion=talkers,
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Most new tokens of an answer.")]
+Temperature = Annotated[
+    float | None, typer.Option(help="Sample, sharper below 1 and flatter above; 0 takes the likeliest token.")
+]
+TopP = Annotated[float | None, typer.Option(help="Sample from the likeliest tokens of this probability.")]
+Seed = Annotated[int | None, typer.Option(help="Sample, and other answers with another number.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -19,7 +19,7 @@ import torch
 from espalier.core.errors import DataError, ModelError
 from espalier.core.records import Completion, Encoded
 from espalier.decode.cache import ATTENTION, RowCache, plan_layout
-from espalier.decode.requests import Request, groups_of, requests_of
+from espalier.decode.requests import Request, groups_of, request_key, requests_of
 from espalier.decode.rows import rows_with_generate
 from espalier.encode.tree import build_tree
 from espalier.models.attention import attending_by_tree
@@ -107,7 +107,23 @@ def stream(
     model: PreTrainedModel, template: Template, messages: Sequence[Message], strategy: Strategy
 ) -> Iterator[str]:
     """Yield the answer to one prompt in pieces, as it is written; joined they are the whole answer."""
-    request = Request("stream", template.prompt_ids(messages), 0, ())
+    for piece, _ in written(model, template, messages, strategy):
+        yield piece
+
+
+def written(
+    model: PreTrainedModel, template: Template, messages: Sequence[Message], strategy: Strategy
+) -> Iterator[tuple[str, Literal["stop", "length"] | None]]:
+    """Yield the same pieces, the last with why it ended, and '' where nothing is left to say then.
+
+    It is the answer that `generate` gives, sampled or not.
+
+    Raises:
+        DataError: the answer has no room in the model's context.
+    """
+    prompt = template.prompt_ids(messages)
+    key = request_key(f"/{model.dtype}", template.hash, strategy.settings, prompt, 0)
+    request = Request(key, prompt, 0, ())
     check_room([len(request.prompt)], strategy.limit, template.context)
     ids: list[int] = []
     said = ""
@@ -118,8 +134,8 @@ def stream(
         text = template.decode(ids)
         # A character can be split over tokens; half of one decodes to a replacement character.
         whole = text if token.finish else text.rstrip("\ufffd")
-        if len(whole) > len(said):
-            yield whole[len(said) :]
+        if len(whole) > len(said) or token.finish:
+            yield whole[len(said) :], token.finish
             said = whole
 
 

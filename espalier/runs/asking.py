@@ -21,6 +21,13 @@ def run_asking(run: RunFolder) -> Asking:
     return asking_of(read_examples(run.data / "train.parquet"))
 
 
+def words_in_first_only(run: RunFolder, asking: Asking) -> bool:
+    """Say whether the words around a text stand around the first turn of the rows' conversations only."""
+    rows = read_examples(run.data / "train.parquet")
+    asked = (turn for row in rows for turn in row.messages[len(asking.turns) :] if turn.role == "user")
+    return not all(asking.holds(turn.text) for turn in asked)
+
+
 def tell_asking(asking: Asking, system: str | None) -> None:
     """Say in what shape texts are asked, and what of the training rows' shape they do not have."""
     asking = asking if system is None else asking.under(system)

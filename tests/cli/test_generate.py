@@ -98,11 +98,11 @@ def test_answers_of_a_file_can_be_matched_to_its_rows(finished, espalier, tmp_pa
 def test_many_answers_come_in_the_order_of_their_lines(
     finished, espalier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from espalier.cli import generate
+    from espalier.runs import answers
 
     things = ["a drum", "a kite", "many long words that say nothing", "a drum", "x", "a naïve boat", "a cup"]
     (tmp_path / "texts.txt").write_text("\n".join(things), encoding="utf-8")
-    monkeypatch.setattr(generate, "TOGETHER", 3)
+    monkeypatch.setattr(answers, "TOGETHER", 3)
     many = espalier("generate", finished.folder, "--file", tmp_path / "texts.txt", "--text")
     assert many.out == "".join(espalier("generate", finished.folder, thing).out for thing in things)
 
@@ -172,3 +172,47 @@ def test_a_run_of_rows_is_asked_under_what_they_share(home: Path, espalier) -> N
     again = espalier("generate", "runs/shared", "--file", "rows.jsonl", cwd=home)
     found = {line["id"]: line["text"] for line in map(json.loads, again.out.splitlines())}
     assert found[example.id] == wanted[0]
+
+
+def test_a_model_is_asked_in_its_own_way(finished, espalier) -> None:
+    model = espalier("generate", "tiny", "a drum", "--limit", "8", cwd=finished.home)
+    assert model.code == 0, model.err
+    plain = espalier("generate", finished.folder, "a drum", "--base", "--plain", "--limit", "8")
+    assert model.out == plain.out
+    refused = espalier("generate", "tiny", "a drum", "--base", cwd=finished.home)
+    assert "--base is for a run" in refused.err
+
+
+def test_samples_follow_their_seed(finished, espalier) -> None:
+    def lines(*more: str) -> list[dict[str, object]]:
+        result = espalier("generate", finished.folder, "a drum", "--json", *more)
+        assert result.code == 0, result.err
+        return [json.loads(line) for line in result.out.splitlines()]
+
+    first = lines("--samples", "3", "--temperature", "2", "--seed", "5")
+    assert [line["sample"] for line in first] == [0, 1, 2]
+    assert first == lines("--samples", "3", "--temperature", "2", "--seed", "5")
+    assert first != lines("--samples", "3", "--temperature", "2", "--seed", "6")
+    assert lines("--temperature", "0") == lines()
+    (one,) = lines("--seed", "1")
+    assert "sample" not in one
+    assert espalier("generate", finished.folder, "a drum", "--seed", "1").out == f"{one['text']}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "said"),
+    [
+        ("runs/plurla", (), "Did you mean 'runs/plural'?"),
+        ("plural", (), "Did you mean 'runs/plural'?"),
+        ("smollm2-135", (), "Did you mean 'smollm2-135m'?"),
+        ("runs", (), "Did you mean 'runs/plural'?"),
+        ("runs/plural", ("--samples", "2", "--temperature", "0"), "all answers are the same"),
+        ("runs/plural", ("--top-p", "2"), "top_p = 2.0 does not fit"),
+    ],
+)
+def test_what_cannot_be_asked_is_told(
+    finished, espalier, name: str, more: tuple[str, ...], said: str
+) -> None:
+    result = espalier("generate", name, "a drum", *more, cwd=finished.home)
+    assert result.code == 2
+    assert said in result.err

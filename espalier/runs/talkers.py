@@ -1,0 +1,167 @@
+"""What can be asked, by name: a run in the shape that it was trained in, or a model in its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espalier.core.errors import ModelError, RunError
+from espalier.core.recipe import Choice, ModelSection, load_recipe
+from espalier.core.run import RunFolder
+from espalier.data.asking import Asking
+from espalier.decode.ready import ready_to_decode
+from espalier.decode.strategies import strategies
+from espalier.models.bundled import KNOWN
+from espalier.models.reward import rates
+from espalier.runs.asking import run_asking
+from espalier.runs.load import load_base, load_to_decode
+from espalier.runs.precision import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from transformers import PreTrainedModel
+
+    from espalier.decode.strategies import Strategy
+    from espalier.encode.template import Template
+
+LIMIT = 512  # new tokens of a plain model's answer, as far as half its context has room for them
+
+
+@dataclass(frozen=True)
+class Talker:
+    """A run or a model that can be asked; nothing of it is loaded yet.
+
+    Attributes:
+        name: as it was given.
+        run: its folder; None for a model.
+        asking: what stands around a text; nothing for a model.
+        decode: how it answers where nobody says otherwise: as the run's recipe says, or greedily.
+        columns: the recipe's `task.columns`.
+    """
+
+    name: str
+    run: RunFolder | None = None
+    asking: Asking = field(default_factory=Asking)
+    decode: Choice = field(default_factory=lambda: Choice(kind="greedy"))
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def load(self, cache: Path, *, base: bool = False) -> tuple[PreTrainedModel, Template]:
+        """Return the model, ready to decode, with its template; `base` is the one that a run has tuned.
+
+        Raises:
+            RunError: the run has no model yet, or one that rates answers.
+            ModelError: there is no such model, it writes nothing, or `base` is asked of a model.
+        """
+        if self.run is not None:
+            return load_to_decode(self.run, cache, base=base)
+        if base:
+            raise ModelError(
+                "--base is for a run: it asks the model that the run has tuned.", where=self.name
+            )
+        section = ModelSection(name=self.name)
+        loaded = load_base(section, cache)
+        if rates(loaded.model):
+            raise ModelError("The model rates answers; this needs one that writes them.", where=self.name)
+        loaded = settle(section, loaded)
+        return ready_to_decode(loaded.model, loaded.formats.decoding), loaded.template
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a person wants otherwise than the recipe has it; None, and one sample, for what it has."""
+
+    limit: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    samples: int = 1
+
+    def draws(self, talker: Talker) -> bool:
+        """Say whether answers are sampled, by what is wanted or by the recipe."""
+        wanted = (self.temperature, self.top_p, self.seed) != (None, None, None) or self.samples > 1
+        return self.temperature != 0 and (wanted or talker.decode.kind == "sample")
+
+    def strategy(self, talker: Talker, context: int) -> Strategy:
+        """Return how answers are decoded: sampled where temperature, top-p, seed or several are asked for.
+
+        Temperature 0 is greedy.
+
+        Raises:
+            RecipeError: a number that does not fit.
+            RunError: several answers of temperature 0.
+        """
+        limit = {"limit": self.limit} if self.limit else {}
+        if talker.run is None and not limit:
+            limit = {"limit": max(1, min(LIMIT, context // 2))}
+        own = talker.decode.params
+        given = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed}
+        drawn = {key: value for key, value in given.items() if value is not None}
+        if self.temperature == 0:
+            if self.samples > 1:
+                raise RunError(
+                    "At temperature 0 all answers are the same.", hint="Give --samples a temperature above 0."
+                )
+            return strategies.build("greedy", limit or _limit(talker), "decode")
+        if not drawn and self.samples == 1:
+            once = {"samples": 1} if "samples" in own else {}
+            return strategies.build(talker.decode.kind, {**own, **once, **limit}, "decode")
+        base = own if talker.decode.kind == "sample" else _limit(talker)
+        return strategies.build("sample", {**base, **limit, **drawn, "samples": self.samples}, "decode")
+
+
+def _limit(talker: Talker) -> dict[str, Any]:
+    return {"limit": strategies.build(talker.decode.kind, talker.decode.params, "decode").limit}
+
+
+def find_talker(name: str, *, plain: bool = False) -> Talker:
+    """Return the run or the model of that name: a folder of either, a bundled model, or a hub id.
+
+    Args:
+        name: a folder that holds a run goes before a bundled model.
+        plain: whether texts are asked as they are, without the shape of the run's rows.
+
+    Raises:
+        ModelError: it is nothing of these; near names are told.
+    """
+    folder = Path(name).expanduser()
+    if (folder / "recipe.toml").exists():
+        run = RunFolder(folder)
+        recipe = load_recipe(run.recipe)
+        asking = Asking() if plain else run_asking(run)
+        return Talker(name, run, asking, recipe.decode, recipe.task.columns)
+    if name in KNOWN:
+        return Talker(name)
+    if folder.is_dir() and not any(
+        (folder / file).exists() for file in ("config.json", "adapter_config.json")
+    ):
+        raise ModelError(
+            "The folder holds no recipe.toml, as a run does, and no config.json, as a model does.",
+            where=name,
+            hint=_near(name),
+        )
+    hub = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not folder.parent.is_dir()
+    if not folder.exists() and not hub:
+        raise ModelError(
+            f"There is no '{name}': it is no folder of a run or of a model, no bundled model and no hub id "
+            "(owner/model).",
+            hint=_near(name),
+        )
+    return Talker(str(folder) if folder.exists() else name)
+
+
+def _near(name: str) -> str:
+    """Return a hint that names the runs and models whose names are near, or all of a few."""
+    within = [found.parent for found in sorted(Path(name).glob("*/recipe.toml"))]
+    runs = [
+        *within,
+        *(found.parent for depth in ("*", "*/*") for found in Path().glob(f"{depth}/recipe.toml")),
+    ]
+    known = {run.name: str(run) for run in runs} | {model: model for model in KNOWN}
+    close = get_close_matches(Path(name).name, known, n=3, cutoff=0.6)
+    named = [known[word] for word in close] or [str(run) for run in within[:3]]
+    if named:
+        return f"Did you mean {' or '.join(repr(word) for word in named)}?"
+    return f"Known here: {', '.join(sorted(known.values())[:8])}."
