@@ -64,7 +64,7 @@ def chat(
     talker = find_talker(name, plain=plain)
     sampling = Sampling(limit, temperature, top_p, seed)
     sampling.strategy(talker, 2)  # what does not fit is told before anything is loaded
-    first = bool(talker.run and talker.asking.before) and words_in_first_only(talker.run, talker.asking)
+    first = talker.run is not None and words_in_first_only(talker.run, talker.asking)
     talk = Conversation(talker.asking, first)
     if talker.run and not plain:
         tell_asking(talker.asking, system)
@@ -95,11 +95,12 @@ class _Speaker:
         strategy = self._sampling().strategy(self.talker, self.template.context)
         strategy = replace(strategy, limit=min(strategy.limit, room))
         pieces: list[str] = []
-        finish = None
+        finish: Finish | None = None
         stopped = False
         try:
-            for piece, finish in self._pieces(text, strategy):
+            for piece, end in self._pieces(text, strategy):
                 pieces.append(piece)
+                finish = end
                 typer.echo(piece, nl=False)
                 heard()
         except KeyboardInterrupt:

@@ -27,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
         ("espalier inspect mi", ["mine.toml"]),
         ("espalier generate ru", ["runs/試験"]),
         ("espalier generate smol", ["smollm2-135m"]),
+        ("espalier chat ru", ["runs/試験"]),
         ("espalier export ./ru", ["./runs/試験"]),
         ("espalier report runs/", ["runs/試験"]),
         ("espalier report other", []),

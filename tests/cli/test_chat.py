@@ -1,0 +1,132 @@
+"""A chat as a person has it, through a pipe and in a terminal of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def test_a_pipe_holds_a_conversation(finished, espalier, tmp_path: Path) -> None:
+    saved = tmp_path / "talk.json"
+    lines = ["a drum", "", "a kite", "/undo", "a kite", f"/save {saved}", "/system Be brief.", "/quit", "x"]
+    result = espalier("chat", finished.folder, stdin="\n".join(lines))
+    assert result.code == 0, result.err
+    drum, kite, again = result.out.removesuffix("\n").split("\n")
+    assert f"{drum}\n" == espalier("generate", finished.folder, "a drum").out
+    assert kite == again
+    (row,) = json.loads(saved.read_text())
+    assert [turn["content"] for turn in row["messages"] if turn["role"] == "assistant"] == [drum, kite]
+    assert row["messages"][-2]["content"].endswith("a kite")
+    assert "Taken back: a kite" in result.err
+    assert "Asked as the run's rows are" in result.err
+    assert "The system turn: Be brief." in result.err
+    assert "> " not in result.out
+
+
+def test_a_model_is_talked_with_plainly_and_sampled_anew(finished, espalier) -> None:
+    command = ("chat", "tiny", "--limit", "8", "--temperature", "3", "--seed", "4")
+    turns = "a drum\n/undo\na drum\n"
+    first = espalier(*command, stdin=turns, cwd=finished.home)
+    assert first.code == 0, first.err
+    assert espalier(*command, stdin=turns, cwd=finished.home).out == first.out
+    one = espalier("generate", "tiny", "a drum", *command[2:], cwd=finished.home)
+    assert first.out.startswith(one.out)
+    assert first.out != one.out * 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("word " * 4000, "and the model's context is 4096. The turn is left out: /undo"),
+        ("/nothing", "There is no command /nothing. /help lists them all."),
+        ("/save", "/save needs a file."),
+        ("/save talk.json", "nothing to save"),
+    ],
+)
+def test_what_cannot_be_done_is_told_and_the_chat_goes_on(finished, espalier, line: str, said: str) -> None:
+    result = espalier("chat", finished.folder, stdin=f"{line}\na drum\n")
+    assert result.code == 2
+    assert said in result.err
+    assert result.out == espalier("generate", finished.folder, "a drum").out
+
+
+def test_what_is_no_talker_is_told_before_a_word(finished, espalier) -> None:
+    result = espalier("chat", "runs/plurla", cwd=finished.home)
+    assert (result.code, result.out) == (2, "")
+    assert "Did you mean 'runs/plural'?" in result.err
+
+
+class Terminal:
+    """`espalier chat` at a terminal."""
+
+    def __init__(self, *arguments: object, cwd: Path) -> None:
+        self.end, other = pty.openpty()
+        self.seen = ""
+        command = [sys.executable, "-W", "error", "-m", "espalier.cli.main", *map(str, arguments)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb"}
+        # the session's terminal, so that Ctrl-C is a signal
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LEADER, *command],
+            cwd=cwd,
+            env=environment,
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            start_new_session=True,
+        )
+        os.close(other)
+
+    def type(self, text: str) -> None:
+        os.write(self.end, text.encode())
+
+    def wait_for(self, text: str, least: int = 0) -> str:
+        """Wait until a text and so many characters behind it are shown; return all up to there."""
+        until = time.monotonic() + 20
+        while text not in self.seen or len(self.seen.split(text, 1)[1]) < least:
+            ready, _, _ = select.select([self.end], [], [], max(0.0, until - time.monotonic()))
+            assert ready, self.seen
+            try:
+                self.seen += os.read(self.end, 4096).decode(errors="replace")
+            except OSError:
+                raise AssertionError(self.seen) from None
+        shown, self.seen = self.seen, ""
+        return shown
+
+
+LEADER = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_ctrl_c_stops_the_answer_and_ctrl_d_the_chat(finished) -> None:
+    terminal = Terminal("chat", "tiny", "--limit", "3900", cwd=finished.home)
+    terminal.wait_for("> ")
+    terminal.type("tell\n")
+    terminal.wait_for("tell\r\n", least=20)
+    terminal.type("\x03")
+    terminal.wait_for("(stopped; what was written is kept)")
+    terminal.wait_for("> ")
+    terminal.type("\x03")
+    terminal.wait_for("Ctrl-D or /quit ends the chat.")
+    terminal.type("/save talk.json\n")
+    terminal.wait_for("Saved to talk.json.")
+    terminal.wait_for("> ")
+    terminal.type("\x04")
+    assert terminal.process.wait(30) == 0
+    os.close(terminal.end)
+    saved = finished.home / "talk.json"
+    (row,) = json.loads(saved.read_text())
+    saved.unlink()
+    assert row["messages"][0] == {"role": "user", "content": "tell"}
+    assert row["messages"][1]["weight"] == 0
+    assert len(row["messages"][1]["content"]) >= 1
