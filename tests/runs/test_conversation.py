@@ -15,6 +15,7 @@ from espalier.data.formats.row import Row
 from espalier.data.formats.rows import FORMATS
 from espalier.encode.template import Template
 from espalier.runs.conversation import Conversation
+from espalier.tasks.rows import mapping
 
 
 def said(talk: Conversation) -> list[tuple[str, str]]:
@@ -24,7 +25,10 @@ def said(talk: Conversation) -> list[tuple[str, str]]:
 def trained(path: Path) -> list[list[Message]]:
     """The conversations of a file, as training reads them."""
     read = FORMATS["messages"]().read
-    rows = [Row(str(path), "t", raw.number, raw.where, raw.value) for raw in rows_of(path)]
+    rows = [
+        Row(str(path), "t", raw.number, raw.where, mapping(raw.value, raw.where, "a row"))
+        for raw in rows_of(path)
+    ]
     return [list(example.messages) for row in rows for example in read(row)]
 
 
