@@ -84,12 +84,20 @@ class Terminal:
         )
         os.close(other)
 
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.end)
+
     def type(self, text: str) -> None:
         os.write(self.end, text.encode())
 
     def wait_for(self, text: str, least: int = 0) -> None:
         """Wait until a text and so many characters behind it are shown."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while text not in self.seen or len(self.seen.split(text, 1)[1]) < least:
             ready, _, _ = select.select([self.end], [], [], max(0.0, until - time.monotonic()))
             assert ready, self.seen
@@ -108,21 +116,20 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def test_ctrl_c_stops_the_answer_and_ctrl_d_the_chat(finished) -> None:
-    terminal = Terminal("chat", "tiny", "--limit", "3900", cwd=finished.home)
-    terminal.wait_for("> ")
-    terminal.type("tell\n")
-    terminal.wait_for("tell\r\n", least=300)  # a spinner has fewer
-    terminal.type("\x03")
-    terminal.wait_for("(stopped; what was written is kept)")
-    terminal.wait_for("> ")
-    terminal.type("\x03")
-    terminal.wait_for("Ctrl-D or /quit ends the chat.")
-    terminal.type("/save talk.json\n")
-    terminal.wait_for("Saved to talk.json.")
-    terminal.wait_for("> ")
-    terminal.type("\x04")
-    assert terminal.process.wait(30) == 0
-    os.close(terminal.end)
+    with Terminal("chat", "tiny", "--limit", "3900", cwd=finished.home) as terminal:
+        terminal.wait_for("> ")
+        terminal.type("tell\n")
+        terminal.wait_for("tell\r\n", least=300)  # a spinner has fewer
+        terminal.type("\x03")
+        terminal.wait_for("(stopped; what was written is kept)")
+        terminal.wait_for("> ")
+        terminal.type("\x03")
+        terminal.wait_for("Ctrl-D or /quit ends the chat.")
+        terminal.type("/save talk.json\n")
+        terminal.wait_for("Saved to talk.json.")
+        terminal.wait_for("> ")
+        terminal.type("\x04")
+        assert terminal.process.wait(30) == 0
     saved = finished.home / "talk.json"
     (row,) = json.loads(saved.read_text())
     saved.unlink()
