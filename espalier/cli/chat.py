@@ -67,7 +67,7 @@ def chat(
     first = talker.run is not None and words_in_first_only(talker.run, talker.asking)
     talk = Conversation(talker.asking, first)
     if talker.run and not plain:
-        tell_asking(talker.asking, system)
+        tell_asking(talker.asking, system, chat=True)
     if system is not None:
         talk.set_system(system)
     model, template = talker.load(cache, base=base)

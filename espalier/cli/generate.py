@@ -78,10 +78,7 @@ def generate(
     from espalier.runs.asking import tell_asking
     from espalier.runs.talkers import Sampling, find_talker
 
-    if (reward is None) != (best_of is None):
-        raise DataError("--best-of and --reward belong together.", hint="Give both, or neither.")
-    if reward and samples > 1:
-        raise DataError("--samples and --best-of are both given.", hint="Give one of them.")
+    _check_options(reward, best_of, samples)
     talker = find_talker(run, plain=plain)
     questions = questions_of(text, file, talker.columns)
     asks = asked(questions, talker.asking, system)
@@ -102,6 +99,13 @@ def generate(
         _print_as_written(model, template, asks[0], strategy)
     else:
         _print_all(in_order(model, template, asks, strategy), asks, strategy.samples, as_lines=as_lines)
+
+
+def _check_options(reward: Path | None, best_of: int | None, samples: int) -> None:
+    if (reward is None) != (best_of is None):
+        raise DataError("--best-of and --reward belong together.", hint="Give both, or neither.")
+    if reward and samples > 1:
+        raise DataError("--samples and --best-of are both given.", hint="Give one of them.")
 
 
 def _check(asks: Sequence[Asked], template: Template, limit: int) -> None:

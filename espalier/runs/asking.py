@@ -28,16 +28,16 @@ def words_in_first_only(run: RunFolder, asking: Asking) -> bool:
     return not all(asking.holds(turn.text) for turn in asked)
 
 
-def tell_asking(asking: Asking, system: str | None) -> None:
-    """Say in what shape texts are asked, and what of the training rows' shape they do not have."""
+def tell_asking(asking: Asking, system: str | None, *, chat: bool = False) -> None:
+    """Say in what shape texts, or the turns of a chat, are asked, and what of the rows' shape they lack."""
     asking = asking if system is None else asking.under(system)
     parts = described(asking)
     if parts:
         say(f"Asked as the run's rows are, {', '.join(parts)}; --plain sends the text as it is.")
     if asking.differs:
         say(
-            "The run's rows have different system turns, so none is given to a text; --system gives one, and "
-            "a row of --file can have its own."
+            "The run's rows have different system turns, so none is given to a text; --system gives one"
+            + (", and /system another." if chat else ", and a row of --file can have its own.")
         )
-    if asking.later:
+    if asking.later and not chat:
         say("The run's rows are answered at the end of conversations; a text is asked as the first turn.")
