@@ -118,10 +118,11 @@ os.execv(sys.argv[1], sys.argv[1:])
 def test_ctrl_c_stops_the_answer_and_ctrl_d_the_chat(finished) -> None:
     with Terminal("chat", "tiny", "--limit", "3900", cwd=finished.home) as terminal:
         terminal.wait_for("> ")
-        terminal.type("tell\n")
-        terminal.wait_for("tell\r\n", least=300)  # a spinner has fewer
-        terminal.type("\x03")
-        terminal.wait_for("(stopped; what was written is kept)")
+        for words in ("tell", "more"):  # an answer that was stopped changes nothing for the next
+            terminal.type(f"/undo\n{words}\n")
+            terminal.wait_for(f"{words}\r\n", least=300)  # a spinner has fewer
+            terminal.type("\x03")
+            terminal.wait_for("(stopped; what was written is kept)")
         terminal.wait_for("> ")
         terminal.type("\x03")
         terminal.wait_for("Ctrl-D or /quit ends the chat.")
@@ -133,6 +134,7 @@ def test_ctrl_c_stops_the_answer_and_ctrl_d_the_chat(finished) -> None:
     saved = finished.home / "talk.json"
     (row,) = json.loads(saved.read_text())
     saved.unlink()
-    assert row["messages"][0] == {"role": "user", "content": "tell"}
+    assert [turn["role"] for turn in row["messages"]] == ["user", "assistant"]
+    assert row["messages"][0] == {"role": "user", "content": "more"}
     assert row["messages"][1]["weight"] == 0
     assert len(row["messages"][1]["content"]) >= 1
