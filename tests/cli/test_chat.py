@@ -117,9 +117,12 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 def test_ctrl_c_stops_the_answer_and_ctrl_d_the_chat(finished) -> None:
     with Terminal("chat", "tiny", "--limit", "3900", cwd=finished.home) as terminal:
-        terminal.wait_for("> ")
         for words in ("tell", "more"):  # an answer that was stopped changes nothing for the next
-            terminal.type(f"/undo\n{words}\n")
+            terminal.wait_for("> ")
+            terminal.type("/undo\n")
+            terminal.wait_for("ake")  # taken back, or nothing to take back
+            terminal.wait_for("> ")
+            terminal.type(f"{words}\n")
             terminal.wait_for(f"{words}\r\n", least=300)  # a spinner has fewer
             terminal.type("\x03")
             terminal.wait_for("(stopped; what was written is kept)")
