@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message, message
-from espalier.core.run import RunFolder
 from espalier.data.asking import Asking
 from espalier.decode.engine import check_room, generate, stream
 from espalier.decode.likelihood import numbers
@@ -21,14 +19,15 @@ from espalier.models.allocator import tune_allocator
 from espalier.models.device import device_of
 from espalier.models.load import find_model, load_model
 from espalier.models.precision import choose, measure
-from espalier.runs.asking import run_asking
 from espalier.runs.events import working
 from espalier.runs.load import load_run
 from espalier.runs.precision import of_run
 from espalier.runs.run import Run
+from espalier.runs.talkers import find_talker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from transformers import PreTrainedModel
 
@@ -172,16 +171,15 @@ def load(
         RunError: the run has no model, or one that rates answers.
     """
     tune_allocator()
-    path = name.path if isinstance(name, Run) else Path(name)
-    if (path / "recipe.toml").is_file():
-        run = RunFolder(path)
-        loaded = of_run(run, load_run(run, cache), "decoding")
-        return Model(str(path), loaded, run_asking(run))
+    talker = find_talker(str(name.path if isinstance(name, Run) else name))
+    if talker.run is not None:
+        loaded = of_run(talker.run, load_run(talker.run, cache), "decoding")
+        return Model(talker.name, loaded, talker.asking)
     with working(f"Loading {name}") as tell:
-        loaded = load_model(find_model(str(name), cache, tell), device_of(device))
+        loaded = load_model(find_model(talker.name, cache, tell), device_of(device))
     rates = measure(loaded.model) if precision == "auto" else {}
     formats = choose(precision, rates, loaded.model.device)
-    return Model(str(name), replace(loaded, formats=formats))
+    return Model(talker.name, replace(loaded, formats=formats))
 
 
 def _strategy(limit: int, temperature: float, top_p: float, samples: int, seed: int) -> Strategy:
