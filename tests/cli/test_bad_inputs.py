@@ -97,9 +97,18 @@ def test_a_missing_recipe_is_named_with_its_neighbour(home: Path, espalier, verb
     refused(espalier(verb, "recip.toml", cwd=home), "recip.toml: There is no such file", "'recipe.toml'")
 
 
-@pytest.mark.parametrize("verb", ["generate", "report"])
-def test_a_folder_that_is_no_run_is_named(home: Path, espalier, verb: str) -> None:
-    refused(espalier(verb, "runs/nothing", cwd=home), "runs/nothing: This is not a run folder")
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("generate", "There is no 'runs/nothing': it is no folder of a run or of a model"),
+        ("chat", "There is no 'runs/nothing': it is no folder of a run or of a model"),
+        ("report", "runs/nothing: This is not a run folder"),
+        ("export", "runs/nothing: This is not a run folder"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_named(home: Path, espalier, verb: str, said: str) -> None:
+    (home / "runs").mkdir()
+    refused(espalier(verb, "runs/nothing", cwd=home), said)
 
 
 def _no_tokenizer(model: Path) -> None:
