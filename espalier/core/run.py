@@ -275,6 +275,11 @@ def find_run(path: Path) -> RunFolder:
     return folder
 
 
+def stage_name(number: int, count: int) -> str:
+    """Return what stage `number` of `count`, from 0, is called in the records; a single one is 'train'."""
+    return "train" if count == 1 else f"train {number}"
+
+
 def installed() -> dict[str, str]:
     """Return the versions of the packages that decide what comes out."""
     return {name: importlib.metadata.version(name) for name in PACKAGES}

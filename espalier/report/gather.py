@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, RunError
 from espalier.core.files import read_json, read_jsonl, read_text
-from espalier.core.run import RunFolder
+from espalier.core.run import RunFolder, stage_name
 from espalier.data.table import read_examples
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Material:
     def trainings(self) -> list[str]:
         """Return the names of the recipe's stages of training."""
         count = len(self.sections())
-        return ["train"] if count == 1 else [f"train {number}" for number in range(count)]
+        return [stage_name(number, count) for number in range(count)]
 
     def steps(self, training: str = "") -> list[dict[str, Any]]:
         """Return the optimizer steps of one stage, or of all, by number.

@@ -11,6 +11,7 @@ from espalier.core.errors import RunError
 from espalier.core.files import damage
 from espalier.core.recipe import load_recipe
 from espalier.core.records import ALONE
+from espalier.core.run import stage_name
 from espalier.core.standing import read_provenance
 from espalier.decode.ready import ready_to_decode
 from espalier.encode.voice import Rendering
@@ -94,7 +95,7 @@ def check_run(run: RunFolder, *, rating: bool) -> None:
             "The run has no tuned model yet.", where=str(run.path), hint="Finish it with `espalier run`."
         )
     stages = load_recipe(run.recipe).train
-    done = run.done("train" if len(stages) == 1 else f"train {len(stages) - 1}")
+    done = run.done(stage_name(len(stages) - 1, len(stages)))
     if done and (wrong := damage(run.model, done.files)):
         raise RunError(
             f"The run's tuned model is damaged: {wrong}.",

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from espalier.core.errors import DataError
+from espalier.core.recipe import ModelSection
 from espalier.core.records import Example, Message, message
 from espalier.data.asking import Asking
 from espalier.decode.engine import check_room, generate, stream
@@ -16,11 +17,8 @@ from espalier.decode.ready import to_decode
 from espalier.decode.strategies import strategies
 from espalier.encode.tokens import encode
 from espalier.models.allocator import tune_allocator
-from espalier.models.device import device_of
-from espalier.models.load import find_model, load_model
 from espalier.models.precision import choose, measure
-from espalier.runs.events import working
-from espalier.runs.load import load_run
+from espalier.runs.load import load_base, load_run
 from espalier.runs.precision import of_run
 from espalier.runs.run import Run
 from espalier.runs.talkers import find_talker
@@ -91,7 +89,7 @@ class Model:
             DataError: a prompt and its answer do not fit into the model's context.
         """
         strategy = _strategy(limit, temperature, top_p, samples, seed)
-        examples = [self._example(prompt, number) for number, prompt in enumerate(_several(prompts))]
+        examples = [self._answered(prompt, "", number) for number, prompt in enumerate(_several(prompts))]
         found = generate(self.writer, self.template, examples, strategy)
         return sorted(found, key=lambda answer: (int(answer.example), answer.sample))
 
@@ -139,12 +137,8 @@ class Model:
             return self.asking.prompt(prompt)
         return self.asking.around([_turn(turn) for turn in prompt])
 
-    def _example(self, prompt: Prompt, number: int) -> Example:
-        turns = (*self._prompt(prompt), message("assistant", "", trained=True))
-        return Example(str(number), self.name, str(number), turns)
-
-    def _answered(self, prompt: Prompt, option: str, number: int) -> Example:
-        turns = (*self._prompt(prompt), message("assistant", option, trained=True))
+    def _answered(self, prompt: Prompt, answer: str, number: int) -> Example:
+        turns = (*self._prompt(prompt), message("assistant", answer, trained=True))
         return Example(str(number), self.name, str(number), turns)
 
     def __repr__(self) -> str:
@@ -170,13 +164,12 @@ def load(
         ModelError: there is no such model, or it cannot be loaded.
         RunError: the run has no model, or one that rates answers.
     """
-    tune_allocator()
     talker = find_talker(str(name.path if isinstance(name, Run) else name))
     if talker.run is not None:
+        tune_allocator()
         loaded = of_run(talker.run, load_run(talker.run, cache), "decoding")
         return Model(talker.name, loaded, talker.asking)
-    with working(f"Loading {name}") as tell:
-        loaded = load_model(find_model(talker.name, cache, tell), device_of(device))
+    loaded = load_base(ModelSection(name=talker.name, device=device), cache)
     rates = measure(loaded.model) if precision == "auto" else {}
     formats = choose(precision, rates, loaded.model.device)
     return Model(talker.name, replace(loaded, formats=formats))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.records import ALONE, Ranks
+from espalier.core.run import stage_name
 from espalier.core.text import counted
 from espalier.runs.events import say, working
 from espalier.runs.prepare import askable, encode_units, prepare, special_names, stage_examples
@@ -269,7 +270,7 @@ def stages_of(choices: Choices, template: Template, path: Path) -> list[Stage]:
         examples = stage_examples(recipe.task, section, prepared)
         folder = path if last else path / "stages" / str(number)
         encoded = encode_units(examples, template, section.tokens, written(shared[number]), refused)
-        name = f"train {number}" if len(recipe.train) > 1 else "train"
+        name = stage_name(number, len(recipe.train))
         stage = Stage(number, name, section, shared[number], examples, encoded, folder, last)
         if stage.rates:
             _check_rating(stage)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from espalier.core.errors import EspalierError
 from espalier.core.files import content_hash, damage, file_sha256, read_json, write_atomic
 from espalier.core.records import ALONE
-from espalier.core.run import installed, open_run
+from espalier.core.run import installed, open_run, stage_name
 from espalier.models.folder import weight_files
-from espalier.models.load import find_model
+from espalier.models.load import find_model, weights_hash
 from espalier.runs.books import task_hash
 from espalier.runs.plan import stage_rows
 
@@ -81,7 +81,7 @@ def _inputs(choices: Choices, cache: Path) -> dict[str, Any]:
         "recipe": choices.recipe.hash,
         "task": task_hash(choices.prepared),
         "rows": content_hash(stage_rows(choices)),
-        "weights": content_hash([file_sha256(path) for path in weights]),
+        "weights": weights_hash(place),
         "model": {path.name: file_sha256(path) for path in small if path.stat().st_size < SMALL},
         "packages": installed(),
     }
@@ -93,6 +93,6 @@ def _outputs(run: RunFolder) -> dict[str, str]:
 
 
 def _damaged(run: RunFolder, choices: Choices) -> bool:
-    last = len(choices.recipe.train) - 1
-    done = run.done("train" if not last else f"train {last}")
+    count = len(choices.recipe.train)
+    done = run.done(stage_name(count - 1, count))
     return done is None or not done.files or not run.model.is_dir() or bool(damage(run.model, done.files))
