@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 STORE = ".store"
 NAME = "journal.sqlite"
 PATIENCE = 60.0  # seconds that another process may take to write
+PAUSE = 0.01  # seconds between two tries
 PART = 500  # keys that are asked for at once
 TABLE = "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 
@@ -76,9 +78,7 @@ class Journal:
     def _open(self) -> Generator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
-                connection.execute(TABLE)
+                _make_ready(connection)
                 yield connection
         except sqlite3.Error as error:
             raise RunError(
@@ -86,6 +86,26 @@ class Journal:
                 where=str(self.path),
                 hint="Free the disk or mend its rights; `espalier store clear` removes a damaged one.",
             ) from None
+
+
+def _make_ready(connection: sqlite3.Connection) -> None:
+    """Turn on the log and make the table.
+
+    Where another process opens a file that is being turned to WAL, SQLite does not wait, whatever its time:
+    it says "locked" at once. Raises sqlite3.Error.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(TABLE)
+            return
+        except sqlite3.OperationalError as error:
+            busy = (error.sqlite_errorcode & 0xFF) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+            if not busy or time.monotonic() > until:
+                raise
+            time.sleep(PAUSE)
 
 
 def store_of(folder: Path) -> Journal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,17 @@ journal, name = Journal(Path(sys.argv[1])), sys.argv[2]
 for number in range(int(sys.argv[3])):
     journal.add({f"{name}-{number}": {"n": number}, f"both-{number}": {"n": number}})
     print(number, flush=True)
+"""
+
+OPENER = """
+import sys, time
+from pathlib import Path
+from espalier.core.journal import Journal
+folder, begin, name = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+for number in range(60):
+    while time.time() < begin + number / 100:
+        pass
+    Journal(folder / f"{number}.sqlite").add({name: {}})
 """
 
 
@@ -44,17 +56,26 @@ def test_entries_are_found_and_never_changed(tmp_path: Path) -> None:
     assert (journal.count(), journal.size) == (0, 0)
 
 
+def test_many_open_a_new_journal_at_once(tmp_path: Path) -> None:
+    """A file that is just being turned to WAL is locked for the others, and SQLite does not wait."""
+    begin = time.time() + 1.5
+    opened = [sys.executable, "-c", OPENER, str(tmp_path), str(begin)]
+    processes = [subprocess.Popen([*opened, str(name)]) for name in range(6)]
+    assert [process.wait(timeout=120) for process in processes] == [0] * 6
+    assert [Journal(tmp_path / f"{number}.sqlite").count() for number in range(60)] == [6] * 60
+
+
 def test_two_writers_and_a_kill_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     one, two, killed = start(path, "one", 40), start(path, "two", 40), start(path, "killed", 10_000)
     assert killed.stdout
     done = [int(killed.stdout.readline()) for _ in range(5)]
     killed.send_signal(signal.SIGKILL)
-    assert [process.wait(timeout=60) for process in (one, two)] == [0, 0]
-    killed.wait()
+    ends = [process.wait(timeout=60) for process in (one, two, killed)]
     for process in (one, two, killed):
         if process.stdout:
             process.stdout.close()
+    assert ends == [0, 0, -signal.SIGKILL]
     journal = Journal(path)
     for name, numbers in (("one", range(40)), ("two", range(40)), ("killed", done)):
         wanted = {f"{name}-{number}": {"n": number} for number in numbers}
