@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from espalier.cli.notebook import drawn_in_cell, in_notebook
 from espalier.cli.progress import beating
 from espalier.core.recipe import as_recipe
 from espalier.core.runtime import prepare_environment
@@ -159,7 +160,8 @@ def _run(recipe: Recipe, exists: Way, cache: Path | None) -> Run:
 def _shown(what: str) -> Generator[None]:
     """Draw what is told, unless somebody listens already."""
     late = prepare_environment()
-    with nullcontext() if heard() else beating(what):
+    drawn = nullcontext() if heard() else drawn_in_cell() if in_notebook() else beating(what)
+    with drawn:
         if late:
             say(
                 f"Note: torch was loaded before espalier could set {', '.join(late)}: training takes more "
