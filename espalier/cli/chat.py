@@ -19,13 +19,11 @@ from espalier.runs.events import working
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from transformers import PreTrainedModel
-
+    from espalier.core.recipe import Choice
     from espalier.core.records import Finish
-    from espalier.decode.strategies import Strategy
-    from espalier.encode.template import Template
+    from espalier.decode.local import Local
     from espalier.runs.conversation import Conversation
-    from espalier.runs.talkers import Sampling, Talker
+    from espalier.runs.talkers import Sampling
 
 HELP = """/system TEXT  puts a text in place of the system turn ('' for none); without a text it is shown
 /undo         takes back the last turn and its answer
@@ -57,48 +55,45 @@ def chat(
 
     A run is asked in the shape that it was trained with. From a pipe each line is a turn.
     """
+    from espalier.decode.local import strategy_of
     from espalier.runs.asking import tell_asking, words_in_first_only
     from espalier.runs.conversation import Conversation
     from espalier.runs.talkers import Sampling, find_talker
 
     talker = find_talker(name, plain=plain)
     sampling = Sampling(limit, temperature, top_p, seed)
-    sampling.strategy(talker, 2)  # what does not fit is told before anything is loaded
+    strategy_of(sampling.over(talker.answers(2)))  # what does not fit is told before anything is loaded
     first = talker.run is not None and words_in_first_only(talker.run, talker.asking)
     talk = Conversation(talker.asking, first)
     if talker.run and not plain:
         tell_asking(talker.asking, system, chat=True)
     if system is not None:
         talk.set_system(system)
-    model, template = talker.load(cache, base=base)
-    if not _converse(_Speaker(model, template, talker, sampling, talk)):
+    local = talker.load(cache, base=base)
+    decode = talker.answers(local.template.context)
+    if not _converse(_Speaker(local, decode, sampling, talk)):
         raise typer.Exit(2)
 
 
 class _Speaker:
     """Answers the turns of a conversation, and does what commands say."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        template: Template,
-        talker: Talker,
-        sampling: Sampling,
-        talk: Conversation,
-    ) -> None:
-        self.model, self.template, self.talk = model, template, talk
-        self.talker, self.sampling = talker, sampling
+    def __init__(self, local: Local, decode: Choice, sampling: Sampling, talk: Conversation) -> None:
+        self.local, self.talk = local, talk
+        self.decode, self.sampling = decode, sampling
 
     def answer(self, text: str) -> None:
         """Print the answer as it is written, and keep it; Ctrl-C stops it, and keeps what there is."""
-        room = self.talk.room(text, self.template)
-        strategy = self._sampling().strategy(self.talker, self.template.context)
-        strategy = replace(strategy, limit=min(strategy.limit, room))
+        from espalier.decode.local import strategy_of
+
+        room = self.talk.room(text, self.local.template)
+        settings = self._sampling().over(self.decode)
+        limit = min(strategy_of(settings).limit, room)
         pieces: list[str] = []
         finish: Finish | None = None
         stopped = False
         try:
-            for piece, end in self._pieces(text, strategy):
+            for piece, end in self._pieces(text, settings, limit):
                 pieces.append(piece)
                 finish = end
                 typer.echo(piece, nl=False)
@@ -116,20 +111,18 @@ class _Speaker:
         if stopped:
             say("(stopped; what was written is kept)")
         elif finish == "length":
-            more = "--limit allows more" if strategy.limit < room else "the context is full: /undo or /reset"
-            say(f"(cut after {strategy.limit} tokens; {more})")
+            more = "--limit allows more" if limit < room else "the context is full: /undo or /reset"
+            say(f"(cut after {limit} tokens; {more})")
 
     def _sampling(self) -> Sampling:
         """Return how this answer is sampled: with a seed of its own, so that /undo gives another one."""
         seed = self.sampling.seed or 0
-        drawn = self.sampling.draws(self.talker)
+        drawn = self.sampling.draws(self.decode)
         self.talk.answers += 1
         return replace(self.sampling, seed=seed + self.talk.answers - 1) if drawn else self.sampling
 
-    def _pieces(self, text: str, strategy: Strategy) -> Iterator[tuple[str, Finish | None]]:
-        from espalier.decode.engine import written
-
-        pieces = written(self.model, self.template, self.talk.prompt(text), strategy)
+    def _pieces(self, text: str, settings: Choice, limit: int) -> Iterator[tuple[str, Finish | None]]:
+        pieces = self.local.stream(self.talk.prompt(text), settings, limit)
         with working("Reading", aloud=False):
             first = next(pieces, None)
         if first is not None:

@@ -20,11 +20,10 @@ from espalier.runs.events import bar, say
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from transformers import PreTrainedModel
-
+    from espalier.core.recipe import Choice
     from espalier.core.records import Completion, Example
     from espalier.data.inputs import Asked
-    from espalier.decode.strategies import Strategy
+    from espalier.decode.local import Local
     from espalier.encode.template import Template
     from espalier.runs.rating import Rater, Write
 
@@ -84,21 +83,23 @@ def generate(
     asks = asked(questions, talker.asking, system)
     if talker.run and not plain and not all(question.prompt for question in questions):
         tell_asking(talker.asking, system)
-    from espalier.decode.engine import generate as answers
+    from espalier.decode.local import strategy_of
     from espalier.runs.rating import load_rater
 
-    model, template = talker.load(cache, base=base)
+    local = talker.load(cache, base=base)
     sampling = Sampling(limit, temperature, top_p, seed, best_of or samples)
-    strategy = sampling.strategy(talker, template.context)
-    _check(asks, template, strategy.limit)
+    settings = sampling.over(talker.answers(local.template.context))
+    strategy = strategy_of(settings)
+    _check(asks, local.template, strategy.limit)
     as_lines = file is not None if as_lines is None else as_lines
     if reward:
-        write = partial(answers, model, template, strategy=strategy)
+        write = partial(local.generate, settings=settings)
         _print_best(load_rater(reward, cache), write, asks, strategy.samples, as_lines=as_lines)
     elif file is None and not as_lines and strategy.samples == 1:
-        _print_as_written(model, template, asks[0], strategy)
+        _print_as_written(local, asks[0], settings)
     else:
-        _print_all(in_order(model, template, asks, strategy), asks, strategy.samples, as_lines=as_lines)
+        answers = in_order(local, asks, settings, strategy.samples)
+        _print_all(answers, asks, strategy.samples, as_lines=as_lines)
 
 
 def _check_options(reward: Path | None, best_of: int | None, samples: int) -> None:
@@ -120,10 +121,8 @@ def _check(asks: Sequence[Asked], template: Template, limit: int) -> None:
             raise DataError(error.message, where=ask.question.where, hint=hint) from None
 
 
-def _print_as_written(model: PreTrainedModel, template: Template, ask: Asked, strategy: Strategy) -> None:
-    from espalier.decode.engine import stream
-
-    for piece in stream(model, template, ask.prompt, strategy):
+def _print_as_written(local: Local, ask: Asked, settings: Choice) -> None:
+    for piece, _ in local.stream(ask.prompt, settings):
         typer.echo(piece, nl=False)
         heard()
     typer.echo()

@@ -17,6 +17,8 @@ from espalier.core.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from espalier.core.recipe import Choice
+
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 Finish: TypeAlias = Literal["stop", "length", "error"]
@@ -329,8 +331,21 @@ ALONE = Ranks()
 class Generator(Protocol):
     """Something that answers prompts: a local model, a server, a baseline."""
 
-    def generate(self, examples: Sequence[Example], settings: Mapping[str, Any]) -> Iterator[Completion]:
-        """Yield one completion per example and sample, in any order."""
+    def generate(self, examples: Sequence[Example], settings: Choice) -> Iterator[Completion]:
+        """Yield one completion per example and sample, in any order, each one as soon as it is made.
+
+        A text is enough: what writes elsewhere may know no token ids, no log-probability and no request key.
+
+        Args:
+            examples: their prompts are answered.
+            settings: what a recipe's `[decode]` says: a strategy by its name, with its parameters.
+
+        Raises:
+            RecipeError: the settings do not fit.
+            DataError: a prompt leaves an answer no room.
+            GenerationError: an answer failed; `retryable` says whether asking again may help. What was
+                yielded before stands.
+        """
         ...
 
 
@@ -355,8 +370,19 @@ class Measured(Protocol):
 class Likelihood(Protocol):
     """Something that knows how likely a model finds given continuations."""
 
-    def logprobs(self, example: Example, options: Sequence[str]) -> list[float]:
-        """Return the log-probability in nats of each option as the answer to the example's prompt."""
+    def logprobs(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Return the log-probability in nats of each option as the answer to its example's prompt.
+
+        The token that ends an answer counts. Who has no options gets an empty list.
+
+        Args:
+            examples: their prompts.
+            options: of each example; they need not be as many.
+
+        Raises:
+            TemplateError: a prompt cannot be rendered with one of its options.
+            DataError: a prompt with one of its options does not fit into the model's context.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""How likely a model holds rows, and what a reward model says of them: as numbers, without a graph."""
+"""How likely a model holds answers, and what a reward model says of them: as numbers, without a graph."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import torch
 
+from espalier.core.errors import DataError
+from espalier.core.records import message
 from espalier.encode.batches import build_trees, group_size, groups_of
+from espalier.encode.tokens import encode
 from espalier.models.forward import edge_logprobs
 from espalier.models.precision import autocast
 from espalier.models.reward import as_rated, leaf_scores, rates
-from espalier.models.support import unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from espalier.core.records import Encoded
+    from espalier.core.records import Encoded, Example
+    from espalier.encode.template import Template
     from espalier.encode.tree import Tree
     from espalier.models.forward import Edges
     from espalier.models.load import Loaded
@@ -32,14 +35,36 @@ if TYPE_CHECKING:
 TOKENS = 4096  # distinct tokens in one forward, where no row is longer
 
 
+def answer_row(example: Example, answer: str, template: Template) -> Encoded:
+    """Return an answer behind an example's prompt in tokens; it alone is weighed. Raises TemplateError."""
+    prompt = tuple(replace(turn, trained=False) for turn in example.prompt)
+    turns = (*prompt, message("assistant", answer, trained=True))
+    return encode(replace(example, messages=turns, rejected=()), template)
+
+
+def check_context(rows: Sequence[Encoded], context: int) -> None:
+    """Raise DataError where a prompt with its answer has more tokens than the model's context."""
+    row = max(rows, key=lambda row: len(row.ids), default=None)
+    if row is not None and len(row.ids) > context:
+        raise DataError(
+            f"A prompt with its answer has {len(row.ids)} tokens; the model's context is {context}.",
+            where=f"example {row.example}",
+            hint="Shorten the prompt or the answer.",
+        )
+
+
 def numbers(loaded: Loaded, rows: Sequence[Encoded]) -> list[float]:
-    """Return a reward model's number for each row [R]; of one that writes, the answer's log-probability."""
+    """Return a reward model's number for each row [R]; of one that writes, the answer's log-probability.
+
+    What rows share is computed once, in trees of `TOKENS` tokens, or as many as the longest row has.
+    """
+    if not rows:
+        return []
     rating = rates(loaded.model)
     rows = [replace(as_rated(row) if rating else row, role="sample", number=n) for n, row in enumerate(rows)]
     longest = max(len(row.ids) for row in rows)
-    forward = partial(
-        leaf_scores if rating else edge_logprobs, shared=unsupported(loaded.model, longest) is None
-    )
+    shared = loaded.sharing.why_not(longest) is None
+    forward = partial(leaf_scores if rating else edge_logprobs, shared=shared)
     tokens, precision = max(TOKENS, longest), loaded.formats.training
     return row_sums(rows, token_logprobs(loaded.model, rows, forward, tokens=tokens, precision=precision))
 

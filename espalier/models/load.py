@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +37,7 @@ from espalier.models.folder import (
 )
 from espalier.models.precision import PLAIN, Formats
 from espalier.models.reward import padding, rates, reward_model
+from espalier.models.sharing import Sharing
 from espalier.models.soft_prompt import virtual_ids
 from espalier.models.support import check_causal
 
@@ -61,6 +63,11 @@ class Loaded:
     template: Template
     weights: str
     formats: Formats = PLAIN
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        """Whether its rows share prefixes."""
+        return Sharing(self.model)
 
 
 def find_model(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -> str:

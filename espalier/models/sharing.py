@@ -1,47 +1,37 @@
-"""Whether a model computes what its rows share once, and the forward that follows from it."""
+"""Whether a model computes what its rows share once: asked of a loaded model once, for rows of any length."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from espalier.models.forward import edge_logprobs
 from espalier.models.support import unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from transformers import PreTrainedModel
-
-    from espalier.encode.tree import Tree
-    from espalier.models.forward import Edges
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """What computes a tree of rows with a model.
+    """What is known of a model's sharing; the model is tried when the first asks, and not again."""
 
-    Attributes:
-        forward: from model and tree to the edges' log-probabilities.
-        why_not: why a prefix is not computed once; None where it is.
-    """
+    model: PreTrainedModel
+    _found: dict[tuple[bool, bool], str | None] = field(
+        default_factory=dict[tuple[bool, bool], "str | None"], repr=False, compare=False
+    )
 
-    forward: Callable[[Any, Tree], Edges]
-    why_not: str | None
+    def why_not(self, longest: int, *, training: bool = False) -> str | None:
+        """Return why rows of up to `longest` tokens are computed one by one; None where they share prefixes.
 
-    @property
-    def shared(self) -> bool:
-        """Whether a prefix is computed once."""
-        return self.why_not is None
+        Args:
+            longest: tokens. All that they decide is whether a sliding window hides any.
+            training: whether the model is to train on the rows, see `unsupported`.
 
-
-def sharing_of(model: PreTrainedModel, longest: int) -> Sharing:
-    """Find out whether the model computes a prefix of rows of that length once, in training.
-
-    Raises:
-        ModelError: the model's code does not train on such rows.
-    """
-    why_not = unsupported(model, longest, training=True)
-    return Sharing(partial(edge_logprobs, shared=why_not is None), why_not)
+        Raises:
+            ModelError: it is to train, and its code does not do that on such rows.
+        """
+        window = self.model.config.get_text_config().to_dict().get("sliding_window")
+        case = (window is not None and longest > window, training)
+        if case not in self._found:
+            self._found[case] = unsupported(self.model, longest, training=training)
+        return self._found[case]

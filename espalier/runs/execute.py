@@ -11,17 +11,16 @@ from espalier.core.files import jsonl
 from espalier.core.journal import store_of
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import RunFolder
-from espalier.decode.engine import generate
 from espalier.decode.journal import Generations
-from espalier.decode.ready import to_decode
+from espalier.decode.local import local_of
 from espalier.evaluate.baselines import floors
 from espalier.evaluate.harness import evaluate
 from espalier.evaluate.pairs import pairs_of
 from espalier.models.adapters import methods
 from espalier.models.outline import outline
-from espalier.models.sharing import sharing_of
 from espalier.models.support import drops
 from espalier.report.page import write_report
+from espalier.runs.answers import answers_of
 from espalier.runs.books import held, inputs_of, look, write_books
 from espalier.runs.events import Logged, bar, emit, say, working
 from espalier.runs.judging import say_limit, try_judges
@@ -113,7 +112,7 @@ def say_sharing(loaded: Loaded, longest: int) -> None:
     Raises:
         ModelError: the model's code does not train on such rows.
     """
-    if why_not := sharing_of(loaded.model, longest).why_not:
+    if why_not := loaded.sharing.why_not(longest, training=True):
         say(f"Note: prefixes are not shared with this model, each row is computed by itself: {why_not}.")
     elif drops(loaded.model):
         say(
@@ -162,18 +161,12 @@ def _generate(plan: Plan, run: RunFolder, loaded: Loaded, system: str) -> list[C
     started = time.monotonic()
     test, strategy = plan.prepared.test, plan.choices.strategy
     journal = Generations(run.path / "generations.jsonl", store_of(run.path.parent))
-    completions: list[Completion] = []
     with bar(f"Answers of the {system} model", len(test) * strategy.samples) as advance:
-        model = to_decode(loaded.model, loaded.formats.decoding)
-        for completion in generate(
-            model, loaded.template, test, strategy, weights=loaded.weights, journal=journal
-        ):
-            completions.append(completion)
-            advance(1, "")
+        local = local_of(loaded, journal)
+        completions = answers_of(local, test, plan.choices.recipe.decode, lambda: advance(1, ""))
     if journal.made:
         run.log_stage(f"decode {system}", started, peak_bytes())
-    place = {example.id: number for number, example in enumerate(test)}
-    return sorted(completions, key=lambda completion: (place[completion.example], completion.sample))
+    return completions
 
 
 @working("Scoring", aloud=False)

@@ -19,11 +19,9 @@ from safetensors import SafetensorError
 
 from espalier.core.errors import DataError, EspalierError, ModelError, RunError
 from espalier.core.files import read_json, write_atomic
-from espalier.core.recipe import load_recipe
+from espalier.core.recipe import Choice, load_recipe
 from espalier.data.table import read_examples
-from espalier.decode.engine import generate
-from espalier.decode.ready import to_decode
-from espalier.decode.strategies import strategies
+from espalier.decode.local import local_of
 from espalier.models import llama_check
 from espalier.models.bundled import KNOWN
 from espalier.models.export import (
@@ -40,6 +38,7 @@ from espalier.models.export import (
     witness,
 )
 from espalier.models.gguf_file import read_gguf, stop_ids, write_gguf
+from espalier.models.precision import PLAIN
 from espalier.models.soft_prompt import virtual_ids
 from espalier.report.card import Source, card
 from espalier.report.gather import gather
@@ -161,13 +160,14 @@ def _write_and_compare(job: Job, partial: Path, rows: int, llama_python: Path | 
     """Write the export into a folder, load it again, and compare it with the trained model on test rows."""
     loaded = job.loaded
     examples = read_examples(job.run.data / "test.parquet")[:rows]
-    merged = to_decode(loaded.model, "fp32")
+    local = local_of(replace(loaded, formats=PLAIN))
+    merged = local.writer
     limit = int(job.recipe.decode.params.get("limit", 64))
     with working(f"Writing {job.to}"):
         _write(job, merged, partial)
     with working(f"Answering {len(examples)} test prompts with the trained model"):
-        strategy = strategies.build("greedy", {"limit": limit})
-        written = {c.example: c.ids for c in generate(merged, loaded.template, examples, strategy)}
+        greedy = Choice.model_validate({"kind": "greedy", "limit": limit})
+        written = {c.example: c.ids for c in local.generate(examples, greedy)}
         answers = [written[example.id] for example in examples]
         prompts = [loaded.template.prompt_ids(example.prompt) for example in examples]
         trained = list(map(Seen, logits_of(loaded.model, prompts, answers), answers))

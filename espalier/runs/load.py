@@ -7,17 +7,18 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from espalier.core.errors import RunError
+from espalier.core.errors import ModelError, RunError
 from espalier.core.files import damage
 from espalier.core.recipe import load_recipe
 from espalier.core.records import ALONE
 from espalier.core.run import stage_name
 from espalier.core.standing import read_provenance
-from espalier.decode.ready import ready_to_decode
+from espalier.decode.local import local_of
 from espalier.encode.voice import Rendering
 from espalier.models.allocator import tune_allocator
 from espalier.models.device import device_of
 from espalier.models.load import find_model, load_model, load_tuned
+from espalier.models.reward import rates
 from espalier.runs.events import working
 from espalier.runs.precision import of_run
 from espalier.train.parallel import on_first
@@ -25,12 +26,10 @@ from espalier.train.parallel import on_first
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from transformers import PreTrainedModel
-
     from espalier.core.recipe import ModelSection, Recipe
     from espalier.core.records import Ranks
     from espalier.core.run import RunFolder
-    from espalier.encode.template import Template
+    from espalier.decode.local import Local
     from espalier.models.load import Loaded
 
 
@@ -39,6 +38,14 @@ def load_base(section: ModelSection, cache: Path) -> Loaded:
     tune_allocator()
     with working(f"Loading {section.name}") as tell:
         return load_model(find_model(section.name, cache, tell), device_of(section.device))
+
+
+def load_writer(section: ModelSection, cache: Path) -> Loaded:
+    """Fetch and load a model that writes. Raises ModelError, also where it rates answers."""
+    loaded = load_base(section, cache)
+    if rates(loaded.model):
+        raise ModelError("The model rates answers; this needs one that writes them.", where=section.name)
+    return loaded
 
 
 @working("Loading the tuned model", aloud=False)
@@ -54,15 +61,14 @@ def load_run(run: RunFolder, cache: Path, *, rating: bool = False) -> Loaded:
     return rendered(loaded, rendering_of(recipe), run)
 
 
-def load_to_decode(run: RunFolder, cache: Path, *, base: bool = False) -> tuple[PreTrainedModel, Template]:
+def load_to_decode(run: RunFolder, cache: Path, *, base: bool = False) -> Local:
     """Return a run's tuned model, or with `base` the one that it tuned, ready to decode as its answers were.
 
     Raises:
         RunError: see `check_run`.
     """
     loaded = load_base(load_recipe(run.recipe).model, cache) if base else load_run(run, cache)
-    loaded = of_run(run, loaded, "decoding")
-    return ready_to_decode(loaded.model, loaded.formats.decoding), loaded.template
+    return local_of(of_run(run, loaded, "decoding"), in_place=True)
 
 
 def rendered(

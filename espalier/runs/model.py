@@ -4,41 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from espalier.core.errors import DataError
-from espalier.core.recipe import ModelSection
+from espalier.core.recipe import Choice, ModelSection
 from espalier.core.records import Example, Message, message
 from espalier.data.asking import Asking
-from espalier.decode.engine import check_room, generate, stream
-from espalier.decode.likelihood import numbers
-from espalier.decode.ready import to_decode
-from espalier.decode.strategies import strategies
-from espalier.encode.tokens import encode
+from espalier.decode.local import local_of
 from espalier.models.allocator import tune_allocator
 from espalier.models.precision import choose, measure
-from espalier.runs.load import load_base, load_run
+from espalier.runs.load import load_run, load_writer
 from espalier.runs.precision import of_run
 from espalier.runs.run import Run
-from espalier.runs.talkers import find_talker
+from espalier.runs.talkers import Sampling, find_talker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from transformers import PreTrainedModel
-
     from espalier.core.recipe import Precision
     from espalier.core.records import Completion
-    from espalier.decode.strategies import Strategy
+    from espalier.decode.local import Local
     from espalier.encode.template import Template
-    from espalier.models.load import Loaded
 
     # A text, or turns as records or as {"role", "content"}.
     Prompt: TypeAlias = str | Sequence[Message | Mapping[str, str]]
 
 PLAINLY = Asking()
+GREEDY = Choice(kind="greedy")
 
 
 @dataclass(frozen=True)
@@ -47,23 +40,18 @@ class Model:
 
     Attributes:
         name: what it was loaded by.
-        loaded: its weights and number formats.
+        local: what answers: its weights with their number formats, and a copy that writes.
         asking: what stands around a text; nothing, but for a run's model, which is asked as it was trained.
     """
 
     name: str
-    loaded: Loaded
+    local: Local
     asking: Asking = PLAINLY
-
-    @cached_property
-    def writer(self) -> PreTrainedModel:
-        """The copy that writes: adapters merged, in the number format that is faster here."""
-        return to_decode(self.loaded.model, self.loaded.formats.decoding)
 
     @property
     def template(self) -> Template:
         """Its chat template."""
-        return self.loaded.template
+        return self.local.template
 
     def generate(
         self,
@@ -87,18 +75,18 @@ class Model:
 
         Raises:
             DataError: a prompt and its answer do not fit into the model's context.
+            RecipeError, RunError: a number that does not fit, or several samples of temperature 0.
         """
-        strategy = _strategy(limit, temperature, top_p, samples, seed)
-        examples = [self._answered(prompt, "", number) for number, prompt in enumerate(_several(prompts))]
-        found = generate(self.writer, self.template, examples, strategy)
+        settings = Sampling(limit, temperature, top_p, seed, samples).over(GREEDY)
+        found = self.local.generate(self._examples(_several(prompts)), settings)
         return sorted(found, key=lambda answer: (int(answer.example), answer.sample))
 
     def stream(
         self, prompt: Prompt, *, limit: int = 256, temperature: float = 0.0, seed: int = 0
     ) -> Iterator[str]:
         """Yield the answer to one prompt in pieces, as it is written; arguments as in `generate`."""
-        strategy = _strategy(limit, temperature, 1.0, 1, seed)
-        return stream(self.writer, self.template, self._prompt(prompt), strategy)
+        settings = Sampling(limit, temperature, 1.0, seed).over(GREEDY)
+        return (piece for piece, _ in self.local.stream(self._prompt(prompt), settings))
 
     def logprobs(
         self, prompts: Prompt | Sequence[Prompt], options: Sequence[str] | Sequence[Sequence[str]]
@@ -123,28 +111,25 @@ class Model:
                 f"There are options for {len(table)} prompts, and {len(asked)} prompts.",
                 hint="Give one list of texts for all prompts, or one that is not empty for each.",
             )
-        rows = [
-            encode(self._answered(prompt, option, number), self.template)
-            for number, (prompt, choices) in enumerate(zip(asked, table, strict=True))
-            for option in choices
-        ]
-        check_room([max(len(row.ids) for row in rows)], 0, self.template.context)
-        found = iter(numbers(self.loaded, rows))
-        return [[next(found) for _ in choices] for choices in table]
+        return self.local.logprobs(self._examples(asked), table)
 
     def _prompt(self, prompt: Prompt) -> tuple[Message, ...]:
         if isinstance(prompt, str):
             return self.asking.prompt(prompt)
         return self.asking.around([_turn(turn) for turn in prompt])
 
-    def _answered(self, prompt: Prompt, answer: str, number: int) -> Example:
-        turns = (*self._prompt(prompt), message("assistant", answer, trained=True))
-        return Example(str(number), self.name, str(number), turns)
+    def _examples(self, prompts: Sequence[Prompt]) -> list[Example]:
+        empty = message("assistant", "", trained=True)  # where the answer will be
+        return [
+            Example(str(number), self.name, str(number), (*self._prompt(prompt), empty))
+            for number, prompt in enumerate(prompts)
+        ]
 
     def __repr__(self) -> str:
         """Return its name and size."""
-        size = sum(weight.numel() for weight in self.loaded.model.parameters())
-        return f"Model({self.name!r}, {size:,} weights, {self.loaded.formats.decoding})"
+        loaded = self.local.loaded
+        size = sum(weight.numel() for weight in loaded.model.parameters())
+        return f"Model({self.name!r}, {size:,} weights, {loaded.formats.decoding})"
 
 
 def load(
@@ -161,25 +146,18 @@ def load(
         precision: as `model.precision`; of a run its own is taken.
 
     Raises:
-        ModelError: there is no such model, or it cannot be loaded.
+        ModelError: there is no such model, it cannot be loaded, or it rates answers.
         RunError: the run has no model, or one that rates answers.
     """
     talker = find_talker(str(name.path if isinstance(name, Run) else name))
     if talker.run is not None:
         tune_allocator()
         loaded = of_run(talker.run, load_run(talker.run, cache), "decoding")
-        return Model(talker.name, loaded, talker.asking)
-    loaded = load_base(ModelSection(name=talker.name, device=device), cache)
+        return Model(talker.name, local_of(loaded), talker.asking)
+    loaded = load_writer(ModelSection(name=talker.name, device=device), cache)
     rates = measure(loaded.model) if precision == "auto" else {}
     formats = choose(precision, rates, loaded.model.device)
-    return Model(talker.name, replace(loaded, formats=formats))
-
-
-def _strategy(limit: int, temperature: float, top_p: float, samples: int, seed: int) -> Strategy:
-    if temperature == 0 and samples == 1:
-        return strategies.build("greedy", {"limit": limit}, "generate")
-    drawn = {"temperature": temperature, "top_p": top_p, "samples": samples, "seed": seed}
-    return strategies.build("sample", {"limit": limit, **drawn}, "generate")
+    return Model(talker.name, local_of(replace(loaded, formats=formats)))
 
 
 def _several(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

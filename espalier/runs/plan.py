@@ -120,11 +120,13 @@ class Plan:
         choices: what the recipe comes to without its model.
         loaded: the model that the next stage begins with: the recipe's own, at first.
         stages: in their order.
+        cache: folder of converted models.
     """
 
     choices: Choices
     loaded: Loaded
     stages: Sequence[Stage]
+    cache: Path
 
     @property
     def seed(self) -> int:
@@ -234,7 +236,7 @@ def make_plan(
     recipe = choices.recipe
     loaded = settle(recipe.model, load_base(recipe.model, cache), known, ranks)
     loaded = rendered(loaded, rendering_of(recipe), known, ranks)
-    return Plan(choices, loaded, stages_of(choices, loaded.template, folder))
+    return Plan(choices, loaded, stages_of(choices, loaded.template, folder), cache)
 
 
 def stage_rows(choices: Choices) -> list[list[str]]:

@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from espalier.core.errors import DataError, TemplateError
-from espalier.core.records import message
+from espalier.core.errors import TemplateError
 from espalier.core.run import find_run
-from espalier.decode.likelihood import numbers
-from espalier.encode.tokens import encode, encode_unit
+from espalier.decode.likelihood import answer_row, check_context, numbers
+from espalier.encode.tokens import encode_unit
 from espalier.evaluate.pairs import evaluate_pairs
-from espalier.models.bundled import default_cache
 from espalier.models.load import weights_hash
 from espalier.runs.asking import run_asking
 from espalier.runs.events import working
@@ -53,24 +51,18 @@ class Rater:
 
         Raises:
             TemplateError: the template refuses all of them.
+            DataError: a prompt with its answer does not fit into the model's context.
         """
         rows: list[Encoded] = []
         refused: dict[int, TemplateError] = {}
         for place, (example, answer) in enumerate(zip(examples, answers, strict=True)):
-            turn = message("assistant", answer, trained=True)
-            whole = replace(example, messages=(*example.prompt, turn), rejected=())
             try:
-                rows.append(encode(whole, self.loaded.template))
+                rows.append(answer_row(example, answer, self.loaded.template))
             except TemplateError as error:
                 refused[place] = error
         if not rows:
             raise refused[0]
-        longest, context = max(len(row.ids) for row in rows), self.loaded.template.context
-        if longest > context:
-            raise DataError(
-                f"A prompt with its answer has {longest} tokens; the reward model's context is {context}.",
-                hint="Shorten the prompt, or lower --limit.",
-            )
+        check_context(rows, self.loaded.template.context)
         found = iter(numbers(self.loaded, rows))
         return [None if place in refused else next(found) for place in range(len(answers))]
 
@@ -101,10 +93,10 @@ def load_rater(path: Path, cache: Path) -> Rater:
     return Rater(of_run(run, load_run(run, cache, rating=True), "training"), run_asking(run))
 
 
-def raters(rewards: Iterable[str]) -> dict[str, Reward]:
+def raters(rewards: Iterable[str], cache: Path) -> dict[str, Reward]:
     """Load the reward models among the names of rewards: "model:" and the folder of a run."""
     names = [name for name in rewards if name.startswith(MODEL)]
-    return {name: load_rater(Path(name.removeprefix(MODEL)), default_cache()).reward for name in names}
+    return {name: load_rater(Path(name.removeprefix(MODEL)), cache).reward for name in names}
 
 
 def rater_weights(rewards: Iterable[str]) -> dict[str, str]:

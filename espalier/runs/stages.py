@@ -17,10 +17,10 @@ from espalier.core.files import content_hash
 from espalier.core.records import ALONE, Ranks
 from espalier.encode.batches import steps_per_epoch
 from espalier.models.adapters import method_on
+from espalier.models.forward import edge_logprobs
 from espalier.models.load import load_model
 from espalier.models.memory import recompute_activations
 from espalier.models.reward import leaf_scores, reward_model
-from espalier.models.sharing import sharing_of
 from espalier.models.soft_prompt import virtual_ids
 from espalier.runs.events import say, working
 from espalier.runs.following import follow, foretold, kinds, look_ahead
@@ -158,12 +158,12 @@ def ready_model(plan: Plan, stage: Stage) -> Ready:
     Raises:
         ModelError: the model's code does not train on such rows.
     """
-    sharing = sharing_of(plan.loaded.model, stage.longest)
+    shared = plan.loaded.sharing.why_not(stage.longest, training=True) is None
     model = _fresh(plan, stage)
     if stage.section.recompute:
         recompute_activations(model)
-    forward = partial(leaf_scores, shared=sharing.shared) if stage.rates else sharing.forward
-    return Ready(model, plan.template.prefixed(virtual_ids(model)), forward, sharing.shared)
+    forward = partial(leaf_scores if stage.rates else edge_logprobs, shared=shared)
+    return Ready(model, plan.template.prefixed(virtual_ids(model)), forward, shared)
 
 
 def _fresh(plan: Plan, stage: Stage) -> PreTrainedModel:
@@ -196,7 +196,8 @@ def source_of(
         units = encode_units(stage.examples, template, section.tokens, written(stage.shared), []).units
     examples = {example.id: example for example in stage.examples}
     formats = plan.loaded.formats
-    answering = Answering(ready.model, template, examples, formats.decoding, plan.seed, raters, ranks)
+    judges = partial(raters, cache=plan.cache)
+    answering = Answering(ready.model, template, examples, formats.decoding, plan.seed, judges, ranks)
     samples = stage.folder / "samples.jsonl"
     tools = make_tools(
         ready.model,

@@ -11,21 +11,16 @@ from espalier.core.errors import ModelError, RunError
 from espalier.core.recipe import Choice, ModelSection, load_recipe
 from espalier.core.run import RunFolder
 from espalier.data.asking import Asking
-from espalier.decode.ready import ready_to_decode
-from espalier.decode.strategies import strategies
+from espalier.decode.local import local_of, strategy_of
 from espalier.models.bundled import KNOWN
-from espalier.models.reward import rates
 from espalier.runs.asking import run_asking
-from espalier.runs.load import load_base, load_to_decode
+from espalier.runs.load import load_to_decode, load_writer
 from espalier.runs.precision import settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from transformers import PreTrainedModel
-
-    from espalier.decode.strategies import Strategy
-    from espalier.encode.template import Template
+    from espalier.decode.local import Local
 
 LIMIT = 512  # new tokens of a plain model's answer, as far as half its context has room for them
 
@@ -48,8 +43,8 @@ class Talker:
     decode: Choice = field(default_factory=lambda: Choice(kind="greedy"))
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def load(self, cache: Path, *, base: bool = False) -> tuple[PreTrainedModel, Template]:
-        """Return the model, ready to decode, with its template; `base` is the one that a run has tuned.
+    def load(self, cache: Path, *, base: bool = False) -> Local:
+        """Return the model, ready to decode; `base` is the one that a run has tuned.
 
         Raises:
             RunError: the run has no model yet, or one that rates answers.
@@ -62,16 +57,18 @@ class Talker:
                 "--base is for a run: it asks the model that the run has tuned.", where=self.name
             )
         section = ModelSection(name=self.name)
-        loaded = load_base(section, cache)
-        if rates(loaded.model):
-            raise ModelError("The model rates answers; this needs one that writes them.", where=self.name)
-        loaded = settle(section, loaded)
-        return ready_to_decode(loaded.model, loaded.formats.decoding), loaded.template
+        return local_of(settle(section, load_writer(section, cache)), in_place=True)
+
+    def answers(self, context: int) -> Choice:
+        """Return how it answers; a plain model at most `LIMIT` tokens, or half its context."""
+        if self.run is not None:
+            return self.decode
+        return _choice("greedy", {"limit": max(1, min(LIMIT, context // 2))})
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What a person wants otherwise than the recipe has it; None, and one sample, for what it has."""
+    """What a person wants otherwise than a recipe has it; None, and one sample, for what it has."""
 
     limit: int | None = None
     temperature: float | None = None
@@ -79,41 +76,43 @@ class Sampling:
     seed: int | None = None
     samples: int = 1
 
-    def draws(self, talker: Talker) -> bool:
-        """Say whether answers are sampled, by what is wanted or by the recipe."""
+    def draws(self, decode: Choice) -> bool:
+        """Say whether answers are sampled, by what is wanted or by `decode`."""
         wanted = (self.temperature, self.top_p, self.seed) != (None, None, None) or self.samples > 1
-        return self.temperature != 0 and (wanted or talker.decode.kind == "sample")
+        return self.temperature != 0 and (wanted or decode.kind == "sample")
 
-    def strategy(self, talker: Talker, context: int) -> Strategy:
+    def over(self, decode: Choice) -> Choice:
         """Return how answers are decoded: sampled where temperature, top-p, seed or several are asked for.
 
-        Temperature 0 is greedy.
+        Temperature 0 is greedy. `decode` is how they are where nobody says otherwise.
 
         Raises:
-            RecipeError: a number that does not fit.
+            RecipeError: `decode` does not fit.
             RunError: several answers of temperature 0.
         """
-        limit = {"limit": self.limit} if self.limit else {}
-        if talker.run is None and not limit:
-            limit = {"limit": max(1, min(LIMIT, context // 2))}
-        own = talker.decode.params
+        limit = {} if self.limit is None else {"limit": self.limit}
+        own = decode.params
         given = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed}
         drawn = {key: value for key, value in given.items() if value is not None}
         if self.temperature == 0:
             if self.samples > 1:
                 raise RunError(
-                    "At temperature 0 all answers are the same.", hint="Give --samples a temperature above 0."
+                    "At temperature 0 all answers are the same.", hint="Give samples a temperature above 0."
                 )
-            return strategies.build("greedy", limit or _limit(talker), "decode")
+            return _choice("greedy", limit or _limit(decode))
         if not drawn and self.samples == 1:
             once = {"samples": 1} if "samples" in own else {}
-            return strategies.build(talker.decode.kind, {**own, **once, **limit}, "decode")
-        base = own if talker.decode.kind == "sample" else _limit(talker)
-        return strategies.build("sample", {**base, **limit, **drawn, "samples": self.samples}, "decode")
+            return _choice(decode.kind, {**own, **once, **limit})
+        base = own if decode.kind == "sample" else _limit(decode)
+        return _choice("sample", {**base, **limit, **drawn, "samples": self.samples})
 
 
-def _limit(talker: Talker) -> dict[str, Any]:
-    return {"limit": strategies.build(talker.decode.kind, talker.decode.params, "decode").limit}
+def _limit(decode: Choice) -> dict[str, Any]:
+    return {"limit": strategy_of(decode).limit}
+
+
+def _choice(kind: str, params: Mapping[str, Any]) -> Choice:
+    return Choice.model_validate({**params, "kind": kind})
 
 
 def find_talker(name: str, *, plain: bool = False) -> Talker:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.core.run import RunFolder
-from espalier.decode.engine import decode_tokens
+from espalier.decode.engine import can_share, decode_tokens
 from espalier.decode.requests import Request
 from espalier.decode.strategies import greedy
 from espalier.encode.tokens import foreign_answers
@@ -20,7 +20,6 @@ from espalier.models.export import load_hf, save_hf
 from espalier.models.forward import edge_logprobs
 from espalier.models.load import load_tuned, save_tuned
 from espalier.models.reward import leaf_scores
-from espalier.models.support import unsupported
 from espalier.runs.events import working
 from espalier.runs.execute import say_sharing
 from espalier.runs.plan import make_plan
@@ -123,8 +122,9 @@ def cached_greedy(
     """Return what cached greedy decoding writes after each prompt: `tokens` tokens, stop tokens or not."""
     requests = [Request(str(number), prompt, 0, ()) for number, prompt in enumerate(prompts)]
     answers: list[list[int]] = [[] for _ in prompts]
-    shared = unsupported(model) is None
-    for token in decode_tokens(model, requests, greedy(limit=tokens), frozenset(), shared=shared):
+    strategy = greedy(limit=tokens)
+    shared = can_share(model, requests, strategy)
+    for token in decode_tokens(model, requests, strategy, frozenset(), shared=shared):
         answers[token.row].append(token.id)
     return [tuple(answer) for answer in answers]
 

@@ -144,7 +144,7 @@ LONG = {
         "espalier.runs.stages.encode_units": "Turning the rows into tokens",
         "espalier.models.precision.measure": "espalier run",
         "espalier.decode.engine.generate": "Answers of the base model: 0 of 2",
-        "espalier.models.sharing.sharing_of": "espalier run",
+        "espalier.models.support.unsupported": "espalier run",
         "espalier.train.steps.steps_of": "Preparing the steps",
         "espalier.train.loop.backward": "Training: 0 of 1",
         "espalier.train.loop.save": "Training: 1 of 1  loss .*",
@@ -168,7 +168,7 @@ LONG = {
     },
     "generate": {
         "espalier.models.load.load_tuned": "Loading the tuned model",
-        "espalier.decode.engine.stream": "espalier generate",
+        "espalier.decode.engine.written": "espalier generate",
     },
     "export": {
         "espalier.models.load.load_tuned": "Loading the tuned model",
