@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from espalier.data.inputs import Asked
     from espalier.decode.local import Local
     from espalier.encode.template import Template
-    from espalier.runs.rating import Rater, Write
+    from espalier.runs.rating import Write
 
 AsLines = Annotated[
     bool | None,
@@ -84,22 +84,20 @@ def generate(
     if talker.run and not plain and not all(question.prompt for question in questions):
         tell_asking(talker.asking, system)
     from espalier.decode.local import strategy_of
-    from espalier.runs.rating import load_rater
 
     local = talker.load(cache, base=base)
-    sampling = Sampling(limit, temperature, top_p, seed, best_of or samples)
-    settings = sampling.over(talker.answers(local.template.context))
-    strategy = strategy_of(settings)
-    _check(asks, local.template, strategy.limit)
+    decode = talker.answers(local.template.context)
+    settings = Sampling(limit, temperature, top_p, seed, best_of or samples).over(decode)
+    _check(asks, local.template, strategy_of(settings).limit)
+    samples = strategy_of(settings).samples
     as_lines = file is not None if as_lines is None else as_lines
     if reward:
         write = partial(local.generate, settings=settings)
-        _print_best(load_rater(reward, cache), write, asks, strategy.samples, as_lines=as_lines)
-    elif file is None and not as_lines and strategy.samples == 1:
+        _print_best(reward, cache, write, asks, samples, as_lines=as_lines)
+    elif file is None and not as_lines and samples == 1:
         _print_as_written(local, asks[0], settings)
     else:
-        answers = in_order(local, asks, settings, strategy.samples)
-        _print_all(answers, asks, strategy.samples, as_lines=as_lines)
+        _print_all(in_order(local, asks, settings, samples), asks, samples, as_lines=as_lines)
 
 
 def _check_options(reward: Path | None, best_of: int | None, samples: int) -> None:
@@ -145,10 +143,12 @@ def _print_all(answers: Iterator[Completion], asks: Sequence[Asked], samples: in
             advance(1, "")
 
 
-def _print_best(rater: Rater, write: Write, asks: Sequence[Asked], samples: int, *, as_lines: bool) -> None:
-    from espalier.runs.rating import best_of
+def _print_best(
+    reward: Path, cache: Path, write: Write, asks: Sequence[Asked], samples: int, *, as_lines: bool
+) -> None:
+    from espalier.runs.rating import best_of, load_rater
 
-    out = _out()
+    rater, out = load_rater(reward, cache), _out()
     with bar("Answers", len(asks) * samples) as advance:
 
         def writing(examples: Sequence[Example]) -> Iterator[Completion]:

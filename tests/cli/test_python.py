@@ -90,6 +90,10 @@ def test_answers_come_in_order_and_samples_together(home: Path, monkeypatch: pyt
     assert [(answer.example, answer.sample) for answer in found] == [(n, s) for n in "012" for s in (0, 1)]
     assert [answer.text for answer in found[2:4]] == [answer.text for answer in found[4:]]
     assert len({answer.text for answer in found[:2]}) == 2
+    with pytest.raises(RunError, match="At temperature 0 all answers are the same"):
+        model.generate(prompts, samples=2)
+    with pytest.raises(RecipeError, match="limit = 0 does not fit"):
+        model.generate(prompts, limit=0)
     with pytest.raises(DataError, match="There is no prompt"):
         model.generate([])
     with pytest.raises(DataError, match="This is no turn"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from espalier.core.errors import TemplateError
+from espalier.core.errors import ModelError, RunError, TemplateError
 from espalier.core.records import Example, message
 
 if TYPE_CHECKING:
@@ -82,15 +82,37 @@ def test_it_says_which_answer_is_best(
         assert said in refused.err
 
 
-def test_it_rewards_another_model(rated: tuple[Path, Any], home: Path, espalier: Callable[..., Any]) -> None:
+def test_python_does_not_ask_it_for_answers(rated: tuple[Path, Any]) -> None:
+    import espalier
+
+    run = rated[0] / "runs" / "reward"
+    with pytest.raises(RunError, match="The run's model rates answers"):
+        espalier.load(run)
+    if (run / "model" / "config.json").exists():  # a whole model, which is one without its run, too
+        with pytest.raises(ModelError, match="The model rates answers; this needs one that writes them"):
+            espalier.load(run / "model")
+
+
+def test_it_rewards_another_model(
+    rated: tuple[Path, Any], home: Path, espalier: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espalier.runs import rating
+
+    def noting(path: Path, cache: Path) -> rating.Rater:
+        caches.append(cache)
+        return load(path, cache)
+
+    load, caches = rating.load_rater, list[Path]()
+    monkeypatch.setattr(rating, "load_rater", noting)
     reward = rated[0] / "runs" / "reward"
     recipe = (home / "recipe.toml").read_text()
     objective = (
         f'objective = [{{ kind = "grpo", group = 2, limit = 4, rewards = {{ "model:{reward}" = 1.0 }} }}]'
     )
     (home / "grpo.toml").write_text(recipe.replace("[train]", f"[train]\n{objective}"))
-    result = espalier("run", "grpo.toml", "-o", "train.epochs=0.5", cwd=home)
+    result = espalier("run", "grpo.toml", "-o", "train.epochs=0.5", "--cache", "kept", cwd=home)
     assert result.code == 0, result.err
+    assert caches == [Path("kept")]
     lines = (home / "runs/plural/samples.jsonl").read_text().splitlines()
     assert all(json.loads(line)["rewards"][f"model:{reward}"] is not None for line in lines)
 
