@@ -40,7 +40,8 @@ def recipe() -> None:
 def reference() -> str:
     """Return the whole reference as Markdown."""
     rows = "".join(
-        f"| `{path}` | {_type(field.annotation)} | {_default(field)} | {field.description} |\n"
+        f"| `{path}` | {_type(field.annotation)} | {_default(field)} | "
+        f"{' '.join(field.description.split())} |\n"
         for path, field in recipe_keys()
     )
     return HEAD + rows + CHOICES + "".join(_choices())
