@@ -96,8 +96,11 @@ class DataSection(Section):
 
     train: float = Field(default=0.8, gt=0, lt=1)
     """Share of the sources (not rows) that are trained on; the others are the test set."""
+    dev: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training sources, within `data.limit`, that are held out: their loss is followed while the
+    model learns, and the weights where it is lowest are kept. 0 is none."""
     limit: int | None = Field(default=None, gt=0)
-    """At most so many training rows, drawn by whole sources."""
+    """At most so many training rows, drawn by whole sources; `data.dev` is a share of them."""
     test_limit: int | None = Field(default=None, gt=0)
     """At most so many test rows, drawn by whole sources."""
 
@@ -150,6 +153,11 @@ class TrainSection(Section):
     """Under torchrun: every process holds all weights, or a share of each."""
     checkpoint: int = Field(default=50, gt=0)
     """Steps between checkpoints."""
+    dev: int = Field(default=0, ge=0)
+    """Steps between evaluations of the held-out loss (`data.dev`), one more at the end; 0 is a tenth of all
+    steps. A stage that samples answers (grpo) has no such loss and keeps its last weights."""
+    patience: int = Field(default=0, ge=0)
+    """Stop after so many evaluations in a row without a lower held-out loss; 0 is never."""
 
 
 class Recipe(Section):

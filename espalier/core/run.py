@@ -72,7 +72,7 @@ class RunFolder:
 
     @property
     def data(self) -> Path:
-        """`train.parquet` and `test.parquet`."""
+        """`train.parquet` and `test.parquet`, and `dev.parquet` where rows are held out of training."""
         return self.path / "data"
 
     @property

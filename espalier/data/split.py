@@ -1,4 +1,4 @@
-"""Which rows are learned from and which are kept for the scores, and unbiased subsets of either.
+"""Which rows are learned from, which are held out of that, which are kept for the scores; unbiased subsets.
 
 All is decided per source (for instance the sentence that several questions are about), so that nothing of a
 test row's source is trained on. A source's place is a hash of its name and the seed: rows that are added move
@@ -31,17 +31,33 @@ def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Ex
     """
     if not 0 < share < 1:
         raise DataError(f"The share to train on is {share}; expected more than 0 and less than 1.")
-    places = _places(examples, "split", seed)
+    return _divided(examples, share, _places(examples, "split", seed), "train and test")
+
+
+def hold_out(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return (train, dev), each in the given order; about `share` of the sources, at least one, are in dev.
+
+    Raises:
+        DataError: fewer than two sources.
+    """
+    dev, train = _divided(examples, share, _places(examples, "dev", seed), "rows to train on and data.dev")
+    return train, dev
+
+
+def _divided(
+    examples: Sequence[Example], share: float, places: dict[str, float], parts: str
+) -> tuple[list[Example], list[Example]]:
+    """Return the rows of sources whose place is below `share`, and the others; neither is empty."""
     if len(places) < 2:
         raise DataError(
-            f"{counted(len(examples), 'row')} of {counted(len(places), 'source')} cannot be split into train "
-            "and test.",
+            f"{counted(len(examples), 'row')} of {counted(len(places), 'source')} cannot be split into "
+            f"{parts}.",
             hint="Add rows with other inputs, or give rows that are independent a 'source' of their own.",
         )
     ordered = sorted(places, key=places.__getitem__)
     count = sum(place < share for place in places.values())
-    train = set(ordered[: min(max(count, 1), len(ordered) - 1)])
-    return [e for e in examples if e.source in train], [e for e in examples if e.source not in train]
+    first = set(ordered[: min(max(count, 1), len(ordered) - 1)])
+    return [e for e in examples if e.source in first], [e for e in examples if e.source not in first]
 
 
 def limit(examples: Sequence[Example], n: int, seed: int) -> list[Example]:

@@ -76,7 +76,8 @@ def _head(source: Source, sort: str) -> str:
 def _data(material: Material, source: Source) -> str:
     licence = source.data_licence or "not stated"
     lines = [f"- {source.data}; its licence: {licence}."]
-    for name, rows in (("trained on", material.train), ("kept for the scores", material.test)):
+    kinds = {"trained on": material.train, "held out, to choose among its weights": material.dev}
+    for name, rows in {**kinds, "kept for the scores": material.test}.items():
         if rows:
             sources = counted(len({row.source for row in rows}), "source")
             lines.append(f"- {counted(len(rows), 'row')} from {sources}, {name}.")

@@ -21,12 +21,17 @@ class Tick:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line in a box of 100 by 100, y downwards: all values, and their running mean if there are many."""
+    """A line in a box of 100 by 100, y downwards: all values, and their running mean if there are many.
+
+    `beside` is another one over the same axes, with a `mark` at the place of its lowest value.
+    """
 
     raw: str
     smooth: str
     x: list[Tick]
     y: list[Tick]
+    beside: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,14 +43,19 @@ class Histogram:
     y: list[Tick]
 
 
-def curve(values: Sequence[tuple[float, float]]) -> Curve | None:
-    """Return a value over the steps, or None for fewer than two; values that are not finite are left out."""
+def curve(values: Sequence[tuple[float, float]], beside: Sequence[tuple[float, float]] = ()) -> Curve | None:
+    """Return a value over the steps, or None for fewer than two; values that are not finite are left out.
+
+    So it is with those `beside` it, which are of some of the same steps.
+    """
     points = [(step, value) for step, value in values if math.isfinite(value)]
+    others = [(step, value) for step, value in beside if math.isfinite(value)]
     if len(points) < 2:
         return None
     first, last = points[0][0], points[-1][0]
     heights = [value for _, value in points]
-    y = ticks(min(0.0, min(heights)), max(heights))
+    every = [*heights, *(value for _, value in others)]
+    y = ticks(min(0.0, min(every)), max(every))
     bottom, top = y[0], y[-1]
 
     def place(step: float, value: float) -> tuple[float, float]:
@@ -65,6 +75,8 @@ def curve(values: Sequence[tuple[float, float]]) -> Curve | None:
             if v == round(v) and first <= v <= last
         ],
         y=[Tick(place(first, v)[1], f"{v:g}") for v in y],
+        beside=_path([place(*point) for point in others]),
+        mark=_path([place(*min(others, key=lambda point: point[1]))] * 2) if others else "",
     )
 
 

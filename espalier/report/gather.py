@@ -1,10 +1,11 @@
 """What the report is made of: a run folder read into one record, with a note for each file that is missing.
 
-Of `events.jsonl` it reads four kinds, whatever else is there:
+Of `events.jsonl` it reads five kinds, whatever else is there:
 
     {"event": "encoded", "rows", "tokens", "trained_tokens", "distinct_tokens",    of one epoch
      "first": {"pieces": [text, …], "trained": [true, …]}}                         first row, token by token
     {"event": "step", "stage", "step", "loss", "said", "tokens", "distinct_tokens", "seconds", "peak_mb", …}
+    {"event": "dev", "stage", "step", "loss", "rows"}                              of rows that are held out
     {"event": "stage", "stage": name, "seconds", "peak_bytes"}
     {"event": "precision", "why"}                                  the number formats, in a sentence
 
@@ -48,6 +49,7 @@ class Material:
     rejects: list[dict[str, Any]] = field(default_factory=list)
     train: list[Example] = field(default_factory=list)
     test: list[Example] = field(default_factory=list)
+    dev: list[Example] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     absent: dict[str, str] = field(default_factory=dict[str, str])
@@ -70,8 +72,8 @@ class Material:
         count = len(self.sections())
         return [stage_name(number, count) for number in range(count)]
 
-    def steps(self, training: str = "") -> list[dict[str, Any]]:
-        """Return the optimizer steps of one stage, or of all, by number.
+    def steps(self, training: str = "", kind: str = "step") -> list[dict[str, Any]]:
+        """Return the optimizer steps of one stage, or of all, by number; or the evaluations, "dev".
 
         Of a step that was done again after a kill, the last counts. A training that began again forgets what
         came after: another recipe can have fewer steps.
@@ -82,7 +84,7 @@ class Material:
             if event.get("event") == "train":
                 for number in [number for number in known if number > event["step"]]:
                     del known[number]
-            elif event.get("event") == "step":
+            elif event.get("event") == kind:
                 known[event["step"]] = event
         names = [training] if training else self.trainings()
         return [step for name in names for _, step in sorted(found.get(name, {}).items())]
@@ -141,6 +143,8 @@ def gather(path: Path) -> Material:
     material.rejects = read(folder.rejects, _lines) or []
     material.train = read(folder.data / "train.parquet", read_examples) or []
     material.test = read(folder.data / "test.parquet", read_examples) or []
+    if (folder.data / "dev.parquet").exists():
+        material.dev = read(folder.data / "dev.parquet", read_examples) or []
     material.events = read(folder.events, lambda _: folder.read_events()) or []
     names = material.trainings()
     for number, name in enumerate(names):

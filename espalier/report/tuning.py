@@ -91,10 +91,11 @@ def trainings(material: Material) -> list[Training]:
     for number, (name, section) in enumerate(zip(material.trainings(), material.sections(), strict=True)):
         steps = material.steps(name)
         if steps:
+            dev = material.steps(name, "dev")
             label = f"Stage {number + 1}: {_kinds(section)}" if len(material.sections()) > 1 else ""
             rounds = _rounds(material, material.samples.get(name, []))
-            told, clipped = _said(section, steps), _clipped(section, steps)
-            found.append(Training(label, told, _plots(steps), _updates(steps), clipped, rounds))
+            told, clipped = _said(section, steps) + _held_out(dev), _clipped(section, steps)
+            found.append(Training(label, told, _plots(steps, dev), _updates(steps), clipped, rounds))
     return found
 
 
@@ -130,8 +131,28 @@ def _said(section: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> str
     return f"{told}: {before} at the first step, {after} at the last of {len(steps)}."
 
 
-def _plots(steps: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """Return the curves of what the steps say of themselves, and of the loss: last, where rewards lead."""
+def _held_out(dev: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the evaluations say, as sentences; '' where there are none."""
+    finite = [event for event in dev if math.isfinite(event["loss"])]
+    if not finite:
+        return ""
+    best, last = min(finite, key=lambda event: event["loss"]), dev[-1]
+    rows = counted(best["rows"], "row")
+    early = (
+        f" There training ended, before its {last['steps']} steps." if last["step"] < last["steps"] else ""
+    )
+    return (
+        f" The loss of {rows} held out (dashed) was lowest at step {best['step']} (the dot), "
+        f"{best['loss']:.4f}, and those weights were kept; at the last, {last['step']}, it was "
+        f"{last['loss']:.4f}.{early}"
+    )
+
+
+def _plots(steps: Sequence[Mapping[str, Any]], dev: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    """Return the curves of what the steps say of themselves, and of the loss: last, where rewards lead.
+
+    The loss of rows that are held out is drawn beside it.
+    """
     said = steps[0].get("said", {})
     named = [(name, f"Reward: {title(name[7:]).lower()}") for name in said if name.startswith("reward ")]
     series = [*SERIES.items()]
@@ -140,7 +161,8 @@ def _plots(steps: Sequence[Mapping[str, Any]]) -> list[Plot]:
         (label, curve([(step["step"], step["said"][name]) for step in steps if name in step.get("said", {})]))
         for name, label in series
     ]
-    loss = ("Loss", curve([(step["step"], step["loss"]) for step in steps]))
+    beside = [(event["step"], event["loss"]) for event in dev]
+    loss = ("Loss", curve([(step["step"], step["loss"]) for step in steps], beside))
     ordered = [*plots, loss] if "reward" in said else [loss, *plots]
     return [Plot(name, drawn) for name, drawn in ordered if drawn]
 

@@ -53,7 +53,9 @@ def inputs_of(plan: Plan) -> dict[str, str]:
     loaded, rewards = plan.loaded, rater_weights(plan.choices.rewarded)
     return {
         "task": task_hash(plan.prepared),
-        "rows": content_hash([[example.id for example in stage.examples] for stage in plan.stages]),
+        "rows": content_hash(
+            [[example.id for example in (*stage.examples, *stage.dev)] for stage in plan.stages]
+        ),
         "weights": loaded.weights,
         "template": loaded.template.hash,
         "formats": _formats(loaded.formats.training, loaded.formats.decoding),
@@ -135,6 +137,10 @@ def write_books(run: RunFolder, plan: Plan, inputs: Mapping[str, str]) -> None:
     write_changed(run.recipe, recipe.to_toml().encode())
     write_changed(run.data / "train.parquet", as_parquet(prepared.train))
     write_changed(run.data / "test.parquet", as_parquet(prepared.test))
+    if prepared.dev:
+        write_changed(run.data / "dev.parquet", as_parquet(prepared.dev))
+    else:
+        (run.data / "dev.parquet").unlink(missing_ok=True)
     run.write_rejects({"data": prepared.rejects, "encode": too_long})
     known = read_provenance(run)
     if known.get("inputs") == inputs:

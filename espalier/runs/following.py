@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from espalier.runs.plan import Stage
     from espalier.runs.stages import Ready
     from espalier.train.forecast import Forecast, Sight
+    from espalier.train.heldout import HeldOut
     from espalier.train.loop import Event, Settings
     from espalier.train.steps import Source
 
@@ -29,7 +30,9 @@ SAID = {"reward": "reward {:.2f}", "accuracy": "pairs right {:.0%}", "kl": "KL {
 LONG, COLD = 1800.0, 5
 
 
-def look_ahead(stage: Stage, ready: Ready, source: Source, settings: Settings) -> Forecast:
+def look_ahead(
+    stage: Stage, ready: Ready, source: Source, settings: Settings, heldout: HeldOut | None
+) -> Forecast:
     """Return what the stage's training will take; say early where that is long, and what to do about it."""
     # Samples of later rounds would be of a model that has not learned yet, and be kept.
     rewarded = any(objective.rewards for objective, _ in stage.shared)
@@ -53,6 +56,7 @@ def look_ahead(stage: Stage, ready: Ready, source: Source, settings: Settings) -
             forward=ready.forward,
             shared=ready.shared,
             look=look,
+            heldout=heldout,
             tell=see,
         )
 
@@ -86,15 +90,20 @@ def follow(run: RunFolder, stage: Stage, vocabulary: int, events: Iterator[Event
     first = next(events)
     for flaw in first["damaged"]:
         say(f"A checkpoint is damaged, so that the one before it is taken: {flaw}")
-    watch = _watching(run, stage, vocabulary, ranks)
+    watch, note = _watching(run, stage, vocabulary, ranks), ""
     with bar("Training", first["steps"], first["step"]) as advance, stopping.after_step():
         for event in chain([first], events):
             if ranks.rank == 0:
                 run.log({**event, "stage": stage.name})
             if event["event"] == "step":
-                advance(1, _progress(event))
+                advance(1, _progress(event) + note)
                 stopping.expect(event["seconds"])
                 watch(event)
+            elif event["event"] == "dev":
+                note = f"  held out {event['loss']:.3f}"
+                stopping.expect(event["seconds"])
+            elif event["event"] == "kept":
+                say(_kept(event))
             elif event.get("signal"):
                 raise Stopped(event["signal"])
 
@@ -123,6 +132,18 @@ def _watching(run: RunFolder, stage: Stage, vocabulary: int, ranks: Ranks) -> Ca
         say(f"Warning: the loss rises: {found.said} {lower}")
 
     return watch
+
+
+def _kept(kept: Event) -> str:
+    """Return which weights a training with held-out rows came to, as sentences."""
+    step, last, steps = kept["step"], kept["last"], kept["steps"]
+    early = f"Training ended early, at step {last} of {steps}. " if last < steps else ""
+    if step == last:
+        return f"{early}The last step's weights are kept, of the lowest held-out loss: {kept['loss']:.4f}."
+    return (
+        f"{early}The weights of step {step} are kept, of the lowest held-out loss: {kept['loss']:.4f}. "
+        f"At the last step, {last}, it was {kept['last_loss']:.4f}."
+    )
 
 
 def kinds(stage: Stage) -> str:

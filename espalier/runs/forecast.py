@@ -12,7 +12,7 @@ from espalier.runs.execute import say_sharing
 from espalier.runs.following import look_ahead
 from espalier.runs.load import load_base
 from espalier.runs.plan import make_plan
-from espalier.runs.stages import ready_model, settings_of, source_of
+from espalier.runs.stages import heldout_of, ready_model, settings_of, source_of
 from espalier.train.noise import noisy
 
 if TYPE_CHECKING:
@@ -42,5 +42,7 @@ def _ahead(plan: Plan, stage: Stage) -> Forecast:
     stage.folder.mkdir(parents=True, exist_ok=True)
     ready = ready_model(plan, stage)
     source = source_of(plan, stage, ready, key="forecast")
+    settings = settings_of(stage, plan.loaded.formats.training)
+    heldout = heldout_of(plan, stage, ready, settings, key="forecast")
     with noisy(ready.model, source, stage.section.noise, plan.seed) as steps:
-        return look_ahead(stage, ready, steps, settings_of(stage, plan.loaded.formats.training))
+        return look_ahead(stage, ready, steps, settings, heldout)

@@ -7,15 +7,22 @@ books that a run keeps of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from espalier.core.errors import RecipeError, nearest
+from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import stage_name
 from espalier.core.text import counted
 from espalier.runs.events import say, working
-from espalier.runs.prepare import askable, encode_units, prepare, special_names, stage_examples
+from espalier.runs.prepare import (
+    askable,
+    divided,
+    encode_units,
+    prepare,
+    special_names,
+    stage_examples,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from espalier.core.run import RunFolder
     from espalier.decode.strategies import Strategy
     from espalier.encode.template import Template
+    from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
     from espalier.runs.prepare import Prepared, Units
     from espalier.runs.trackers import Opener
@@ -79,6 +87,8 @@ class Stage:
         encoded: the same in tokens.
         folder: where its checkpoints and its samples lie.
         last: whether its model is the run's.
+        dev: examples whose loss is followed meanwhile, and which of its weights are kept depends on.
+        heldout: the same in tokens.
     """
 
     number: int
@@ -89,6 +99,8 @@ class Stage:
     encoded: Units
     folder: Path
     last: bool
+    dev: list[Example] = field(default_factory=list["Example"])
+    heldout: list[Unit] = field(default_factory=list["Unit"])
 
     @property
     def model(self) -> Path:
@@ -157,9 +169,18 @@ def resolve(recipe: Recipe) -> Choices:
         RecipeError: a name or a parameter is wrong.
         MissingExtra: what it names is not installed.
     """
+    for section in recipe.train:
+        for key, value in (("patience", section.patience), ("dev", section.dev)):
+            if value and not recipe.data.dev:
+                raise RecipeError(
+                    f"train.{key} = {value} asks for a held-out loss, and no row is held out.",
+                    where=f"train.{key}",
+                    hint="Hold some out, such as a tenth with -o data.dev=0.1.",
+                )
     prepared = prepare(recipe)
     rows = counted(len(prepared.train), "row")
-    say(f"Task {prepared.task.name}: {rows} to train on, {len(prepared.test)} to score.")
+    held = f" {len(prepared.dev)} for the held-out loss," if prepared.dev else ""
+    say(f"Task {prepared.task.name}: {rows} to train on,{held} {len(prepared.test)} to score.")
     with working("Getting ready"):
         return choose(recipe, prepared)
 
@@ -172,10 +193,13 @@ def choose(recipe: Recipe, prepared: Prepared) -> Choices:
 
     own = recipe.task.checks
     _check_checks(own or ())
+    objectives = [_objectives(recipe.train, number) for number in range(len(recipe.train))]
+    if recipe.data.dev:
+        _check_dev(recipe, objectives)
     return Choices(
         recipe=recipe,
         prepared=prepared,
-        objectives=[_objectives(recipe.train, number) for number in range(len(recipe.train))],
+        objectives=objectives,
         strategy=strategies.build(recipe.decode.kind, recipe.decode.params, "decode"),
         scorers=build_scorers(recipe.evaluate),
         checks=prepared.task.checks if own is None else own,
@@ -203,6 +227,22 @@ def _objectives(sections: Sequence[TrainSection], number: int) -> list[tuple[Obj
         (objectives.build(choice.kind, choice.params, f"{where}.objective.{index}"), choice.weight)
         for index, choice in enumerate(section.objective)
     ]
+
+
+def _check_dev(recipe: Recipe, objectives: Sequence[Sequence[tuple[Objective, float]]]) -> None:
+    """Refuse to follow a held-out loss where there is none. Raises RecipeError."""
+    for section, shared in zip(recipe.train, objectives, strict=True):
+        if samples(shared) and (section.patience or section.dev or len(recipe.train) == 1):
+            raise RecipeError(
+                "An objective that learns from the model's own answers has no held-out loss.",
+                where="data.dev" if len(recipe.train) == 1 else "train.patience, train.dev",
+                hint="Leave that out here; the test set's scores show how well it does.",
+            )
+
+
+def samples(shared: Sequence[tuple[Objective, float]]) -> bool:
+    """Say whether the model learns from answers of its own."""
+    return any(objective.rewards for objective, _ in shared)
 
 
 def _check_checks(names: Sequence[str]) -> None:
@@ -269,7 +309,7 @@ def stages_of(choices: Choices, template: Template, path: Path) -> list[Stage]:
                 where=f"train.{number}.method",
                 hint="Make it the last stage, or take lora, which can be.",
             )
-        examples = stage_examples(recipe.task, section, prepared)
+        examples, dev = divided(recipe, section, stage_examples(recipe.task, section, prepared), prepared)
         folder = path if last else path / "stages" / str(number)
         encoded = encode_units(examples, template, section.tokens, written(shared[number]), refused)
         name = stage_name(number, len(recipe.train))
@@ -278,11 +318,31 @@ def stages_of(choices: Choices, template: Template, path: Path) -> list[Stage]:
             _check_rating(stage)
         for place, (objective, _) in enumerate(shared[number]):
             check_units(objective, encoded.units, f"{stage.key}.objective.{place}")
+        if dev and samples(stage.shared):
+            prepared.notes.append(f"{stage.name} learns from answers of its own: its last weights are kept.")
+        elif dev:
+            stage = _watching(stage, dev, template, refused)
         stages.append(stage)
-    distinct = {example.id: example for stage in stages for example in stage.examples}
+    distinct = {example.id: example for stage in stages for example in (*stage.examples, *stage.dev)}
     distinct |= {example.id: example for example in prepared.test}
     prepared.notes.extend(special_names([*distinct.values()], template))
     return stages
+
+
+def _watching(
+    stage: Stage, dev: list[Example], template: Template, refused: list[dict[str, Any]] | None
+) -> Stage:
+    """Return the stage with what it is watched by. Raises DataError where an objective has no loss there."""
+    found = encode_units(dev, template, stage.section.tokens, 0, refused, what="held-out")
+    stage.encoded.rejects.extend(found.rejects)
+    for objective, _ in stage.shared:
+        if not any(objective.learns(unit) for unit in found.units):
+            raise DataError(
+                f"None of the {len(found.units)} held-out rows has {objective.needs}, so there is no loss.",
+                where="data.dev",
+                hint="Raise it, or leave it out.",
+            )
+    return replace(stage, dev=dev, heldout=found.units)
 
 
 def _check_rating(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from espalier.core.text import counted
 from espalier.data.formats.folders import is_split, name_of
 from espalier.data.formats.hub import fetch_rows, is_hub_name
 from espalier.data.formats.rows import LEAVE_OUT, has_columns, load_rows
-from espalier.data.split import limit, split
+from espalier.data.split import hold_out, limit, split
 from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit
@@ -37,7 +37,7 @@ NAMES = 3  # of special tokens that are listed
 class Prepared:
     """A recipe's examples. `shown` is what the prompt really shows, `rejects` the rows of no use.
 
-    `notes` are sentences on what the files say and nothing looks at.
+    `notes` are sentences on what the files say and nothing looks at; `dev` is held out of training.
     """
 
     task: Task
@@ -46,6 +46,7 @@ class Prepared:
     test: list[Example]
     rejects: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list[str])
+    dev: list[Example] = field(default_factory=list["Example"])
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def prepare(recipe: Recipe) -> Prepared:
         train = limit(train, recipe.data.limit, recipe.seed)
     if recipe.data.test_limit:
         test = limit(test, recipe.data.test_limit, recipe.seed)
-    return Prepared(task, shown, train, test, rejects, notes)
+    train, dev = hold_out(train, recipe.data.dev, recipe.seed) if recipe.data.dev else (train, [])
+    return Prepared(task, shown, train, test, rejects, notes, dev)
 
 
 def stage_examples(task: TaskSection, stage: TrainSection, prepared: Prepared) -> list[Example]:
@@ -103,6 +105,30 @@ def stage_examples(task: TaskSection, stage: TrainSection, prepared: Prepared) -
             hint="Give the stage rows of its own, or leave train.data out.",
         )
     return kept
+
+
+def divided(
+    recipe: Recipe, stage: TrainSection, examples: list[Example], prepared: Prepared
+) -> tuple[list[Example], list[Example]]:
+    """Return what a stage trains on of its rows, see `stage_examples`, and what is held out of that.
+
+    Sources that are held out of the recipe's rows are held out of a stage's own file, too.
+
+    Raises:
+        DataError: its own file cannot be divided.
+    """
+    if not (stage.data and recipe.data.dev):
+        return examples, prepared.dev
+    _, dev = hold_out(examples, recipe.data.dev, recipe.seed)
+    held = {example.source for example in (*prepared.dev, *dev)}
+    train = [example for example in examples if example.source not in held]
+    if not train:
+        raise DataError(
+            f"All {len(examples)} rows belong to sources that are held out.",
+            where=f"{stage.data} (train.data)",
+            hint="Lower data.dev, or give the stage rows of its own.",
+        )
+    return train, [example for example in examples if example.source in held]
 
 
 def loaded(
@@ -155,6 +181,8 @@ def encode_units(
     tokens: int,
     answer: int = 0,
     refused: list[dict[str, Any]] | None = None,
+    *,
+    what: str = "training",
 ) -> Units:
     """Return the examples in tokens; one beyond the budget or the model's context is left out, never cut.
 
@@ -164,6 +192,7 @@ def encode_units(
         tokens: most distinct tokens of an example's rows.
         answer: most tokens of an answer that the model may write itself; it has to fit behind the prompt.
         refused: takes what the template refuses; without it that is an error.
+        what: what they are called where none fits.
 
     Raises:
         DataError: no example fits.
@@ -192,9 +221,11 @@ def encode_units(
             continue
         result.rejects.append(_left_out(example, reason))
     if not sizes and refused:
-        raise DataError(f"The chat template refuses all {len(examples)} rows.", hint=refused[-1]["reason"])
+        raise DataError(
+            f"The chat template refuses all {len(examples)} {what} rows.", hint=refused[-1]["reason"]
+        )
     if not result.units:
-        raise _nothing_fits(sizes, lengths, tokens, template.context)
+        raise _nothing_fits(f"None of the {len(sizes)} {what} rows fits", sizes, lengths, tokens, template)
     return result
 
 
@@ -259,11 +290,13 @@ def _place(example: Example) -> str:
     return ", row ".join(str(example.origin[key]) for key in ("file", "row") if key in example.origin)
 
 
-def _nothing_fits(sizes: list[int], lengths: list[int], tokens: int, context: int) -> DataError:
-    none = f"None of the {len(sizes)} training rows fits"
-    if min(lengths) > context:
+def _nothing_fits(
+    none: str, sizes: list[int], lengths: list[int], tokens: int, template: Template
+) -> DataError:
+    if min(lengths) > template.context:
         return DataError(
-            f"{none} the model's context of {context} tokens; they have {min(lengths)} to {max(lengths)}.",
+            f"{none} the model's context of {template.context} tokens; they have {min(lengths)} to "
+            f"{max(lengths)}.",
             where="model.name",
             hint="Take a model with a longer context, or show fewer examples (task.positive).",
         )

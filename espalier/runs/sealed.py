@@ -33,7 +33,7 @@ KEPT = (
     "rejects.jsonl",
     "generations.jsonl",
 )
-RESULTS = ("outputs.jsonl", "scores.json", "data/train.parquet", "data/test.parquet")
+RESULTS = ("outputs.jsonl", "scores.json", "data/train.parquet", "data/test.parquet", "data/dev.parquet")
 SMALL = 1 << 26  # bytes: what is larger in a model's folder is weights
 
 

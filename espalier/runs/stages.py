@@ -25,11 +25,12 @@ from espalier.models.soft_prompt import virtual_ids
 from espalier.runs.events import say, working
 from espalier.runs.following import follow, foretold, kinds, look_ahead
 from espalier.runs.kept import clear, is_done, keep, load_kept
-from espalier.runs.plan import written
+from espalier.runs.plan import samples, written
 from espalier.runs.prepare import encode_units
 from espalier.runs.rating import rater_weights, raters
 from espalier.runs.stopping import stopping
 from espalier.train.checkpoint import latest
+from espalier.train.heldout import HeldOut, take_best, watched
 from espalier.train.loop import Settings, train
 from espalier.train.noise import noisy
 from espalier.train.optimizer import optimizers
@@ -41,12 +42,14 @@ from espalier.train.sampling import Answering
 from espalier.train.steps import step_count, steps_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from transformers import PreTrainedModel
 
+    from espalier.core.records import Example
     from espalier.core.run import RunFolder
     from espalier.encode.template import Template
+    from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
     from espalier.models.precision import Format
     from espalier.runs.plan import Plan, Stage
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
 
 # Steps from which on it is worth two of them to know what all will take.
 FORETOLD = 8
+# Evaluations of the held-out loss, where the recipe does not say after how many steps.
+EVALUATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -98,17 +103,22 @@ def train_stages(plan: Plan, run: RunFolder, ranks: Ranks = ALONE) -> Iterator[t
 
 def _determined(plan: Plan, stage: Stage) -> dict[str, Any]:
     """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
-    rows = [[(row.ids, row.weights, row.role) for row in unit.rows] for unit in stage.encoded.units]
+    rows, dev = (
+        [[(row.ids, row.weights, row.role) for row in unit.rows] for unit in units]
+        for units in (stage.encoded.units, stage.heldout)
+    )
+    watch = {"dev": stage.section.dev, "patience": stage.section.patience, "rows": content_hash(dev)}
     models = rater_weights([name for objective, _ in stage.shared for name in objective.rewards])
-    sampled = any(objective.rewards for objective, _ in stage.shared)
+    sampled = samples(stage.shared)
     judged = [(e.input, e.references) for e in stage.examples if sampled]
     formats = plan.loaded.formats
     return {
         "seed": plan.seed,
         "model": {"precision": formats.training, "device": plan.choices.recipe.model.device},
-        "train": stage.section.model_dump(exclude={"checkpoint", "data", "parallel"}),
+        "train": stage.section.model_dump(exclude={"checkpoint", "data", "parallel", "dev", "patience"}),
         "weights": plan.loaded.weights,
         "rows": content_hash([[unit.prompt for unit in stage.encoded.units], rows, judged]),
+        **({"held out": watch} if stage.heldout else {}),
         **({"rewards": models} if models else {}),
         **({"sampled in": formats.decoding} if sampled and formats.decoding != formats.training else {}),
     }
@@ -124,18 +134,26 @@ def _tune(plan: Plan, run: RunFolder, stage: Stage, determined: dict[str, Any], 
     key = content_hash(determined)
     source = source_of(plan, stage, ready, key=key, ranks=ranks)
     settings = settings_of(stage, plan.loaded.formats.training)
+    heldout = heldout_of(plan, stage, ready, settings, key=key)
     with noisy(model, source, stage.section.noise, plan.seed) as steps:
         if ranks.size == 1 and settings.steps >= FORETOLD and latest(stage.folder / "checkpoints") is None:
-            ahead = look_ahead(stage, ready, steps, settings)
+            ahead = look_ahead(stage, ready, steps, settings, heldout)
             run.log({"event": "forecast", "stage": stage.name, **asdict(ahead)})
             say(foretold(stage, ahead))
         events = train(
             model, steps, settings, stage.folder, recipe=determined, forward=forward, ranks=ranks,
             asked=lambda: stopping.asked,
         )  # fmt: skip
+        if heldout:
+            events = watched(
+                events, model, heldout, stage.folder,
+                forward=forward, precision=settings.precision, ranks=ranks,
+            )  # fmt: skip
         follow(run, stage, plan.loaded.model.config.get_text_config().vocab_size, events, ranks)
     if ranks.sharded:
         model = _whole(plan, stage, model, ranks)
+    if heldout:
+        on_first(partial(take_best, model, stage.folder), ranks)
     on_first(partial(keep, run, stage, plan.loaded, model, key), ranks)
     if ranks.rank == 0:
         run.log_stage(stage.name, started, peak_bytes())
@@ -191,25 +209,66 @@ def source_of(
     `key` is the hash of all that the reference's log-probabilities depend on; `judged` may change what
     samples are worth.
     """
-    section, units, template = stage.section, stage.encoded.units, ready.template
-    if template.prefix:
-        units = encode_units(stage.examples, template, section.tokens, written(stage.shared), []).units
+    section, template = stage.section, ready.template
+    units = _behind(template, stage.encoded.units, stage.examples, stage)
     examples = {example.id: example for example in stage.examples}
     formats = plan.loaded.formats
     judges = partial(raters, cache=plan.cache)
     answering = Answering(ready.model, template, examples, formats.decoding, plan.seed, judges, ranks)
-    samples = stage.folder / "samples.jsonl"
+    journal = stage.folder / "samples.jsonl"
+
+    def sampler(rewards: Mapping[str, float]) -> Sampler:
+        return journaled(journal, judged(answering.sampler(rewards)), ranks)
+
+    return _steps(plan, stage, ready, units, key, size=section.rows, sampler=sampler)
+
+
+def heldout_of(plan: Plan, stage: Stage, ready: Ready, settings: Settings, *, key: str) -> HeldOut | None:
+    """Return what a training is watched by, which is no step of it; None where nothing is held out.
+
+    The model has to be as the stage found it: objectives ask for what it says of the rows. `key` as in
+    `source_of`.
+    """
+    if not stage.heldout:
+        return None
+    units = _behind(ready.template, stage.heldout, stage.dev, stage)
+    source = _steps(plan, stage, ready, units, key, size=len(units), sampler=_never)
+    every = stage.section.dev or -(-settings.steps // EVALUATIONS)
+    return HeldOut(partial(source, 0), every, stage.section.patience)
+
+
+def _behind(template: Template, units: list[Unit], examples: list[Example], stage: Stage) -> list[Unit]:
+    """Return the units as they are, or behind a soft prompt."""
+    if not template.prefix:
+        return units
+    return encode_units(examples, template, stage.section.tokens, written(stage.shared), []).units
+
+
+def _steps(
+    plan: Plan,
+    stage: Stage,
+    ready: Ready,
+    units: list[Unit],
+    key: str,
+    *,
+    size: int,
+    sampler: Callable[[Mapping[str, float]], Sampler],
+) -> Source:
     tools = make_tools(
         ready.model,
         ready.forward,
-        steps=steps_per_epoch(len(units), section.rows),
-        tokens=section.tokens,
-        precision=formats.training,
+        steps=steps_per_epoch(len(units), size),
+        tokens=stage.section.tokens,
+        precision=plan.loaded.formats.training,
         keep=stage.folder / "reference.json",
         key=key,
-        sampler=lambda rewards: journaled(samples, judged(answering.sampler(rewards)), ranks),
+        sampler=sampler,
     )
-    return steps_of(units, stage.shared, tools, size=section.rows, tokens=section.tokens, seed=plan.seed)
+    return steps_of(units, stage.shared, tools, size=size, tokens=stage.section.tokens, seed=plan.seed)
+
+
+def _never(rewards: Mapping[str, float]) -> Sampler:
+    raise AssertionError(rewards)
 
 
 def settings_of(stage: Stage, precision: Format) -> Settings:

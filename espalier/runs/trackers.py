@@ -47,16 +47,20 @@ class Scalars:
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Take one event; steps of several stages have the stage before each name."""
-        if event["event"] == "step":
+        if event["event"] in ("step", "dev"):
             self.write(scalars(event), event["step"])
         elif event["event"] == "end":
             self.end()
 
 
 def scalars(event: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a step's event and what its objectives say, named as 'train/loss'."""
+    """Return the numbers of a step's event and what its objectives say, named as 'train/loss'.
+
+    Those of an evaluation are named as 'train/dev_loss'.
+    """
+    prefix = f"{event.get('stage', 'train')}/{'dev_' if event['event'] == 'dev' else ''}"
     return {
-        f"{event.get('stage', 'train')}/{key}": float(value)
+        f"{prefix}{key}": float(value)
         for key, value in {**event.get("said", {}), **event}.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and key not in ("step", "time")
     }

@@ -89,7 +89,7 @@ def save(
 
     try:
         for act, here in ((begin, first), (write, first or ranks.sharded), (publish, first)):
-            together(partial(_attempt, act, here, final), ranks)
+            together(partial(attempt, act, here, final), ranks)
     except CheckpointError:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -119,7 +119,7 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
         except (DataError, OSError, SafetensorError) as error:
             flaws.append(f"{path}: {error}")
     if found:
-        raise _damaged(found[0], flaws[0].removeprefix(f"{found[0]}: "))
+        raise damaged(found[0], flaws[0].removeprefix(f"{found[0]}: "))
     return None, []
 
 
@@ -153,7 +153,7 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer, recipe: Mapping
             _restore_tensors(trained, optimizer, rows)
             _restore_random(state, rows, rank)
     except (DataError, OSError, SafetensorError) as error:
-        raise _damaged(path, str(error)) from None
+        raise damaged(path, str(error)) from None
     return int(state["step"])
 
 
@@ -177,7 +177,8 @@ def _open(path: Path, files: ExitStack) -> tuple[dict[str, Any], dict[str, Rows]
     return state, rows
 
 
-def _damaged(path: Path, why: str) -> CheckpointError:
+def damaged(path: Path, why: str) -> CheckpointError:
+    """Return the error of a checkpoint, or of what lies beside it, that cannot be read."""
     return CheckpointError(
         f"The checkpoint is damaged: {why}", where=str(path), hint="Remove it to start again."
     )
@@ -310,7 +311,8 @@ def _check_recipe(path: Path, state: Mapping[str, Any], recipe: Mapping[str, Any
     )
 
 
-def _attempt(act: Callable[[], None], here: bool, path: Path) -> None:
+def attempt(act: Callable[[], None], here: bool, path: Path) -> None:
+    """Do what writes a file of this path, if it is to be done here. Raises CheckpointError."""
     try:
         if here:
             act()

@@ -16,7 +16,7 @@ import random
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -27,6 +27,7 @@ from espalier.encode.batches import groups_of
 from espalier.encode.tree import build_tree, stats
 from espalier.models.forward import edge_logprobs
 from espalier.train.checkpoint import save
+from espalier.train.heldout import HeldOut, evaluate
 from espalier.train.loop import Forward, Settings, backward
 from espalier.train.optimizer import Updater, make_updater
 from espalier.train.parallel import cost
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 STEPS = 100
 # Most seconds that trees are computed for; another one is begun where it is likely to fit.
 PATIENCE = 60.0
+# What a forward takes of a forward and a backward.
+FORWARD = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Forecast:
         own_peak: whether the peak is the training's own; where the system cannot tell it is that of all that
             the process has done, and only a bound.
         cut: whether it was cut short; the seconds are then those of the gradients.
+        evaluation_seconds: all evaluations of the held-out loss, with writing the best weights each time.
     """
 
     steps: int
@@ -71,6 +75,7 @@ class Forecast:
     checkpoint_seconds: float
     own_peak: bool
     cut: bool = False
+    evaluation_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ def forecast(
     forward: Forward = edge_logprobs,
     shared: bool = True,
     look: Sequence[int] | None = None,
+    heldout: HeldOut | None = None,
     tell: Callable[[Sight], object] = lambda _: None,
 ) -> Forecast:
     """Return what `train` with the same arguments will take; the model and `folder` stay as they are.
@@ -109,6 +115,7 @@ def forecast(
         shared: whether `forward` computes a tree in one pass.
         look: numbers of the steps to look at, by default up to 100; of a source that samples from the model
             only those can be known that learn from its first samples.
+        heldout: what the training is watched by.
         tell: told after every tree.
 
     Raises:
@@ -129,22 +136,20 @@ def forecast(
         probe = _Probe(model, updater, settings, forward, partial(_cost, shared=shared), mean, trees, tell)
         probe.begin(_part(costliest), costliest)
         begun = probe.done
-        taken: list[_Taken] = []
-        for step in (costliest, typical):
-            found = probe.step(step)
-            if found is None:
-                break
-            taken.append(found)
+        taken = probe.steps(costliest, typical)
         cut = len(taken) < 2
         checkpoint_seconds = 0.0 if cut else _write(model, updater, folder)
+        evaluations = probe.evaluations(heldout, checkpoint_seconds) if heldout else 0.0
     model.train(was_training)
     # Whatever else goes on, the first step's warm-up or another process, can only make a step seem slower.
     pace = min((step.pace for step in taken), default=probe.pace)
     step_seconds = source_seconds + mean * pace + min((step.moving for step in taken), default=0.0)
     checkpoints = math.ceil(settings.steps / settings.checkpoint)
-    seconds = settings.steps * step_seconds + checkpoints * checkpoint_seconds
+    seconds = settings.steps * step_seconds + checkpoints * checkpoint_seconds + evaluations
     peak = peak_mb() if probe.done > begun else None
-    return Forecast(settings.steps, seconds, peak, step_seconds, checkpoint_seconds, own_peak, cut)
+    return Forecast(
+        settings.steps, seconds, peak, step_seconds, checkpoint_seconds, own_peak, cut, evaluations
+    )
 
 
 def _spread(steps: int) -> list[int]:
@@ -230,6 +235,32 @@ class _Probe:
         for weight in self.model.parameters():
             weight.grad = None  # of a norm that is not finite, which the training will tell of
         return _Taken(sum(times) / sum(costs.values()), moving) if len(times) == len(work) else None
+
+    def evaluations(self, heldout: HeldOut, checkpoint: float) -> float:
+        """Return the seconds of all evaluations, from the costliest tree of one where that fits.
+
+        A checkpoint is about three times the weights, and so are its seconds.
+        """
+        begun = _now()
+        step = heldout.step()
+        costs = [self.cost(tree) for tree, _ in step.work]
+        largest, made = max(range(len(costs)), key=costs.__getitem__), _now() - begun
+        pace = self.pace * FORWARD
+        if self._fits(costs[largest] * FORWARD):
+            part = replace(step, work=[step.work[largest]])
+            evaluate(self.model, part, self.forward, self.settings.precision)
+            pace = (_now() - begun - made) / costs[largest]
+        return (made + sum(costs) * pace + checkpoint / 3) * math.ceil(self.settings.steps / heldout.every)
+
+    def steps(self, *steps: Step) -> list[_Taken]:
+        """Take steps, up to the first of which not all fits."""
+        taken: list[_Taken] = []
+        for step in steps:
+            found = self.step(step)
+            if found is None:
+                break
+            taken.append(found)
+        return taken
 
     def _fits(self, cost: float) -> bool:
         return self.spent + cost * self.pace <= PATIENCE

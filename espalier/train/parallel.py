@@ -148,7 +148,7 @@ def add_up(model: nn.Module, sums: dict[Term, LossSum], step: Step, ranks: Ranks
         return sums
     if not ranks.sharded:
         _sum_gradients(model)
-    return _sum_losses(sums, step, ranks)
+    return sum_losses(sums, step, ranks)
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -183,7 +183,17 @@ def _sum_gradients(model: nn.Module) -> None:
             gradient.copy_(part.view_as(gradient))
 
 
-def _sum_losses(sums: dict[Term, LossSum], step: Step, ranks: Ranks) -> dict[Term, LossSum]:
+def reshard(model: nn.Module) -> None:
+    """Let go of the weights that a forward without a backward has gathered, where they are shared out."""
+    from torch.distributed.fsdp import FSDPModule
+
+    for part in model.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
+def sum_losses(sums: dict[Term, LossSum], step: Step, ranks: Ranks) -> dict[Term, LossSum]:
+    """Return the loss of each of a step's terms over all ranks; every rank has to call it."""
     terms = list(dict.fromkeys(term for _, terms in step.work for term in terms))
     mine = [
         (place, replace(sums[term], total=sums[term].total.cpu()))

@@ -89,6 +89,39 @@ def test_two_processes_make_the_same_run(two, finished):
     assert not list((run / "checkpoints").glob("*"))
 
 
+def test_two_processes_find_the_same_loss_of_rows_held_out(home: Path, espalier):
+    """Each computes some of the trees; the weights that are kept are gathered where they are shared out."""
+    options = (
+        "data.dev=0.3",
+        "train.epochs=6",
+        "train.dev=2",
+        "train.rate=0.03",
+        "train.warmup=0",
+        "train.patience=1",
+    )
+    found = {}
+    for name in ("fsdp", "ddp", "one"):
+        asked = (*options, f"name='{name}'")
+        if name == "one":
+            result = espalier("run", "recipe.toml", *[p for o in asked for p in ("-o", o)], cwd=home)
+            assert result.code == 0, result.err
+        else:
+            result = torchrun(home, *asked, f"train.parallel='{name}'")
+            assert result.returncode == 0, result.stderr
+        lines = (home / "runs" / name / "events.jsonl").read_text().splitlines()
+        events = [json.loads(line) for line in lines]
+        losses = [event["loss"] for event in events if event["event"] == "dev"]
+        (kept,) = [event for event in events if event["event"] == "kept"]
+        found[name] = (losses, kept, load_file(home / "runs" / name / "model" / "model.safetensors"))
+    losses, kept, weights = found["one"]
+    assert kept["step"] < kept["last"]
+    for name in ("fsdp", "ddp"):
+        assert found[name][0] == pytest.approx(losses, rel=1e-3)
+        assert found[name][1]["step"] == kept["step"]
+        for key, value in weights.items():
+            torch.testing.assert_close(found[name][2][key], value, rtol=1e-3, atol=1e-3)
+
+
 def test_torchrun_starts_a_killed_worker_again_and_the_weights_are_the_same_bitwise(
     home: Path, two, wait_for
 ):

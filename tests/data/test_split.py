@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, message
-from espalier.data.split import limit, split
+from espalier.data.split import hold_out, limit, split
 
 SOURCES = st.lists(st.text(max_size=3), min_size=1, max_size=40)
 
@@ -50,6 +50,32 @@ def test_the_share_is_about_right_and_the_seed_matters() -> None:
     assert 0.77 < len(train) / 2000 < 0.83  # three standard errors
     assert train == split(examples, 0.8, 0)[0]
     assert train != split(examples, 0.8, 1)[0]
+
+
+@given(SOURCES, st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.integers(0, 5))
+@settings(deadline=None)
+def test_what_is_held_out_is_drawn_apart_from_the_test_set(
+    sources: list[str], share: float, more: float, seed: int
+) -> None:
+    examples = rows(sources)
+    if len(set(sources)) < 2:
+        with pytest.raises(DataError, match=r"cannot be split into rows to train on and data\.dev"):
+            hold_out(examples, share, seed)
+        return
+    train, dev = hold_out(examples, share, seed)
+    assert train
+    assert dev
+    assert sorted([*train, *dev], key=examples.index) == examples
+    assert not {e.source for e in train} & {e.source for e in dev}
+    if share <= more:  # a larger share holds the same rows out, and others besides
+        assert {e.source for e in dev} <= {e.source for e in hold_out(examples, more, seed)[1]}
+
+
+def test_the_test_set_tells_nothing_of_what_is_held_out() -> None:
+    examples = rows([str(number) for number in range(2000)])
+    train, test = split(examples, 0.5, 0)
+    shares = [len(hold_out(some, 0.2, 0)[1]) / len(some) for some in (train, test)]
+    assert shares == pytest.approx([0.2, 0.2], abs=0.04)  # three standard errors
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5])

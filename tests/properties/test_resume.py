@@ -9,18 +9,23 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from espalier.core.records import Encoded
 from espalier.encode.tokens import Unit
-from espalier.models.forward import Edges
+from espalier.models.forward import Edges, edge_logprobs
+from espalier.train.heldout import HeldOut, take_best, watched
 from espalier.train.loop import Settings, train
 from espalier.train.objectives import LossSum, Objective, Part, Tools, sft
 from espalier.train.steps import steps_of
@@ -34,8 +39,12 @@ if TYPE_CHECKING:
 STEPS, PER_EPOCH = 11, 4
 
 
-def events(folder: Path, *, dropout: float = 0.0) -> Iterator[dict]:
-    """Train a tiny model from a fixed start; a checkpoint every third step, out of step with the epochs."""
+def events(folder: Path, *, dropout: float = 0.0, patience: int | None = None) -> Iterator[dict]:
+    """Train a tiny model from a fixed start; a checkpoint every third step, out of step with the epochs.
+
+    With a patience the loss of rows that are held out is looked at after every second step; the last event
+    then tells which weights were best, and their sum.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.set_num_threads(1)
@@ -65,10 +74,21 @@ def events(folder: Path, *, dropout: float = 0.0) -> Iterator[dict]:
         return part
 
     units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in rows]
+    if patience is not None:
+        units, held = units[:10], units[10:]
     tools = Tools(PER_EPOCH, None, None, None, None)  # type: ignore[arg-type]  what sft does not use
-    source = steps_of(units, [(Objective(begin, sft().learns), 1.0)], tools, size=4, tokens=100, seed=5)
+    shared = [(Objective(begin, sft().learns), 1.0)]
+    source = steps_of(units, shared, tools, size=4, tokens=100, seed=5)
     settings = Settings(steps=STEPS, rate=1e-2, decay=0.1, precision="bf16", checkpoint=3)
-    return train(model, source, settings, folder, recipe={"rate": 1e-2})
+    found = train(model, source, settings, folder, recipe={"rate": 1e-2})
+    if patience is None:
+        yield from found
+        return
+    dev = steps_of(held, [(sft(), 1.0)], tools, size=len(held), tokens=100, seed=5)
+    heldout = HeldOut(lambda: dev(0), 2, patience)
+    yield from watched(found, model, heldout, folder, forward=edge_logprobs, precision="bf16")
+    take_best(model, folder)
+    yield {"event": "best", "weights": [weight.double().sum().item() for weight in model.parameters()]}
 
 
 def final_state(folder: Path) -> dict[str, torch.Tensor]:
@@ -83,11 +103,12 @@ def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> N
     assert not different
 
 
-def run_and_kill(folder: Path, at: int | None) -> list[dict]:
+def run_and_kill(folder: Path, at: int | None, patience: int | None = None) -> list[dict]:
     """Run this file as a program, and kill it as soon as it reports step `at`."""
     seen = []
+    asked = [] if patience is None else [str(patience)]
     with subprocess.Popen(
-        [sys.executable, __file__, str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, str(folder), *asked], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
         for line in process.stdout:
@@ -126,6 +147,33 @@ def test_random_states_go_on_too(tmp_path: Path, stop: int):
     assert_same(final_state(tmp_path / "parts"), final_state(tmp_path / "whole"))
 
 
+@pytest.mark.parametrize("patience", [0, 1, 2, 3])
+@given(stops=st.lists(st.integers(0, 12), max_size=4))
+@settings(max_examples=8, deadline=None)
+def test_the_best_so_far_and_the_patience_go_on_too(patience: int, stops: list[int]) -> None:
+    """Wherever it is stopped, between whichever events: the same evaluations, the same end, the same best."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = list(events(Path(folder, "whole"), dropout=0.2, patience=patience))
+        seen: dict[int, float] = {}
+        for stop in stops:
+            part = events(Path(folder, "parts"), dropout=0.2, patience=patience)
+            seen |= {event["step"]: event["loss"] for event in islice(part, stop) if event["event"] == "dev"}
+            part.close()
+        rest = list(events(Path(folder, "parts"), dropout=0.2, patience=patience))
+        seen |= {event["step"]: event["loss"] for event in rest if event["event"] == "dev"}
+        assert seen == {event["step"]: event["loss"] for event in whole if event["event"] == "dev"}
+        assert rest[-2:] == whole[-2:]
+
+
+def test_a_killed_run_goes_on_with_its_best_weights(tmp_path: Path) -> None:
+    whole = list(events(tmp_path / "whole", patience=2))
+    for at in (3, 6):
+        run_and_kill(tmp_path / "killed", at, patience=2)
+    assert run_and_kill(tmp_path / "killed", None, patience=2)[-2:] == whole[-2:]
+    assert whole[-2]["step"] < whole[-2]["last"]
+
+
 if __name__ == "__main__":
-    for event in events(Path(sys.argv[1])):
+    chosen = int(sys.argv[2]) if len(sys.argv) > 2 else None
+    for event in events(Path(sys.argv[1]), patience=chosen):
         print(json.dumps(event), flush=True)

@@ -67,6 +67,29 @@ def staged(run_folder: Path) -> Path:
     return run_folder
 
 
+def test_the_loss_of_rows_held_out_is_drawn_beside(staged: Path) -> None:
+    events = (staged / "events.jsonl").read_text()
+    dev = [
+        {"event": "dev", "stage": "train 0", "step": step, "steps": 4, "loss": loss, "rows": 7}
+        for step, loss in ((1, 9.0), (1, 3.5), (2, 2.5), (3, math.nan), (3, 3.0))
+    ]
+    (staged / "events.jsonl").write_text(events + jsonl(dev))
+    sft, dpo, _ = trainings(gather(staged))
+    assert sft.said.endswith(
+        " The loss of 7 rows held out (dashed) was lowest at step 2 (the dot), 2.5000, and those weights "
+        "were kept; at the last, 3, it was 3.0000. There training ended, before its 4 steps."
+    )
+    loss = sft.plots[0].curve
+    points = [tuple(map(float, point.split(","))) for point in loss.beside.split()]
+    assert [x for x, _ in points] == [0, 50, 100]
+    assert points[0] == (0, 100 * 0.5 / 4)  # the axis goes to 4, where that of the steps alone goes to 3
+    assert loss.mark.split() == [loss.beside.split()[1]] * 2
+    assert "held out" not in dpo.said
+    assert not dpo.plots[0].curve.beside
+    page = write_report(staged).read_text()
+    assert page.count('class="beside"') == page.count('class="mark"') == 1
+
+
 def test_each_stage_is_told_and_drawn(staged: Path) -> None:
     material = gather(staged)
     said = how(material)

@@ -27,10 +27,16 @@ STEPS = [
         "ok": True,
     },
     {"event": "step", "stage": "train 0", "step": 2, "loss": 2.25, "tokens": 11},
+    {"event": "dev", "stage": "train 0", "step": 2, "loss": 2.75, "rows": 4},
+    {"event": "kept", "stage": "train 0", "step": 2, "loss": 2.75},
     {"event": "step", "stage": "train 1", "step": 1, "loss": 0.5, "tokens": 12},
     {"event": "end"},
 ]
-LOSSES = {"train 0/loss": [(1, 2.5), (2, 2.25)], "train 1/loss": [(1, 0.5)]}
+LOSSES = {
+    "train 0/loss": [(1, 2.5), (2, 2.25)],
+    "train 0/dev_loss": [(2, 2.75)],
+    "train 1/loss": [(1, 0.5)],
+}
 
 # Other people's packages warn of each other.
 pytestmark = pytest.mark.filterwarnings("default")

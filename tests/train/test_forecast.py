@@ -14,6 +14,7 @@ from espalier.core.errors import RecipeError
 from espalier.encode.tokens import Unit
 from espalier.train import forecast as forecast_file
 from espalier.train.forecast import Sight, forecast
+from espalier.train.heldout import HeldOut
 from espalier.train.loop import Settings, train
 from espalier.train.objectives import Tools, sft
 from espalier.train.optimizer import adafactor, adamw, lomo
@@ -52,6 +53,21 @@ def test_it_changes_nothing(tiny_llama: LlamaForCausalLM, tiny_rows: list[Encode
     assert not list(tmp_path.iterdir())
     assert found.steps == 6
     assert 0 < found.step_seconds < found.seconds
+
+
+def test_evaluations_are_counted(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], tmp_path: Path
+) -> None:
+    dev = source_of(tiny_rows[:8])
+    settings = Settings(steps=7, rate=1e-2)
+    plain, often, cut = (
+        forecast(tiny_llama, source_of(tiny_rows), settings, tmp_path, heldout=heldout)
+        for heldout in (None, HeldOut(lambda: dev(0), 2, 0), HeldOut(lambda: dev(0), 7, 0))
+    )
+    assert plain.evaluation_seconds == 0
+    # Four evaluations and one, each about a third of a step.
+    assert 0 < cut.evaluation_seconds < often.evaluation_seconds < often.seconds
+    assert often.seconds > 7 * often.step_seconds + often.evaluation_seconds
 
 
 def test_training_is_the_same_after_it(

@@ -32,6 +32,7 @@ from espalier.core.records import ALONE, Encoded, Example, Ranks, message
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
 from espalier.train import parallel
+from espalier.train.heldout import HeldOut, watched
 from espalier.train.loop import Settings, train
 from espalier.train.objectives import Tools, sft
 from espalier.train.optimizer import adamw
@@ -119,13 +120,14 @@ def events(
 ) -> Iterator[dict]:
     """Train the tiny model, a checkpoint every second step, and save the whole weights at the end.
 
-    `precision` is fp32, fp64, "few" (fp64 with one pair a step), "grpo" or "little" (fp64, on 9 or 4 answers
+    `precision` is fp32, fp64, "few" (fp64 with one pair a step), "watched" (fp64, with the loss of some rows
+    after every second step), "grpo" or "little" (fp64, on 9 or 4 answers
     a step that are sampled in fp32) or "cuda" (bf16 on this rank's GPU).
     With an eps that is not small a step is as smooth as its gradient, and rounding is not blown up.
     """
     torch.set_num_threads(1)
     sizes = {"grpo": 3, "little": 2}
-    double = precision in ("fp64", "few", *sizes)
+    double = precision in ("fp64", "few", "watched", *sizes)
     model = tiny().double() if double else tiny().to("cuda" if precision == "cuda" else "cpu")
     if precision in sizes:
         rows = rewarded(model, folder, ranks, sizes[precision])
@@ -136,7 +138,11 @@ def events(
         precision="bf16" if precision == "cuda" else "fp32",
     )  # fmt: skip
     with KeepDouble() if double else nullcontext():
-        yield from train(model, rows, settings, folder, recipe={}, forward=forward, ranks=ranks)
+        found = train(model, rows, settings, folder, recipe={}, forward=forward, ranks=ranks)
+        if precision == "watched":
+            heldout = HeldOut(lambda: rows(1), 2, 0)
+            found = watched(found, model, heldout, folder, forward=forward, precision="fp32", ranks=ranks)
+        yield from found
     weights = full_weights(model, ranks)
     if ranks.rank == 0:
         weights = {name: value.clone() for name, value in weights.items()}
@@ -246,7 +252,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[dict]]]:
     """The runs on two processes, each kind in a folder of its own, and their events."""
     folder = tmp_path_factory.mktemp("two")
-    kinds = [f"{way}-{what}" for what in ("fp64", "fp32", "few", "grpo") for way in ("ddp", "fsdp")]
+    what = ("fp64", "fp32", "few", "watched", "grpo")
+    kinds = [f"{way}-{name}" for name in what for way in ("ddp", "fsdp")]
     return folder, run(2, folder, *kinds, "sums-", "stopped-")
 
 
@@ -298,6 +305,23 @@ def test_a_rank_without_an_answer_to_write_goes_along(tmp_path: Path):
     three = run(3, tmp_path / "three", "fsdp-little")["fsdp-little"]  # they write 2, 2 and none
     assert losses(three) == pytest.approx(losses(single), rel=1e-4, abs=1e-6)
     assert gap(tmp_path / "three" / "fsdp-little", tmp_path) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_an_evaluation_is_of_all_ranks_and_changes_nothing(two, tmp_path: Path, kind: str):
+    home, single = two[0] / f"{kind}-watched", list(events(tmp_path, precision="watched"))
+    found = two[1][f"{kind}-watched"]
+    losses = [[event["loss"] for event in told if event["event"] == "dev"] for told in (single, found)]
+    assert len(losses[0]) == 3
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+    weights = [load_file(next(at.glob("checkpoints/best-*"))) for at in (tmp_path, home)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(value.allclose(weights[1][name], atol=1e-9) for name, value in weights[0].items())
+    plain = two[0] / f"{kind}-fp64" / "checkpoints" / f"step-{STEPS:06d}"
+    for path in plain.glob("*.safetensors"):
+        states = load_file(path), load_file(home / "checkpoints" / plain.name / path.name)
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 def test_one_rank_that_is_asked_to_stop_makes_all_save(two):
