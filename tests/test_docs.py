@@ -107,7 +107,7 @@ def test_the_seams_are_as_shown(
     moving = methods.build("my_module:last_layers", {"count": 1})(tiny_llama).named_parameters()
     assert {name.split(".")[2] for name, weight in moving if weight.requires_grad} == {"1"}
     strategy = strategies.build("my_module:second_best", {"limit": 3})
-    assert strategy.pick(torch.tensor([[0.0, 2.0, 1.0]]), ["key"], 0).tolist() == [2]
+    assert strategy.step([], torch.tensor([[0.0, 2.0, 1.0]])).ids.tolist() == [2]
     tracker = trackers.build("my_module:loss_file", {})(Start("run", {}, tmp_path))
     for event in ({"event": "step", "step": 3, "loss": 0.5}, {"event": "end"}):
         tracker.log(event)

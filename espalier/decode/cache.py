@@ -25,6 +25,8 @@ from espalier.encode.tree import row_path
 from espalier.models.attention import plan_for, tree_attention
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -65,8 +67,11 @@ class Layout:
     lengths: NDArray[np.int64]
 
 
-def plan_layout(tree: Tree, least: int = MIN_SAVED) -> Layout:
-    """Return the layout that holds a run once where this saves at least `least` copies of a token."""
+def plan_layout(tree: Tree, least: int = MIN_SAVED, *, copies: int = 1) -> Layout:
+    """Return the layout that holds a run once where this saves at least `least` copies of a token.
+
+    `copies` is how many rows each row of the tree may become (`RowCache.take`).
+    """
     order = np.argsort(tree.leaves, kind="stable")
     leaves = tree.leaves[order]
     runs: list[Run] = []
@@ -78,7 +83,7 @@ def plan_layout(tree: Tree, least: int = MIN_SAVED) -> Layout:
         # because a node is shared only if all above it is.
         first, last = np.searchsorted(leaves, [end - 1, tree.ends[node]]).tolist()
         parent = int(tree.parents[node])
-        worth = (last - first - 1) * (end - start) >= least
+        worth = ((last - first) * copies - 1) * (end - start) >= least
         above[node] = worth and (parent < 0 or above[parent])
         if above[node]:
             runs.append(Run(start, end, first, last, int(columns[first])))
@@ -97,8 +102,8 @@ class RowCache:
     """Keys and values of every layer for a batch of rows, and the attention of their next tokens to them.
 
     Filled by `put` (once per layer, from the forward pass over the prompts' tree), then advanced by `advance`
-    before each step; `keep` drops rows that are finished. It travels to the attention as a model keyword
-    argument.
+    before each step. Between steps `take` drops and repeats rows, and `join` adds those of another cache. It
+    travels to the attention as a model keyword argument.
     """
 
     def __init__(self, layout: Layout, limit: int) -> None:
@@ -107,6 +112,7 @@ class RowCache:
         self._capacity = self.width + limit
         self._runs = layout.runs
         self._own = torch.from_numpy(layout.own)
+        self._pads = (self._own < 0).sum(1)  # columns at the left that a row does not have [R]
         self._shared_keys: dict[int, list[Tensor]] = {}
         self._shared_values: dict[int, list[Tensor]] = {}
         self._keys: dict[int, Tensor] = {}
@@ -127,23 +133,51 @@ class RowCache:
         self.width += 1
         self._scores = {}
 
-    def keep(self, rows: NDArray[np.int64]) -> None:
-        """Drop all rows but these (ascending)."""
-        index = torch.from_numpy(rows)
-        bounds = np.searchsorted(rows, [(run.first, run.last) for run in self._runs] or np.empty((0, 2)))
+    def take(self, parents: NDArray[np.int64]) -> None:
+        """Let these rows be the rows [R'], in ascending order: some not at all, some several times.
+
+        What is shared stays where it is, for those of its rows that are left.
+        """
+        bounds = np.searchsorted(parents, [(run.first, run.last) for run in self._runs] or np.empty((0, 2)))
         alive = [number for number, (first, last) in enumerate(bounds) if last > first]
         self._runs = tuple(
             replace(self._runs[number], first=int(bounds[number, 0]), last=int(bounds[number, 1]))
             for number in alive
         )
+        index = torch.from_numpy(parents)
         for layer in self._keys:
             self._shared_keys[layer] = [self._shared_keys[layer][number] for number in alive]
             self._shared_values[layer] = [self._shared_values[layer][number] for number in alive]
             on_device = index.to(self._keys[layer].device)
             self._keys[layer] = self._keys[layer].index_select(1, on_device)
             self._values[layer] = self._values[layer].index_select(1, on_device)
-        self._own = self._own[index]
-        self.rows = len(rows)
+        self._pads = self._pads[index]
+        self.rows = len(parents)
+        self._masks, self._scores = {}, {}
+
+    def join(self, other: RowCache) -> None:
+        """Add the rows of another cache behind these; it is not to be used any more.
+
+        Own columns stay aligned at the right end, and those at the left that no row has are left out.
+        """
+        width = max(self.width, other.width)
+        room = max(cache._capacity - cache.width for cache in (self, other))
+        pads = torch.cat([cache._pads + width - cache.width for cache in (self, other)])
+        spare = int(pads.min())
+        self._runs += tuple(
+            replace(run, first=run.first + self.rows, last=run.last + self.rows) for run in other._runs
+        )
+        for layer, keys in self._keys.items():
+            self._shared_keys[layer] += other._shared_keys[layer]
+            self._shared_values[layer] += other._shared_values[layer]
+            both = [(keys.mT, self.width), (other._keys[layer].mT, other.width)]
+            self._keys[layer] = _right_aligned(both, width - spare, room).mT.contiguous()
+            both = [(self._values[layer], self.width), (other._values[layer], other.width)]
+            self._values[layer] = _right_aligned(both, width - spare, room)
+        self._pads = pads - spare
+        self.rows += other.rows
+        self.width = width - spare
+        self._capacity = self.width + room
         self._masks, self._scores = {}, {}
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
@@ -211,9 +245,26 @@ class RowCache:
         """Return what is added to the own scores [heads * R, 1, width]: -inf at the pads left of a prompt."""
         if heads not in self._masks:
             mask = like.new_zeros(self.rows, self._capacity)
-            mask[:, : self._own.shape[1]].masked_fill_((self._own < 0).to(like.device), -math.inf)
+            absent = torch.arange(self._capacity) < self._pads[:, None]
+            mask.masked_fill_(absent.to(like.device), -math.inf)
             self._masks[heads] = mask.repeat(heads, 1)[:, None]
         return self._masks[heads][..., : self.width]
+
+
+def _right_aligned(parts: Sequence[tuple[Tensor, int]], width: int, room: int) -> Tensor:
+    """Return the rows of all parts, as `width` columns before `room` empty ones.
+
+    A part is [heads, R, columns, head size], of whose columns the first so many are in use.
+    """
+    first = parts[0][0]
+    rows = sum(states.shape[1] for states, _ in parts)
+    block = first.new_zeros(first.shape[0], rows, width + room, first.shape[3])
+    start = 0
+    for states, used in parts:
+        size = min(used, width)
+        block[:, start : start + states.shape[1], width - size : width] = states[:, :, used - size : used]
+        start += states.shape[1]
+    return block
 
 
 def _decode_attention(

@@ -20,20 +20,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """How a token is drawn: see `strategies.sample`; at temperature 0 the likeliest is taken."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One answer to make: for the examples that ask for it with the same prompt, only once.
+
+    What is its own, and is None where it takes what is usual, lets requests of different settings be decoded
+    together.
 
     Attributes:
         key: see `request_key`.
         prompt: token ids.
         sample: which of several answers to the prompt.
         examples: ids of the examples.
+        limit: its own limit; None for the strategy's.
+        stop_ids: its own tokens that end it; None for the template's.
+        stops: texts that end it, each wherever it comes to stand in the answer; see `before`.
+        draw: its own way to draw; None for the strategy's. Strategies that draw nothing ignore it.
     """
 
     key: str
     prompt: tuple[int, ...]
     sample: int
     examples: tuple[str, ...]
+    limit: int | None = None
+    stop_ids: frozenset[int] | None = None
+    stops: tuple[str, ...] = ()
+    draw: Draw | None = None
+
+    def size(self, limit: int) -> int:
+        """Return how many tokens prompt and answer have at most, where `limit` is the strategy's."""
+        return len(self.prompt) + (limit if self.limit is None else self.limit)
 
 
 def request_key(
@@ -74,24 +98,38 @@ def requests_of(
     ]
 
 
-def groups_of(requests: Sequence[Request], limit: int, tokens: int) -> Iterator[list[Request]]:
+def before(text: str, stops: Sequence[str]) -> str:
+    """Return the text before the first of the stop strings in it; all of it where there is none."""
+    return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
+
+
+def unfinished(text: str, stops: Sequence[str]) -> str:
+    """Return the text without what may be the beginning of a stop string at its end."""
+    ends = (stop[:size] for stop in stops for size in range(1, len(stop)))
+    return text[: len(text) - max((len(end) for end in ends if text.endswith(end)), default=0)]
+
+
+def groups_of(
+    requests: Sequence[Request], limit: int, tokens: int, *, rows: int = 1
+) -> Iterator[list[Request]]:
     """Cut the requests into groups that share, each within the budget of tokens held where one row fits it.
 
     Sorted by their tokens, requests with a common prefix are neighbours. A group is taken to hold the prefix
-    common to all of it once, and for each row as much as its longest needs beside it: an upper bound.
+    common to all of it once, and for each of a request's `rows` as much as its longest needs beside it: an
+    upper bound. `limit` is that of requests with none of their own.
     """
     group: list[Request] = []
     common, longest = 0, 0
-    before = np.empty(0, np.int64)
+    previous = np.empty(0, np.int64)
     for request in sorted(requests, key=lambda request: request.prompt):
         prompt = np.array(request.prompt, np.int64)
-        size = len(prompt)
-        shared = min(common, common_prefix(before, prompt)) if group else size
+        size = request.size(limit)
+        shared = min(common, common_prefix(previous, prompt)) if group else len(prompt)
         wide = max(longest, size)
-        if group and shared + (len(group) + 1) * (wide - shared + limit) > tokens:
+        if group and shared + (len(group) + 1) * rows * (wide - shared) > tokens:
             yield group
-            group, shared, wide = [], size, size
+            group, shared, wide = [], len(prompt), size
         group.append(request)
-        common, longest, before = shared, wide, prompt
+        common, longest, previous = shared, wide, prompt
     if group:
         yield group

@@ -1,4 +1,8 @@
-"""Answers through transformers' own `generate`, for models whose layers cannot share a prefix."""
+"""Answers through transformers' own `generate`, for models whose layers cannot share a prefix.
+
+The strategy takes every token there too. What `generate` cannot do is let a row continue another one than
+itself, so strategies with parents are refused.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from espalier.core.errors import ModelError
 from espalier.decode.requests import Request
@@ -15,12 +19,12 @@ from espalier.decode.strategies import greedy
 from espalier.models.support import FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from espalier.decode.strategies import Strategy
+    from espalier.decode.strategies import Row, Strategy
 
 BATCH = 16
 # What has been found of a model, for as long as there is that model.
@@ -28,36 +32,52 @@ _BATCHES: WeakKeyDictionary[torch.nn.Module, int] = WeakKeyDictionary()
 
 
 class _Taker:
-    """Takes the strategy's token by leaving it as all that `generate` can choose, and notes its logprob."""
+    """Takes the strategy's tokens, by leaving each as all that `generate` can choose."""
 
-    def __init__(self, strategy: Strategy, keys: Sequence[str]) -> None:
+    def __init__(self, strategy: Strategy, rows: Sequence[Row]) -> None:
         self._strategy = strategy
-        self._keys = keys
-        self.logprobs: list[Tensor] = []
+        self._rows = rows
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        ids = self._strategy.pick(scores, self._keys, len(self.logprobs))[:, None]
-        self.logprobs.append(torch.log_softmax(scores.float(), dim=-1).gather(1, ids)[:, 0])
+        step = self._strategy.step(self._rows, scores)
+        if step.parents is not None:
+            raise _no_parents()
+        ids = step.ids[:, None]
+        logprobs = torch.log_softmax(scores.float(), dim=-1).gather(1, ids)[:, 0].tolist()
+        for place, (row, token) in enumerate(zip(self._rows, step.ids.tolist(), strict=True)):
+            if row.finish is None:
+                row.state = row.state if step.states is None else step.states[place]
+                row.take(token, logprobs[place])
         return torch.full_like(scores, -torch.inf).scatter_(1, ids, 0.0)
 
+    def ended(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        return torch.tensor([row.finish is not None for row in self._rows], device=input_ids.device)
 
-def rows_with_generate(
-    model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy, stop_ids: Collection[int]
-) -> Iterator[tuple[int, list[int], list[float]]]:
-    """Yield (row, ids with the stop token, logprob of each) for all requests.
+
+def rows_with_generate(model: PreTrainedModel, rows: Sequence[Row], strategy: Strategy) -> Iterator[Row]:
+    """Yield each row when it has ended.
 
     Prompts of one length make a batch: states and windows of many layers see padding as if it were text.
+
+    Raises:
+        ModelError: a strategy with parents, or what transformers cannot write with.
     """
-    order = sorted(range(len(requests)), key=lambda row: len(requests[row].prompt))
-    by_length = [list(rows) for _, rows in groupby(order, key=lambda row: len(requests[row].prompt))]
-    size = _batch(model) if any(len(rows) > 1 for rows in by_length) else 1
-    batches = [same[start : start + size] for same in by_length for start in range(0, len(same), size)]
-    for rows in batches:
-        ids, logprobs = _generate(model, [requests[row] for row in rows], strategy, sorted(stop_ids))
-        for place, row in enumerate(rows):
-            ends = [step for step, token in enumerate(ids[place]) if token in stop_ids]
-            size = ends[0] + 1 if ends else len(ids[place])
-            yield row, ids[place][:size], logprobs[place][:size]
+    if strategy.rows > 1:
+        raise _no_parents()
+    ordered = sorted(rows, key=lambda row: len(row.request.prompt))
+    by_length = [list(same) for _, same in groupby(ordered, key=lambda row: len(row.request.prompt))]
+    size = _batch(model) if any(len(same) > 1 for same in by_length) else 1
+    for same in by_length:
+        for start in range(0, len(same), size):
+            yield from _generate(model, same[start : start + size], strategy)
+
+
+def _no_parents() -> ModelError:
+    return ModelError(
+        "The model shares no prefix, so that a strategy cannot let one row continue another.",
+        where="decode.kind",
+        hint="Decode it greedily or by sampling, or take a model that shares (docs/models.md).",
+    )
 
 
 def _batch(model: PreTrainedModel) -> int:
@@ -65,25 +85,28 @@ def _batch(model: PreTrainedModel) -> int:
     if model not in _BATCHES:
         size = model.config.get_text_config().vocab_size
         prompts = torch.randint(size, (2, 8), generator=torch.Generator().manual_seed(0)).tolist()
-        rows = [Request(str(row), tuple(prompt), 0, ()) for row, prompt in enumerate(prompts)]
         likeliest = greedy(limit=3)
-        together = _generate(model, rows, likeliest, [])[0]
-        alone = [ids for row in rows for ids in _generate(model, [row], likeliest, [])[0]]
-        _BATCHES[model] = BATCH if together == alone else 1
+        rows = [
+            likeliest.begin(number, Request(str(number), tuple(prompt), 0, ()), ())
+            for number, prompt in enumerate(prompts)
+        ]
+        together = _generate(model, rows, likeliest)
+        alone = [_generate(model, [row], likeliest)[0] for row in rows]
+        same = all(one.ids == other.ids for one, other in zip(together, alone, strict=True))
+        _BATCHES[model] = BATCH if same else 1
     return _BATCHES[model]
 
 
-def _generate(
-    model: PreTrainedModel, requests: Sequence[Request], strategy: Strategy, stop_ids: list[int]
-) -> tuple[list[list[int]], list[list[float]]]:
+def _generate(model: PreTrainedModel, rows: Sequence[Row], strategy: Strategy) -> list[Row]:
+    """Return the rows as they end."""
     try:
-        return _written(model, requests, strategy, stop_ids, cached=True)
+        return _written(model, rows, strategy, cached=True)
     except torch.OutOfMemoryError:
         raise
     except FAILURES:
         pass  # of some types only the cache is not what `generate` takes it for
     try:
-        return _written(model, requests, strategy, stop_ids, cached=False)
+        return _written(model, rows, strategy, cached=False)
     except FAILURES as error:
         raise ModelError(
             f"transformers' generate cannot write with {type(model).__name__}: {str(error).splitlines()[0]}",
@@ -93,33 +116,27 @@ def _generate(
 
 
 @torch.inference_mode()
-def _written(
-    model: PreTrainedModel,
-    requests: Sequence[Request],
-    strategy: Strategy,
-    stop_ids: list[int],
-    *,
-    cached: bool,
-) -> tuple[list[list[int]], list[list[float]]]:
-    """Return the ids that `generate` writes and their logprobs; without a cache all is computed each time."""
-    ids = torch.tensor([request.prompt for request in requests])
-    taker = _Taker(strategy, [request.key for request in requests])
+def _written(model: PreTrainedModel, rows: Sequence[Row], strategy: Strategy, *, cached: bool) -> list[Row]:
+    """Return the rows as `generate` ends them; without a cache all is computed each time."""
+    fresh = [row.copy() for row in rows]
+    ids = torch.tensor([row.request.prompt for row in fresh])
+    taker = _Taker(strategy, fresh)
     # A model's own generation settings (penalties, forced tokens) are no part of the strategy.
     own: Any = model.generation_config
     model.generation_config = GenerationConfig()
     try:
-        output: Any = cast("Any", model).generate(
+        cast("Any", model).generate(
             ids.to(model.device),
             attention_mask=torch.ones_like(ids, device=model.device),
             generation_config=GenerationConfig(
-                max_new_tokens=strategy.limit,
+                max_new_tokens=max(row.limit for row in fresh),
                 do_sample=False,
                 use_cache=cached,
-                eos_token_id=stop_ids or None,
-                pad_token_id=stop_ids[0] if stop_ids else 0,
+                pad_token_id=0,
             ),
             logits_processor=LogitsProcessorList([taker]),
+            stopping_criteria=StoppingCriteriaList([taker.ended]),
         )
     finally:
         model.generation_config = own
-    return output[:, ids.shape[1] :].tolist(), torch.stack(taker.logprobs, dim=1).tolist()
+    return fresh

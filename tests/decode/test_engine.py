@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,11 @@ from transformers import MistralConfig, MistralForCausalLM
 
 from espalier.core.errors import DataError, GenerationError
 from espalier.core.records import Example, message
-from espalier.decode import engine
+from espalier.decode import batch, engine
 from espalier.decode.cache import plan_layout
-from espalier.decode.engine import decode_tokens, generate, stream, try_out
+from espalier.decode.engine import decode_tokens, generate, stream, try_out, written
 from espalier.decode.journal import Generations
-from espalier.decode.requests import Request, groups_of
+from espalier.decode.requests import Request, before, groups_of, unfinished
 from espalier.decode.strategies import greedy, sample
 from espalier.models.adapters import methods
 from espalier.models.support import unsupported
@@ -35,7 +36,7 @@ STRATEGIES = [greedy(limit=12), sample(limit=12, temperature=0.8, top_p=0.9, sam
 def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Hold every common run once, or hold all of each row itself."""
     least = {"shared": 1, "own": 10**9}[request.param]
-    monkeypatch.setattr(engine, "plan_layout", partial(plan_layout, least=least))
+    monkeypatch.setattr(batch, "plan_layout", partial(plan_layout, least=least))
     return request.param
 
 
@@ -259,6 +260,24 @@ def test_a_stream_never_splits_a_character(
     assert "".join(stream(talker, template, _question("say it").prompt, greedy())) == template.decode(ids)
 
 
+def test_a_stop_string_ends_an_answer_and_is_not_said(
+    talker: LlamaForCausalLM, template: Template, questions: list[Example]
+):
+    whole = "".join(stream(talker, template, questions[0].prompt, greedy(limit=30)))
+    for stop in (whole[9:12], whole[20:22], whole[-1:], "never said"):
+        pieces = list(written(talker, template, questions[0].prompt, greedy(limit=30), stops=[stop, "?!?"]))
+        assert "".join(piece for piece, _ in pieces) == whole.split(stop)[0]
+        assert [finish for _, finish in pieces if finish] == ["stop" if stop in whole else "length"]
+
+
+def test_what_may_become_a_stop_string_is_held_back():
+    assert unfinished("so it ends\n", ["\n\nUser", "end"]) == "so it ends"
+    assert unfinished("so it ends\n\nU", ["\n\nUser", "end"]) == "so it ends"
+    assert unfinished("so it ends", ["\n\n"]) == unfinished("so it ends", []) == "so it ends"
+    assert before("one two three two", ["three", "two"]) == "one "
+    assert before("one", ["two"]) == before("one", []) == "one"
+
+
 def test_a_model_in_training_is_decoded_without_dropout_and_trains_on(
     talker: LlamaForCausalLM, template: Template, questions: list[Example]
 ):
@@ -286,6 +305,9 @@ def test_groups_fit_the_budget_and_lose_nothing():
     assert sorted(r.key for group in groups for r in group) == sorted(r.key for r in requests)
     assert [len(group) for group in groups] == [5, 4, 1, 5]
     assert len(list(groups_of(requests, limit=10, tokens=10**6))) == 1
+    assert [len(group) for group in groups_of(requests, limit=10, tokens=100, rows=6)] == [1] * 15
+    short = [replace(request, limit=1) for request in requests]
+    assert [len(group) for group in groups_of(short, limit=10, tokens=100)] == [9, 1, 5]
 
 
 def test_in_bf16_the_first_tokens_are_about_as_likely(

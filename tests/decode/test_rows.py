@@ -19,8 +19,10 @@ PROMPTS = [(5, 6, 7), (5, 6), (9, 8, 7), (1, 2, 3, 4), (3, 3, 3)]
 
 
 def answers(model: LlamaForCausalLM, prompts: list[tuple[int, ...]]) -> list[list[int]]:
+    likeliest = greedy(limit=5)
     requests = [Request(str(number), prompt, 0, ()) for number, prompt in enumerate(prompts)]
-    found = {row: ids for row, ids, _ in rows_with_generate(model, requests, greedy(limit=5), (2,))}
+    rows = [likeliest.begin(number, request, (2,)) for number, request in enumerate(requests)]
+    found = {row.number: row.ids for row in rows_with_generate(model, rows, likeliest)}
     return [found[row] for row in range(len(prompts))]
 
 

@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from espalier.core.errors import RecipeError
-from espalier.decode.strategies import strategies
+from espalier.decode.requests import Draw, Request
+from espalier.decode.strategies import greedy, sample, strategies
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from espalier.decode.strategies import Strategy
+
+
+def taken(
+    strategy: Strategy,
+    logits: torch.Tensor,
+    keys: Sequence[str],
+    *,
+    step: int = 0,
+    draws: Sequence[Draw] = (),
+) -> torch.Tensor:
+    """Return the tokens that rows with these keys take after `step` others."""
+    requests = [Request(key, (1,), 0, ()) for key in keys]
+    if draws:
+        requests = [replace(one, draw=draw) for one, draw in zip(requests, draws, strict=True)]
+    rows = [strategy.begin(number, request, ()) for number, request in enumerate(requests)]
+    for row in rows:
+        row.ids = [0] * step
+    found = strategy.step(rows, logits)
+    assert found.parents is None  # a row continues itself: nothing is copied
+    return found.ids
 
 
 def test_greedy_takes_the_first_of_the_largest():
-    pick = strategies.build("greedy", {"limit": 3}).pick
     logits = torch.tensor([[0.0, 2.0, 2.0], [5.0, 1.0, 4.0]])
-    assert pick(logits, ["a", "b"], 0).tolist() == [1, 0]
+    assert taken(strategies.build("greedy", {"limit": 3}), logits, ["a", "b"]).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 0.7), (1.0, 1e-9)])
@@ -27,7 +54,7 @@ def test_samples_follow_the_distribution(temperature: float, top_p: float):
     weights /= weights.sum()
     count = 4000
     strategy = strategies.build("sample", {"temperature": temperature, "top_p": top_p})
-    picked = strategy.pick(logits.expand(count, 4), [f"request-{i}" for i in range(count)], 0)
+    picked = taken(strategy, logits.expand(count, 4), [f"request-{i}" for i in range(count)])
     shares = torch.bincount(picked, minlength=4) / count
     for share, weight in zip(shares.tolist(), weights.tolist(), strict=True):
         assert abs(share - weight) <= 4 * math.sqrt(weight * (1 - weight) / count)
@@ -37,11 +64,27 @@ def test_a_draw_depends_on_seed_request_and_step():
     logits = torch.zeros(6, 1000)
     names = [f"request-{i}" for i in range(6)]
     first = strategies.build("sample", {"seed": 1})
-    assert torch.equal(first.pick(logits, names, 0).flip(0), first.pick(logits, names[::-1], 0))
-    assert not torch.equal(first.pick(logits, names, 0), first.pick(logits, names, 1))
+    assert torch.equal(taken(first, logits, names).flip(0), taken(first, logits, names[::-1]))
+    assert not torch.equal(taken(first, logits, names), taken(first, logits, names, step=1))
     other = strategies.build("sample", {"seed": 2})
-    assert not torch.equal(first.pick(logits, names, 0), other.pick(logits, names, 0))
+    assert not torch.equal(taken(first, logits, names), taken(other, logits, names))
     assert first.settings != other.settings
+
+
+def test_rows_of_one_batch_draw_as_their_own_requests_say():
+    torch.manual_seed(0)
+    logits = torch.randn(6, 50)
+    names = [f"request-{i}" for i in range(6)]
+    hot, cold, none = Draw(1.5, 0.8, 1), Draw(0.5, 1.0, 2), Draw(temperature=0.0)
+    draws = [hot, none, cold, hot, replace(hot, seed=9), cold]
+    mixed = taken(greedy(), logits, names, draws=draws)
+    for place, draw in enumerate(draws):
+        strategy = (
+            sample(temperature=draw.temperature, top_p=draw.top_p, seed=draw.seed)
+            if draw != none
+            else greedy()
+        )
+        assert mixed[place] == taken(strategy, logits[place : place + 1], names[place : place + 1])
 
 
 @pytest.mark.parametrize(

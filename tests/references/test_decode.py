@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from espalier.decode import engine
+from espalier.decode import batch
 from espalier.decode.cache import plan_layout
 from espalier.decode.engine import decode_tokens
-from espalier.decode.requests import Request
-from espalier.decode.strategies import greedy
+from espalier.decode.requests import Draw, Request
+from espalier.decode.strategies import greedy, sample
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
+
+    from espalier.decode.batch import Token
 
 VOCABULARY = 24
 LIMIT = 7
@@ -40,6 +43,32 @@ def slow_greedy(
             if ids[-1] in stop_ids:
                 break
     return ids[len(prompt) :]
+
+
+def slow_sample(
+    model: PreTrainedModel, request: Request, limit: int, stop_ids: Collection[int], draw: Draw
+) -> list[tuple[int, float]]:
+    """Return the tokens sampled and their log-probabilities without a cache, each by the book."""
+    found: list[tuple[int, float]] = []
+    with torch.no_grad():
+        while len(found) < limit:
+            ids = [*request.prompt, *(token for token, _ in found)]
+            logits = model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+            chances = (logits.double() / draw.temperature).softmax(-1).tolist()
+            order = list(range(len(chances)))
+            if draw.top_p < 1:
+                order.sort(key=lambda token: -chances[token])
+                order = [t for n, t in enumerate(order) if sum(chances[o] for o in order[:n]) < draw.top_p]
+            digest = hashlib.sha256(f"{draw.seed}:{request.key}:{len(found)}".encode()).digest()
+            rest = int.from_bytes(digest[:8], "big") / 2**64 * sum(chances[token] for token in order)
+            for token in order:
+                rest -= chances[token]
+                if rest < 0:
+                    break
+            found.append((token, float(logits.log_softmax(-1)[token])))
+            if token in stop_ids:
+                break
+    return found
 
 
 def batch_generate(
@@ -110,10 +139,30 @@ def test_decoding_equals_recomputation_and_transformers(
     chatty: LlamaForCausalLM, prompts: list[list[int]], stop_ids: set[int], least: int
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "plan_layout", partial(plan_layout, least=least))
+        patch.setattr(batch, "plan_layout", partial(plan_layout, least=least))
         answers = answers_of(chatty, prompts, LIMIT, stop_ids)
     assert answers == [slow_greedy(chatty, prompt, LIMIT, stop_ids) for prompt in prompts]
     assert answers == batch_generate(chatty, prompts, LIMIT, stop_ids)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    families(),
+    st.sets(st.integers(0, VOCABULARY - 1), max_size=4),
+    st.builds(Draw, st.sampled_from([0.5, 1.0, 1.7]), st.sampled_from([0.8, 1.0]), st.integers(0, 9)),
+)
+def test_sampling_equals_recomputation(
+    chatty: LlamaForCausalLM, prompts: list[list[int]], stop_ids: set[int], draw: Draw
+):
+    requests = [Request(str(row), tuple(prompt), 0, ()) for row, prompt in enumerate(prompts)]
+    strategy = sample(limit=LIMIT, temperature=draw.temperature, top_p=draw.top_p, seed=draw.seed)
+    answers: list[list[Token]] = [[] for _ in prompts]
+    for token in decode_tokens(chatty, requests, strategy, stop_ids):
+        answers[token.row].append(token)
+    for request, answer in zip(requests, answers, strict=True):
+        ids, logprobs = zip(*slow_sample(chatty, request, LIMIT, stop_ids, draw), strict=True)
+        assert [token.id for token in answer] == list(ids)
+        assert [token.logprob for token in answer] == pytest.approx(logprobs, abs=1e-4)
 
 
 @pytest.mark.model
