@@ -19,9 +19,7 @@ from espalier.core.errors import GenerationError
 from espalier.core.records import Encoded
 from espalier.decode.cache import ATTENTION, RowCache, plan_layout
 from espalier.encode.tree import build_tree
-from espalier.models.attention import attending_by_tree
-from espalier.models.attention_plan import make_plan
-from espalier.models.forward import kept_logits
+from espalier.models.call import call_model, call_on_tree
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -219,31 +217,14 @@ def prompts_tree(requests: Sequence[Request]) -> Tree:
 @torch.inference_mode()
 def prefill(model: PreTrainedModel, tree: Tree, cache: RowCache, rows: Ints) -> Tensor:
     """Fill the cache from the tree of prompts, and return the logits of each row's first token [R, V]."""
-    with attending_by_tree(model, ATTENTION):
-        output = model(
-            input_ids=_tensor(tree.ids, model)[None],
-            position_ids=_tensor(tree.positions, model)[None],
-            logits_to_keep=_tensor(tree.leaves[rows], model),
-            use_cache=False,
-            tree_plan=make_plan(tree, model.device),
-            row_cache=cache,
-        )
-    return kept_logits(output.logits, tree.leaves[rows])
+    given = {"row_cache": cache}
+    return call_on_tree(model, tree, keep=tree.leaves[rows], attention=ATTENTION, given=given).squeeze(0)
 
 
 @torch.inference_mode()
 def next_logits(model: PreTrainedModel, cache: RowCache, ids: Ints, positions: Ints) -> Tensor:
     """Run one token of each row [R], and return the logits of the next [R, V]."""
     cache.advance()
-    with attending_by_tree(model, ATTENTION):
-        output = model(
-            input_ids=_tensor(ids, model)[:, None],
-            position_ids=_tensor(positions, model)[:, None],
-            use_cache=False,
-            row_cache=cache,
-        )
-    return output.logits[:, -1]
-
-
-def _tensor(array: Ints, model: PreTrainedModel) -> Tensor:
-    return torch.from_numpy(array).to(model.device)
+    given = {"row_cache": cache}
+    logits = call_model(model, ids[:, None], positions=positions[:, None], attention=ATTENTION, given=given)
+    return logits[:, -1]

@@ -21,6 +21,7 @@ from espalier.decode.batch import Batch, Token, next_logits, prefill, prompts_tr
 from espalier.decode.cache import RowCache, plan_layout
 from espalier.decode.requests import Request, before, groups_of, request_key, requests_of, unfinished
 from espalier.decode.rows import rows_with_generate
+from espalier.models.call import call_model
 from espalier.models.support import GAP, GAPS, made_of, unsupported
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _is_right(model: PreTrainedModel) -> bool:
         ids = prefill(model, tree, cache, layout.order).argmax(-1).cpu().numpy()
         found = next_logits(model, cache, ids, layout.lengths)
         rows = [[*prompts[row], int(taken)] for row, taken in zip(layout.order, ids, strict=True)]
-        wanted = model(input_ids=torch.tensor(rows, device=model.device), use_cache=False).logits[:, -1]
+        wanted = call_model(model, np.array(rows))[:, -1]
     except (AttributeError, ModelError, RuntimeError, TypeError, ValueError):
         return False
     finally:

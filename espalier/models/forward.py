@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from espalier.encode.tree import row_path
-from espalier.models.attention import attending_by_tree
-from espalier.models.attention_plan import make_plan
+from espalier.models.call import call_model, call_on_tree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,17 +48,9 @@ def edge_logprobs(model: PreTrainedModel, tree: Tree, *, shared: bool = True) ->
 
 
 def _by_tree(model: PreTrainedModel, tree: Tree) -> Edges:
-    device = model.device
     sources, rows = np.unique(tree.sources, return_inverse=True)
-    with attending_by_tree(model):
-        logits = model(
-            input_ids=_tensor(tree.ids, device)[None],
-            position_ids=_tensor(tree.positions, device)[None],
-            logits_to_keep=_tensor(sources, device),
-            use_cache=False,
-            tree_plan=make_plan(tree, device),
-        ).logits
-    return _logprobs(kept_logits(logits, sources), rows, tree.targets)
+    logits = call_on_tree(model, tree, keep=sources)
+    return _logprobs(logits.squeeze(0), rows, tree.targets)
 
 
 def _by_row(model: PreTrainedModel, tree: Tree) -> Edges:
@@ -76,21 +67,11 @@ def _by_row(model: PreTrainedModel, tree: Tree) -> Edges:
         order.append(edges)
         path = row_path(tree, row)
         sources, rows = np.unique(tree.positions[tree.sources[edges]], return_inverse=True)
-        logits = model(
-            input_ids=_tensor(tree.ids[path], model.device)[None],
-            logits_to_keep=_tensor(sources, model.device),
-            use_cache=False,
-        ).logits
-        found.append(_logprobs(kept_logits(logits, sources), rows, tree.targets[edges]))
+        logits = call_model(model, tree.ids[path][None], keep=sources)
+        found.append(_logprobs(logits.squeeze(0), rows, tree.targets[edges]))
     back = _tensor(np.argsort(np.concatenate(order)), model.device)
     logprobs, means = zip(*found, strict=True)
     return Edges(torch.cat(logprobs)[back], torch.cat(means)[back])
-
-
-def kept_logits(logits: torch.Tensor, sources: Ints) -> torch.Tensor:
-    """Return the logits at the sources [S, V], from all of them where a model's code cannot keep some."""
-    logits = logits.squeeze(0)
-    return logits if len(logits) == len(sources) else logits[_tensor(sources, logits.device)]
 
 
 def _logprobs(logits: torch.Tensor, rows: Ints, targets: Ints) -> Edges:

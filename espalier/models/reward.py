@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -19,14 +20,12 @@ from transformers import AutoModelForSequenceClassification
 
 from espalier.core.errors import ModelError
 from espalier.encode.tree import row_path
-from espalier.models.attention import attending_by_tree
-from espalier.models.attention_plan import make_plan
+from espalier.models.call import call_model, call_on_tree
 from espalier.models.forward import Edges
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
-    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from espalier.core.records import Encoded
@@ -95,33 +94,26 @@ def leaf_scores(model: PreTrainedModel, tree: Tree, *, shared: bool = True) -> E
         shared: compute the tree in one pass, each token once; otherwise the rows one by one.
     """
     if shared:
-        scores = _numbers(model, tree.ids, tree)[_tensor(tree.sources, model)]
+        numbers = _heard(model, partial(call_on_tree, model, tree))
+        scores = numbers[torch.from_numpy(tree.sources).to(model.device)]
         return Edges(scores, scores)
     found: dict[int, torch.Tensor] = {}
     for row in range(len(tree.rows)):
-        numbers = _numbers(model, tree.ids[row_path(tree, row)])
+        path = row_path(tree, row)
+        numbers = _heard(model, partial(call_model, model, tree.ids[path][None]))
         for edge in tree.entry_edges[tree.entry_rows == row].tolist():
             found[edge] = numbers[int(tree.positions[tree.sources[edge]])]
     scores = torch.stack([found[edge] for edge in range(len(tree.sources))])
     return Edges(scores, scores)
 
 
-def _numbers(model: PreTrainedModel, ids: np.ndarray, tree: Tree | None = None) -> torch.Tensor:
-    """Return what the head gives at every token [T]: the model itself returns but the last one's."""
+def _heard(model: PreTrainedModel, call: Callable[[], object]) -> torch.Tensor:
+    """Return what the head gives at every token [T] in a call: the model returns but the last one's."""
     body: Any = _body(model)
     heard: list[torch.Tensor] = []
     hook = body.score.register_forward_hook(lambda head, given, numbers: heard.append(numbers))
     try:
-        if tree is None:
-            model(input_ids=_tensor(ids, model)[None], use_cache=False)
-        else:
-            with attending_by_tree(model):
-                model(
-                    input_ids=_tensor(ids, model)[None],
-                    position_ids=_tensor(tree.positions, model)[None],
-                    use_cache=False,
-                    tree_plan=make_plan(tree, model.device),
-                )
+        call()
     finally:
         hook.remove()
     return heard[0][0, :, 0].to(torch.promote_types(heard[0].dtype, torch.float32))
@@ -129,7 +121,3 @@ def _numbers(model: PreTrainedModel, ids: np.ndarray, tree: Tree | None = None) 
 
 def _body(model: nn.Module) -> nn.Module:
     return cast("nn.Module", model.get_base_model()) if isinstance(model, PeftModel) else model
-
-
-def _tensor(array: np.ndarray, model: PreTrainedModel) -> torch.Tensor:
-    return torch.from_numpy(array).to(model.device)
