@@ -174,11 +174,13 @@ def _scores(model: Any, template: Template, prepared: Prepared, form: Format) ->
     from espalier.decode.engine import generate
     from espalier.decode.ready import to_decode
     from espalier.decode.strategies import greedy
-    from espalier.evaluate.harness import evaluate, scorers
+    from espalier.evaluate.harness import evaluate
+    from espalier.evaluate.scorers.registry import scorers
 
     answers = list(generate(to_decode(model, form), template, prepared.test, greedy(limit=40)))
     rouge = {"rouge_l": scorers.build("rouge_l", {})}
-    tuned = evaluate(prepared.test, {"tuned": answers}, rouge, prepared.task.checks)["systems"]["tuned"]
+    scores = evaluate(prepared.test, {"tuned": answers}, rouge, prepared.task.checks).plain()
+    tuned = scores["systems"]["tuned"]
     return {
         "checks": tuned["all_checks"],
         "rouge_l": tuned["scores"]["rouge_l"],

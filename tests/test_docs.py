@@ -13,10 +13,12 @@ import typer.main
 
 from espalier.cli.main import app
 from espalier.cli.reference import reference
-from espalier.core.records import Completion
+from espalier.core.records import Completion, Example, Score, message
 from espalier.decode.strategies import strategies
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
+from espalier.evaluate.compare import estimate
+from espalier.evaluate.measures import metric_of
 from espalier.evaluate.scorers.registry import scorers
 from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
@@ -93,7 +95,11 @@ def test_the_seams_are_as_shown(
     monkeypatch.syspath_prepend(str(tmp_path))
 
     scorer = scorers.build("my_module:brevity", {"words": 2})
-    assert scorer.score(None, Completion("id", "one two three")).value == 0  # type: ignore[arg-type]
+    row = Example("id", "t", "s", (message("user", "?"),), references=("one two",))
+    answer = Completion("id", "one two three")
+    assert scorer.score([row], [answer]) == [Score(0.0, "3 words")]
+    f1 = scorers.build("my_module:word_f1", {})
+    assert estimate(metric_of("f1", f1), f1.score([row] * 2, [answer] * 2), ["a", "b"]).value == 0.8
     units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in tiny_rows]
     nothing = Tools(1, *[lambda *_: pytest.fail("not needed")] * 4)
     losses = [

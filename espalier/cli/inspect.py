@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Encoded, Example
     from espalier.encode.template import Template
     from espalier.encode.tree import Tree
+    from espalier.evaluate.scores import Limit
     from espalier.runs.plan import Stage
 
 SHOWN_CHILDREN = 4
@@ -156,14 +157,14 @@ def _branches(tree: Tree, template: Template) -> Branches:
     return root
 
 
-def _print_limit(console: Console, test: Sequence[Example], limit: dict[str, int]) -> None:
+def _print_limit(console: Console, test: Sequence[Example], limit: Limit) -> None:
     from espalier.evaluate.symptoms import of_limit
 
     console.print(
-        f"{counted(len(test), 'row')} to score. Answers are cut at {counted(limit['tokens'], 'token')}; the "
-        f"references need at most {limit['needed']}."
+        f"{counted(len(test), 'row')} to score. Answers are cut at {counted(limit.tokens, 'token')}; the "
+        f"references need at most {limit.needed}."
     )
-    for finding in of_limit({"rows": len(test), "limit": limit}):
+    for finding in of_limit(limit, len(test)):
         console.print(finding.text, style="bold")
 
 

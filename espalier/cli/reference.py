@@ -59,7 +59,7 @@ def _choices() -> Iterator[str]:
 def _registries() -> list[tuple[str, Registry[Any]]]:
     from espalier.data.formats.rows import formats
     from espalier.decode.strategies import strategies
-    from espalier.evaluate.harness import scorers
+    from espalier.evaluate.scorers.registry import scorers
     from espalier.models.adapters import methods
     from espalier.runs.trackers import trackers
     from espalier.train.objectives import objectives

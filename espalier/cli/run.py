@@ -11,9 +11,9 @@ from espalier.cli.settings import DEFAULT_CACHE, Cache, Keep, Overrides, Overwri
 from espalier.cli.signals import stoppable
 from espalier.cli.summary import print_summary
 from espalier.core.errors import RunError
-from espalier.core.files import read_json
 from espalier.core.recipe import load_recipe
 from espalier.core.run import RunFolder
+from espalier.evaluate.scores import Scores
 from espalier.runs.events import say
 from espalier.runs.plan import resolve
 from espalier.runs.stopping import Stopped
@@ -63,5 +63,5 @@ def run(
     except Stopped as stopped:
         say(f"Stopped by {stopped}. {GOES_ON}")
         raise typer.Exit(stopped.status) from None
-    print_summary(read_json(RunFolder(path).scores))
+    print_summary(Scores.read(RunFolder(path).scores))
     say(f"Report: {report}")

@@ -1,8 +1,8 @@
 """The records that travel between the rooms. All are frozen; recipe, code and report use the same names.
 
 A `Task` says what is asked. An `Example` is one thing to train on or to score. `Encoded` is an example in
-tokens. A `Completion` is what a model wrote for an example, a `Score` what a scorer thinks of it, and an
-`Estimate` is the only form in which a number reaches a report.
+tokens. A `Completion` is what a model wrote for an example. What comes of judging it (`Score`, `Metric`,
+`Estimate`) is in `scoring.py`, and has its names here too.
 """
 
 from __future__ import annotations
@@ -10,9 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from espalier.core.errors import DataError
+from espalier.core.scoring import Estimate as Estimate
+from espalier.core.scoring import Fitted as Fitted
+from espalier.core.scoring import Measured as Measured
+from espalier.core.scoring import Metric as Metric
+from espalier.core.scoring import Score as Score
+from espalier.core.scoring import Scorer as Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -269,54 +275,6 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """A scorer's verdict on one completion. `value` None means "not scored", which is never 0."""
-
-    value: float | None
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What a measure is: the one place where its name stands. A scorer says it of itself as `metric`.
-
-    Attributes:
-        title: its name.
-        phrase: its name within a sentence; '' where that is the title.
-        unit: behind a value, which is shown times 100: "%" for a share.
-        better: whether higher or lower values are.
-        note: what a reader should know before trusting it.
-    """
-
-    title: str
-    phrase: str = ""
-    unit: str = ""
-    better: Literal["higher", "lower"] = "higher"
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with its 95 % interval: the only form in which a number reaches a report.
-
-    `n` counts what was scored, `missing` what was not.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    missing: int = 0
-
-    def __str__(self) -> str:
-        """Return it times 100 with its interval: 62.3 (58.9 to 65.6)."""
-        value, low, high = (
-            "–" if end != end else f"{100 * end:.1f}" for end in (self.value, self.low, self.high)
-        )
-        return f"{value} ({low} to {high})"
-
-
-@dataclass(frozen=True, slots=True)
 class Ranks:
     """A process's place among those of its run. `sharded`: each holds a share of the weights (FSDP2)."""
 
@@ -346,24 +304,6 @@ class Generator(Protocol):
             GenerationError: an answer failed; `retryable` says whether asking again may help. What was
                 yielded before stands.
         """
-        ...
-
-
-class Scorer(Protocol):
-    """Something that judges one completion."""
-
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Return the verdict; None as value where it cannot judge."""
-        ...
-
-
-@runtime_checkable
-class Measured(Protocol):
-    """A scorer that says what it measures; of others the name in the recipe is shown."""
-
-    @property
-    def metric(self) -> Metric:
-        """What it measures."""
         ...
 
 

@@ -1,22 +1,29 @@
-"""Comparing two systems row by row: the same examples, the difference paired, the interval by source."""
+"""From scores to estimates: of one system, and of two compared row by row, with the interval by source."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
-from espalier.evaluate.statistics import detectable, paired_difference, plain
+from espalier.evaluate.statistics import (
+    detectable,
+    folded,
+    folded_difference,
+    mean,
+    paired_difference,
+    plain,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from espalier.core.records import Estimate
+    from espalier.core.records import Estimate, Metric, Score
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The mean of a − b with its interval, and on how many rows a was better, worse, or the same.
+    """a − b with its interval, and on how many rows a was better, worse, or the same.
 
     `detectable` is the true difference that rows as many and as varied would show in 80 of 100 repetitions.
     """
@@ -34,17 +41,21 @@ class Difference:
         return {**plain(self.estimate), **counts, **power}
 
 
-def compare(
-    a: Mapping[str, float | None],
-    b: Mapping[str, float | None],
-    sources: Mapping[str, str],
-    seed: int = 0,
-    *,
-    lower: bool = False,
-) -> Difference:
-    """Compare two systems' values, each keyed by example id; `sources` gives the cluster of each example.
+def estimate(metric: Metric, scores: Sequence[Score], sources: Sequence[str], seed: int = 0) -> Estimate:
+    """Return what a system's scores come to: their mean, or what the metric folds; `sources` are clusters."""
+    if metric.fold:
+        found = folded([score.parts for score in scores], sources, metric.fold, seed)
+    else:
+        found = mean([score.value for score in scores], sources, seed)
+    return replace(found, scale=metric.scale)
 
-    Better is higher, or with `lower` lower; the difference is a − b all the same.
+
+def compare(
+    a: Mapping[str, Score], b: Mapping[str, Score], sources: Mapping[str, str], metric: Metric, seed: int = 0
+) -> Difference:
+    """Compare two systems' scores, each keyed by example id; `sources` gives the cluster of each example.
+
+    Better is what the metric says; the difference is a − b all the same.
 
     Raises:
         DataError: the two were not scored on the same examples; an example that only one has is named.
@@ -56,14 +67,18 @@ def compare(
             where=f"example {alone[0]}",
             hint="Score both on the same test rows.",
         )
-    ids = list(a)
-    x, y = [a[i] for i in ids], [b[i] for i in ids]
-    pairs = [(p, q) for p, q in zip(x, y, strict=True) if p is not None and q is not None]
-    estimate = paired_difference(x, y, [sources[i] for i in ids], seed)
+    clusters = [sources[i] for i in a]
+    x, y = [one.value for one in a.values()], [b[i].value for i in a]
+    if metric.fold:
+        ours, theirs = ([scores[i].parts for i in a] for scores in (a, b))
+        found = folded_difference(ours, theirs, clusters, metric.fold, seed)
+    else:
+        found = paired_difference(x, y, clusters, seed)
+    gaps = [metric.sign * (p - q) for p, q in zip(x, y, strict=True) if p is not None and q is not None]
     return Difference(
-        estimate,
-        better=sum((p < q) if lower else (p > q) for p, q in pairs),
-        worse=sum((p > q) if lower else (p < q) for p, q in pairs),
-        same=sum(p == q for p, q in pairs),
-        detectable=detectable(estimate),
+        replace(found, scale=metric.scale),
+        better=sum(gap > 0 for gap in gaps),
+        worse=sum(gap < 0 for gap in gaps),
+        same=sum(gap == 0 for gap in gaps),
+        detectable=detectable(found),
     )

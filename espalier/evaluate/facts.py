@@ -6,22 +6,69 @@ What it says of a run is in `findings.py`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from espalier.core.text import folded, unpunctuated, word_count
 from espalier.evaluate.scorers.rouge import rouge_l
-from espalier.evaluate.statistics import mean, plain
+from espalier.evaluate.statistics import mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from espalier.core.records import Completion, Example
+    from espalier.core.records import Completion, Estimate, Example
+    from espalier.tasks.checks import Verdict
 
 SHORT = 5  # words of an answer that may be a label or a choice
 NEAR = 0.9  # ROUGE-L with the input from which on an answer is a copy but for a word or two
 PASSAGE = 5  # words of the input, in a row, that are no coincidence
 COPIES = ("", "passage", "near", "whole")  # how much of a copy an answer is, rising
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The most frequent of some texts, and how often it is there."""
+
+    text: str = ""
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """How many of `n` texts are different."""
+
+    count: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What is known of the references of the scored rows; see `scores.py`."""
+
+    n: int
+    distinct: int
+    common: Common
+    words: float | None
+    closed: bool
+    known: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What can be seen of a system's answers without a verdict; see `scores.py`."""
+
+    set_checks: Mapping[str, Verdict]
+    at_limit: Estimate
+    distinct: Distinct
+    common: Common = Common()
+    words: Estimate
+    longer: int = 0
+    shorter: int = 0
+    missing: int = 0
+    empty: int = 0
+    known: int | None = None
+    copies: Mapping[str, int] = field(default_factory=dict[str, int])
+    shown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +110,27 @@ def expected(examples: Sequence[Example], train: Sequence[Example] = ()) -> Expe
     return Expected(closed, numeric, frozenset(sources))
 
 
-def of_references(examples: Sequence[Example], form: Expected) -> dict[str, Any]:
+def of_references(examples: Sequence[Example], form: Expected) -> References:
     """Return what there is to know of the references; of several in a row the first counts."""
     firsts = [_accepted(example)[0] for example in examples if _accepted(example)]
-    return {
-        "n": len(firsts),
-        "distinct": len({unpunctuated(text) for text in firsts}),
-        "common": _common(firsts),
-        "words": sum(map(word_count, firsts)) / len(firsts) if firsts else None,
-        "closed": form.closed,
-        "known": None if form.numeric or not form.closed else len(form.texts),
-    }
+    return References(
+        n=len(firsts),
+        distinct=len({unpunctuated(text) for text in firsts}),
+        common=_common(firsts),
+        words=sum(map(word_count, firsts)) / len(firsts) if firsts else None,
+        closed=form.closed,
+        known=None if form.numeric or not form.closed else len(form.texts),
+    )
 
 
 def of_answers(
     examples: Sequence[Example],
     answers: Sequence[Completion],
     form: Expected,
+    set_checks: Mapping[str, Verdict],
     shown: Sequence[str] = (),
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Answers:
     """Return what there is to know of a system's answers, one to each example.
 
     `shown` are the answers of the worked examples in the prompt. A copy, of them or of the input, is counted
@@ -97,31 +145,32 @@ def of_answers(
     demonstrated = {unpunctuated(text) for text in shown}
     sorts = Counter(_copied(example, text) for example, text in rows)
     sizes = [(word_count(text), [word_count(t) for t in _accepted(e)]) for e, text in rows if _accepted(e)]
-    return {
-        "at_limit": plain(mean(cut, sources, seed)),
-        "distinct": {"count": len(set(map(unpunctuated, texts))), "n": len(texts)},
-        "common": _common(texts),
-        "words": plain(mean(words, sources, seed)),
-        "longer": sum(own > max(theirs) for own, theirs in sizes),
-        "shorter": sum(own < min(theirs) for own, theirs in sizes),
-        "missing": given.count(False),
-        "empty": sum(not folded(text) for text, ok in zip(texts, given, strict=True) if ok),
-        "known": sum(map(form.has, texts)) if form.closed else None,
-        "copies": {sort: sorts[sort] for sort in COPIES if sort},
-        "shown": sum(_repeats(example, text, demonstrated) for example, text in rows),
-    }
+    return Answers(
+        set_checks=set_checks,
+        at_limit=mean(cut, sources, seed),
+        distinct=Distinct(len(set(map(unpunctuated, texts))), len(texts)),
+        common=_common(texts),
+        words=replace(mean(words, sources, seed), scale=1.0),
+        longer=sum(own > max(theirs) for own, theirs in sizes),
+        shorter=sum(own < min(theirs) for own, theirs in sizes),
+        missing=given.count(False),
+        empty=sum(not folded(text) for text, ok in zip(texts, given, strict=True) if ok),
+        known=sum(map(form.has, texts)) if form.closed else None,
+        copies={sort: sorts[sort] for sort in COPIES if sort},
+        shown=sum(_repeats(example, text, demonstrated) for example, text in rows),
+    )
 
 
 def _accepted(example: Example) -> tuple[str, ...]:
     return example.references or ((example.answer,) if example.answer else ())
 
 
-def _common(texts: Iterable[str]) -> dict[str, Any]:
+def _common(texts: Iterable[str]) -> Common:
     """Return the most frequent text, as it is first written, and how often it is there."""
     texts = list(texts)
     written = {unpunctuated(text): text for text in reversed(texts)}
     top = Counter(map(unpunctuated, texts)).most_common(1)
-    return {"text": written[top[0][0]], "count": top[0][1]} if top else {"text": "", "count": 0}
+    return Common(written[top[0][0]], top[0][1]) if top else Common()
 
 
 def _copied(example: Example, text: str) -> str:

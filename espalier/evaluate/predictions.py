@@ -18,10 +18,10 @@ from espalier.core.errors import DataError, nearest
 from espalier.core.files import read_jsonl, read_text
 from espalier.core.records import Completion, Estimate, Example, message
 from espalier.evaluate.baselines import constant, copy
+from espalier.evaluate.compare import estimate
+from espalier.evaluate.measures import metric_of
 from espalier.evaluate.scorers.checks import check_scorer, single
-from espalier.evaluate.scorers.registry import scorers
-from espalier.evaluate.scorers.rouge import RougeL
-from espalier.evaluate.statistics import mean
+from espalier.evaluate.scorers.registry import build_scorer, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class PredictionScore:
-    """A scorer's mean over the predictions, beside the floors on the same rows; 0 to 1.
+    """What the predictions reach by a scorer, beside the floors on the same rows.
 
     `missing` counts rows without a prediction (scored as empty), `extra` predictions of no scored row.
     """
@@ -59,17 +59,17 @@ class PredictionScore:
     copy: Estimate
 
     def percent(self) -> dict[str, Any]:
-        """Return it as JSON can hold it: values times 100, to 4 places, as the official evaluation rounds."""
+        """Return it as JSON can hold it: values as they are shown, to 4 places as the official one."""
         return {
             "scorer": self.scorer,
             "title": self.title,
-            **_percent(self.estimate),
+            **_shown(self.estimate),
             "n": self.estimate.n,
             "missing": self.missing,
             "extra": self.extra,
             "baselines": {
-                "constant": {**_percent(self.constant), "text": self.constant_text},
-                "copy": _percent(self.copy),
+                "constant": {**_shown(self.constant), "text": self.constant_text},
+                "copy": _shown(self.copy),
             },
         }
 
@@ -96,20 +96,19 @@ def score_predictions(
         raise DataError("No prediction belongs to a row of the task.", where=str(path))
     examples = [_example(task, place) for place in places]
     texts = [found.texts.get(place, "") for place in places]
-    scorer = _task_checks(task) if kind == "checks" else scorers.build(kind, {}, "scorer")
-    if isinstance(scorer, RougeL):
-        scorer = scorer.fitted(examples)
+    scorer = _task_checks(task) if kind == "checks" else build_scorer(kind, {}, "scorer")
+    scorer = fitted(scorer, examples)
     floor = constant(examples)
     used = sum(place in found.texts for place in places)
     return PredictionScore(
         scorer=kind,
-        title=scorer.metric.title if isinstance(scorer, RougeL) else kind,
-        estimate=_mean(scorer, examples, texts),
+        title=metric_of(kind, scorer).title,
+        estimate=_estimate(kind, scorer, examples, texts),
         missing=len(places) - used,
         extra=found.extra + len(found.texts) - used,
-        constant=_mean(scorer, examples, [c.text for c in floor]),
+        constant=_estimate(kind, scorer, examples, [c.text for c in floor]),
         constant_text=floor[0].text,
-        copy=_mean(scorer, examples, [c.text for c in copy(examples)]),
+        copy=_estimate(kind, scorer, examples, [c.text for c in copy(examples)]),
     )
 
 
@@ -238,14 +237,12 @@ def _task_checks(task: Task) -> Scorer:
     return check_scorer(names)
 
 
-def _mean(scorer: Scorer, examples: Sequence[Example], texts: Sequence[str]) -> Estimate:
-    pairs = zip(examples, texts, strict=True)
-    values = [
-        scorer.score(example, Completion(example=example.id, text=text)).value for example, text in pairs
-    ]
-    return mean(values, [example.source for example in examples])
+def _estimate(kind: str, scorer: Scorer, examples: Sequence[Example], texts: Sequence[str]) -> Estimate:
+    answers = [Completion(example.id, text) for example, text in zip(examples, texts, strict=True)]
+    scores = scorer.score(examples, answers)
+    return estimate(metric_of(kind, scorer), scores, [example.source for example in examples])
 
 
-def _percent(estimate: Estimate) -> dict[str, float | None]:
+def _shown(estimate: Estimate) -> dict[str, float | None]:
     ends = {key: asdict(estimate)[key] for key in ("value", "low", "high")}
-    return {key: None if end != end else round(100 * end, 4) for key, end in ends.items()}
+    return {key: None if end != end else round(estimate.scale * end, 4) for key, end in ends.items()}

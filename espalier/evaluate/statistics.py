@@ -16,6 +16,7 @@ Zou and Donner 2008 (difference of paired rates).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -27,11 +28,17 @@ from espalier.core.records import Estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from espalier.core.scoring import Fold
+
+    Parts: TypeAlias = Sequence[float]
+
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
 Z = float(ndtri(0.975))
 RESAMPLES = 10_000
+FOLDS = 2_000  # resamples where each is a call of a function
+_STILL = 1e-12  # the spread of values that are all the same but for rounding
 _CHUNK = 4_000_000  # resampled indices held at once: 32 MB
 
 
@@ -90,6 +97,40 @@ def paired_difference(
         p, q = (_rate(v, groups, 0) if _is_rate(v) else _bootstrap(v, groups, seed, 0) for v in (x, y))
         return _combined(p, q, 0.0, missing)
     return _bootstrap(x - y, groups, seed, missing, least=-1.0 if bounded else math.inf)
+
+
+def folded(parts: Sequence[Parts], clusters: Sequence[str], fold: Fold, seed: int = 0) -> Estimate:
+    """Return what `fold` makes of the sums of the rows' parts, with the BCa interval of a bootstrap.
+
+    Clusters are drawn, and their sums folded anew. Rows without parts are not scored. What `fold` cannot
+    compute, such as a share of nothing, is not known; where that happens in a draw, the interval is not.
+
+    Raises:
+        ValueError: rows have different numbers of parts.
+    """
+    table, groups, missing = _tables([parts], clusters)
+    if not groups.size:
+        return Estimate(math.nan, math.nan, math.nan, 0, missing)
+    return _of_draws(_redrawn(table[0], groups, fold, seed), groups, missing, 0.0)
+
+
+def folded_difference(
+    a: Sequence[Parts], b: Sequence[Parts], clusters: Sequence[str], fold: Fold, seed: int = 0
+) -> Estimate:
+    """Return the difference of two systems' folded sums, over the rows that both have and the same draws.
+
+    Where one side is the same whatever is drawn, both intervals are combined, as for means.
+    """
+    tables, groups, missing = _tables([a, b], clusters)
+    if not groups.size:
+        return Estimate(math.nan, math.nan, math.nan, 0, missing)
+    x, y = (_redrawn(table, groups, fold, seed) for table in tables)
+    bounded = all(0 <= value <= 1 for value in (x[0], y[0]))
+    if bounded and (np.ptp(x[1]) < _STILL) != (np.ptp(y[1]) < _STILL):
+        p, q = (_of_draws(side, groups, 0, 0.0) for side in (x, y))
+        return _combined(p, q, 0.0, missing)
+    both = x[0] - y[0], x[1] - y[1], x[2] - y[2]
+    return _of_draws(both, groups, missing, -1.0 if bounded else math.inf)
 
 
 def detectable(difference: Estimate) -> float:
@@ -180,7 +221,7 @@ def _bootstrap(y: Floats, groups: Ints, seed: int, missing: int, least: float = 
     sums = np.bincount(groups, weights=y).astype(np.float64)
     sizes = np.bincount(groups).astype(np.float64)
     rest = (sums.sum() - sums) / (sizes.sum() - sizes)  # the mean without each cluster
-    if np.ptp(rest) < 1e-12:
+    if np.ptp(rest) < _STILL:
         return _still(value, count, least, Estimate(value, math.nan, math.nan, y.size, missing))
     means = _resampled(sums, sizes, seed)
     low, high = np.quantile(means, _bca_levels(means, value, rest))
@@ -197,6 +238,43 @@ def _still(value: float, count: int, least: float, unknown: Estimate) -> Estimat
     unseen = wilson(0, count).high
     low, high = value - unseen * (value - least), value + unseen * (1 - value)
     return Estimate(value, low, high, unknown.n, unknown.missing)
+
+
+def _tables(sides: Sequence[Sequence[Parts]], clusters: Sequence[str]) -> tuple[list[Floats], Ints, int]:
+    """Return of each side the rows that all have, each one's cluster, and how many rows are missing."""
+    kept = [row for row in zip(clusters, *sides, strict=True) if all(row[1:])]
+    _, groups = np.unique(np.array([row[0] for row in kept], dtype=np.str_), return_inverse=True)
+    tables = [np.array([row[1 + side] for row in kept], dtype=np.float64) for side in range(len(sides))]
+    return tables, groups.astype(np.int64), len(clusters) - len(kept)
+
+
+def _redrawn(table: Floats, groups: Ints, fold: Fold, seed: int) -> tuple[float, Floats, Floats]:
+    """Return the fold of all rows, those without each cluster, and those of clusters drawn anew."""
+    count = int(groups.max()) + 1
+    sums = np.zeros((count, table.shape[1]))
+    np.add.at(sums, groups, table)
+    rng, total = np.random.default_rng(seed), table.sum(0)
+
+    def of(parts: Floats) -> float:
+        try:
+            return float(fold(parts.tolist()))
+        except (ArithmeticError, ValueError):
+            return math.nan
+
+    weights = (np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(FOLDS))
+    return of(total), np.array([of(total - one) for one in sums]), np.array([of(w @ sums) for w in weights])
+
+
+def _of_draws(found: tuple[float, Floats, Floats], groups: Ints, missing: int, least: float) -> Estimate:
+    """Return the interval of a value from its values without each cluster and over the draws."""
+    value, rest, draws = found
+    unknown = Estimate(value, math.nan, math.nan, groups.size, missing)
+    if rest.size == 1 or not (np.isfinite(rest).all() and np.isfinite(draws).all()):
+        return unknown
+    if np.ptp(rest) < _STILL:
+        return _still(value, rest.size, least, unknown)
+    low, high = np.quantile(draws, _bca_levels(draws, value, rest))
+    return replace(unknown, low=float(low), high=float(high))
 
 
 def _resampled(sums: Floats, sizes: Floats, seed: int) -> Floats:

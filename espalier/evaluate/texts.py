@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError
 from espalier.core.records import Completion, Example, message
-from espalier.evaluate.scorers.registry import scorers
-from espalier.evaluate.scorers.rouge import RougeL
-from espalier.evaluate.statistics import mean
+from espalier.evaluate.compare import estimate
+from espalier.evaluate.measures import metric_of
+from espalier.evaluate.scorers.registry import build_scorer, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ def score_texts(
     references: Sequence[str | Sequence[str]],
     sources: Sequence[str] | None = None,
 ) -> Estimate:
-    """Return the mean score of texts against their references; see `espalier.score`."""
+    """Return what texts score against their references; see `espalier.score`."""
     for what, given in (("references", references), ("sources", sources)):
         if isinstance(given, str) or (given is not None and len(given) != len(predictions)):
             raise DataError(
@@ -39,11 +39,7 @@ def score_texts(
         )
         for number, reference in enumerate(references)
     ]
-    scorer = scorers.build(kind, {}, "scorer")
-    if isinstance(scorer, RougeL):
-        scorer = scorer.fitted(examples)
-    verdicts = [
-        scorer.score(example, Completion(example.id, text))
-        for example, text in zip(examples, predictions, strict=True)
-    ]
-    return mean([verdict.value for verdict in verdicts], [example.source for example in examples])
+    scorer = fitted(build_scorer(kind, {}, "scorer"), examples)
+    answers = [Completion(example.id, text) for example, text in zip(examples, predictions, strict=True)]
+    scores = scorer.score(examples, answers)
+    return estimate(metric_of(kind, scorer), scores, [example.source for example in examples])

@@ -3,6 +3,7 @@
 What the script is given is one JSON object; `rows` are in the order of the test table.
 
     {"systems": ["base", "tuned"], "measures": ["Passes all checks", …],
+     "scales": [100, …],                        what a measure's values are shown times
      "checked": true or false,                  the first measure is all checks
      "wrong": "fails a check",                  which rows are, in words; "": none can be told
      "cut": 0,                                  characters from which on a text is shortened; 0: none is
@@ -21,14 +22,15 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from espalier.evaluate import sheet
-from espalier.evaluate.findings import FLOORS
+from espalier.evaluate.measures import ALL, FLOORS, metric_of
 from espalier.report.nearest import nearest, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from espalier.core.records import Example
+    from espalier.core.records import Example, Score
+    from espalier.evaluate.scores import Row as Scored
+    from espalier.evaluate.scores import Scores
     from espalier.report.gather import Material
 
     Row: TypeAlias = dict[str, Any]
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 TUNED = "tuned"
 # The measures that tell right from wrong, and what is said of a row where they are not 1.
 WRONG = {
-    sheet.ALL: "fails a check",
+    ALL: "fails a check",
     "exact_match": "fails exact match",
     "pair_accuracy": "rates a worse answer as high",
 }
@@ -50,19 +52,20 @@ NEARLY = 6  # words from which on an answer is a copy that differs from the inpu
 def listed(material: Material) -> dict[str, Any] | None:
     """Return what the page lists, see the top of this file; None where no test row is known."""
     examples = {example.id: example for example in material.test}
-    scored: dict[str, Row] = {row["id"]: row for row in material.scores.get("examples", [])}
+    scored = {row.id: row for row in material.scores.examples}
     names = list(dict.fromkeys([*examples, *scored]))
     if not names:
         return None
     systems, measures = _systems(material), _measures(material.scores)
     rows = [_row(material, name, examples.get(name), scored.get(name), systems, measures) for name in names]
-    _order(rows, systems, [sheet.sign(measure, material.scores) for measure in measures])
+    _order(rows, systems, [material.scores.metric(measure).sign for measure in measures])
     wrong = _judge(rows, systems, measures, material.scores)
     trained = _nearest(rows, systems, material.train)
     return {
         "systems": systems,
-        "measures": [sheet.title(measure, material.scores) for measure in measures],
-        "checked": sheet.ALL in measures,
+        "measures": [material.scores.metric(measure).title for measure in measures],
+        "scales": [material.scores.metric(measure).scale for measure in measures],
+        "checked": ALL in measures,
         "wrong": wrong,
         "cut": _cut(rows, trained),
         "trained": trained,
@@ -78,24 +81,24 @@ def embedded(value: object) -> str:
 
 def _systems(material: Material) -> list[str]:
     """Return who answered, as they stand side by side: base, the stages in their order, tuned."""
-    names = {*material.scores.get("systems", {}), *(system for system, _ in material.outputs)} - FLOORS.keys()
+    names = {*material.scores.systems, *(system for system, _ in material.outputs)} - FLOORS.keys()
     places = {"base": 0, TUNED: 2}
     return sorted(names, key=lambda name: (places.get(name, 1), name))
 
 
-def _measures(scores: Mapping[str, Any]) -> list[str]:
-    return sheet.measures(scores) if TUNED in scores.get("systems", {}) else []
+def _measures(scores: Scores) -> list[str]:
+    return scores.measures if TUNED in scores.systems else []
 
 
 def _row(
     material: Material,
     name: str,
     example: Example | None,
-    scored: Row | None,
+    scored: Scored | None,
     systems: Sequence[str],
     measures: Sequence[str],
 ) -> Row:
-    verdicts = scored["systems"] if scored else {}
+    verdicts = scored.systems if scored else {}
     answers = [
         _answer(material.outputs.get((system, name)), verdicts.get(system), measures) for system in systems
     ]
@@ -114,16 +117,18 @@ def _asked(example: Example) -> str:
     return example.input or next((turn.text for turn in reversed(example.prompt)), "")
 
 
-def _answer(output: Row | None, verdict: Row | None, measures: Sequence[str]) -> Row | None:
+def _answer(output: Row | None, verdict: Mapping[str, Score] | None, measures: Sequence[str]) -> Row | None:
     """Return what a system wrote, how it was judged, and what speaks against it; None where it is unknown."""
     if output is None and verdict is None:
         return None
-    values, why = (verdict["values"], verdict["why"]) if verdict else ({}, {})
+    scores = verdict or {}
     return {
         "text": output["text"] if output else None,
         "finish": output.get("finish", "stop") if output else "",
-        "values": [_number(values.get(measure)) for measure in measures] if verdict else [],
-        "why": [(sheet.title(name), said) for name, said in why.items() if not values.get(name)],
+        "values": [_number(scores[name].value if name in scores else None) for name in measures if verdict],
+        "why": [
+            (metric_of(name).title, one.why) for name, one in scores.items() if one.why and not one.value
+        ],
     }
 
 
@@ -169,14 +174,14 @@ def _order(rows: Sequence[Row], systems: Sequence[str], signs: Sequence[int]) ->
             row[name] = place
 
 
-def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str], scores: Row) -> str:
+def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str], scores: Scores) -> str:
     """Mark the rows whose tuned answer is wrong, and return in words which those are; '' for none.
 
     See `_judges`. Where nothing tells right from wrong, those are the worst quarter.
     """
     tuned = [row["answers"][-1] if TUNED in systems else None for row in rows]
     values = [dict(zip(measures, answer["values"], strict=False)) if answer else {} for answer in tuned]
-    judges = _judges(measures, values, closed=bool(scores.get("references", {}).get("closed")))
+    judges = _judges(measures, values, closed=scores.closed)
     for row, of in zip(rows, values, strict=True):
         judged = [value for name in judges if (value := of.get(name)) is not None]
         lowest = bool(measures) and not judges and row["rank"] < LOWEST * len(rows)
@@ -184,7 +189,7 @@ def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str],
     if not measures:
         return ""
     return (
-        " or ".join(map(WRONG.__getitem__, judges)) or f"worst quarter by {sheet.phrase(measures[0], scores)}"
+        " or ".join(map(WRONG.__getitem__, judges)) or f"worst quarter by {scores.metric(measures[0]).within}"
     )
 
 
@@ -198,7 +203,7 @@ def _judges(
     """
     judges = [name for name in measures if name in WRONG]
     matched = sum(of.get("exact_match") == 1 for of in values) >= REACHED * len(values)
-    if closed or (matched and sheet.ALL not in judges):
+    if closed or (matched and ALL not in judges):
         return judges
     return [name for name in judges if name != "exact_match"]
 

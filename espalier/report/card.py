@@ -8,17 +8,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from huggingface_hub import ModelCardData
 
 from espalier.core.text import counted
 from espalier.evaluate.findings import findings
-from espalier.evaluate.sheet import interval, listed, percent, title
+from espalier.evaluate.sheet import interval, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from espalier.core.records import Estimate
+    from espalier.evaluate.scores import Scores
     from espalier.report.gather import Material
 
 
@@ -115,19 +117,19 @@ def _training(material: Material, recipe_hash: str, source: Source) -> str:
     return "\n".join(lines) + f"\n\n{recipe}"
 
 
-def _scores(scores: Mapping[str, Any]) -> str:
+def _scores(scores: Scores) -> str:
     """Return a table of every measure: the tuned model and its floors, in percent with 95 % intervals."""
-    if not scores:
+    if not scores.systems:
         return ""
-    systems = {name: _estimates(system) for name, system in scores["systems"].items()}
+    systems = {name: system.estimates for name, system in scores.systems.items()}
     rows = [["", *systems]]
     rows += [
-        [title(name, scores), *(_cell(estimates.get(name)) for estimates in systems.values())]
-        for name in listed(scores)
+        [scores.metric(name).title, *(_cell(estimates.get(name)) for estimates in systems.values())]
+        for name in scores.listed
     ]
-    sources = counted(scores["sources"], "source")
+    sources = counted(scores.sources, "source")
     said = (
-        f"On {counted(scores['rows'], 'row')} from {sources} not trained on, in % with 95 % intervals. "
+        f"On {counted(scores.rows, 'row')} from {sources} not trained on, in % with 95 % intervals. "
         "*constant* gives one training answer to everything, *copy* gives the input back"
         f"{', *lead* its first words' if 'lead' in systems else ''}"
         f"{', *majority* the most frequent training answer' if 'majority' in systems else ''}."
@@ -136,16 +138,11 @@ def _scores(scores: Mapping[str, Any]) -> str:
     return "\n\n".join([*([told] if told else []), said, _table(rows)])
 
 
-def _estimates(system: Mapping[str, Any]) -> dict[str, Any]:
-    whole = {"all_checks": system["all_checks"]} if system["all_checks"] else {}
-    return {**whole, **system["checks"], **system["scores"]}
-
-
-def _cell(estimate: Mapping[str, Any] | None) -> str:
+def _cell(estimate: Estimate | None) -> str:
     if not estimate:
         return "–"
     ends = interval(estimate)
-    return percent(estimate["value"]) + (f" ({ends})" if ends else "")
+    return shown(estimate) + (f" ({ends})" if ends else "")
 
 
 def _table(rows: Iterable[list[str]]) -> str:

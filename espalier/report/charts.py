@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from espalier.core.records import Estimate, Metric
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -17,6 +19,14 @@ class Tick:
 
     place: float
     label: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From 0 to `end`, in a measure's own values, with its ticks as they are shown."""
+
+    end: float
+    ticks: list[Tick]
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,16 @@ def curve(values: Sequence[tuple[float, float]], beside: Sequence[tuple[float, f
         beside=_path([place(*point) for point in others]),
         mark=_path([place(*min(others, key=lambda point: point[1]))] * 2) if others else "",
     )
+
+
+def axis(metric: Metric, estimates: Sequence[Estimate]) -> Axis:
+    """Return the axis of a measure: up to its ceiling, or as far as intervals go where that is beyond."""
+    ends = [end for one in estimates for end in (one.value, one.high) if math.isfinite(end)]
+    most = metric.scale * max([*ends, metric.ceiling])
+    marks = (
+        [v for v in ticks(0.0, most, 4)] if most > metric.scale else [metric.scale * v / 4 for v in range(5)]
+    )
+    return Axis(marks[-1] / metric.scale, [Tick(100 * mark / marks[-1], f"{mark:g}") for mark in marks])
 
 
 def histograms(samples: Sequence[Sequence[float]], bins: int = 20) -> list[Histogram]:

@@ -23,6 +23,7 @@ from espalier.core.errors import DataError, RunError
 from espalier.core.files import read_json, read_jsonl, read_text
 from espalier.core.run import RunFolder, stage_name
 from espalier.data.table import read_examples
+from espalier.evaluate.scores import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ class Material:
     recipe: dict[str, Any] = field(default_factory=dict[str, Any])
     recipe_text: str = ""
     provenance: dict[str, Any] = field(default_factory=dict[str, Any])
-    scores: dict[str, Any] = field(default_factory=dict[str, Any])
+    scores: Scores = field(default_factory=Scores)
     outputs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     rejects: list[dict[str, Any]] = field(default_factory=list)
     train: list[Example] = field(default_factory=list)
@@ -135,7 +136,7 @@ def gather(path: Path) -> Material:
     material.recipe_text = read(folder.recipe, read_text) or ""
     material.recipe = read(folder.recipe, _toml) or {}
     material.provenance = read(folder.provenance, read_json) or {}
-    material.scores = read(folder.scores, read_json) or {}
+    material.scores = read(folder.scores, Scores.read) or Scores()
     lines = read(folder.outputs, _lines) or []
     material.outputs = {
         (line["system"], line["example"]): line for line in lines if line.get("sample", 0) == 0

@@ -21,8 +21,11 @@ from espalier.core.recipe import parse_recipe
 from espalier.core.run import RunFolder
 from espalier.core.text import counted
 from espalier.evaluate import sheet
-from espalier.evaluate.findings import FLOORS, findings
+from espalier.evaluate.findings import findings
+from espalier.evaluate.groups import by_task
+from espalier.evaluate.measures import ALL, FLOORS
 from espalier.report import browse, words
+from espalier.report.charts import axis
 from espalier.report.gather import Material, gather
 from espalier.report.lengths import lengths
 from espalier.report.picks import pick, picked_by
@@ -31,6 +34,9 @@ from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from espalier.evaluate.facts import Answers
+    from espalier.evaluate.scores import Scores
 
 SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters, are no text of a page
@@ -62,8 +68,9 @@ def render(material: Material) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        percent=sheet.percent, points=sheet.points, interval=sheet.interval, counted=counted,
-        title_of=lambda name: sheet.title(name, material.scores), whole=_unbroken,
+        percent=sheet.percent, shown=sheet.shown, points=sheet.points, interval=sheet.interval,
+        counted=counted, title_of=lambda name: material.scores.metric(name).title, whole=_unbroken,
+        of_row=lambda value, name: f"{material.scores.metric(name).scale * value:.1f}",
         reward=words.reward, duration=words.duration, size=words.size,
         number=lambda n: f"{n:,}".replace(",", "\u202f"),
     )  # fmt: skip
@@ -112,21 +119,21 @@ def _task(material: Material) -> str:
     return next((example.task for example in (*material.test, *material.train)), "") or material.name
 
 
-def _changes(scores: dict[str, Any]) -> list[dict[str, Any]]:
+def _changes(scores: Scores) -> list[dict[str, Any]]:
     """Return base, tuned and their difference for what leads, and for what all checks do not see."""
-    if not {"tuned", "base"} <= scores.get("systems", {}).keys():
+    if not scores.judged:
         return []
-    first, *others = sheet.measures(scores)
+    first, *others = scores.measures
     changes: list[dict[str, Any]] = []
-    for measure in (first, *(others[:1] if first == sheet.ALL else [])):
-        gap = sheet.difference(scores, "base", measure)
+    for measure in (first, *(others[:1] if first == ALL else [])):
+        gap = scores.difference("base", measure)
         if gap is not None:
             changes.append(
                 {
                     "measure": measure,
-                    "base": sheet.estimate(scores, "base", measure),
-                    "tuned": sheet.estimate(scores, "tuned", measure),
-                    "gap": gap,
+                    "base": scores.estimate("base", measure),
+                    "tuned": scores.estimate("tuned", measure),
+                    "gap": gap.estimate,
                     "means": words.verdict(gap),
                     "floors": words.against_floors(scores, measure),
                 }
@@ -145,21 +152,19 @@ def _figures(material: Material) -> list[dict[str, Any]]:
     """Return, for all checks and each scorer, the systems with their intervals, and the floors."""
     scores = material.scores
     systems = _systems(scores)
-    if not systems:
-        return []
-    measures = sheet.measures(scores) if "tuned" in systems else []
     figures: list[dict[str, Any]] = []
-    for measure in measures:
-        rows = [(name, sheet.estimate(scores, name, measure)) for name in systems]
-        floors = [(name, e["value"]) for name, e in rows if name in FLOORS and e["value"] is not None]
+    for measure in scores.measures if "tuned" in systems else ():
+        rows = [(name, scores.estimate(name, measure)) for name in systems]
+        floors = [(name, floor.value) for name, floor in scores.floors(measure).items() if floor.known]
         figures.append(
             {
                 "measure": measure,
-                "note": words.note(measure, scores),
-                "rewarded": measure in scores.get("rewarded", []),
+                "note": words.note(scores.metric(measure)),
+                "rewarded": measure in scores.rewarded,
                 "rows": rows,
                 "floors": floors,
-                "gap": sheet.difference(scores, "base", measure),
+                "tasks": by_task(scores, measure),
+                "axis": axis(scores.metric(measure), [estimate for _, estimate in rows]),
             }
         )
     return figures
@@ -177,19 +182,20 @@ def _checks(material: Material) -> list[tuple[str, list[dict[str, Any]]]]:
     Where some were rewarded, those come first, and beside them those that were not.
     """
     scores = material.scores
-    if not {"tuned", "base"} <= scores.get("systems", {}).keys():
+    if not scores.judged:
         return []
-    known, rewarded = checks.names(), scores.get("rewarded", [])
+    known, base = checks.names(), scores.systems["base"].checks
     rows = [
         {
             "name": name,
             "asks": checks.describe(name)[0] if name in known else "",
-            "base": scores["systems"]["base"]["checks"][name],
-            "tuned": scores["systems"]["tuned"]["checks"][name],
-            "gap": sheet.difference(scores, "base", name),
+            "base": base[name],
+            "tuned": estimate,
+            "gap": gap.estimate if (gap := scores.difference("base", name)) else None,
         }
-        for name in scores["systems"]["tuned"]["checks"]
+        for name, estimate in scores.systems["tuned"].checks.items()
     ]
+    rewarded = scores.rewarded
     groups = (
         ("Rewarded while the model learned", [row for row in rows if row["name"] in rewarded]),
         ("Held out of the rewards" if rewarded else "", [row for row in rows if row["name"] not in rewarded]),
@@ -197,21 +203,18 @@ def _checks(material: Material) -> list[tuple[str, list[dict[str, Any]]]]:
     return [group for group in groups if group[1]]
 
 
-def _shape(material: Material) -> list[tuple[str, str, dict[str, Any]]]:
+def _shape(material: Material) -> list[tuple[str, str, Answers]]:
     """Return what is known of each system's answers without looking at the references."""
-    systems = material.scores.get("systems", {})
     return [
-        (name, DESCRIBED.get(name, "the model after this stage"), systems[name])
+        (name, DESCRIBED.get(name, "the model after this stage"), answers)
         for name in _systems(material.scores)
-        if "distinct" in systems[name]
+        if (answers := material.scores.systems[name].answers)
     ]
 
 
-def _systems(scores: dict[str, Any]) -> list[str]:
+def _systems(scores: Scores) -> list[str]:
     """Return the systems as they are shown: tuned, the stages before it, latest first, base, the floors."""
-    names = scores.get("systems", {})
-    stages = sorted((name for name in names if name.startswith("stage")), reverse=True)
-    return [name for name in ("tuned", *stages, "base", *FLOORS) if name in names]
+    return [name for name in ("tuned", *scores.stages[::-1], "base", *FLOORS) if name in scores.systems]
 
 
 def _recipe_hash(material: Material) -> str:

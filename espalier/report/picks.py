@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from espalier.evaluate.sheet import ALL, measures, phrase
+from espalier.evaluate.measures import ALL
 
 if TYPE_CHECKING:
+    from espalier.evaluate.scores import Row, Scores
     from espalier.report.gather import Material
 
 SHARES = (("Best", 3), ("Worst", 3), ("Random", 4))
@@ -39,74 +40,75 @@ class Pick:
 
 def pick(material: Material) -> list[Pick]:
     """Return up to ten rows by what `picked_by` says, best and worst; the rest at random (seeded)."""
-    rows = [row for row in material.scores.get("examples", []) if {"tuned", "base"} <= row["systems"].keys()]
-    rows = [
-        row for row in rows if all((system, row["id"]) in material.outputs for system in ("tuned", "base"))
-    ]
+    rows = [row for row in material.scores.examples if {"tuned", "base"} <= row.systems.keys()]
+    rows = [row for row in rows if all((system, row.id) in material.outputs for system in ("tuned", "base"))]
     checks, scorer = _order(material.scores)
     ranked = sorted(rows, key=partial(_gain, checks=checks, scorer=scorer), reverse=True)
-    shuffled = random.Random(material.scores.get("seed", 0)).sample(rows, len(rows))
+    shuffled = random.Random(material.scores.seed).sample(rows, len(rows))
     orders = {"Best": ranked, "Worst": ranked[::-1], "Random": shuffled}
     taken: set[str] = set()
     picks: list[Pick] = []
     for reason, share in SHARES:
-        fresh = [row for row in orders[reason] if row["id"] not in taken][:share]
-        taken |= {row["id"] for row in fresh}
+        fresh = [row for row in orders[reason] if row.id not in taken][:share]
+        taken |= {row.id for row in fresh}
         picks += [_pick(material, row, reason) for row in fresh]
     return picks
 
 
-def picked_by(scores: dict[str, Any]) -> str:
+def picked_by(scores: Scores) -> str:
     """Return in words by what rows are picked."""
     checks, scorer = _order(scores)
-    by = [*(["by checks passed"] if checks else []), *([f"by {phrase(scorer, scores)}"] if scorer else [])]
+    by = [
+        *(["by checks passed"] if checks else []),
+        *([f"by {scores.metric(scorer).within}"] if scorer else []),
+    ]
     return ", then ".join(by)
 
 
-def _order(scores: dict[str, Any]) -> tuple[list[str], str]:
+def _order(scores: Scores) -> tuple[list[str], str]:
     """Return the checks, and the scorer that leads; '' where there is none."""
-    tuned = scores.get("systems", {}).get("tuned")
+    tuned = scores.systems.get("tuned")
     if not tuned:
         return [], ""
-    scorers = [name for name in measures(scores) if name in tuned["scores"]]
-    return [*tuned["checks"], *([ALL] if tuned[ALL] else [])], next(iter(scorers), "")
+    scorers = [name for name in scores.measures if name in tuned.scores]
+    return [*tuned.checks, *([ALL] if tuned.all_checks else [])], next(iter(scorers), "")
 
 
-def _gain(row: dict[str, Any], checks: list[str], scorer: str) -> tuple[float, float]:
-    tuned, base = (row["systems"][system]["values"] for system in ("tuned", "base"))
+def _gain(row: Row, checks: list[str], scorer: str) -> tuple[float, float]:
+    tuned, base = (row.systems[system] for system in ("tuned", "base"))
 
     def over(names: list[str]) -> float:
-        return sum((tuned[name] or 0.0) - (base[name] or 0.0) for name in names)
+        return sum((tuned[name].value or 0.0) - (base[name].value or 0.0) for name in names)
 
     return over(checks), over([scorer] if scorer else [])
 
 
-def _pick(material: Material, row: dict[str, Any], reason: str) -> Pick:
-    example = next((e for e in material.test if e.id == row["id"]), None)
+def _pick(material: Material, row: Row, reason: str) -> Pick:
+    example = next((e for e in material.test if e.id == row.id), None)
     return Pick(
         reason=reason,
-        input=example.input if example else f"example {row['id']}",
+        input=example.input if example else f"example {row.id}",
         references=example.references if example else (),
         base=_answer(material, row, "base"),
         tuned=_answer(material, row, "tuned"),
     )
 
 
-def _answer(material: Material, row: dict[str, Any], system: str) -> Answer:
-    values, why = row["systems"][system]["values"], row["systems"][system]["why"]
-    output = material.outputs[system, row["id"]]
+def _answer(material: Material, row: Row, system: str) -> Answer:
+    verdicts, output = row.systems[system], material.outputs[system, row.id]
+    values = {name: score.value for name, score in verdicts.items()}
     return Answer(
         text=output["text"],
         finish=output.get("finish", "stop"),
-        passes=values.get("all_checks"),
+        passes=values.get(ALL),
         broken=[
-            (name.replace("_", " "), why.get(name, ""))
-            for name, value in values.items()
-            if value == 0 and name in why
+            (name.replace("_", " "), score.why)
+            for name, score in verdicts.items()
+            if score.value == 0 and score.why
         ],
         scores={
             name: value
-            for name in material.scores["systems"][system]["scores"]
+            for name in material.scores.systems[system].scores
             if (value := values.get(name)) is not None
         },
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.text import counted, folded
-from espalier.evaluate.sheet import title
+from espalier.evaluate.measures import metric_of
 from espalier.report.charts import curve
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _kinds(section: Mapping[str, Any]) -> str:
 
 def _described(section: Mapping[str, Any]) -> str:
     aims = [AIMS.get(aim["kind"], f"by {aim['kind']}") for aim in _objectives(section)]
-    rewarded = [f"{title(name).lower()} × {weight:g}" for name, weight in rewards(section).items()]
+    rewarded = [f"{metric_of(name).title.lower()} × {weight:g}" for name, weight in rewards(section).items()]
     data = [f"rows of {Path(section['data']).name}"] if section.get("data") else []
     parts = [*([f"rewarded for {', '.join(rewarded)}"] if rewarded else []), *data]
     method = section.get("method", {}).get("kind", "an unknown method of")
@@ -154,7 +154,9 @@ def _plots(steps: Sequence[Mapping[str, Any]], dev: Sequence[Mapping[str, Any]])
     The loss of rows that are held out is drawn beside it.
     """
     said = steps[0].get("said", {})
-    named = [(name, f"Reward: {title(name[7:]).lower()}") for name in said if name.startswith("reward ")]
+    named = [
+        (name, f"Reward: {metric_of(name[7:]).title.lower()}") for name in said if name.startswith("reward ")
+    ]
     series = [*SERIES.items()]
     series = [(name, label) for name, label in [*series[:1], *named, *series[1:]] if name in said]
     plots = [

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from espalier.evaluate.findings import FLOORS
-from espalier.evaluate.sheet import between, difference, estimate, excludes_zero, metric, percent, sign
+from espalier.evaluate.measures import FLOORS
+from espalier.evaluate.sheet import between, detectable, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from espalier.core.records import Metric
+    from espalier.evaluate.compare import Difference
+    from espalier.evaluate.scores import Scores
 
 
-def note(measure: str, scores: Mapping[str, Any]) -> str:
+def note(metric: Metric) -> str:
     """Return what a reader should know of a measure."""
-    told = metric(measure, scores)
-    return told.note + (" Lower is better." if told.better == "lower" else "")
+    return metric.note + (" Lower is better." if metric.better == "lower" else "")
 
 
 def reward(value: float | None) -> str:
@@ -35,26 +36,25 @@ def size(count: float) -> str:
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
 
 
-def verdict(gap: Mapping[str, Any]) -> str:
+def verdict(gap: Difference) -> str:
     """Return what a difference's interval lets one say."""
-    if gap["low"] is None:
+    if not gap.estimate.bounded:
         return "There are too few different rows for an interval, so nothing can be said about others."
-    if excludes_zero(gap):
+    if gap.estimate.excludes_zero:
         return "The 95 % interval of the difference from the base excludes zero."
     said = "The 95 % interval of the difference from the base includes zero: tuning may have changed nothing."
-    found = gap.get("detectable")
-    return f"{said} So many rows would reliably show {100 * found:.0f} points or more." if found else said
+    found = detectable(gap)
+    return f"{said} So many rows would reliably show {found} or more." if found else said
 
 
-def against_floors(scores: Mapping[str, Any], measure: str) -> str:
+def against_floors(scores: Scores, measure: str) -> str:
     """Return what each floor reaches on a measure, best first, and how far the tuned model is from it."""
     told: list[tuple[float, str]] = []
     for name in FLOORS:
-        gap = difference(scores, name, measure)
-        if gap and gap["value"] is not None:
-            reached = estimate(scores, name, measure)["value"]
-            told.append(
-                (sign(measure, scores) * reached, f"{FLOORS[name]} {percent(reached)} ({between(gap)})")
-            )
+        gap = scores.difference(name, measure)
+        if gap and gap.estimate.known:
+            reached = scores.estimate(name, measure)
+            text = f"{FLOORS[name]} {shown(reached)} ({between(gap.estimate)})"
+            told.append((scores.metric(measure).sign * reached.value, text))
     texts = [text for _, text in sorted(told, reverse=True)]
     return f"Floors, and how far the tuned model is from them: {'; '.join(texts)}." if texts else ""

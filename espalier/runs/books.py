@@ -27,7 +27,7 @@ from espalier.core.standing import (
 )
 from espalier.data.table import as_parquet
 from espalier.decode.strategies import strategies
-from espalier.evaluate.harness import scorers
+from espalier.evaluate.scorers.registry import scorers
 from espalier.models.adapters import methods
 from espalier.runs.events import say
 from espalier.runs.overview import overview

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from espalier.core.records import Completion
+    from espalier.evaluate.scores import Limit
     from espalier.models.load import Loaded
     from espalier.runs.books import Way
     from espalier.runs.plan import Choices, Plan
@@ -170,9 +170,7 @@ def _generate(plan: Plan, run: RunFolder, loaded: Loaded, system: str) -> list[C
 
 
 @working("Scoring", aloud=False)
-def _evaluate(
-    plan: Plan, run: RunFolder, answers: dict[str, list[Completion]], limit: dict[str, int]
-) -> None:
+def _evaluate(plan: Plan, run: RunFolder, answers: dict[str, list[Completion]], limit: Limit) -> None:
     """Write outputs.jsonl and scores.json; of several samples of an answer the first is scored."""
     started = time.monotonic()
     choices, prepared = plan.choices, plan.prepared
@@ -189,5 +187,5 @@ def _evaluate(
         prepared.test, first, choices.scorers, choices.checks, plan.seed,
         rewarded=choices.rewarded, train=prepared.train, shown=worked, limit=limit,
     )  # fmt: skip
-    write_results(run, jsonl(lines), json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
+    write_results(run, jsonl(lines), scores.to_json())
     run.log_stage("evaluate", started, peak_bytes())

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from espalier.core.errors import EspalierError, RecipeError
-from espalier.core.records import Completion, Measured, Metric, Score, message
+from espalier.core.records import Completion, Example, Metric, Score, Scorer, message
 from espalier.core.text import counted
+from espalier.evaluate.compare import estimate
+from espalier.evaluate.measures import metric_of
 from espalier.evaluate.rewards import reward_of
+from espalier.evaluate.scorers.by_row import ByRow
 from espalier.evaluate.scorers.checks import check_scorer, single
-from espalier.evaluate.scorers.registry import scorers
-from espalier.evaluate.scorers.rouge import RougeL
-from espalier.evaluate.sheet import metric
+from espalier.evaluate.scorers.registry import LISTS, build_scorer, fitted, scorers
+from espalier.evaluate.scores import Limit
 from espalier.evaluate.symptoms import of_limit
 from espalier.runs.events import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from espalier.core.recipe import Choice
-    from espalier.core.records import Example, Scorer
     from espalier.encode.template import Template
     from espalier.runs.plan import Choices
 
@@ -36,43 +38,86 @@ ENOUGH = 5  # references that fail a check for it to be of another task
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """Somebody else's scorer: where it fails, or gives what is no score, the answer is not scored."""
+    """Somebody else's scorer: where it fails, or gives what are no scores, the answers are not scored."""
 
     scorer: Scorer
     metric: Metric
 
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Return the verdict; None as value, with the reason, where there is none."""
+    def score(self, examples: Sequence[Example], completions: Sequence[Completion]) -> list[Score]:
+        """Return the verdicts; None as value, with the reason, where there is none."""
         try:
-            found = cast("object", self.scorer.score(example, completion))
+            found = cast("object", self.scorer.score(examples, completions))
         except Exception as error:
-            reason = str(error).split("\n", 1)[0]
-            return Score(None, f"it raised {type(error).__name__}{f': {reason}' if reason else ''}")
-        if not isinstance(found, Score):
-            return Score(None, f"it returned {type(found).__name__}, not a Score")
-        value = cast("object", found.value)
-        if value is None or (isinstance(value, int | float) and math.isfinite(value)):
-            return found
-        return Score(None, f"it gave {value!r}")
+            return [Score(None, _raised(error))] * len(completions)
+        if not isinstance(found, list):
+            return [Score(None, f"it returned {type(found).__name__}, not a list")] * len(completions)
+        scores = [_valid(one) for one in cast("list[object]", found)]
+        lengths = {len(score.parts) for score in scores if score.parts}
+        if len(scores) == len(completions) and len(lengths) <= 1:
+            return scores
+        what = f"{len(scores)} scores for" if len(lengths) <= 1 else "different numbers of parts to"
+        return [Score(None, f"it gave {what} {counted(len(completions), 'answer')}")] * len(completions)
+
+    def fitted(self, examples: Sequence[Example]) -> Scorer:
+        """Return the scorer for these rows, as guarded."""
+        scorer = fitted(self.scorer, examples)
+        return self if scorer is self.scorer else guarded(scorer, self.metric)
+
+
+def guarded(scorer: Scorer, metric: Metric) -> Scorer:
+    """Return somebody else's scorer so that what it raises stops no run; of one by row, row by row."""
+    if metric.fold:
+        metric = replace(metric, fold=partial(_folded, metric.fold))
+    if isinstance(scorer, ByRow):
+        return ByRow(partial(_judged, scorer.judge), metric)
+    return Guarded(scorer, metric)
+
+
+def _judged(judge: Callable[..., object], example: Example, completion: Completion) -> Score:
+    try:
+        return _valid(judge(example, completion))
+    except Exception as error:
+        return Score(None, _raised(error))
+
+
+def _valid(found: object) -> Score:
+    """Return a verdict, or in its place what is wrong with it."""
+    if not isinstance(found, Score):
+        return Score(None, f"it returned {type(found).__name__}, not a Score")
+    for value in cast("list[object]", [*([] if found.value is None else [found.value]), *found.parts]):
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return Score(None, f"it gave {value!r}")
+    return found
+
+
+def _folded(fold: Callable[[Sequence[float]], float], sums: Sequence[float]) -> float:
+    try:
+        return float(fold(sums))
+    except Exception:
+        return math.nan
+
+
+def _raised(error: Exception) -> str:
+    reason = str(error).split("\n", 1)[0]
+    return f"it raised {type(error).__name__}{f': {reason}' if reason else ''}"
 
 
 def build_scorers(choices: Sequence[Choice]) -> dict[str, Scorer]:
     """Return the recipe's scorers by name; one that is there twice is numbered. Raises RecipeError."""
     built: dict[str, Scorer] = {}
     for index, choice in enumerate(choices):
-        scorer = scorers.build(choice.kind, choice.params, f"evaluate.{index}")
+        where = f"evaluate.{index}"
+        scorer = build_scorer(choice.kind, choice.params, where)
         before = sum(other.kind == choice.kind for other in choices[:index])
         name = f"{choice.kind} {before + 1}" if before else choice.kind
         own = choice.kind in scorers.names()
-        built[name] = scorer if own else Guarded(scorer, _metric(scorer, name, f"evaluate.{index}"))
+        built[name] = scorer if own else guarded(scorer, _metric(scorer, name, where))
     return built
 
 
 def _metric(scorer: Scorer, name: str, where: str) -> Metric:
     """Return what somebody else's scorer measures. Raises RecipeError where it says that in another form."""
-    if not isinstance(scorer, Measured):
-        return metric(name)
-    told = cast("object", scorer.metric)
+    told = cast("object", metric_of(name, scorer))
     if not isinstance(told, Metric):
         raise RecipeError(
             f"The scorer's `metric` is {type(told).__name__}.",
@@ -104,19 +149,16 @@ def try_judges(choices: Choices) -> None:
                 _try_reward(name, rows, f"{where}.objective.{place}.rewards")
 
 
-def answer_limit(test: Sequence[Example], template: Template, tokens: int) -> dict[str, int]:
-    """Return how many test rows have no reference of that many tokens, stop token included.
-
-    As "limit" of `scores.json`: "tokens", "too_long", and "needed", a limit under which each row has one.
-    """
+def answer_limit(test: Sequence[Example], template: Template, tokens: int) -> Limit:
+    """Return how many test rows have no reference of that many tokens, stop token included."""
     needed = [size for example in test if (size := _shortest(example, template))]
-    return {"tokens": tokens, "too_long": sum(n > tokens for n in needed), "needed": max(needed, default=0)}
+    return Limit(tokens, sum(n > tokens for n in needed), max(needed, default=0))
 
 
-def say_limit(test: Sequence[Example], template: Template, tokens: int) -> dict[str, int]:
+def say_limit(test: Sequence[Example], template: Template, tokens: int) -> Limit:
     """Return the same, and say it where references do not fit: their right answers will be cut."""
     limit = answer_limit(test, template, tokens)
-    for finding in of_limit({"rows": len(test), "limit": limit}):
+    for finding in of_limit(limit, len(test)):
         say(f"Note: {finding.text}")
     return limit
 
@@ -137,27 +179,35 @@ def _shortest(example: Example, template: Template) -> int:
 
 
 def _try_scorer(name: str, scorer: Scorer, test: Sequence[Example], where: str) -> None:
-    scorer = scorer.fitted(test) if isinstance(scorer, RougeL) else scorer
-    verdicts = (scorer.score(example, Completion(example.id, example.answer)) for example in test)
-    why = ""
-    for verdict in verdicts:
-        if verdict.value is not None:
-            break
-        why = why or verdict.why
-    else:
+    scorer = fitted(scorer, test)
+    scores = _first_scores(scorer, test)
+    why = next((score.why for score in scores if score.why), "")
+    metric = metric_of(name, scorer)
+    found = estimate(metric, scores, [row.source for row in test[: len(scores)]])
+    if not any(score.scored for score in scores) or (metric.fold and not found.n):
         raise RecipeError(
             f"The scorer '{name}' can judge none of the {counted(len(test), 'test row')}"
             f"{f': {why}' if why else ''}.",
             where=where,
-            hint="Mend it, or leave it out; the scorers are those of [[evaluate]].",
+            hint=f"Mend it, or leave it out; the scorers are those of [[evaluate]]. {LISTS}",
         )
+
+
+def _first_scores(scorer: Scorer, rows: Sequence[Example]) -> list[Score]:
+    """Return what a scorer says of the references of some rows: as few as it can say something of."""
+    scores: list[Score] = []
+    while not any(score.scored for score in scores) and len(scores) < len(rows):
+        part = rows[: max(1, 2 * len(scores))]
+        scores = scorer.score(part, [Completion(row.id, row.answer) for row in part])
+    return scores
 
 
 def _try_check(name: str, names: Sequence[str], rows: Sequence[Example], origin: str) -> None:
     check = check_scorer((name,))
     answered = islice((row for row in rows if row.references), ROWS)
     verdicts = [
-        [check.score(row, Completion(row.id, reference)) for reference in row.references] for row in answered
+        check.score([row] * len(row.references), [Completion(row.id, text) for text in row.references])
+        for row in answered
     ]
     failed = [scores[0].why for scores in verdicts if not any(score.value for score in scores)]
     if len(failed) == len(verdicts) >= ENOUGH:
@@ -173,21 +223,15 @@ def _try_check(name: str, names: Sequence[str], rows: Sequence[Example], origin:
 def _try_reward(name: str, rows: Sequence[Example], where: str) -> None:
     if name.startswith("model:"):  # loaded when its stage begins
         return
-    reward = reward_of(name, where)
-    if name == "diversity" or not rows:  # diversity says something of any two answers
-        return
-    for row in rows[:ROWS]:
-        try:
-            (value,) = reward([row], [Completion(row.id, row.answer)])
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            raise RecipeError(
-                f"The reward '{name}' failed on {row.answer!r}: {told}.", where=where
-            ) from error
-        if value is not None:
-            return
-    raise RecipeError(
-        f"The reward '{name}' can judge none of {counted(len(rows[:ROWS]), 'row')}: it gave None for the "
-        "reference of each.",
-        where=where,
-    )
+    reward, rows = reward_of(name, where), rows[:ROWS]
+    try:
+        found = _first_scores(reward, rows)
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        raise RecipeError(f"The reward '{name}' failed on references: {told}.", where=where) from error
+    if rows and not any(score.scored for score in found):
+        raise RecipeError(
+            f"The reward '{name}' can judge none of {counted(len(rows), 'row')}: it gave None for the "
+            "reference of each.",
+            where=where,
+        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.core.errors import TemplateError
+from espalier.core.records import Score
 from espalier.core.run import find_run
 from espalier.decode.likelihood import answer_row, check_context, numbers
 from espalier.encode.tokens import encode_unit
@@ -24,11 +24,10 @@ from espalier.train.peak import peak_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from espalier.core.records import Completion, Encoded, Example
+    from espalier.core.records import Completion, Encoded, Example, Scorer
     from espalier.core.run import RunFolder
     from espalier.data.asking import Asking
     from espalier.data.inputs import Asked
-    from espalier.evaluate.rewards import Reward
     from espalier.models.load import Loaded
 
     # By name, what a system gives to the answers of each example.
@@ -78,9 +77,9 @@ class Rater:
                 prompt = (system, *prompt)
         return replace(ask, prompt=prompt).example()
 
-    def reward(self, examples: Sequence[Example], answers: Sequence[Completion]) -> list[float | None]:
-        """Return the same as `evaluate/rewards.py` wants it."""
-        return self.rate(examples, [answer.text for answer in answers])
+    def score(self, examples: Sequence[Example], completions: Sequence[Completion]) -> list[Score]:
+        """Return the same as a scorer does."""
+        return [Score(number) for number in self.rate(examples, [one.text for one in completions])]
 
 
 def load_rater(path: Path, cache: Path) -> Rater:
@@ -93,10 +92,10 @@ def load_rater(path: Path, cache: Path) -> Rater:
     return Rater(of_run(run, load_run(run, cache, rating=True), "training"), run_asking(run))
 
 
-def raters(rewards: Iterable[str], cache: Path) -> dict[str, Reward]:
+def raters(rewards: Iterable[str], cache: Path) -> dict[str, Scorer]:
     """Load the reward models among the names of rewards: "model:" and the folder of a run."""
     names = [name for name in rewards if name.startswith(MODEL)]
-    return {name: load_rater(Path(name.removeprefix(MODEL)), cache).reward for name in names}
+    return {name: load_rater(Path(name.removeprefix(MODEL)), cache) for name in names}
 
 
 def rater_weights(rewards: Iterable[str]) -> dict[str, str]:
@@ -129,8 +128,7 @@ def best_of(rater: Rater, write: Write, ask: Asked) -> tuple[Completion, list[fl
 def score_pairs(seed: int, run: RunFolder, examples: Sequence[Example], systems: Systems) -> None:
     """Write the scores.json of a reward model; see `order`."""
     started = time.monotonic()
-    scores = evaluate_pairs(examples, systems, seed)
-    write_results(run, None, json.dumps(scores, ensure_ascii=False, indent=1) + "\n")
+    write_results(run, None, evaluate_pairs(examples, systems, seed).to_json())
     run.log_stage("evaluate", started, peak_bytes())
 
 

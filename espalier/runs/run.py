@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from espalier.core.errors import DataError, RunError, nearest
-from espalier.core.files import read_json
-from espalier.core.records import Estimate
+from espalier.core.errors import DataError, RunError
+from espalier.core.recipe import load_recipe
 from espalier.core.run import RunFolder, find_run
 from espalier.evaluate.compare import Difference, compare
-from espalier.evaluate.sheet import estimate, listed
+from espalier.evaluate.measures import metric_of
+from espalier.evaluate.scores import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from espalier.core.records import Estimate, Metric
     from espalier.runs.model import Model
 
 
@@ -33,25 +33,27 @@ class Run:
     cache: Path
 
     @property
-    def scores(self) -> Mapping[str, Mapping[str, Estimate]]:
-        """Each system's estimates by measure, from 0 to 1: `run.scores["tuned"]["rouge_l"]`.
+    def scores(self) -> Scores:
+        """Each system's estimates by measure: `run.scores["tuned"]["rouge_l"]`.
 
         Systems are "tuned", "base", earlier stages and the floors; measures are the recipe's scorers, the
         task's checks and "all_checks".
+
+        Raises:
+            RunError: there are none yet.
+            DataError: another version of the program wrote them, so that they lack something.
         """
-        scores = self._sheet()
-        names = listed(scores)
-        return {
-            system: {name: _estimate(estimate(scores, system, name)) for name in names}
-            for system in scores["systems"]
-        }
+        folder = RunFolder(self.path)
+        if not folder.scores.exists():
+            raise RunError("The run has no scores yet.", where=str(self.path), hint="Finish it.")
+        return Scores.read(folder.scores)
 
     @property
     def gains(self) -> Mapping[str, Estimate]:
         """What tuning changed, by measure: the paired difference to the base model with its interval."""
-        scores = self._sheet()
-        found = next(d["values"] for d in scores["differences"] if d["b"] == "base")
-        return {name: _estimate(found[name]) for name in listed(scores)}
+        scores = self.scores
+        found = {name: scores.difference("base", name) for name in scores.listed}
+        return {name: gap.estimate for name, gap in found.items() if gap}
 
     @property
     def report(self) -> Path:
@@ -71,26 +73,31 @@ class Run:
         Raises:
             DataError: the runs were not scored on the same rows, or share no measure.
         """
-        mine, theirs = self._sheet(), other._sheet()
-        names = [name for name in listed(mine) if name in listed(theirs)]
+        mine, theirs = self.scores, other.scores
+        names = [name for name in mine.listed if name in theirs.listed]
         if not names:
             raise DataError("The runs share no measure.", where=f"{self.path} and {other.path}")
-        sources = {row["id"]: row["source"] for row in mine["examples"]}
+        sources = {row.id: row.source for row in mine.examples}
+        rows = {name: [one.of_rows("tuned", name) for one in (mine, theirs)] for name in names}
+        folded = any(score.parts for pair in rows.values() for score in pair[0].values())
+        metrics = {**mine.metrics, **(self._metrics() if folded else {})}
         return {
-            name: compare(_values(mine, name), _values(theirs, name), sources, mine["seed"]) for name in names
+            name: compare(pair[0], pair[1], sources, metrics.get(name) or mine.metric(name), mine.seed)
+            for name, pair in rows.items()
         }
 
-    def _sheet(self) -> dict[str, Any]:
-        folder = RunFolder(self.path)
-        if not folder.scores.exists():
-            raise RunError("The run has no scores yet.", where=str(self.path), hint="Finish it.")
-        return read_json(folder.scores)
+    def _metrics(self) -> dict[str, Metric]:
+        """Return what the recipe's scorers measure, with what folds their parts, which no file holds."""
+        from espalier.runs.judging import build_scorers
+
+        built = build_scorers(load_recipe(RunFolder(self.path).recipe).evaluate)
+        return {name: metric_of(name, scorer) for name, scorer in built.items()}
 
     def __repr__(self) -> str:
         """Return its folder and what it leads with."""
-        scores = self._sheet()
-        leads = listed(scores)[0]
-        return f"Run({str(self.path)!r}, {leads}: {_estimate(estimate(scores, 'tuned', leads))})"
+        scores = self.scores
+        leads = scores.listed[0]
+        return f"Run({str(self.path)!r}, {leads}: {scores.estimate('tuned', leads)})"
 
 
 def open_finished(path: Path, cache: Path) -> Run:
@@ -98,20 +105,3 @@ def open_finished(path: Path, cache: Path) -> Run:
     run = Run(find_run(path).path, cache)
     _ = run.scores
     return run
-
-
-def _values(scores: Mapping[str, Any], measure: str) -> dict[str, float | None]:
-    known = [row["systems"]["tuned"]["values"] for row in scores["examples"]]
-    ids = [row["id"] for row in scores["examples"]]
-    try:
-        return {name: values[measure] for name, values in zip(ids, known, strict=True)}
-    except KeyError:
-        hint = nearest(measure, known[0])
-        raise DataError(
-            f"There are no values of '{measure}' by row.", where="scores.json", hint=hint
-        ) from None
-
-
-def _estimate(table: Mapping[str, Any]) -> Estimate:
-    value, low, high = (math.nan if table[key] is None else table[key] for key in ("value", "low", "high"))
-    return Estimate(value, low, high, table["n"], table.get("missing", 0))

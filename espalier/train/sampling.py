@@ -21,17 +21,16 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from espalier.core.records import Example, Finish
+    from espalier.core.records import Example, Finish, Scorer
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
-    from espalier.evaluate.rewards import Reward
     from espalier.models.precision import Format
     from espalier.train.objectives import Sampler
 
     # An answer's tokens, their log-probabilities in nats, and why it ends.
     Written: TypeAlias = tuple[tuple[int, ...], tuple[float, ...], Finish]
     # From names of rewards to those that are models.
-    Raters: TypeAlias = Callable[[Iterable[str]], Mapping[str, Reward]]
+    Raters: TypeAlias = Callable[[Iterable[str]], Mapping[str, Scorer]]
     # From examples and answers to what each reward says of each, and their sums.
     Judge: TypeAlias = Callable[
         [Sequence[Example], Sequence[Completion]], tuple[list[dict[str, float | None]], list[float]]

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Metric, Score, message
 from espalier.evaluate.findings import findings
 from espalier.evaluate.harness import evaluate
-from espalier.runs.judging import Guarded
+from espalier.evaluate.scorers.by_row import ByRow
+from espalier.evaluate.scores import Scores
 from espalier.runs.run import Run
 
 SCORERS = """
-from espalier.core.records import Score
+from espalier.core.records import Metric, Score
+from espalier.evaluate.scorers.by_row import ByRow
 
 
-class Own:
+def Own(judge):
+    return ByRow(lambda example, completion: judge(completion.text), Metric("Own"))
+
+
+class Lists:
     def __init__(self, judge):
         self.judge = judge
 
+    def score(self, examples, completions):
+        return self.judge(completions)
+
+
+class Alone:
     def score(self, example, completion):
-        return self.judge(completion.text)
+        return Score(1.0)
 
 
 def unable():
@@ -50,6 +62,26 @@ def bare():
     return 3
 
 
+def alone():
+    return Alone()
+
+
+def wild():
+    return Lists(lambda answers: 1 / 0)
+
+
+def one():
+    return Lists(lambda answers: Score(1.0))
+
+
+def short():
+    return Lists(lambda answers: [])
+
+
+def ragged():
+    return Lists(lambda answers: [Score(None, parts=(1.0,) * (1 + n)) for n, _ in enumerate(answers)] * 2)
+
+
 def raising(example, text):
     raise KeyError("length")
 
@@ -74,8 +106,11 @@ def refused(home: Path, espalier, *changes: str, verb: str = "run") -> str:
         ("unable", "no key is set"),
         ("broken", "it raised ZeroDivisionError: division by zero"),
         ("number", "it returned float, not a Score"),
-        ("bare", "it raised AttributeError"),
         ("words", "it gave 'good'"),
+        ("wild", "it raised ZeroDivisionError: division by zero"),
+        ("one", "it returned Score, not a list"),
+        ("short", "it gave 0 scores for 6 answers"),
+        ("ragged", "it gave different numbers of parts to 6 answers"),
     ],
 )
 def test_a_scorer_that_can_judge_no_row_is_refused(home: Path, espalier, scorer: str, why: str) -> None:
@@ -83,6 +118,21 @@ def test_a_scorer_that_can_judge_no_row_is_refused(home: Path, espalier, scorer:
     assert "evaluate.1: The scorer 'judges:" in err
     assert "can judge none of the 6 test rows" in err
     assert why in err
+
+
+@pytest.mark.parametrize(
+    ("scorer", "why"),
+    [
+        ("alone", "evaluate.1: The `score` of 'judges:alone' takes one example at a time."),
+        ("bare", "evaluate.1: 'judges:bare' returned int, which has no `score`."),
+    ],
+)
+def test_a_scorer_of_another_form_is_refused_with_what_is_expected(
+    home: Path, espalier, scorer: str, why: str
+) -> None:
+    err = refused(home, espalier, f'evaluate=["rouge_l", "judges:{scorer}"]')
+    assert f"{why} A scorer's `score` takes the lists of all examples and all completions" in err
+    assert "ByRow makes one of what judges one answer" in err
 
 
 def test_references_are_needed_where_a_scorer_compares(home: Path, espalier) -> None:
@@ -136,7 +186,7 @@ def test_a_scorer_that_fails_on_an_answer_leaves_the_run_whole(after, espalier) 
     scores = json.loads((after.folder / "scores.json").read_text())
     judged = scores["systems"]["tuned"]["scores"]["judges:picky"]
     assert judged["missing"] == 6, "the tuned model says one letter"
-    assert "6 of 6 answers could not be judged by Picky" in " ".join(result.out.split())
+    assert "6 of 6 answers could not be judged by Own" in " ".join(result.out.split())
 
 
 def test_the_same_scorer_may_be_there_twice(after, espalier) -> None:
@@ -168,7 +218,7 @@ def test_references_beyond_the_limit_are_told_before_the_first_answer(home: Path
 def test_the_terminal_tells_what_the_report_tells(finished) -> None:
     from espalier.evaluate.findings import findings
 
-    found = findings(json.loads((finished.folder / "scores.json").read_text()))
+    found = findings(Scores.read(finished.folder / "scores.json"))
     assert found
     told = " ".join(finished.result.out.split())
     report = (finished.folder / "report.html").read_text()
@@ -180,13 +230,10 @@ def test_the_terminal_tells_what_the_report_tells(finished) -> None:
 
 MEASURES = """
 from espalier.core.records import Metric, Score
+from espalier.evaluate.scorers.by_row import ByRow
 
-class Measure:
-    def __init__(self, metric, of):
-        self.metric, self.of = metric, of
-
-    def score(self, example, completion):
-        return Score(self.of(completion.text))
+def Measure(metric, of):
+    return ByRow(lambda example, completion: Score(of(completion.text)), metric)
 
 def vowels():
     metric = Metric("Vowel share", phrase="the share of vowels", unit="%", note="Of all letters.")
@@ -195,28 +242,97 @@ def vowels():
 def waste():
     metric = Metric("Waste", phrase="what is wasted", better="lower", note="Of the limit.")
     return Measure(metric, lambda text: min(1.0, len(text) / 100))
+
+
+class Letters:
+    # Micro-F1 of letters: no mean of rows, but a share of sums.
+    metric = Metric(
+        "Letter F1",
+        phrase="the F1 of letters",
+        note="Over all rows at once.",
+        fold=lambda sums: 2 * sums[0] / (sums[1] + sums[2]),
+    )
+
+    def score(self, examples, completions):
+        return [self.of(e.references[0], c.text) for e, c in zip(examples, completions)]
+
+    def of(self, reference, text):
+        shared = sum(min(reference.count(one), text.count(one)) for one in set(text))
+        return Score(None, answer=text[:1], parts=(shared, len(text), len(reference)))
+
+
+def letters():
+    return Letters()
+
+
+def surprise():
+    fold = lambda sums: 2.0 ** (sums[0] / sums[1])
+    return Surprise(Metric("Surprise", better="lower", scale=1.0, ceiling=1.0, fold=fold))
+
+
+class Surprise:
+    # A perplexity of sorts: from 1 up, shown as it is, better when lower.
+    def __init__(self, metric):
+        self.metric = metric
+
+    def score(self, examples, completions):
+        return [Score(None, parts=(8.0 * len(e.references[0]) + len(c.text), 8.0))
+                for e, c in zip(examples, completions)]
 """
 
 
 def test_measures_from_outside_appear_wherever_the_own_ones_do(
     home: Path, espalier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two measures, one of them better when lower, with nothing of the package edited."""
+    """Means and measures of the whole set, some better when lower, with nothing of the package edited."""
     monkeypatch.chdir(home)
     (home / "outside.py").write_text(MEASURES)
-    chosen = ("-o", 'evaluate=["outside:waste", "outside:vowels"]')
-    result = espalier("run", "recipe.toml", *chosen, cwd=home)
+    names = [f"outside:{name}" for name in ("waste", "vowels", "letters", "surprise")]
+    result = espalier("run", "recipe.toml", "-o", f"evaluate={json.dumps(names)}", cwd=home)
     assert result.code == 0, result.err
     words = " ".join(result.out.split())
-    assert "Waste" in result.out
-    assert "Vowel share" in result.out
+    for title in ("Waste", "Vowel share", "Letter F1", "Surprise (not in %)"):
+        assert title in result.out
     assert "what is wasted" in words  # the sentence that leads
     report = (home / "runs" / "plural" / "report.html").read_text()
-    for said in ("Waste", "Vowel share", "Of the limit. Lower is better.", "Of all letters."):
+    notes = ("Of the limit. Lower is better.", "Of all letters.", "Over all rows at once.")
+    for said in ("Waste", "Vowel share", "Letter F1", "Surprise", *notes):
         assert said in report
     run = Run(home / "runs" / "plural", home)
-    assert {"outside:waste", "outside:vowels"} <= run.scores["tuned"].keys()
-    assert run.compare(run)["outside:waste"].same == 6
+    assert [*run.scores["tuned"]] == names
+    compared = run.compare(run)
+    assert compared["outside:waste"].same == 6
+    assert compared["outside:letters"].estimate.value == 0
+    assert compared["outside:letters"].estimate.n == 6
+    surprise = run.scores["tuned"]["outside:surprise"]
+    assert str(surprise).startswith(f"{surprise.value:.1f} (")
+    assert surprise.value > 1
+
+
+def test_a_measure_of_the_whole_set_leads_and_is_compared(
+    home: Path, espalier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    (home / "outside.py").write_text(MEASURES)
+    (home / "whole.py").write_text("from outside import letters")
+    for name, epochs in (("a", 0.4), ("b", 8)):
+        changes = (f"name={name}", 'evaluate=["whole:letters"]', f"train.epochs={epochs}")
+        result = espalier("run", "recipe.toml", *(w for c in changes for w in ("-o", c)), cwd=home)
+        assert result.code == 0, result.err
+        assert "the F1 of letters" in " ".join(result.out.split()), "the headline"
+    a, b = (Run(home / "runs" / name, home) for name in "ab")
+    outputs = {r: (home / "runs" / r / "outputs.jsonl").read_text() for r in "ab"}
+    assert outputs["a"] != outputs["b"]
+    gap = a.compare(b)["whole:letters"].estimate
+    one, other = (run.scores["tuned"]["whole:letters"] for run in (a, b))
+    assert gap.value == one.value - other.value
+    assert a.gains["whole:letters"].value == one.value - a.scores["base"]["whole:letters"].value
+    row = json.loads((a.path / "scores.json").read_text())["examples"][0]["systems"]["tuned"]
+    assert len(row["parts"]["whole:letters"]) == 3
+    (home / "whole.py").unlink()
+    monkeypatch.delitem(sys.modules, "whole", raising=False)
+    with pytest.raises(RecipeError, match="'whole:letters' cannot be imported"):
+        a.compare(b)
 
 
 def test_lower_may_be_better() -> None:
@@ -230,20 +346,13 @@ def test_lower_may_be_better() -> None:
     assert worse.text.startswith("Tuning made it worse: what is wasted rose from 30.0 to 95.0")
 
 
-def _scores(reached: dict[str, float]) -> dict[str, Any]:
+def _scores(reached: dict[str, float]) -> Scores:
     """Return the scores of systems of which each has about the same value everywhere."""
     examples = [Example(str(n), "t", str(n), (message("user", str(n)),), ("r",)) for n in range(40)]
     systems = {
         name: [Completion(str(n), f"{name} {n} {reached[name] + (n % 5 - 2) / 500}") for n in range(40)]
         for name in ("tuned", *(name for name in reached if name != "tuned"))
     }
-    waste = Guarded(Waste(), Metric("Waste", phrase="what is wasted", better="lower"))
+    metric = Metric("Waste", phrase="what is wasted", better="lower")
+    waste = ByRow(lambda example, completion: Score(float(completion.text.split()[-1])), metric)
     return evaluate(examples, systems, {"waste": waste})
-
-
-class Waste:
-    """What an answer says of itself."""
-
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Return it."""
-        return Score(float(completion.text.split()[-1]))

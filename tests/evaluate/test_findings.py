@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from espalier.evaluate.findings import findings
 from espalier.evaluate.harness import evaluate
 from espalier.evaluate.pairs import evaluate_pairs
 from espalier.evaluate.scorers.registry import scorers
-from espalier.evaluate.sheet import leading, measures
+from espalier.evaluate.scores import Limit, Scores
 from espalier.tasks.checks import SetCheck, Verdict, check, checks, set_checks
 
 N = 40
@@ -65,7 +66,7 @@ def judged(
     cut: dict[str, set[int]] | None = None,
     named: Sequence[str] = ("rouge_l", "exact_match"),
     **more: Any,
-) -> dict[str, Any]:
+) -> Scores:
     """Return the scores of answers, as a run would have them; `cut` names those at the limit, by system."""
 
     def answers(name: str, texts: Sequence[str]) -> list[Completion]:
@@ -78,14 +79,15 @@ def judged(
     systems = {"tuned": answers("tuned", tuned), "base": answers("base", base)}
     chosen = {name: scorers.build(name, {}) for name in named}
     found = evaluate(test, {**systems, **floors(test, train)}, chosen, train=train, **more)
-    return json.loads(json.dumps(found, allow_nan=False))
+    assert "NaN" not in found.to_json()
+    return Scores.of(json.loads(found.to_json()))
 
 
-def kinds(scores: dict[str, Any], severity: str = "bad") -> list[str]:
+def kinds(scores: Scores, severity: str = "bad") -> list[str]:
     return [finding.kind for finding in findings(scores) if finding.severity == severity]
 
 
-def said(scores: dict[str, Any], kind: str) -> str:
+def said(scores: Scores, kind: str) -> str:
     (text,) = (finding.text for finding in findings(scores) if finding.kind == kind)
     return text
 
@@ -116,8 +118,8 @@ def test_a_good_run_of_free_text_has_good_news_only() -> None:
 def test_a_good_run_of_labels_is_led_by_exact_match() -> None:
     tuned = [*LABELS[:38], "no", "no"]
     scores = judged(CLOSED, tuned, ["yes"] * N, train=CLOSED_TRAIN)
-    assert leading(scores) == "exact_match"
-    assert measures(scores) == ["exact_match", "rouge_l"]
+    assert scores.leading == "exact_match"
+    assert scores.measures == ["exact_match", "rouge_l"]
     assert [finding.severity for finding in findings(scores)] == ["good"]
     text = findings(scores)[0].text
     assert text.startswith("Tuning raised exact match from 65.0 % to ")
@@ -143,12 +145,12 @@ def test_a_good_run_of_labels_is_led_by_exact_match() -> None:
 )
 def test_what_is_closed_is_told_by_the_references(references: list[str], closed: bool) -> None:
     scores = judged(rows(INPUTS, references), references, RAMBLING)
-    assert scores["references"]["closed"] == closed
-    assert leading(scores) == ("exact_match" if closed else "rouge_l")
+    assert scores.closed == closed
+    assert scores.leading == ("exact_match" if closed else "rouge_l")
 
 
 def test_a_recipe_that_leaves_out_exact_match_is_led_by_what_it_has() -> None:
-    assert leading(judged(CLOSED, LABELS, LABELS, named=["rouge_l"])) == "rouge_l"
+    assert judged(CLOSED, LABELS, LABELS, named=["rouge_l"]).leading == "rouge_l"
 
 
 def paraphrases() -> list[Example]:
@@ -240,14 +242,14 @@ def test_the_most_frequent_answer_is_a_floor() -> None:
     )
     test = rows(INPUTS, ["on the left"] * 30 + ["on the right now"] * 10)
     scores = judged(test, ["on the left"] * N, RAMBLING, train=train)
-    assert scores["systems"]["majority"]["scores"]["exact_match"]["value"] == 0.75
+    assert scores["majority"]["exact_match"].value == 0.75
     assert "the most frequent training answer: exact match is 75.0 % against 75.0 %" in said(
         scores, "not above a floor"
     )
 
 
 def test_answers_at_the_limit_are_told_of_both_models() -> None:
-    limit = {"tokens": 12, "too_long": 9, "needed": 31}
+    limit = Limit(tokens=12, too_long=9, needed=31)
     cut = {"tuned": set(range(10)), "base": set(range(34))}
     scores = judged(OPEN, QUESTIONS, RAMBLING, cut=cut, limit=limit)
     assert said(scores, "cut") == "10 of 40 answers were cut at the limit of 12 tokens."
@@ -261,7 +263,7 @@ def test_answers_at_the_limit_are_told_of_both_models() -> None:
         "-o decode.limit=31 would hold all."
     )
     few = judged(
-        OPEN, QUESTIONS, RAMBLING, cut={"tuned": {1}, "base": {1, 2}}, limit={**limit, "too_long": 0}
+        OPEN, QUESTIONS, RAMBLING, cut={"tuned": {1}, "base": {1, 2}}, limit=replace(limit, too_long=0)
     )
     assert not {"cut", "base cut", "limit too short"} & {*kinds(few), *kinds(few, "caution")}
 
@@ -325,7 +327,7 @@ def test_checks_lead_and_other_measures_caution() -> None:
     tuned = ["please, please"] * N
     base = [*QUESTIONS[:39], "please"]
     scores = judged(OPEN, tuned, base, checks=["polite", "never_alike"], train=OPEN_TRAIN)
-    assert leading(scores) == "all_checks"
+    assert scores.leading == "all_checks"
     assert said(scores, "set check") == "The answers together fail the check “Never alike”: Two are the same."
     cautions = [finding.text for finding in findings(scores) if finding.severity == "caution"]
     assert any(text.startswith("Tuning made it worse: ROUGE-L fell from") for text in cautions)
@@ -395,9 +397,11 @@ def test_the_worst_comes_first_and_what_was_written_before_is_still_read() -> No
     scores = judged(OPEN, ["", *QUESTIONS[:3] * 13], RAMBLING, cut={"base": set(range(30))})
     order = [finding.severity for finding in findings(scores)]
     assert order == sorted(order, key=["bad", "good", "caution"].index)
-    old = {key: value for key, value in scores.items() if key not in ("metrics", "references", "limit")}
+    old = {
+        key: value for key, value in scores.plain().items() if key not in ("metrics", "references", "limit")
+    }
     for system in old["systems"].values():
         for key in ("common", "longer", "shorter", "empty", "known", "copies", "shown"):
             del system[key]
-    assert findings(old)
-    assert findings({}) == findings({"systems": {"tuned": {}}}) == []
+    assert findings(Scores.of(old))
+    assert findings(Scores()) == []

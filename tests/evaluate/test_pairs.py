@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from espalier.core.errors import DataError
-from espalier.core.records import Example, message
+from espalier.core.records import Example, Score, message
 from espalier.evaluate.pairs import evaluate_pairs, pairs_of
 
 
@@ -25,11 +25,11 @@ def test_the_share_of_pairs_in_order_with_its_interval_and_its_difference() -> N
     tuned = [[2.0, 1.0], [0.0, 1.0, -1.0], [1.0, 1.0], [3.0, -3.0]]
     longer = [[1.0, 2.0]] * 1 + [[1.0, 2.0, 3.0]] + [[1.0, 2.0]] * 2
     scores = evaluate_pairs(examples, {"tuned": tuned, "longer": longer})
-    share = scores["systems"]["tuned"]["scores"]["pair_accuracy"]
-    assert share["value"] == pytest.approx((1 + 0.5 + 0.5 + 1) / 4)
-    assert share["low"] < share["value"] < share["high"]
-    gap = scores["differences"][0]
-    assert (gap["a"], gap["b"]) == ("tuned", "longer")
-    assert gap["values"]["pair_accuracy"]["value"] == pytest.approx(0.75)
-    assert (scores["rows"], scores["sources"]) == (4, 4)
-    assert scores["examples"][1]["systems"]["tuned"]["values"] == {"pair_accuracy": 0.5}
+    share = scores["tuned"]["pair_accuracy"]
+    assert share.value == pytest.approx((1 + 0.5 + 0.5 + 1) / 4)
+    assert share.low < share.value < share.high
+    gap = scores.differences[0]
+    assert (gap.a, gap.b) == ("tuned", "longer")
+    assert gap.values["pair_accuracy"].estimate.value == pytest.approx(0.75)
+    assert (scores.rows, scores.sources) == (4, 4)
+    assert scores.examples[1].systems["tuned"] == {"pair_accuracy": Score(0.5)}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, message
-from espalier.evaluate.rewards import diversity, reward_of, rewarded
+from espalier.evaluate.rewards import Diversity, reward_of, rewarded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,31 +26,37 @@ def said(name: str, text: str) -> Completion:
 
 
 def values(reward, *pairs: tuple[str, str]) -> list[float | None]:
-    return reward([example(name) for name, _ in pairs], [said(*pair) for pair in pairs])
+    scores = reward.score([example(name) for name, _ in pairs], [said(*pair) for pair in pairs])
+    return [score.value for score in scores]
 
 
 def test_diversity_by_hand():
     found = values(
-        diversity, ("a", "How long?"), ("a", "how  LONG? "), ("b", "How long?"), ("b", "When?"), ("c", "Why?")
+        Diversity(),
+        ("a", "How long?"),
+        ("a", "how  LONG? "),
+        ("b", "How long?"),
+        ("b", "When?"),
+        ("c", "Why?"),
     )
     assert found == [1 - 1 / 3, 1 - 1 / 3, 1 - 2 / 3, 1.0, 1.0]
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=2, max_size=12), st.text(max_size=5))
 def test_one_constant_answer_is_worth_nothing_everywhere(names: list[str], text: str):
-    found = values(diversity, *((name, text) for name in names))
+    found = values(Diversity(), *((name, text) for name in names))
     assert set(found) == ({0.0} if len(set(names)) > 1 else {None})
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", "Y", "z"])), min_size=2))
 def test_diversity_compares_each_answer_with_those_to_other_prompts(pairs: list[tuple[str, str]]):
-    for (name, text), found in zip(pairs, values(diversity, *pairs), strict=True):
+    for (name, text), found in zip(pairs, values(Diversity(), *pairs), strict=True):
         others = [other.lower() != text.lower() for prompt, other in pairs if prompt != name]
         assert found == (pytest.approx(sum(others) / len(others)) if others else None)
 
 
 def test_answers_to_one_prompt_cannot_be_compared():
-    assert values(diversity, ("a", "x"), ("a", "y")) == [None, None]
+    assert values(Diversity(), ("a", "x"), ("a", "y")) == [None, None]
 
 
 def test_a_check_a_scorer_and_a_function_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -61,7 +67,7 @@ def test_a_check_a_scorer_and_a_function_judge(tmp_path: Path, monkeypatch: pyte
     questions = [example("a", "How long did it last?"), example("b", "How long did it last?")]
     answers = [said("a", "How long did it last?"), said("b", "")]
     found = {
-        name: reward_of(name, "here")(questions, answers)
+        name: [score.value for score in reward_of(name, "here").score(questions, answers)]
         for name in ("asks_duration", "exact_match", "rouge_l", "short_rules:short")
     }
     assert found == {

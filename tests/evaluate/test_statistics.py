@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -14,7 +14,16 @@ from scipy.stats import binomtest
 
 from espalier.core.records import Estimate
 from espalier.evaluate import statistics
-from espalier.evaluate.statistics import bootstrap_mean, detectable, mean, paired_difference, plain, wilson
+from espalier.evaluate.statistics import (
+    bootstrap_mean,
+    detectable,
+    folded,
+    folded_difference,
+    mean,
+    paired_difference,
+    plain,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(8, 10), (0, 10), (10, 10), (1, 1), (15, 50), (997, 1000)])
@@ -193,3 +202,69 @@ def test_intervals_cover_the_truth(count: int, size: int, monkeypatch: pytest.Mo
     assert coverage(rate, 0.8) >= 0.92
     assert coverage(average, math.exp(1 / 16)) >= 0.90
     assert coverage(difference, 0.2) >= 0.92
+
+
+def _mean_of(sums: Sequence[float]) -> float:
+    return sums[0] / sums[1]
+
+
+def test_a_mean_that_is_folded_is_the_mean_and_about_its_interval():
+    values = np.random.default_rng(1).random(120).tolist()
+    clusters = [f"s{i // 3}" for i in range(120)]
+    found = folded([(v, 1.0) for v in values], clusters, _mean_of)
+    known = bootstrap_mean(values, clusters)
+    assert found.value == pytest.approx(known.value)
+    assert found.low == pytest.approx(known.low, abs=0.006)
+    assert found.high == pytest.approx(known.high, abs=0.006)
+    assert (found.n, found.missing) == (120, 0)
+
+
+def test_the_interval_of_a_fold_holds_the_truth_as_often_as_it_says():
+    """A ratio of sums over 40 clusters of 1 to 5 rows: 0.5 whatever the sizes."""
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(60):
+        sizes = rng.integers(1, 6, size=40)
+        clusters = [f"s{i}" for i, size in enumerate(sizes) for _ in range(size)]
+        parts = [(float(rng.random() * b), float(b)) for b in rng.integers(1, 20, size=len(clusters))]
+        found = folded(parts, clusters, _mean_of)
+        held += found.low <= 0.5 <= found.high
+    assert held >= 52
+
+
+def test_a_difference_of_folds_uses_the_same_draws_for_both():
+    rng = np.random.default_rng(2)
+    base = [(float(v), 1.0) for v in rng.random(60)]
+    better = [(v + 0.1, n) for v, n in base]
+    clusters = [str(i) for i in range(60)]
+    gap = folded_difference(better, base, clusters, _mean_of)
+    assert gap.value == pytest.approx(0.1)
+    assert folded_difference(base, base, clusters, _mean_of).value == 0
+    noisy = [(v + float(e), n) for (v, n), e in zip(base, rng.normal(0.1, 0.02, 60), strict=True)]
+    paired = folded_difference(noisy, base, clusters, _mean_of)
+    alone = folded(noisy, clusters, _mean_of)
+    assert paired.high - paired.low < (alone.high - alone.low) / 4, "what rows share cancels out"
+    means = paired_difference([v for v, _ in noisy], [v for v, _ in base], clusters)
+    assert paired.low == pytest.approx(means.low, abs=0.002)
+
+
+def test_a_fold_that_sees_no_spread_claims_no_certainty():
+    clusters = [str(i) for i in range(30)]
+    zeros, ones = [(0.0, 1.0)] * 30, [(float(i % 2), 1.0) for i in range(30)]
+    still = folded(zeros, clusters, _mean_of)
+    assert (still.value, still.low) == (0.0, 0.0)
+    assert still.high == pytest.approx(bootstrap_mean([0.0] * 30, clusters).high)
+    gap = folded_difference(ones, zeros, clusters, _mean_of)
+    assert gap.low < folded(ones, clusters, _mean_of).low, "as uncertain as its zeros"
+
+
+def test_what_cannot_be_folded_is_not_known():
+    none = folded([(), ()], ["a", "b"], _mean_of)
+    assert math.isnan(none.value)
+    assert (none.n, none.missing) == (0, 2)
+    assert math.isnan(folded([(1.0, 0.0)] * 3, ["a", "b", "c"], _mean_of).value)
+    alone = folded([(1.0, 2.0)], ["a"], _mean_of)
+    assert alone.value == 0.5
+    assert math.isnan(alone.low)
+    half = folded_difference([(1.0, 2.0), ()], [(1.0, 4.0), (1.0, 4.0)], ["a", "b"], _mean_of)
+    assert (half.value, half.n, half.missing) == (0.25, 1, 1)

@@ -126,7 +126,7 @@ def run_folder(tmp_path: Path) -> Path:
     files = {
         "recipe.toml": RECIPE,
         "provenance.json": json.dumps(PROVENANCE),
-        "scores.json": json.dumps(scores),
+        "scores.json": scores.to_json(),
         "outputs.jsonl": jsonl(lines),
         "rejects.jsonl": jsonl(rejects),
         "events.jsonl": jsonl(_events()),

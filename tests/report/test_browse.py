@@ -55,14 +55,15 @@ def test_holds_every_row_with_its_answers_and_scores(run_folder: Path) -> None:
     assert data["systems"] == ["base", "tuned"]
     assert data["measures"] == ["Passes all checks", "ROUGE-L", "Exact match"]
     assert [row["input"] for row in data["rows"]] == [example.input for example in run.test]
-    scored = {row["id"]: row["systems"] for row in run.scores["examples"]}
+    scored = {row.id: row.systems for row in run.scores.examples}
     for row, example in zip(data["rows"], run.test, strict=True):
         assert row["references"] == list(example.references)
         for system, given in zip(data["systems"], row["answers"], strict=True):
-            values = scored[example.id][system]["values"]
+            scores = scored[example.id][system]
+            values = {name: score.value for name, score in scores.items()}
             assert given["text"] == run.outputs[system, example.id]["text"]
             assert given["values"] == [round(values[m], 3) for m in ("all_checks", "rouge_l", "exact_match")]
-            assert len(given["why"]) == len(scored[example.id][system]["why"])
+            assert len(given["why"]) == sum(bool(score.why) for score in scores.values())
 
 
 def test_wrong_is_what_fails_a_check_and_comes_first(run_folder: Path) -> None:
@@ -112,7 +113,7 @@ def test_pairs_that_a_reward_model_gets_wrong_are_told(run_folder: Path, measure
     rated = [replace(e, rejected=(message("assistant", "Why?"),)) for e in run.test[:3]]
     (run_folder / "data" / "test.parquet").write_bytes(as_parquet(rated))
     numbers = {"tuned": [(2, 1), (1, 2), (1, 1)], "base": [(2, 1)] * 3, "longer": [(1, 2)] * 3}
-    (run_folder / "scores.json").write_text(json.dumps(evaluate_pairs(rated, numbers)))
+    (run_folder / "scores.json").write_text(evaluate_pairs(rated, numbers).to_json())
     data = of(run_folder)
     assert data["wrong"] == "rates a worse answer as high"
     assert [row["wrong"] for row in data["rows"]] == [False, True, True]

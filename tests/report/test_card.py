@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import ModelCard
@@ -40,7 +41,8 @@ def test_data_recipe_and_scores_with_their_floors_are_told(run_folder: Path) -> 
     assert rouge.count(" to ") == 4
     for finding in findings(material.scores):
         assert f"- {finding.text}" in rows
-    material.scores |= {"references": {**material.scores["references"], "closed": True}}
+    assert material.scores.references
+    material.scores = replace(material.scores, references=replace(material.scores.references, closed=True))
     exact, rouge = (written(material).index(name) for name in ("| Exact match |", "| ROUGE-L |"))
     assert exact < rouge, "what leads comes first"
     assert "- They are the same." in text

@@ -1,26 +1,32 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+from espalier.core.records import Estimate, Score
+from espalier.evaluate.facts import Common, References
+from espalier.evaluate.scores import Row, Scores, System
 from espalier.report.gather import Material
 from espalier.report.picks import pick, picked_by
+
+SOME = Estimate(0.5, 0.4, 0.6, 12)
 
 
 def material(gains: list[float]) -> Material:
     """One row per gain of the check; odd rows tie on checks and differ in ROUGE-L."""
     rows = [
-        {
-            "id": str(i),
-            "systems": {
-                "base": {"values": {"rouge_l": 0.5, "kept": 0.0, "all_checks": 0.0}, "why": {"kept": "No."}},
-                "tuned": {"values": {"rouge_l": 0.5 + i / 100, "kept": gain, "all_checks": gain}, "why": {}},
+        Row(
+            str(i),
+            str(i),
+            {
+                "base": {"rouge_l": Score(0.5), "kept": Score(0.0, "No."), "all_checks": Score(0.0)},
+                "tuned": {"rouge_l": Score(0.5 + i / 100), "kept": Score(gain), "all_checks": Score(gain)},
             },
-        }
+        )
         for i, gain in enumerate(gains)
     ]
-    outputs = {
-        (s, r["id"]): {"text": f"{s} {r['id']}", "finish": "stop"} for r in rows for s in ("base", "tuned")
-    }
-    known = {"scores": {"rouge_l": {}}, "checks": {"kept": {}}, "all_checks": {"value": 0.5}}
-    scores = {"examples": rows, "seed": 0, "systems": {"tuned": known, "base": known}}
+    outputs = {(s, r.id): {"text": f"{s} {r.id}", "finish": "stop"} for r in rows for s in ("base", "tuned")}
+    known = System({"rouge_l": SOME}, {"kept": SOME}, SOME)
+    scores = Scores(systems={"tuned": known, "base": known}, examples=tuple(rows))
     return Material("run", scores=scores, outputs=outputs)
 
 
@@ -45,13 +51,22 @@ def test_few_rows_and_unanswered_rows_are_no_trouble() -> None:
 
 def test_the_scorer_that_leads_decides_where_checks_do_not() -> None:
     closed = material([0, 0, 0])
-    known = {"scores": {"rouge_l": {}, "exact_match": {}}, "checks": {}, "all_checks": None}
-    closed.scores |= {"systems": {"tuned": known, "base": known}, "references": {"closed": True}}
-    for number, row in enumerate(closed.scores["examples"]):
-        for system in row["systems"]:
-            row["systems"][system] = {"values": {"rouge_l": 0.5, "exact_match": 0.0}, "why": {}}
-        row["systems"]["tuned"]["values"]["exact_match"] = float(number == 1)
+    known = System({"rouge_l": SOME, "exact_match": SOME}, {}, None)
+    closed.scores = Scores(
+        systems={"tuned": known, "base": known},
+        references=References(3, 2, Common(), 1.0, closed=True, known=2),
+        examples=tuple(
+            replace(
+                row,
+                systems={
+                    "base": {"rouge_l": Score(0.5), "exact_match": Score(0.0)},
+                    "tuned": {"rouge_l": Score(0.5), "exact_match": Score(float(number == 1))},
+                },
+            )
+            for number, row in enumerate(closed.scores.examples)
+        ),
+    )
     assert picked_by(closed.scores) == "by exact match"
     assert pick(closed)[0].tuned.text == "tuned 1"
     assert picked_by(material([0]).scores) == "by checks passed, then by ROUGE-L"
-    assert picked_by({}) == ""
+    assert picked_by(Scores()) == ""

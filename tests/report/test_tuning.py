@@ -12,6 +12,7 @@ import pytest
 
 from espalier.core.files import jsonl
 from espalier.evaluate.findings import hacking
+from espalier.evaluate.scores import Scores
 from espalier.report.gather import gather
 from espalier.report.page import write_report
 from espalier.report.tuning import how, trainings
@@ -169,8 +170,8 @@ def test_reward_hacking_is_said(
     values["shares_a_word"].update(value=gap[0], low=gap[1], high=gap[2])
     scores["systems"]["base"]["distinct"] = {"count": 29, "n": 30}
     scores["systems"]["tuned"]["distinct"] = {"count": distinct, "n": 30}
-    found = hacking(scores)
+    found = hacking(Scores.of(scores))
     assert said in found
     assert bool(found) == bool(said)
-    assert not hacking({**scores, "rewarded": []})
-    assert not hacking({})
+    assert not hacking(Scores.of({**scores, "rewarded": []}))
+    assert not hacking(Scores())

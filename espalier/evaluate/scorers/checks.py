@@ -28,9 +28,9 @@ class CheckScorer:
             for name, verdict in verdicts.items()
         }
 
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Return the verdict of all of them together; see `together`."""
-        return together(self.each(example, completion))
+    def score(self, examples: Sequence[Example], completions: Sequence[Completion]) -> list[Score]:
+        """Return the verdict of all of them together on each answer; see `together`."""
+        return [together(self.each(*pair)) for pair in zip(examples, completions, strict=True)]
 
 
 def together(scores: Mapping[str, Score]) -> Score:

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 from espalier.core.records import Completion, Example, Metric, Score, Scorer
 from espalier.core.text import unpunctuated
+from espalier.evaluate.scorers.by_row import ByRow
+
+EXACT_MATCH = Metric(
+    "Exact match",
+    phrase="exact match",
+    unit="%",
+    note="The share of answers that equal a reference but for case and punctuation.",
+)
 
 
-class ExactMatch:
-    """1 where the answer equals one of the references after normalisation, else 0."""
-
-    metric = Metric(
-        "Exact match",
-        phrase="exact match",
-        unit="%",
-        note="The share of answers that equal a reference but for case and punctuation.",
-    )
-
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Return 1 or 0; not scored where there is no reference."""
-        if not example.references:
-            return Score(None, "there is no reference")
-        answer = unpunctuated(completion.text)
-        return Score(float(any(answer == unpunctuated(reference) for reference in example.references)))
+def exact_match(example: Example, completion: Completion) -> Score:
+    """Return 1 where the answer equals a normalised reference, else 0; not scored where there is none."""
+    if not example.references:
+        return Score(None, "there is no reference")
+    answer = unpunctuated(completion.text)
+    return Score(float(any(answer == unpunctuated(reference) for reference in example.references)))
 
 
 def build_exact_match() -> Scorer:
     """1 where the normalised answer equals a normalised reference (articles count), else 0."""
-    return ExactMatch()
+    return ByRow(exact_match, EXACT_MATCH)

@@ -1,17 +1,42 @@
-"""The scorers by name. A scorer judges one completion; means and intervals are made in `statistics.py`.
+"""The scorers by name. A scorer judges completions; means and intervals are made in `compare.py`.
 
 A new one is a factory in a module of this folder and a line below, or `kind = "my_module:function"`.
 """
 
 from __future__ import annotations
 
-from espalier.core.records import Scorer
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from typing import Any, cast
+
+from espalier.core.errors import RecipeError
+from espalier.core.records import Example, Fitted, Scorer
 from espalier.core.registry import Registry
 from espalier.evaluate.scorers.checks import build_checks
 from espalier.evaluate.scorers.exact import build_exact_match
 from espalier.evaluate.scorers.rouge import build_rouge_l
 
+LISTS = (
+    "A scorer's `score` takes the lists of all examples and all completions, and returns a list of Scores; "
+    "espalier.evaluate.scorers.by_row.ByRow makes one of what judges one answer."
+)
 scorers: Registry[Scorer] = Registry("scorer")
 scorers.register("rouge_l")(build_rouge_l)
 scorers.register("exact_match")(build_exact_match)
 scorers.register("checks")(build_checks)
+
+
+def build_scorer(kind: str, params: Mapping[str, Any], where: str) -> Scorer:
+    """Build a scorer by its name. Raises RecipeError where there is none, or it is none."""
+    scorer = cast("object", scorers.build(kind, params, where))
+    if not isinstance(scorer, Scorer):
+        name = type(scorer).__name__
+        raise RecipeError(f"'{kind}' returned {name}, which has no `score`.", where=where, hint=LISTS)
+    if "example" in signature(scorer.score).parameters:
+        raise RecipeError(f"The `score` of '{kind}' takes one example at a time.", where=where, hint=LISTS)
+    return scorer
+
+
+def fitted(scorer: Scorer, examples: Sequence[Example]) -> Scorer:
+    """Return the scorer for these rows."""
+    return scorer.fitted(examples) if isinstance(scorer, Fitted) else scorer

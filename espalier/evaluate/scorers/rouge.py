@@ -91,8 +91,11 @@ class RougeL:
             return self
         return RougeL(is_official(reference for example in examples for reference in example.references))
 
-    def score(self, example: Example, completion: Completion) -> Score:
-        """Return the largest F-measure over the references; not scored where there is none."""
+    def score(self, examples: Sequence[Example], completions: Sequence[Completion]) -> list[Score]:
+        """Return for each the largest F-measure over its references; not scored where there is none."""
+        return [self._nearest(example, one) for example, one in zip(examples, completions, strict=True)]
+
+    def _nearest(self, example: Example, completion: Completion) -> Score:
         if not example.references:
             return Score(None, "there is no reference")
         official = self.official if self.official is not None else is_official(example.references)

@@ -9,7 +9,7 @@
   const rows = data.rows, tuned = data.systems.indexOf("tuned");
   const written = tuned >= 0 && rows.some((row) => row.answers[tuned]?.text != null); // not by a reward model
   const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
-  const percent = (value) => (value === null ? "–" : (100 * value).toFixed(1));
+  const figure = (value, i) => (value === null ? "–" : (data.scales[i] * value).toFixed(1));
 
   const FILTERS = [
     ["all", "all", () => true],
@@ -148,7 +148,7 @@
     }
     const facts = make("p", "facts", answer.finish === "length" ? make("span", "cut", "cut at the limit") : "",
       ...answer.values.map((value, i) => (data.checked && i === 0 && value !== null ? passes(value)
-        : make("span", "", `${data.measures[i]} ${percent(value)}`))));
+        : make("span", "", `${data.measures[i]} ${figure(value, i)}`))));
     if (facts.children.length) made.append(facts);
     if (answer.why.length) {
       made.append(make("ul", "", ...answer.why.map(([name, why]) => make("li", "", make("b", "", name), ": ", ...marked(why)))));

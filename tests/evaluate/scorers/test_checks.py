@@ -3,12 +3,16 @@ from __future__ import annotations
 import pytest
 
 from espalier.core.errors import RecipeError
-from espalier.core.records import Completion, Example, Score, message
+from espalier.core.records import Completion, Example, Score, Scorer, message
 from espalier.evaluate.scorers.checks import CheckScorer, together
 from espalier.evaluate.scorers.registry import scorers
 from espalier.tasks.checks import Verdict
 
 ROW = Example("a", "t", "s", (message("user", "prompt"),), references=("r",), input="four words in here")
+
+
+def judged(scorer: Scorer, row: Example, completion: Completion) -> Score:
+    return scorer.score([row], [completion])[0]
 
 
 def short(task_input: str, output: str | None) -> Verdict:
@@ -21,9 +25,9 @@ def shy(task_input: str, output: str | None) -> Verdict:
 
 def test_each_check_is_a_score_with_its_reason() -> None:
     scorer = CheckScorer({"short": short, "shy": shy})
-    assert scorer.score(ROW, Completion("a", "ok")).value == 1.0
-    assert scorer.score(ROW, Completion("a", "hm")) == Score(None, "shy: It cannot be told.")
-    assert scorer.score(ROW, Completion("a", "x" * 40)) == Score(0.0, "short: It is longer than the input.")
+    assert judged(scorer, ROW, Completion("a", "ok")).value == 1.0
+    assert judged(scorer, ROW, Completion("a", "hm")) == Score(None, "shy: It cannot be told.")
+    assert judged(scorer, ROW, Completion("a", "x" * 40)) == Score(0.0, "short: It is longer than the input.")
     assert scorer.each(ROW, Completion("a", "hm"))["short"].value == 1.0
 
 

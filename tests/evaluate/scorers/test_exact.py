@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.core.records import Completion, Example, message
+from espalier.core.records import Completion, Example, Score, Scorer, message
 from espalier.evaluate.scorers.registry import scorers
+
+
+def judged(scorer: Scorer, row: Example, completion: Completion) -> Score:
+    return scorer.score([row], [completion])[0]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,7 @@ from espalier.evaluate.scorers.registry import scorers
 )
 def test_case_punctuation_and_composition_do_not_count(answer: str, reference: str, equal: int) -> None:
     row = Example("a", "t", "s", (message("user", "?"),), references=(reference,))
-    assert scorers.build("exact_match", {}).score(row, Completion("a", answer)).value == equal
+    assert judged(scorers.build("exact_match", {}), row, Completion("a", answer)).value == equal
 
 
 @given(st.text(alphabet=st.characters(codec="ascii"), max_size=20), st.text(alphabet="aB .,!'$", max_size=6))
@@ -42,18 +46,20 @@ def test_on_ascii_it_is_the_official_one(answer: str, reference: str) -> None:
 
     if official(answer) and official(reference):
         row = Example("a", "t", "s", (message("user", "?"),), references=(reference,))
-        value = scorers.build("exact_match", {}).score(row, Completion("a", answer)).value
+        value = judged(scorers.build("exact_match", {}), row, Completion("a", answer)).value
         assert value == float(official(answer) == official(reference))
 
 
 def test_one_equal_reference_is_enough() -> None:
     scorer = scorers.build("exact_match", {})
     row = Example("a", "t", "s", (message("user", "?"),), references=("Yes.", "True"))
-    assert [scorer.score(row, Completion("a", text)).value for text in ("yes", "TRUE", "no", "the yes")] == [
+    assert [
+        judged(scorer, row, Completion("a", text)).value for text in ("yes", "TRUE", "no", "the yes")
+    ] == [
         1,
         1,
         0,
         0,
     ]
     unscored = Example("b", "t", "s", (message("user", "?"), message("assistant", "x", trained=True)))
-    assert scorer.score(unscored, Completion("b", "x")).value is None
+    assert judged(scorer, unscored, Completion("b", "x")).value is None

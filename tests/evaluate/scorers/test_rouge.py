@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from espalier.core.records import Completion, Example, message
+from espalier.core.records import Completion, Example, Score, Scorer, message
 from espalier.evaluate.predictions import score_predictions
 from espalier.evaluate.scorers.registry import scorers
 from espalier.evaluate.scorers.rouge import RougeL, is_official, rouge_l, tokens
@@ -20,6 +20,10 @@ WORDS = st.sampled_from(
     ["how", "long", "was", "running", "runs", "ran", "the", "questions", "İstanbul", "3.5", "—"]
 )
 SENTENCES = st.lists(WORDS, max_size=12).map(" ".join)
+
+
+def judged(scorer: Scorer, row: Example, completion: Completion) -> Score:
+    return scorer.score([row], [completion])[0]
 
 
 @given(st.one_of(SENTENCES, st.text(max_size=40)), st.one_of(SENTENCES, st.text(max_size=40)))
@@ -54,7 +58,7 @@ def test_other_scripts_have_words_too(near: str, reference: str, far: str) -> No
     row = Example("a", "t", "s", (message("user", "?"),), references=(reference,))
     scorer = RougeL().fitted([row])
     assert scorer.metric.title == "ROUGE-L (Unicode words)"
-    same, close, other = (scorer.score(row, Completion("a", text)).value for text in (reference, near, far))
+    same, close, other = (judged(scorer, row, Completion("a", text)).value for text in (reference, near, far))
     assert same == 1.0
     assert close is not None
     assert other is not None
@@ -79,7 +83,7 @@ def test_the_references_of_all_rows_decide_which_it_is() -> None:
     fitted = RougeL().fitted(rows)
     assert fitted.official is False
     assert fitted.fitted(rows[:1]) == fitted, "decided once"
-    assert RougeL().score(rows[1], Completion("1", "да")).value == 1.0, "a row by itself"
+    assert judged(RougeL(), rows[1], Completion("1", "да")).value == 1.0, "a row by itself"
 
 
 def test_the_recipe_may_say_which() -> None:
@@ -88,17 +92,17 @@ def test_the_recipe_may_say_which() -> None:
         scorer = scorers.build("rouge_l", {"words": words})
         assert isinstance(scorer, RougeL)
         assert scorer.fitted([row]).metric.title == title
-        assert scorer.score(row, Completion("a", "да")).value == value
+        assert judged(scorer, row, Completion("a", "да")).value == value
 
 
 def test_takes_the_nearest_reference_and_scores_nothing_without_one() -> None:
     scorer = scorers.build("rouge_l", {})
     prompt = (message("user", "?"),)
     row = Example("a", "t", "s", prompt, references=("one two", "three four"))
-    assert scorer.score(row, Completion("a", "Three four!")).value == 1.0
-    assert scorer.score(row, Completion("a", "")).value == 0.0
+    assert judged(scorer, row, Completion("a", "Three four!")).value == 1.0
+    assert judged(scorer, row, Completion("a", "")).value == 0.0
     unscored = Example("b", "t", "s", (*prompt, message("assistant", "x", trained=True)))
-    assert scorer.score(unscored, Completion("b", "x")).value is None
+    assert judged(scorer, unscored, Completion("b", "x")).value is None
 
 
 def test_constants_score_what_the_official_evaluation_gives(shared_data: Path) -> None:

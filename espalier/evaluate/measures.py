@@ -1,0 +1,46 @@
+"""What is measured, by name: what a scorer says of itself, what is known of the rest, and the floors."""
+
+from __future__ import annotations
+
+from espalier.core.records import Measured, Metric, Scorer
+from espalier.evaluate.scorers.exact import EXACT_MATCH
+from espalier.evaluate.scorers.rouge import RougeL
+from espalier.tasks.checks import checks
+
+ALL = "all_checks"
+# Systems that need no model, in words.
+FLOORS = {
+    "copy": "a copy of the input",
+    "lead": "the first words of the input",
+    "constant": "one constant answer",
+    "majority": "the most frequent training answer",
+    "longer": "taking the longer answer",
+}
+# Of what no scorer measures, and for scores that do not say it themselves.
+KNOWN = {
+    "rouge_l": RougeL(official=True).metric,
+    "exact_match": EXACT_MATCH,
+    ALL: Metric(
+        "Passes all checks",
+        phrase="the share of answers that pass every check",
+        unit="%",
+        note="The share of answers that keep every caution of the task.",
+    ),
+    "pair_accuracy": Metric(
+        "Pairs in the right order",
+        phrase="the share of pairs in the right order",
+        unit="%",
+        note="The share of held-out pairs whose better answer is rated higher; guessing reaches 50. “base” "
+        "takes the answer that it finds likelier, “longer” the longer one.",
+        floors={"guessing": 0.5},
+    ),
+}
+
+
+def metric_of(measure: str, scorer: Scorer | None = None) -> Metric:
+    """Return what a measure is: what its scorer says, or what is known of it, or what its name says."""
+    if isinstance(scorer, Measured):
+        return scorer.metric
+    name = measure.rpartition(":")[2].replace("_", " ")
+    own = Metric(name[:1].upper() + name[1:], unit="%" if measure in checks.names() else "")
+    return KNOWN.get(measure, own)
