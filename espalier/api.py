@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from espalier.core.recipe import Precision, Recipe
     from espalier.core.records import Estimate
-    from espalier.evaluate.compare import Difference
+    from espalier.evaluate.score_records import Difference
     from espalier.runs.books import Way
     from espalier.runs.events import Event
     from espalier.runs.model import Model
@@ -118,7 +118,7 @@ def score(
     *,
     sources: Sequence[str] | None = None,
 ) -> Estimate:
-    """Return the mean score of texts against their references, from 0 to 1, with its 95 % interval.
+    """Return what texts score against their references, with the 95 % interval: 0 to 1 for most measures.
 
     Args:
         scorer: "rouge_l", "exact_match", or "my_module:function".

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Encoded, Example
     from espalier.encode.template import Template
     from espalier.encode.tree import Tree
-    from espalier.evaluate.scores import Limit
+    from espalier.evaluate.score_records import Limit
     from espalier.runs.plan import Stage
 
 SHOWN_CHILDREN = 4

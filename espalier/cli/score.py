@@ -56,14 +56,16 @@ def _print_table(result: PredictionScore) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("", "×100", "95 % interval", title=f"{result.title} on {counted(result.estimate.n, 'row')}")
+    title = f"{result.title} on {counted(result.estimate.n, 'row')}"
+    table = Table("", f"×{result.estimate.scale:g}", "95 % interval", title=title)
     rows = (
         ("predictions", result.estimate),
         (f"constant: {result.constant_text}", result.constant),
         ("copy of the input", result.copy),
     )
     for name, e in rows:
-        table.add_row(Text(name), f"{100 * e.value:.2f}", f"{100 * e.low:.2f} to {100 * e.high:.2f}")
+        value, low, high = (f"{e.scale * end:.2f}" for end in (e.value, e.low, e.high))
+        table.add_row(Text(name), value, f"{low} to {high}")
     console = Console()
     console.print(table)
     if result.missing:

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError
-from espalier.evaluate.statistics import (
-    detectable,
-    folded,
-    folded_difference,
-    mean,
-    paired_difference,
-    plain,
-)
+from espalier.evaluate.score_records import Difference
+from espalier.evaluate.statistics import detectable, folded, folded_difference, mean, paired_difference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from espalier.core.records import Estimate, Metric, Score
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """a − b with its interval, and on how many rows a was better, worse, or the same.
-
-    `detectable` is the true difference that rows as many and as varied would show in 80 of 100 repetitions.
-    """
-
-    estimate: Estimate
-    better: int
-    worse: int
-    same: int
-    detectable: float
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        power = {"detectable": None if self.detectable != self.detectable else self.detectable}
-        counts = {"better": self.better, "worse": self.worse, "same": self.same}
-        return {**plain(self.estimate), **counts, **power}
 
 
 def estimate(metric: Metric, scores: Sequence[Score], sources: Sequence[str], seed: int = 0) -> Estimate:

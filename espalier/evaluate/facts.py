@@ -6,69 +6,24 @@ What it says of a run is in `findings.py`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from espalier.core.text import folded, unpunctuated, word_count
+from espalier.evaluate.score_records import Answers, Common, Distinct, References
 from espalier.evaluate.scorers.rouge import rouge_l
 from espalier.evaluate.statistics import mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from espalier.core.records import Completion, Estimate, Example
+    from espalier.core.records import Completion, Example
     from espalier.tasks.checks import Verdict
 
 SHORT = 5  # words of an answer that may be a label or a choice
 NEAR = 0.9  # ROUGE-L with the input from which on an answer is a copy but for a word or two
 PASSAGE = 5  # words of the input, in a row, that are no coincidence
 COPIES = ("", "passage", "near", "whole")  # how much of a copy an answer is, rising
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """The most frequent of some texts, and how often it is there."""
-
-    text: str = ""
-    count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Distinct:
-    """How many of `n` texts are different."""
-
-    count: int
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class References:
-    """What is known of the references of the scored rows; see `scores.py`."""
-
-    n: int
-    distinct: int
-    common: Common
-    words: float | None
-    closed: bool
-    known: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What can be seen of a system's answers without a verdict; see `scores.py`."""
-
-    set_checks: Mapping[str, Verdict]
-    at_limit: Estimate
-    distinct: Distinct
-    common: Common = Common()
-    words: Estimate
-    longer: int = 0
-    shorter: int = 0
-    missing: int = 0
-    empty: int = 0
-    known: int | None = None
-    copies: Mapping[str, int] = field(default_factory=dict[str, int])
-    shown: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,17 @@ from espalier.core.records import Completion, Measured, Score
 from espalier.evaluate.compare import compare, estimate
 from espalier.evaluate.facts import expected, of_answers, of_references
 from espalier.evaluate.measures import ALL, metric_of
+from espalier.evaluate.score_records import Differences, Row, System
 from espalier.evaluate.scorers.checks import check_scorer, single, together
 from espalier.evaluate.scorers.registry import fitted
-from espalier.evaluate.scores import Differences, Row, Scores, System
+from espalier.evaluate.scores import Scores
 from espalier.tasks.checks import Verdict, set_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from espalier.core.records import Example, Metric, Scorer
-    from espalier.evaluate.compare import Difference
-    from espalier.evaluate.scores import Limit
+    from espalier.evaluate.score_records import Difference, Limit
 
     Columns = Mapping[str, Sequence[Score]]  # by measure, a score of each example
 

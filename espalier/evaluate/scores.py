@@ -46,10 +46,19 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError
 from espalier.core.files import read_json
 from espalier.core.records import Estimate, Metric, Score
-from espalier.evaluate.compare import Difference
-from espalier.evaluate.facts import Answers, Common, Distinct, References
 from espalier.evaluate.measures import ALL, FLOORS, metric_of
-from espalier.evaluate.statistics import plain
+from espalier.evaluate.score_records import (
+    Answers,
+    Common,
+    Difference,
+    Differences,
+    Distinct,
+    Limit,
+    References,
+    Row,
+    System,
+    plain,
+)
 from espalier.tasks.checks import Verdict
 
 if TYPE_CHECKING:
@@ -57,49 +66,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Table = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """Tokens that an answer may have, rows of which no reference fits into it, and what would hold all."""
-
-    tokens: int
-    too_long: int
-    needed: int
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """What one system reached; `answers` is None of one that writes none."""
-
-    scores: Mapping[str, Estimate]
-    checks: Mapping[str, Estimate]
-    all_checks: Estimate | None
-    answers: Answers | None = None
-
-    @property
-    def estimates(self) -> dict[str, Estimate]:
-        """Every measure's estimate: all checks, each check, each scorer."""
-        whole = {ALL: self.all_checks} if self.all_checks else {}
-        return {**whole, **self.checks, **self.scores}
-
-
-@dataclass(frozen=True, slots=True)
-class Differences:
-    """The paired differences of system `a` with `b`, by measure."""
-
-    a: str
-    b: str
-    values: Mapping[str, Difference]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The verdicts on one example, by system and measure."""
-
-    id: str
-    source: str
-    systems: Mapping[str, Mapping[str, Score]]
 
 
 @dataclass(frozen=True, repr=False)

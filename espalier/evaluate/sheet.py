@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from espalier.core.records import Estimate, Metric
-    from espalier.evaluate.compare import Difference
+    from espalier.evaluate.score_records import Difference
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -6,8 +6,7 @@ rows pass or all fail; a mean gets the bias-corrected and accelerated bootstrap.
 all rows are equal, and would claim certainty; there, rows of another value may be as many as Wilson allows of
 what was never seen, and lie at either end of what is possible. So an interval of zeros is the same whatever
 measure the zeros are of, and a difference with such a side is as uncertain as that side. A value None is "not
-scored": it is left out and counted in `missing`. Where nothing can be known the ends are NaN; `plain` writes
-null.
+scored": it is left out and counted in `missing`. Where nothing can be known the ends are NaN.
 
 Wilson 1927; Korn and Graubard 1998 (rates under clustering); Efron 1987 (BCa); Newcombe 1998, method 10, and
 Zou and Donner 2008 (difference of paired rates).
@@ -17,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,13 +136,6 @@ def detectable(difference: Estimate) -> float:
     """Return the smallest true difference that such a comparison finds with 80 % power at the 5 % level."""
     standard_error = (difference.high - difference.low) / (2 * Z)
     return (Z + float(ndtri(0.8))) * standard_error
-
-
-def plain(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate as JSON can hold it: NaN, which means "not known", becomes None."""
-    ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    known = {key: None if math.isnan(end) else end for key, end in ends.items()}
-    return {**known, "n": estimate.n, "missing": estimate.missing}
 
 
 def _scored(values: Sequence[float | None], clusters: Sequence[str]) -> tuple[Floats, Ints, int]:

@@ -16,8 +16,8 @@ from espalier.evaluate.sheet import percent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from espalier.evaluate.facts import Answers, References
-    from espalier.evaluate.scores import Limit, Scores
+    from espalier.evaluate.score_records import Answers, Limit, References
+    from espalier.evaluate.scores import Scores
 
 Severity = Literal["bad", "good", "caution"]
 

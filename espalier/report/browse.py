@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from espalier.core.records import Example, Score
-    from espalier.evaluate.scores import Row as Scored
+    from espalier.evaluate.score_records import Row as Scored
     from espalier.evaluate.scores import Scores
     from espalier.report.gather import Material
 

@@ -35,7 +35,7 @@ from espalier.tasks.checks import checks
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from espalier.evaluate.facts import Answers
+    from espalier.evaluate.score_records import Answers
     from espalier.evaluate.scores import Scores
 
 SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from espalier.evaluate.measures import ALL
 
 if TYPE_CHECKING:
-    from espalier.evaluate.scores import Row, Scores
+    from espalier.evaluate.score_records import Row
+    from espalier.evaluate.scores import Scores
     from espalier.report.gather import Material
 
 SHARES = (("Best", 3), ("Worst", 3), ("Random", 4))

@@ -9,7 +9,7 @@ from espalier.evaluate.sheet import between, detectable, shown
 
 if TYPE_CHECKING:
     from espalier.core.records import Metric
-    from espalier.evaluate.compare import Difference
+    from espalier.evaluate.score_records import Difference
     from espalier.evaluate.scores import Scores
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from espalier.core.records import Completion
-    from espalier.evaluate.scores import Limit
+    from espalier.evaluate.score_records import Limit
     from espalier.models.load import Loaded
     from espalier.runs.books import Way
     from espalier.runs.plan import Choices, Plan

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, cast
 from espalier.core.errors import EspalierError, RecipeError
 from espalier.core.records import Completion, Example, Metric, Score, Scorer, message
 from espalier.core.text import counted
-from espalier.evaluate.compare import estimate
 from espalier.evaluate.measures import metric_of
 from espalier.evaluate.rewards import reward_of
+from espalier.evaluate.score_records import Limit
 from espalier.evaluate.scorers.by_row import ByRow
 from espalier.evaluate.scorers.checks import check_scorer, single
 from espalier.evaluate.scorers.registry import LISTS, build_scorer, fitted, scorers
-from espalier.evaluate.scores import Limit
 from espalier.evaluate.symptoms import of_limit
 from espalier.runs.events import say
 
@@ -182,9 +181,13 @@ def _try_scorer(name: str, scorer: Scorer, test: Sequence[Example], where: str) 
     scorer = fitted(scorer, test)
     scores = _first_scores(scorer, test)
     why = next((score.why for score in scores if score.why), "")
-    metric = metric_of(name, scorer)
-    found = estimate(metric, scores, [row.source for row in test[: len(scores)]])
-    if not any(score.scored for score in scores) or (metric.fold and not found.n):
+    fold, said = metric_of(name, scorer).fold, any(score.scored for score in scores)
+    if said and fold:  # which all rows together may need
+        answers = [Completion(row.id, row.answer) for row in test]
+        parts = [score.parts for score in scorer.score(test, answers) if score.parts]
+        said = bool(parts) and math.isfinite(fold([sum(column) for column in zip(*parts, strict=True)]))
+        why = "its fold makes no number of the sums of their parts"
+    if not said:
         raise RecipeError(
             f"The scorer '{name}' can judge none of the {counted(len(test), 'test row')}"
             f"{f': {why}' if why else ''}.",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from espalier.core.errors import DataError, RunError
 from espalier.core.recipe import load_recipe
 from espalier.core.run import RunFolder, find_run
-from espalier.evaluate.compare import Difference, compare
+from espalier.evaluate.compare import compare
 from espalier.evaluate.measures import metric_of
+from espalier.evaluate.score_records import Difference
 from espalier.evaluate.scores import Scores
 
 if TYPE_CHECKING:

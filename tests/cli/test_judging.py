@@ -74,6 +74,15 @@ def one():
     return Lists(lambda answers: Score(1.0))
 
 
+def unfolded():
+    metric = Metric("Own", fold=lambda sums: sums["what"])
+    return ByRow(lambda example, completion: Score(None, parts=(1.0, 2.0)), metric)
+
+
+def partless():
+    return ByRow(lambda example, completion: Score(1.0), Metric("Own", fold=sum))
+
+
 def short():
     return Lists(lambda answers: [])
 
@@ -109,6 +118,8 @@ def refused(home: Path, espalier, *changes: str, verb: str = "run") -> str:
         ("words", "it gave 'good'"),
         ("wild", "it raised ZeroDivisionError: division by zero"),
         ("one", "it returned Score, not a list"),
+        ("unfolded", "its fold makes no number of the sums of their parts"),
+        ("partless", "its fold makes no number of the sums of their parts"),
         ("short", "it gave 0 scores for 6 answers"),
         ("ragged", "it gave different numbers of parts to 6 answers"),
     ],

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 
 from espalier.core.records import Estimate
 from espalier.evaluate import statistics
+from espalier.evaluate.score_records import plain
 from espalier.evaluate.statistics import (
     bootstrap_mean,
     detectable,
@@ -21,7 +22,6 @@ from espalier.evaluate.statistics import (
     folded_difference,
     mean,
     paired_difference,
-    plain,
     wilson,
 )
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from espalier.core.records import Estimate, Score
-from espalier.evaluate.facts import Common, References
-from espalier.evaluate.scores import Row, Scores, System
+from espalier.evaluate.score_records import Common, References, Row, System
+from espalier.evaluate.scores import Scores
 from espalier.report.gather import Material
 from espalier.report.picks import pick, picked_by
 

@@ -1,0 +1,131 @@
+"""What the record of a run's scores is made of; what each key of its file means is told in `scores.py`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from espalier.evaluate.measures import ALL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from espalier.core.records import Estimate, Score
+    from espalier.tasks.checks import Verdict
+
+
+def plain(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate as JSON can hold it: NaN, which means "not known", becomes None."""
+    ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    known = {key: None if math.isnan(end) else end for key, end in ends.items()}
+    return {**known, "n": estimate.n, "missing": estimate.missing}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """a − b with its interval, and on how many rows a was better, worse, or the same.
+
+    `detectable` is the true difference that rows as many and as varied would show in 80 of 100 repetitions.
+    """
+
+    estimate: Estimate
+    better: int
+    worse: int
+    same: int
+    detectable: float
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        power = {"detectable": None if self.detectable != self.detectable else self.detectable}
+        counts = {"better": self.better, "worse": self.worse, "same": self.same}
+        return {**plain(self.estimate), **counts, **power}
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The most frequent of some texts, and how often it is there."""
+
+    text: str = ""
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """How many of `n` texts are different."""
+
+    count: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What is known of the references of the scored rows; see `scores.py`."""
+
+    n: int
+    distinct: int
+    common: Common
+    words: float | None
+    closed: bool
+    known: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What can be seen of a system's answers without a verdict; see `scores.py`."""
+
+    set_checks: Mapping[str, Verdict]
+    at_limit: Estimate
+    distinct: Distinct
+    common: Common = Common()
+    words: Estimate
+    longer: int = 0
+    shorter: int = 0
+    missing: int = 0
+    empty: int = 0
+    known: int | None = None
+    copies: Mapping[str, int] = field(default_factory=dict[str, int])
+    shown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Tokens that an answer may have, rows of which no reference fits into it, and what would hold all."""
+
+    tokens: int
+    too_long: int
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What one system reached; `answers` is None of one that writes none."""
+
+    scores: Mapping[str, Estimate]
+    checks: Mapping[str, Estimate]
+    all_checks: Estimate | None
+    answers: Answers | None = None
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Every measure's estimate: all checks, each check, each scorer."""
+        whole = {ALL: self.all_checks} if self.all_checks else {}
+        return {**whole, **self.checks, **self.scores}
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """The paired differences of system `a` with `b`, by measure."""
+
+    a: str
+    b: str
+    values: Mapping[str, Difference]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The verdicts on one example, by system and measure."""
+
+    id: str
+    source: str
+    systems: Mapping[str, Mapping[str, Score]]
