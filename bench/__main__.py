@@ -13,7 +13,8 @@ from typing import Any
 
 from bench import rate, training
 from espalier.models.bundled import default_cache
-from espalier.models.load import find_model, load_template
+from espalier.models.load import load_template
+from espalier.models.places import find_model
 
 STARTED = time.monotonic()
 
@@ -21,7 +22,7 @@ STARTED = time.monotonic()
 def main() -> None:
     options = _options()
     os.environ["HF_HUB_OFFLINE"] = "1"
-    model = find_model(options.model, options.cache, _say)
+    model = find_model(options.model, options.cache, _say).folder
     template = load_template(model)
     formats = rate.formats_of(model)
     _say(formats.why)

@@ -53,10 +53,11 @@ def _sides() -> tuple[dict[str, Callable[[], object]], dict[str, Any]]:
     from espalier.decode.engine import stream, try_out
     from espalier.decode.strategies import strategies
     from espalier.models.bundled import default_cache
-    from espalier.models.load import find_model, load_model
+    from espalier.models.load import load_model
+    from espalier.models.places import find_model
     from espalier.models.precision import dtype_of
 
-    place = find_model("smollm2-135m", default_cache())
+    place = find_model("smollm2-135m", default_cache()).folder
     formats = rate.formats_of(place)
     loaded = load_model(place)
     model, template = loaded.model.eval().requires_grad_(False), loaded.template

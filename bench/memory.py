@@ -31,9 +31,9 @@ def main() -> None:
     options = _options()
     os.environ.update(ENVIRONMENT, HF_HUB_OFFLINE="1")
     from espalier.models.bundled import default_cache
-    from espalier.models.load import find_model
+    from espalier.models.places import find_model
 
-    place = find_model("smollm2-135m", default_cache())
+    place = find_model("smollm2-135m", default_cache()).folder
     found: dict[str, dict[str, Any]] = {}
     for kind in options.optimizer or list(RATES):
         for recompute in (False, True):

@@ -35,7 +35,8 @@ from espalier.models.adapters import merged, methods
 from espalier.models.exact import in_fp64
 from espalier.models.export import load_hf, save_hf
 from espalier.models.forward import edge_logprobs
-from espalier.models.load import find_model, load_model, load_tuned, save_tuned
+from espalier.models.load import load_model, load_tuned, save_tuned
+from espalier.models.places import find_model
 from espalier.models.support import unsupported
 from espalier.train.loop import Settings, train
 from espalier.train.objectives import Tools, sft

@@ -78,7 +78,7 @@ def load(
 
 
 def tune(
-    model: Model | str | Path,
+    model: Model | Run | str | Path,
     rows: Iterable[Mapping[str, Any]],
     *overrides: str,
     method: str = "lora",
@@ -93,7 +93,7 @@ def tune(
     `espalier init` would choose for such rows; overrides change them.
 
     Args:
-        model: as for `load`, or a model that was loaded.
+        model: as for `load`: a run too, or a model that was loaded.
         rows: dicts in any format that a file may have, a data set of `datasets`, or an Arrow table.
         overrides: of the recipe's keys, such as "train.rate=1e-4".
         method: as `train.method`: "lora", "full", …
@@ -104,9 +104,11 @@ def tune(
     """
     with _shown("espalier.tune"):
         from espalier.runs.model import Model, load
+        from espalier.runs.run import Run
         from espalier.runs.tune import recipe_of_rows
 
-        place, cache = model.name if isinstance(model, Model) else str(model), cache or default_cache()
+        place = model.name if isinstance(model, Model) else model.path if isinstance(model, Run) else model
+        place, cache = str(place), cache or default_cache()
         recipe = recipe_of_rows(rows, place, overrides, method=method, name=name, folder=folder, cache=cache)
         return load(_run(recipe, exists, cache), cache)
 

@@ -50,7 +50,8 @@ def inspect(
     choices = resolve(load_recipe(recipe, override or ()))
     asked, prepared = choices.recipe, choices.prepared
     with working("Getting ready") as tell:
-        from espalier.models.load import find_model, load_template
+        from espalier.models.load import load_template
+        from espalier.models.places import find_model
         from espalier.runs.judging import answer_limit, try_judges
         from espalier.runs.load import dated_as, rendering_of
 

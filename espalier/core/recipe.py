@@ -17,7 +17,7 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from espalier.core.bundled_recipes import recipe_path
-from espalier.core.errors import RecipeError, nearest
+from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.files import content_hash, read_text
 from espalier.core.registry import recipe_error
 from espalier.core.run_name import run_name
@@ -109,7 +109,7 @@ class ModelSection(Section):
     """The model that is tuned."""
 
     name: str = "smollm2-135m"
-    """A bundled model's name (`espalier models`), a folder in Hugging Face layout, or a hub id."""
+    """A bundled model (`espalier models`), the folder of a run, a model or a PEFT adapter, or a hub id."""
     precision: Precision = "auto"
     """Number format of products; "auto" measures which is faster here. Trained weights are kept in fp32."""
     device: str = "auto"
@@ -202,11 +202,13 @@ class Recipe(Section):
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe, a file or a bundled one by its name, and apply `key.path=value` overrides.
 
-    A relative task file or model folder in the file is meant from the file's own folder, in an override from
-    the current one. Both become absolute: a run is the same from wherever it is started again.
+    A relative task file or folder of a model or a run in the file is meant from the file's own folder, in an
+    override from the current one. All become absolute: a run is the same from wherever it is started again.
+    What a run's chat template is given, a run that is made from it is given too.
 
     Raises:
-        RecipeError: not TOML, an unknown key (the nearest is named), a value that does not fit.
+        RecipeError: not TOML, an unknown key (the nearest is named), a value that does not fit, or a run that
+            is to be made from itself.
         DataError: the file is missing or not UTF-8.
     """
     file = recipe_path(path)
@@ -217,8 +219,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     _anchor(table, file.parent)
     for override in overrides:
         _override(table, override)
-    _anchor(table, Path())
-    return parse_recipe(table)
+    return _whole(table)
 
 
 def as_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
@@ -233,8 +234,7 @@ def as_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequen
     copied = json.loads(json.dumps(dict(table), default=str))
     for override in overrides:
         _override(copied, override)
-    _anchor(copied, Path())
-    return parse_recipe(copied)
+    return _whole(copied)
 
 
 def parse_recipe(table: dict[str, Any]) -> Recipe:
@@ -296,6 +296,36 @@ def _anchor(table: dict[str, Any], folder: Path) -> None:
             value = cast("dict[str, Any]", values).get(key) if isinstance(values, dict) else None
             if isinstance(value, str) and value and is_one(folder / value):
                 cast("dict[str, Any]", values)[key] = str((folder / value).resolve())
+
+
+def _whole(table: dict[str, Any]) -> Recipe:
+    """Return the recipe of a table whose overrides are in it. Raises RecipeError."""
+    _anchor(table, Path())
+    model = table.get("model")
+    if isinstance(model, dict):
+        _inherit(cast("dict[str, Any]", model))
+    recipe = parse_recipe(table)
+    if os.path.realpath(recipe.model.name) == os.path.realpath(Path(recipe.folder) / recipe.name):
+        raise RecipeError(
+            "The run is to be made from itself.",
+            where="model.name",
+            hint="Give it a name of its own with -o name=NEW.",
+        )
+    return recipe
+
+
+def _inherit(model: dict[str, Any]) -> None:
+    """Give the model what the chat template of the run that it is was given, but for what is given here."""
+    name, own = model.get("name"), model.get("template", {})
+    file = Path(name) / "recipe.toml" if isinstance(name, str) and name else None
+    if file is None or not file.is_file() or not isinstance(own, dict):
+        return
+    try:
+        given: Any = tomllib.loads(read_text(file)).get("model", {}).get("template", {})
+    except (DataError, tomllib.TOMLDecodeError, AttributeError):  # who loads the model says what is wrong
+        return
+    if given:
+        model["template"] = {**given, **cast("dict[str, Any]", own)}
 
 
 def _may_hold_rows(path: Path) -> bool:

@@ -275,6 +275,18 @@ def find_run(path: Path) -> RunFolder:
     return folder
 
 
+def run_at(folder: Path) -> RunFolder | None:
+    """Return the run whose folder, or whose model's folder, this is; None where it is no run's.
+
+    A recipe that somebody has put beside a model makes no run of its folder.
+    """
+    for path in (folder, *([folder.parent] if folder.name == "model" else [])):
+        run = RunFolder(path)
+        if run.recipe.exists() and (run.provenance.exists() or not (path / "config.json").exists()):
+            return run
+    return None
+
+
 def stage_name(number: int, count: int) -> str:
     """Return what stage `number` of `count`, from 0, is called in the records; a single one is 'train'."""
     return "train" if count == 1 else f"train {number}"

@@ -67,14 +67,6 @@ def check_file(path: Path) -> None:
 def check_folder(folder: Path) -> None:
     """Refuse a folder that lacks a part or is of a sort that cannot be tuned. Raises ModelError."""
     where = str(folder)
-    if (folder / CONFIG).exists():
-        base = read_json(folder / CONFIG).get("base_model_name_or_path") or "not named in it"
-        raise ModelError(
-            f"The folder holds a PEFT adapter, and no model of its own; its base model is {base}.",
-            where=where,
-            hint="Tune the base model, or fold the adapter into it first: `espalier export` does so for a "
-            "run, and merge_and_unload() of peft for any.",
-        )
     if not (folder / "config.json").exists():
         others = [*folder.glob("*.gguf"), *folder.glob("*.pth"), *folder.glob("params.json")]
         found = f" (it has {others[0].name})" if others else ""
@@ -98,6 +90,18 @@ def check_folder(folder: Path) -> None:
         ]
         found = f" but {others[0].name}, which transformers does not read" if others else ""
         raise ModelError(f"The model folder holds no weights (*.safetensors){found}.", where=where)
+
+
+def check_adapter(folder: Path) -> str:
+    """Return the name of an adapter's base model. Raises ModelError where the folder does not say it."""
+    base = read_json(folder / CONFIG).get("base_model_name_or_path")
+    if not base:
+        raise ModelError(
+            "The folder holds a PEFT adapter, and no model of its own; its base model is not named in it.",
+            where=str(folder),
+            hint=f"Write the base model's folder or hub id into {CONFIG}, as base_model_name_or_path.",
+        )
+    return str(base)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -1,9 +1,8 @@
-"""Models by name: a bundled one, a folder in Hugging Face layout, or a hub id, in one place of the recipe."""
+"""Models from their folders: whole ones, and adapters on their bases; `places.py` finds them by name."""
 
 from __future__ import annotations
 
 import copy
-import os
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -12,29 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
-from espalier.core.errors import ModelError, TemplateError, nearest
+from espalier.core.errors import ModelError, TemplateError
 from espalier.core.files import content_hash, file_sha256, read_json
 from espalier.core.records import message
 from espalier.core.text import counted
 from espalier.encode.template import Template
-from espalier.models.adapters import ADAPTER, CONFIG, add_weights, save_weights
-from espalier.models.bundled import KNOWN, fetch
+from espalier.models.adapters import ADAPTER, CONFIG, add_weights, is_plain, merged, save_weights
 from espalier.models.folder import (
     RATING,
-    check_file,
     check_folder,
     check_tokenizer_packages,
     first_line,
     in_words,
     load_config,
-    weight_files,
 )
+from espalier.models.places import Place, weights_hash
 from espalier.models.precision import PLAIN, Formats
 from espalier.models.reward import padding, rates, reward_model
 from espalier.models.sharing import Sharing
@@ -42,8 +38,6 @@ from espalier.models.soft_prompt import virtual_ids
 from espalier.models.support import check_causal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -52,12 +46,12 @@ class Loaded:
     """A model in fp32 with its tokenizer and template.
 
     Attributes:
-        place: the folder it was loaded from.
+        place: where it was loaded from.
         weights: hash of the weight files, part of every generation's key.
         formats: what it is trained and decoded in.
     """
 
-    place: str
+    place: Place
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     template: Template
@@ -70,46 +64,6 @@ class Loaded:
         return Sharing(self.model)
 
 
-def find_model(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -> str:
-    """Return the folder of a model by its name; a bundled one or one of the hub is brought first.
-
-    Raises:
-        ModelError: neither a bundled name, nor a folder with a model, nor a model of the hub.
-    """
-    if name in KNOWN:
-        return str(fetch(name, cache, say))
-    folder = Path(name)
-    if os.path.isfile(name):
-        check_file(folder)
-    if not os.path.isdir(name):
-        if name.count("/") != 1 or name.startswith((".", "/", "~")):
-            raise ModelError(
-                f"There is no model '{name}': it is no bundled name, no folder and no hub id (owner/model).",
-                where="model.name",
-                hint=nearest(name, KNOWN),
-            )
-        say(f"Asking the hub for {name}")
-        folder = _from_hub(name)
-    check_folder(folder)
-    return str(folder)
-
-
-def _from_hub(name: str) -> Path:
-    """Return the folder of a hub model, from the hub's own cache where there is no network.
-
-    transformers could be given the id itself, but without a network it tries for 46 s before it says so.
-    """
-    kept = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=kept, ignore_patterns=["*/*"]))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"There is no such folder, and the hub cannot be asked for it: {first_line(error)}",
-            where=name,
-            hint="Without the hub, use a bundled model (`espalier models`) or a local folder.",
-        ) from None
-
-
 def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model folder. Raises ModelError."""
     check_tokenizer_packages(Path(place))
@@ -117,9 +71,10 @@ def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
 
 
-def load_template(place: str) -> Template:
-    """Return the rendering of a model folder, without its weights. Raises ModelError, TemplateError."""
-    return _template(place, load_tokenizer(place))
+def load_template(place: Place | str) -> Template:
+    """Return the rendering of a model, without its weights. Raises ModelError, TemplateError."""
+    place = _as_place(place)
+    return _template(place.root, load_tokenizer(place.words))
 
 
 def _template(place: str, tokenizer: PreTrainedTokenizerBase) -> Template:
@@ -131,16 +86,43 @@ def _template(place: str, tokenizer: PreTrainedTokenizerBase) -> Template:
     return Template(cast("Any", tokenizer), context)
 
 
-def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
-    """Load a model folder in fp32 onto a device, ready for training or decoding; or a reward model's.
+def load_model(place: Place | str, device: torch.device | str = "cpu") -> Loaded:
+    """Load a model in fp32 onto a device, ready for training or decoding; or a reward model.
 
-    It attends as transformers would have it: through torch's own kernel where its code can.
+    It attends as transformers would have it: through torch's own kernel where its code can. Adapters are
+    folded into their bases, so that one can be tuned further and nothing of the first training is lost.
 
     Raises:
         ModelError: the weights cannot be loaded or are not complete, or the model does not write text.
         TemplateError: the tokenizer has no usable chat template.
     """
-    tokenizer = load_tokenizer(place)
+    place = _as_place(place)
+    return _loaded(place, place.words, device)
+
+
+def _as_place(place: Place | str) -> Place:
+    return place if isinstance(place, Place) else Place(place)
+
+
+def _loaded(place: Place, words: str, device: torch.device | str) -> Loaded:
+    """Return a model with the tokenizer of the folder `words`, every adapter folded in."""
+    if place.base is None:
+        return _load_whole(place.folder, words, device)
+    loaded = _adapted(Path(place.folder), place.base, words, device)
+    model = merged(loaded.model)
+    if not is_plain(model):
+        raise ModelError(
+            "What the model's method adds to its base cannot be folded into it, so nothing can be tuned on "
+            "top of it.",
+            where=place.folder,
+            hint="Take the model that it was made from, or tune that by lora, which can be folded in.",
+        )
+    model.name_or_path = place.folder
+    return replace(loaded, model=model)
+
+
+def _load_whole(place: str, words: str, device: torch.device | str) -> Loaded:
+    tokenizer = load_tokenizer(words)
     template = _template(place, tokenizer)
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what is wrong with a folder is said in one sentence, not in its tables
@@ -161,7 +143,7 @@ def load_model(place: str, device: torch.device | str = "cpu") -> Loaded:
     nn.Module.to(model.eval(), device)
     if not rates(model):
         check_causal(model)
-    return Loaded(place, model, tokenizer, template, weights_hash(Path(place)))
+    return Loaded(Place(place), model, tokenizer, template, weights_hash(Path(place)))
 
 
 def _check_vocabulary(
@@ -235,7 +217,7 @@ def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load_tuned(folder: Path, base: str, device: torch.device | str = "cpu") -> Loaded:
+def load_tuned(folder: Path, base: Place | str, device: torch.device | str = "cpu") -> Loaded:
     """Load what `save_tuned` saved; `base` is where an adapter's base model is.
 
     A soft prompt's virtual tokens are the template's prefix.
@@ -247,7 +229,12 @@ def load_tuned(folder: Path, base: str, device: torch.device | str = "cpu") -> L
     if not (folder / ADAPTER).exists():
         check_folder(folder)
         return load_model(str(folder), device)
-    loaded = load_model(base, device)
+    base = _as_place(base)
+    return _adapted(folder, base, base.words, device)
+
+
+def _adapted(folder: Path, base: Place, words: str, device: torch.device | str) -> Loaded:
+    loaded = _loaded(base, words, device)
     with in_words("The adapter cannot be loaded", str(folder)):
         if read_json(folder / CONFIG).get("task_type") == "SEQ_CLS":
             rating = reward_model(loaded.model, loaded.tokenizer, loaded.template.stop_ids)
@@ -255,9 +242,4 @@ def load_tuned(folder: Path, base: str, device: torch.device | str = "cpu") -> L
         model = add_weights(loaded.model, folder).eval()
     both = content_hash([loaded.weights, file_sha256(folder / ADAPTER)])
     template = loaded.template.prefixed(virtual_ids(model))
-    return replace(loaded, place=str(folder), model=model, template=template, weights=both)
-
-
-def weights_hash(folder: Path) -> str:
-    """Return the hash of a model's weight files."""
-    return content_hash([file_sha256(file) for file in weight_files(folder)])
+    return replace(loaded, place=Place(str(folder), base), model=model, template=template, weights=both)

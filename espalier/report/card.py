@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub import ModelCardData
 
 from espalier.core.text import counted
+from espalier.data.parents import chain
 from espalier.evaluate.findings import findings
 from espalier.evaluate.sheet import interval, shown
 
@@ -60,6 +61,8 @@ def card(material: Material, recipe_hash: str, source: Source, sort: str, load: 
     }
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items() if text)
     lead = f"`{source.base}`, tuned on {source.data} with Espalier."
+    if comes_from := chain(material.provenance, material.name):
+        lead += f"\n\nIt comes from other runs: {comes_from}. What those were tuned on is part of it."
     return f"---\n{_head(source, sort)}\n---\n\n# {material.name}\n\n{lead}\n\n{body}\n"
 
 

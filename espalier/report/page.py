@@ -20,6 +20,7 @@ from espalier.core.files import write_atomic
 from espalier.core.recipe import parse_recipe
 from espalier.core.run import RunFolder
 from espalier.core.text import counted
+from espalier.data.parents import chain
 from espalier.evaluate import sheet
 from espalier.evaluate.findings import findings
 from espalier.evaluate.groups import by_task
@@ -98,6 +99,7 @@ def render(material: Material) -> str:
         picks=pick(material),
         order=picked_by(material.scores),
         recipe_hash=_recipe_hash(material),
+        comes_from=chain(material.provenance, material.name),
         **_training(material),
     )
 

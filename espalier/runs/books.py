@@ -25,6 +25,8 @@ from espalier.core.standing import (
     set_aside,
     standing_in,
 )
+from espalier.core.text import counted
+from espalier.data.parents import asked_before, chain, parents
 from espalier.data.table import as_parquet
 from espalier.decode.strategies import strategies
 from espalier.evaluate.scorers.registry import scorers
@@ -149,6 +151,15 @@ def write_books(run: RunFolder, plan: Plan, inputs: Mapping[str, str]) -> None:
     # Last, because it says that the others are there.
     new = {**known, "inputs": dict(inputs)} if run.same else provenance(recipe.seed, inputs)
     new["today"] = plan.template.today.isoformat()
+    name = recipe.model.name
+    if before := parents(name, plan.loaded.weights):
+        new |= {"parents": before, "asked_before": asked_before(name, prepared.test)}
+        say(f"Made from a run: {chain(new, recipe.name)}.")
+        if new["asked_before"]:
+            say(
+                f"Note: {new['asked_before']} of {counted(len(prepared.test), 'test row')} ask what was "
+                "trained on before, in a run that this one is made from; their scores say little."
+            )
     write_atomic(run.provenance, json.dumps(new, indent=1) + "\n")
 
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from espalier.core.errors import DataError, EspalierError, ModelError, RunError
 from espalier.core.files import read_json, write_atomic
 from espalier.core.recipe import Choice, load_recipe
+from espalier.core.standing import read_provenance
 from espalier.data.table import read_examples
 from espalier.decode.local import local_of
 from espalier.models import llama_check
@@ -38,13 +39,14 @@ from espalier.models.export import (
     witness,
 )
 from espalier.models.gguf_file import read_gguf, stop_ids, write_gguf
+from espalier.models.places import base_of
 from espalier.models.precision import PLAIN
 from espalier.models.soft_prompt import virtual_ids
 from espalier.report.card import Source, card
 from espalier.report.gather import gather
 from espalier.runs.asking import run_asking
 from espalier.runs.events import say, working
-from espalier.runs.load import base_of, load_run
+from espalier.runs.load import load_run
 from espalier.runs.prepare import prepare
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from espalier.core.run import RunFolder
     from espalier.models.export import Comparison
     from espalier.models.load import Loaded
+    from espalier.models.places import Place
 
 Sort: TypeAlias = Literal["hf", "adapter", "gguf"]
 Form: TypeAlias = Literal["f32", "f16", "bf16", "q8_0"]
@@ -102,7 +105,7 @@ def export_run(
         )
     with working("Loading the tuned model"):
         loaded = load_run(run, cache)
-    job = Job(run, recipe, loaded, to, form, base_of(run, cache))
+    job = Job(run, recipe, loaded, to, form, _base(run, cache))
     try:
         return target, _export(job, target, rows, llama_python)
     except (OSError, SafetensorError) as error:
@@ -111,14 +114,14 @@ def export_run(
 
 @dataclass(frozen=True)
 class Job:
-    """What is exported, and as what; `base` is the folder of the model that was tuned."""
+    """What is exported, and as what; `base` is where the model that was tuned lies, if it is still there."""
 
     run: RunFolder
     recipe: Recipe
     loaded: Loaded
     to: Sort
     form: Form
-    base: str
+    base: Place | None
 
     @property
     def file(self) -> str:
@@ -130,6 +133,25 @@ class Job:
         """Hub id of the model that was tuned, or '' where it has none."""
         name = self.recipe.model.name
         return name if name.count("/") == 1 and not Path(name).is_dir() else ""
+
+    @property
+    def folder(self) -> str:
+        """The folder of the model that an exported adapter is one to. Raises ModelError."""
+        if self.base is None or self.base.base is not None:
+            raise ModelError(
+                f"The run's adapter is one to the model of {Path(self.recipe.model.name).name}, which is an "
+                "adapter itself and no folder that peft could load.",
+                where=str(self.run.path),
+                hint="Export it with --to hf, or --to gguf: all adapters are folded in.",
+            )
+        return self.base.folder
+
+
+def _base(run: RunFolder, cache: Path) -> Place | None:
+    try:
+        return base_of(run, cache)
+    except (ModelError, RunError):  # only an adapter needs it, and would not have been loaded without
+        return None
 
 
 def _recorded(folder: Path) -> str:
@@ -196,7 +218,7 @@ def _write_and_compare(job: Job, partial: Path, rows: int, llama_python: Path | 
 def _write(job: Job, merged: PreTrainedModel, partial: Path) -> None:
     loaded = job.loaded
     if job.to == "adapter":
-        copy_adapter(job.run.model, partial, job.hub or job.base)
+        copy_adapter(job.run.model, partial, job.hub or job.folder)
         return
     check_plain(merged)
     if job.to == "gguf":
@@ -212,7 +234,7 @@ def _reload(job: Job, partial: Path) -> tuple[PreTrainedModel, frozenset[int], s
     """Return the model as other tools load it, its stop tokens where the folder does not say, and by whom."""
     stops: frozenset[int] = frozenset()
     if job.to == "adapter":
-        model, stops, by = load_adapter(job.base, partial), job.loaded.template.stop_ids, "peft"
+        model, stops, by = load_adapter(job.folder, partial), job.loaded.template.stop_ids, "peft"
     elif job.to == "gguf":
         path = partial / job.file
         model, stops, by = read_gguf(path), stop_ids(path), "transformers, from GGUF"
@@ -263,8 +285,10 @@ def _card(job: Job, comparisons: list[Comparison]) -> str:
 def _source(job: Job) -> Source:
     """Return names and licences that the run folder does not hold, as far as they are stated anywhere."""
     name = job.recipe.model.name
-    page = Path(job.base) / "README.md"
-    stated: dict[str, Any] = (metadata_load(page) if page.exists() else None) or {}
+    before = read_provenance(job.run).get("parents", [])
+    first = before[0]["name"] if before else name
+    page = Path(job.base.root) / "README.md" if job.base else None
+    stated: dict[str, Any] = (metadata_load(page) if page and page.exists() else None) or {}
     spoken = stated.get("language", [])
     source = Source(
         base=Path(name).name if Path(name).is_absolute() else name,
@@ -274,8 +298,8 @@ def _source(job: Job) -> Source:
         data_licence="",
         language=(spoken,) if isinstance(spoken, str) else tuple(spoken),
     )
-    if name in KNOWN:
-        known = KNOWN[name]
+    if first in KNOWN:
+        known = KNOWN[first]
         source = replace(source, hub=known.hub, base_licence=known.licence, language=(known.language,))
     try:
         task = prepare(job.recipe).task

@@ -7,17 +7,16 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from espalier.core.errors import ModelError, RunError
-from espalier.core.files import damage
+from espalier.core.errors import ModelError
 from espalier.core.recipe import load_recipe
 from espalier.core.records import ALONE
-from espalier.core.run import stage_name
 from espalier.core.standing import read_provenance
 from espalier.decode.local import local_of
 from espalier.encode.voice import Rendering
 from espalier.models.allocator import tune_allocator
 from espalier.models.device import device_of
-from espalier.models.load import find_model, load_model, load_tuned
+from espalier.models.load import load_model, load_tuned
+from espalier.models.places import check_run, find_model, place_of
 from espalier.models.reward import rates
 from espalier.runs.events import working
 from espalier.runs.precision import of_run
@@ -57,7 +56,8 @@ def load_run(run: RunFolder, cache: Path, *, rating: bool = False) -> Loaded:
     """
     check_run(run, rating=rating)
     recipe = load_recipe(run.recipe)
-    loaded = load_tuned(run.model, base_of(run, cache), device_of(recipe.model.device))
+    place = place_of(run, cache)
+    loaded = load_tuned(run.model, place.base or place, device_of(recipe.model.device))
     return rendered(loaded, rendering_of(recipe), run)
 
 
@@ -92,34 +92,3 @@ def dated_as(run: RunFolder | None, rendering: Rendering) -> Rendering:
     begun = read_provenance(run).get("today") if run else None
     today = datetime.fromisoformat(begun) if isinstance(begun, str) else datetime.now()
     return replace(rendering, today=today.replace(microsecond=0))
-
-
-def check_run(run: RunFolder, *, rating: bool) -> None:
-    """Raise RunError where the tuned model of a run is not there yet, is damaged, or is of the other sort."""
-    if not run.model.is_dir():
-        raise RunError(
-            "The run has no tuned model yet.", where=str(run.path), hint="Finish it with `espalier run`."
-        )
-    stages = load_recipe(run.recipe).train
-    done = run.done(stage_name(len(stages) - 1, len(stages)))
-    if done and (wrong := damage(run.model, done.files)):
-        raise RunError(
-            f"The run's tuned model is damaged: {wrong}.",
-            where=str(run.model),
-            hint="The run's own command tells whether a checkpoint is left to make it from.",
-        )
-    if any(choice.kind == "reward" for choice in stages[-1].objective) != rating:
-        does = ("writes answers", "rates them") if rating else ("rates answers", "writes them")
-        raise RunError(
-            f"The run's model {does[0]}; this needs one that {does[1]}.",
-            where=str(run.path),
-            hint="A reward model is what a run makes whose last stage has the objective 'reward'.",
-        )
-
-
-def base_of(run: RunFolder, cache: Path) -> str:
-    """Return the folder of the model that the run's last stage began with."""
-    recipe = load_recipe(run.recipe)
-    if len(recipe.train) > 1:
-        return str(run.path / "stages" / str(len(recipe.train) - 2) / "model")
-    return find_model(recipe.model.name, cache)

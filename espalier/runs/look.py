@@ -16,7 +16,8 @@ from espalier.data.formats.rows import spelt, told
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit
 from espalier.models.bundled import KNOWN, cached
-from espalier.models.load import find_model, load_template
+from espalier.models.load import load_template
+from espalier.models.places import find_model
 from espalier.runs.events import working
 from espalier.runs.first_recipe import Seen
 from espalier.runs.prepare import loaded, place_of

@@ -13,10 +13,10 @@ from espalier.core.run import find_run
 from espalier.decode.likelihood import answer_row, check_context, numbers
 from espalier.encode.tokens import encode_unit
 from espalier.evaluate.pairs import evaluate_pairs
-from espalier.models.load import weights_hash
+from espalier.models.places import check_run, weights_hash
 from espalier.runs.asking import run_asking
 from espalier.runs.events import working
-from espalier.runs.load import check_run, load_run
+from espalier.runs.load import load_run
 from espalier.runs.precision import of_run
 from espalier.runs.results import write_results
 from espalier.train.peak import peak_bytes

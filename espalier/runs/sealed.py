@@ -15,7 +15,7 @@ from espalier.core.files import content_hash, damage, file_sha256, read_json, wr
 from espalier.core.records import ALONE
 from espalier.core.run import installed, open_run, stage_name
 from espalier.models.folder import weight_files
-from espalier.models.load import find_model, weights_hash
+from espalier.models.places import find_model, weights_of
 from espalier.runs.books import task_hash
 from espalier.runs.plan import stage_rows
 
@@ -74,14 +74,15 @@ def _closed(choices: Choices) -> bool:
 
 
 def _inputs(choices: Choices, cache: Path) -> dict[str, Any]:
-    place = Path(find_model(choices.recipe.model.name, cache))
-    weights = weight_files(place)
-    small = [path for path in sorted(place.iterdir()) if path.is_file() and path not in weights]
+    place = find_model(choices.recipe.model.name, cache)
+    folders = [Path(folder) for folder in dict.fromkeys((place.root, place.folder))]
+    files = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
+    small = [path for path in files if path not in weight_files(path.parent)]
     return {
         "recipe": choices.recipe.hash,
         "task": task_hash(choices.prepared),
         "rows": content_hash(stage_rows(choices)),
-        "weights": weights_hash(place),
+        "weights": weights_of(place),
         "model": {path.name: file_sha256(path) for path in small if path.stat().st_size < SMALL},
         "packages": installed(),
     }

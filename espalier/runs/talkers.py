@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import ModelError, RunError
 from espalier.core.recipe import Choice, ModelSection, load_recipe
-from espalier.core.run import RunFolder
+from espalier.core.run import RunFolder, run_at
 from espalier.data.asking import Asking
 from espalier.decode.local import local_of, strategy_of
 from espalier.models.bundled import KNOWN
+from espalier.models.places import may_be_hub_id, near
 from espalier.runs.asking import run_asking
 from espalier.runs.load import load_to_decode, load_writer
 from espalier.runs.precision import settle
@@ -126,8 +126,7 @@ def find_talker(name: str, *, plain: bool = False) -> Talker:
         ModelError: it is nothing of these; near names are told.
     """
     folder = Path(name).expanduser()
-    if (folder / "recipe.toml").exists():
-        run = RunFolder(folder)
+    if run := run_at(folder):
         recipe = load_recipe(run.recipe)
         asking = Asking() if plain else run_asking(run)
         return Talker(name, run, asking, recipe.decode, recipe.task.columns)
@@ -139,28 +138,12 @@ def find_talker(name: str, *, plain: bool = False) -> Talker:
         raise ModelError(
             "The folder holds no recipe.toml, as a run does, and no config.json, as a model does.",
             where=name,
-            hint=_near(name),
+            hint=near(name),
         )
-    hub = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not folder.parent.is_dir()
-    if not folder.exists() and not hub:
+    if not folder.exists() and not may_be_hub_id(name):
         raise ModelError(
             f"There is no '{name}': it is no folder of a run or of a model, no bundled model and no hub id "
             "(owner/model).",
-            hint=_near(name),
+            hint=near(name),
         )
     return Talker(str(folder) if folder.exists() else name)
-
-
-def _near(name: str) -> str:
-    """Return a hint that names the runs and models whose names are near, or all of a few."""
-    within = [found.parent for found in sorted(Path(name).glob("*/recipe.toml"))]
-    runs = [
-        *within,
-        *(found.parent for depth in ("*", "*/*") for found in Path().glob(f"{depth}/recipe.toml")),
-    ]
-    known = {run.name: str(run) for run in runs} | {model: model for model in KNOWN}
-    close = get_close_matches(Path(name).name, known, n=3, cutoff=0.6)
-    named = [known[word] for word in close] or [str(run) for run in within[:3]]
-    if named:
-        return f"Did you mean {' or '.join(repr(word) for word in named)}?"
-    return f"Known here: {', '.join(sorted(known.values())[:8])}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,15 +83,17 @@ def test_it_says_which_answer_is_best(
         assert said in refused.err
 
 
-def test_python_does_not_ask_it_for_answers(rated: tuple[Path, Any]) -> None:
+def test_python_does_not_ask_it_for_answers(rated: tuple[Path, Any], tmp_path: Path) -> None:
     import espalier
 
     run = rated[0] / "runs" / "reward"
-    with pytest.raises(RunError, match="The run's model rates answers"):
-        espalier.load(run)
+    for place in (run, run / "model"):
+        with pytest.raises(RunError, match="The run's model rates answers"):
+            espalier.load(place)
     if (run / "model" / "config.json").exists():  # a whole model, which is one without its run, too
+        shutil.copytree(run / "model", tmp_path / "alone")
         with pytest.raises(ModelError, match="The model rates answers; this needs one that writes them"):
-            espalier.load(run / "model")
+            espalier.load(tmp_path / "alone")
 
 
 def test_it_rewards_another_model(

@@ -25,7 +25,8 @@ from transformers import (
 from espalier.core.errors import ModelError
 from espalier.models import folder as folders
 from espalier.models.folder import first_line
-from espalier.models.load import find_model, load_model, load_template, load_tokenizer
+from espalier.models.load import load_model, load_template, load_tokenizer
+from espalier.models.places import find_model
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast

@@ -16,7 +16,8 @@ from transformers import BloomConfig, GPT2Config, LlamaConfig
 from espalier.core.errors import ModelError, TemplateError
 from espalier.core.records import message
 from espalier.models.adapters import methods
-from espalier.models.load import find_model, load_model, load_template, load_tuned, save_tuned, weights_hash
+from espalier.models.load import load_model, load_template, load_tuned, save_tuned
+from espalier.models.places import Place, find_model, weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def folder(tmp_path: Path, tiny_llama: LlamaForCausalLM, chat_tokenizer: Callabl
     return path
 
 
-def found(name: Path | str, tmp_path: Path) -> str:
+def found(name: Path | str, tmp_path: Path) -> Place:
     return find_model(str(name), tmp_path / "cache")
 
 
@@ -112,7 +113,9 @@ def test_weights_that_lack_a_tensor_are_not_filled_in(folder: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["smolm2-135m", "./nowhere", "/nowhere/model", "a/b/c", "~/model"])
 def test_no_such_name(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no bundled name, no folder and no hub id") as caught:
+    with pytest.raises(
+        ModelError, match=r"no bundled name, no folder of a model or a run, and no hub id"
+    ) as caught:
         found(name, tmp_path)
     assert "smollm2-135m" in caught.value.hint
 
