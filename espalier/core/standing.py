@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 RESULTS = ("report.html", "outputs.jsonl", "scores.json")
 # By these a folder without a recipe.toml is known to be something else, which is not to be written to.
 OURS = ("data", "model", "checkpoints", "stages", "events.jsonl", "generations.jsonl", *RESULTS)
-# What a training leaves beside its checkpoints.
-LEFTOVERS = ("samples.jsonl", "reference.json")
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def move_results(run: RunFolder) -> Path:
 def forget(run: RunFolder, standing: Standing, found: Sequence[Difference]) -> None:
     """Remove what the earlier recipe has made, but for stages of the training before the first difference."""
     run.provenance.unlink(missing_ok=True)
-    for name in (*RESULTS, *LEFTOVERS):
+    for name in RESULTS:
         (run.path / name).unlink(missing_ok=True)
     for folder in ("model", "checkpoints", "export"):
         shutil.rmtree(run.path / folder, ignore_errors=True)

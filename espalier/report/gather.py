@@ -8,13 +8,13 @@ Of `events.jsonl` it reads five kinds, whatever else is there:
     {"event": "dev", "stage", "step", "loss", "rows"}                              of rows that are held out
     {"event": "stage", "stage": name, "seconds", "peak_bytes"}
     {"event": "precision", "why"}                                  the number formats, in a sentence
+    {"event": "samples", "stage", "round", "answers": [{"example", "number", "text", "rewards", …}, …]}
 
 A stage of training is named "train", or where there are several "train 0", "train 1", …
 """
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -37,8 +37,7 @@ class Material:
     """The content of a run folder; `absent` says of each file that could not be read why.
 
     `outputs` maps (system, example id) to the line of `outputs.jsonl`: of several samples the first, which
-    is the one that is scored. `samples` holds, by stage, the lines of its `samples.jsonl`: the answers that
-    the model learned from.
+    is the one that is scored. `samples` holds, by stage, the answers that the model learned from.
     """
 
     name: str
@@ -147,23 +146,21 @@ def gather(path: Path) -> Material:
     if (folder.data / "dev.parquet").exists():
         material.dev = read(folder.data / "dev.parquet", read_examples) or []
     material.events = read(folder.events, lambda _: folder.read_events()) or []
-    names = material.trainings()
-    for number, name in enumerate(names):
-        place = path if number == len(names) - 1 else path / "stages" / str(number)
-        material.samples[name] = _samples(place / "samples.jsonl")
+    material.samples = {name: _samples(material, name) for name in material.trainings()}
     return material
 
 
-def _samples(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a stage's samples, where it has some, but for those that a kill has torn."""
-    found: dict[tuple[int, str, int], dict[str, Any]] = {}
-    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else ():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
+def _samples(material: Material, training: str) -> list[dict[str, Any]]:
+    """Return a stage's samples; of a training that began again, those of before it are forgotten."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for event in material.events:
+        if event.get("stage") != training:
             continue
-        found[line["round"], line["example"], line["number"]] = line
-    return list(found.values())
+        if event.get("event") == "train" and event["step"] == 0:  # the first round is sampled before it
+            found = {turn: lines for turn, lines in found.items() if turn == 0}
+        elif event.get("event") == "samples":
+            found[event["round"]] = [{"round": event["round"], **line} for line in event["answers"]]
+    return [line for lines in found.values() for line in lines]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def forecasts(choices: Choices, cache: Path) -> Iterator[tuple[Stage, Forecast, 
     recipe = choices.recipe
     known = RunFolder(Path(recipe.folder) / recipe.name)
     with tempfile.TemporaryDirectory(prefix="espalier-forecast-") as folder:
-        plan = make_plan(choices, cache, Path(folder), known=known)
+        plan = make_plan(choices, cache, Path(folder) / "run", known=known)
         for stage in plan.stages:
             if stage.number:  # a method changes the model that it prepares
                 fresh = load_base(recipe.model, cache)
@@ -43,6 +43,6 @@ def _ahead(plan: Plan, stage: Stage) -> Forecast:
     ready = ready_model(plan, stage)
     source = source_of(plan, stage, ready, key="forecast")
     settings = settings_of(stage, plan.loaded.formats.training)
-    heldout = heldout_of(plan, stage, ready, settings, key="forecast")
+    heldout = heldout_of(plan, stage, ready, settings)
     with noisy(ready.model, source, stage.section.noise, plan.seed) as steps:
         return look_ahead(stage, ready, steps, settings, heldout)

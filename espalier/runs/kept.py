@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import ModelError, RunError
 from espalier.core.files import damage, inventory
-from espalier.core.standing import LEFTOVERS
 from espalier.runs.events import say, working
 
 if TYPE_CHECKING:
@@ -88,13 +87,3 @@ def keep(run: RunFolder, stage: Stage, loaded: Loaded, model: PreTrainedModel, k
 def _remove_checkpoints(stage: Stage) -> None:
     """Only an unfinished training needs them, and they are three times the weights."""
     shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
-
-
-def clear(stage: Stage) -> None:
-    """Make the stage's folder, without what a training that was given up has left in it."""
-    from espalier.train.checkpoint import latest
-
-    if latest(stage.folder / "checkpoints") is None:
-        for leftover in LEFTOVERS:
-            (stage.folder / leftover).unlink(missing_ok=True)
-    stage.folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, RecipeError, nearest
+from espalier.core.journal import store_of
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import stage_name
 from espalier.core.text import counted
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from espalier.core.journal import Journal
     from espalier.core.recipe import Recipe, TrainSection
     from espalier.core.records import Example, Scorer
     from espalier.core.run import RunFolder
@@ -85,7 +87,7 @@ class Stage:
         shared: its objectives, each with its share.
         examples: that it learns from.
         encoded: the same in tokens.
-        folder: where its checkpoints and its samples lie.
+        folder: where its checkpoints lie.
         last: whether its model is the run's.
         dev: examples whose loss is followed meanwhile, and which of its weights are kept depends on.
         heldout: the same in tokens.
@@ -133,12 +135,14 @@ class Plan:
         loaded: the model that the next stage begins with: the recipe's own, at first.
         stages: in their order.
         cache: folder of converted models.
+        store: what the runs of the folder share.
     """
 
     choices: Choices
     loaded: Loaded
     stages: Sequence[Stage]
     cache: Path
+    store: Journal
 
     @property
     def seed(self) -> int:
@@ -276,7 +280,8 @@ def make_plan(
     recipe = choices.recipe
     loaded = settle(recipe.model, load_base(recipe.model, cache), known, ranks)
     loaded = rendered(loaded, rendering_of(recipe), known, ranks)
-    return Plan(choices, loaded, stages_of(choices, loaded.template, folder), cache)
+    store = store_of(folder.parent)
+    return Plan(choices, loaded, stages_of(choices, loaded.template, folder), cache, store)
 
 
 def stage_rows(choices: Choices) -> list[list[str]]:

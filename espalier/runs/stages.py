@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from espalier.core.files import content_hash
+from espalier.core.files import content_hash, file_sha256
 from espalier.core.records import ALONE, Ranks
 from espalier.encode.batches import steps_per_epoch
 from espalier.models.adapters import method_on
@@ -24,10 +26,10 @@ from espalier.models.reward import leaf_scores, reward_model
 from espalier.models.soft_prompt import virtual_ids
 from espalier.runs.events import say, working
 from espalier.runs.following import follow, foretold, kinds, look_ahead
-from espalier.runs.kept import clear, is_done, keep, load_kept
+from espalier.runs.kept import is_done, keep, load_kept
 from espalier.runs.plan import samples, written
 from espalier.runs.prepare import encode_units
-from espalier.runs.rating import rater_weights, raters
+from espalier.runs.rating import MODEL, rater_weights, raters
 from espalier.runs.stopping import stopping
 from espalier.train.checkpoint import latest
 from espalier.train.heldout import HeldOut, take_best, watched
@@ -128,13 +130,15 @@ def _tune(plan: Plan, run: RunFolder, stage: Stage, determined: dict[str, Any], 
     started = time.monotonic()
     if len(plan.stages) > 1:
         say(f"Stage {stage.number + 1} of {len(plan.stages)}: {kinds(stage)}, {stage.section.method.kind}")
-    on_first(partial(clear, stage), ranks)
+    on_first(lambda: stage.folder.mkdir(parents=True, exist_ok=True), ranks)
     ready = ready_model(plan, stage)
     model, forward = ready.model, ready.forward
     key = content_hash(determined)
-    source = source_of(plan, stage, ready, key=key, ranks=ranks)
+    source = source_of(
+        plan, stage, ready, key=key, ranks=ranks, tell=lambda told: run.log({**told, "stage": stage.name})
+    )
     settings = settings_of(stage, plan.loaded.formats.training)
-    heldout = heldout_of(plan, stage, ready, settings, key=key)
+    heldout = heldout_of(plan, stage, ready, settings)
     with noisy(model, source, stage.section.noise, plan.seed) as steps:
         if ranks.size == 1 and settings.steps >= FORETOLD and latest(stage.folder / "checkpoints") is None:
             ahead = look_ahead(stage, ready, steps, settings, heldout)
@@ -203,11 +207,12 @@ def source_of(
     key: str,
     judged: Callable[[Sampler], Sampler] = lambda sampler: sampler,
     ranks: Ranks = ALONE,
+    tell: Callable[[dict[str, Any]], object] = lambda _: None,
 ) -> Source:
     """Return the stage's steps.
 
-    `key` is the hash of all that the reference's log-probabilities depend on; `judged` may change what
-    samples are worth.
+    `key` is the hash of all that determines the stage; `judged` may change what samples are worth, and `tell`
+    is told every round of them.
     """
     section, template = stage.section, ready.template
     units = _behind(template, stage.encoded.units, stage.examples, stage)
@@ -215,24 +220,23 @@ def source_of(
     formats = plan.loaded.formats
     judges = partial(raters, cache=plan.cache)
     answering = Answering(ready.model, template, examples, formats.decoding, plan.seed, judges, ranks)
-    journal = stage.folder / "samples.jsonl"
+    sampled = content_hash([key, outside(stage)])
 
     def sampler(rewards: Mapping[str, float]) -> Sampler:
-        return journaled(journal, judged(answering.sampler(rewards)), ranks)
+        return journaled(plan.store, sampled, judged(answering.sampler(rewards)), ranks, tell)
 
-    return _steps(plan, stage, ready, units, key, size=section.rows, sampler=sampler)
+    return _steps(plan, stage, ready, units, size=section.rows, sampler=sampler)
 
 
-def heldout_of(plan: Plan, stage: Stage, ready: Ready, settings: Settings, *, key: str) -> HeldOut | None:
+def heldout_of(plan: Plan, stage: Stage, ready: Ready, settings: Settings) -> HeldOut | None:
     """Return what a training is watched by, which is no step of it; None where nothing is held out.
 
-    The model has to be as the stage found it: objectives ask for what it says of the rows. `key` as in
-    `source_of`.
+    The model has to be as the stage found it: objectives ask for what it says of the rows.
     """
     if not stage.heldout:
         return None
     units = _behind(ready.template, stage.heldout, stage.dev, stage)
-    source = _steps(plan, stage, ready, units, key, size=len(units), sampler=_never)
+    source = _steps(plan, stage, ready, units, size=len(units), sampler=_never)
     every = stage.section.dev or -(-settings.steps // EVALUATIONS)
     return HeldOut(partial(source, 0), every, stage.section.patience)
 
@@ -249,26 +253,38 @@ def _steps(
     stage: Stage,
     ready: Ready,
     units: list[Unit],
-    key: str,
     *,
     size: int,
     sampler: Callable[[Mapping[str, float]], Sampler],
 ) -> Source:
+    section, formats = stage.section, plan.loaded.formats
+    # All that a reference's log-probabilities depend on besides the rows.
+    found = [plan.loaded.weights, section.method.model_dump(), plan.seed, formats.training, section.tokens]
     tools = make_tools(
         ready.model,
         ready.forward,
         steps=steps_per_epoch(len(units), size),
-        tokens=stage.section.tokens,
-        precision=plan.loaded.formats.training,
-        keep=stage.folder / "reference.json",
-        key=key,
+        tokens=section.tokens,
+        precision=formats.training,
+        store=plan.store,
+        key=content_hash([*found, outside(stage), str(ready.model.device)]),
         sampler=sampler,
     )
-    return steps_of(units, stage.shared, tools, size=size, tokens=stage.section.tokens, seed=plan.seed)
+    return steps_of(units, stage.shared, tools, size=size, tokens=section.tokens, seed=plan.seed)
 
 
 def _never(rewards: Mapping[str, float]) -> Sampler:
     raise AssertionError(rewards)
+
+
+def outside(stage: Stage) -> list[str]:
+    """Return the hashes of the files whose code takes part in a stage and is not ours."""
+    section = stage.section
+    kinds = [choice.kind for choice in (section.method, section.optimizer, *section.objective)]
+    names = [*kinds, *(name for objective, _ in stage.shared for name in objective.rewards)]
+    modules = sorted({name.partition(":")[0] for name in names if ":" in name} - {MODEL.removesuffix(":")})
+    specs = [find_spec(module) for module in modules]
+    return [file_sha256(Path(spec.origin)) for spec in specs if spec and spec.origin]
 
 
 def settings_of(stage: Stage, precision: Format) -> Settings:

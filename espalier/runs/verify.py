@@ -48,7 +48,7 @@ def checks(choices: Choices, cache: Path) -> Iterator[tuple[Check, Formats]]:
     recipe = choices.recipe
     known = RunFolder(Path(recipe.folder) / recipe.name)
     with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
-        plan = make_plan(choices, cache, Path(folder), known=known)
+        plan = make_plan(choices, cache, Path(folder) / "run", known=known)
         say_sharing(plan.loaded, plan.longest)
         done = 0
         for stage in plan.stages:

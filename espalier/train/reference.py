@@ -1,30 +1,28 @@
 """What objectives may ask of the model: as a stage found it, or as it is now (`decode/likelihood.py`).
 
-The log-probabilities of the stage's own rows under the reference are computed once and kept in a file of the
-run, keyed by the weights and the rows, so that an interrupted run does not compute them again.
+The log-probabilities of the stage's own rows under the reference are computed once and kept in the journal,
+keyed by the weights and the rows: neither an interrupted run nor another one computes them again.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from peft import PeftModel
 
-from espalier.core.errors import DataError
-from espalier.core.files import content_hash, read_json, write_atomic
+from espalier.core.files import content_hash
 from espalier.decode.likelihood import row_sums, token_logprobs
 from espalier.train.objectives import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from transformers import PreTrainedModel
 
+    from espalier.core.journal import Journal
     from espalier.core.records import Encoded
     from espalier.models.precision import Format
     from espalier.train.loop import Forward
@@ -32,24 +30,17 @@ if TYPE_CHECKING:
 
 
 def keeping(
-    path: Path, key: str, compute: Callable[[Sequence[Encoded]], list[float]]
+    store: Journal, key: str, compute: Callable[[Sequence[Encoded]], list[float]]
 ) -> Callable[[Sequence[Encoded]], list[float]]:
-    """Return `compute` with its results kept in the JSON file `path`, each under `key` and its rows' hash.
-
-    A file that is damaged is written again.
-    """
+    """Return `compute` with its results kept in the journal, each under `key` and its rows' hash."""
 
     def kept(rows: Sequence[Encoded]) -> list[float]:
-        name = content_hash([key, [(row.ids, row.weights) for row in rows]])
-        try:
-            table = read_json(path)
-        except DataError:
-            table = {}
-        known = table if isinstance(table, dict) else {}
-        if not isinstance(known.get(name), list):
-            known[name] = compute(rows)
-            write_atomic(path, json.dumps(known) + "\n")
-        return known[name]
+        name = f"reference:{content_hash([key, [(row.ids, row.weights) for row in rows]])}"
+        known = store.find([name]).get(name)
+        if known is None:
+            known = {"logprobs": compute(rows)}
+            store.add({name: known})
+        return known["logprobs"]
 
     return kept
 
@@ -71,14 +62,14 @@ def make_tools(
     steps: int,
     tokens: int,
     precision: Format,
-    keep: Path,
+    store: Journal,
     key: str,
     sampler: Callable[[Mapping[str, float]], Sampler],
 ) -> Tools:
     """Return what objectives may use, for a model that no step has changed yet.
 
-    `keep` is the file of the reference's log-probabilities and `key` the hash of what they depend on besides
-    the rows; see `Tools` for the others.
+    `store` keeps the reference's log-probabilities, and `key` is the hash of what they depend on besides the
+    rows; see `Tools` for the others.
     """
 
     def policy(rows: Sequence[Encoded]) -> list[float]:
@@ -93,4 +84,4 @@ def make_tools(
 
         return tell
 
-    return Tools(steps, keeping(keep, key, policy), policy, reference, sampler)
+    return Tools(steps, keeping(store, key, policy), policy, reference, sampler)

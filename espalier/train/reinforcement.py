@@ -5,21 +5,20 @@
     step:   prompt and answers in one tree; the clipped policy gradient, and the KL to the reference
 
 Answers are drawn at temperature 1 from the whole vocabulary, so that what they were drawn from is what is
-trained. A round is kept in a file before it is learned from: a person can read there what was rewarded, and
-a run that was killed goes on with the same answers.
+trained. A round is in the journal before it is learned from: a run that was killed goes on with the same
+answers.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
-from espalier.core.errors import RecipeError, RunError
-from espalier.core.files import disk_hint, jsonl
+from espalier.core.errors import RecipeError
+from espalier.core.files import content_hash
 from espalier.core.records import ALONE, Encoded, Ranks
 from espalier.core.text import folded
 from espalier.train.objectives import LossSum, Objective, Part, Sampled, objectives, of_role
@@ -27,10 +26,10 @@ from espalier.train.parallel import gathered, on_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
+    from espalier.core.journal import Journal
     from espalier.encode.tokens import Unit
     from espalier.encode.tree import Tree
     from espalier.models.forward import Edges
@@ -189,77 +188,60 @@ def _loss(
     return loss
 
 
-def journaled(path: Path, sampler: Sampler, ranks: Ranks = ALONE) -> Sampler:
-    """Return the sampler with every round kept in a JSONL file; a round that is there is read from it.
+def journaled(
+    store: Journal,
+    key: str,
+    sampler: Sampler,
+    ranks: Ranks = ALONE,
+    tell: Callable[[dict[str, Any]], object] = lambda _: None,
+) -> Sampler:
+    """Return the sampler with every round kept in the journal; one that is there is taken from it.
 
-    On several ranks rank 0 reads and writes the file, and what it has is every rank's.
+    On several ranks rank 0 reads and writes the journal, and what it has is every rank's.
+
+    Args:
+        store: the journal.
+        key: hash of all that determines the answers besides what is asked for.
+        sampler: that writes and rewards them.
+        ranks: that share the writing.
+        tell: is told every round, without its tokens.
     """
-    journal = _Journal(path) if ranks.rank == 0 else None
 
     def kept(turn: int, units: Sequence[Unit], samples: int, limit: int) -> list[list[Sampled]]:
         names = [unit.example for unit in units]
-        known = on_first(lambda: journal and journal.read(turn, names, samples), ranks)
-        if known is not None:
-            return known
-        answers = gathered(sampler(turn, units, samples, limit), ranks)[0]
-        on_first(lambda: journal and journal.write(turn, names, answers), ranks)
+        entry = f"samples:{content_hash([key, turn, names, samples, limit])}"
+        known = on_first(lambda: store.find([entry]).get(entry), ranks)
+        if known is None:
+            answers = gathered(sampler(turn, units, samples, limit), ranks)[0]
+            made = {"answers": [[asdict(answer) for answer in group] for group in answers]}
+            on_first(lambda: store.add({entry: made}), ranks)
+        else:
+            answers = [[_sampled(fields) for fields in group] for group in known["answers"]]
+        on_first(lambda: tell(_told(turn, names, answers)), ranks)
         return answers
 
     return kept
 
 
-class _Journal:
-    """The rounds that a file holds, one line for each answer.
+def _sampled(fields: Mapping[str, Any]) -> Sampled:
+    return Sampled(**{**fields, "ids": tuple(fields["ids"]), "logprobs": tuple(fields["logprobs"])})
 
-    The file is read once, up to what a kill has torn or a disk has damaged: rounds from there on are sampled
-    again, and written over what is left of them.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._starts: dict[int, int] = {}
-        self._known: dict[tuple[int, str, int], Sampled] = {}
-        text = path.read_bytes() if path.exists() else b""
-        self._size = 0
-        for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
-            try:
-                item = json.loads(line)
-                key = (item.pop("round"), item.pop("example"), item.pop("number"))
-                item |= {"ids": tuple(item["ids"]), "logprobs": tuple(item["logprobs"])}
-                self._known[key] = Sampled(**item)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                break
-            self._starts.setdefault(key[0], self._size)
-            self._size += len(line)
-
-    def read(self, turn: int, names: Sequence[str], samples: int) -> list[list[Sampled]] | None:
-        """Return the answers of a round; None where not all of them are there."""
-        try:
-            return [[self._known[turn, name, number] for number in range(samples)] for name in names]
-        except KeyError:
-            return None
-
-    def write(self, turn: int, names: Sequence[str], answers: Sequence[Sequence[Sampled]]) -> None:
-        """Add a round to the file. Raises RunError; the rounds before still stand."""
-        lines = [
-            {"round": turn, "example": name, "number": number, **asdict(answer)}
-            for name, group in zip(names, answers, strict=True)
-            for number, answer in enumerate(group)
-        ]
-        start, data = self._starts.get(turn, self._size), jsonl(lines).encode()
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("r+b" if self._path.exists() else "wb") as file:
-                file.truncate(start)
-                file.seek(start)
-                file.write(data)
-        except OSError as error:
-            raise RunError(
-                f"The answers of a round cannot be written: {error.strerror}.",
-                where=str(self._path),
-                hint=disk_hint(error),
-            ) from None
-        self._size = start + len(data)
+def _told(turn: int, names: Sequence[str], answers: Sequence[Sequence[Sampled]]) -> dict[str, Any]:
+    """Return a round as an event for people, who read no tokens."""
+    lines = [
+        {
+            "example": name,
+            "number": number,
+            "text": answer.text,
+            "finish": answer.finish,
+            "rewards": dict(answer.rewards),
+            "reward": answer.reward,
+        }
+        for name, group in zip(names, answers, strict=True)
+        for number, answer in enumerate(group)
+    ]
+    return {"event": "samples", "round": turn, "answers": lines}
 
 
 def _summary(answers: Sequence[Sequence[Sampled]], rewards: np.ndarray) -> dict[str, float]:

@@ -13,6 +13,7 @@ import pytest
 
 from espalier.core.errors import ModelError, RunError, TemplateError
 from espalier.core.records import Example, message
+from espalier.report.gather import gather
 
 if TYPE_CHECKING:
     from espalier.encode.template import Template
@@ -116,8 +117,9 @@ def test_it_rewards_another_model(
     result = espalier("run", "grpo.toml", "-o", "train.epochs=0.5", "--cache", "kept", cwd=home)
     assert result.code == 0, result.err
     assert caches == [Path("kept")]
-    lines = (home / "runs/plural/samples.jsonl").read_text().splitlines()
-    assert all(json.loads(line)["rewards"][f"model:{reward}"] is not None for line in lines)
+    lines = gather(home / "runs" / "plural").samples["train"]
+    assert lines
+    assert all(line["rewards"][f"model:{reward}"] is not None for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from espalier.core.run import RunFolder
 from espalier.models.load import load_tuned
+from espalier.report.gather import gather
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +71,7 @@ def make_stages(home: Path) -> Path:
 
 
 def told(run: Path, kind: str) -> list[dict]:
-    lines = (run / "events.jsonl").read_text().splitlines()
-    return [event for event in map(json.loads, lines) if event["event"] == kind]
+    return [event for event in RunFolder(run).read_events() if event["event"] == kind]
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -110,8 +111,8 @@ def test_each_stage_leaves_a_model_and_says_what_it_did(staged: Path):
     assert [event["stage"] for event in told(run, "stage") if event["stage"].startswith("train")] == [
         "train 0", "train 1", "train 2",
     ]  # fmt: skip
-    rounds = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
-    assert [line["round"] for line in rounds] == [0] * 18 + [1] * 18
+    rounds = {event["round"]: event["answers"] for event in told(run, "samples")}
+    assert [(turn, len(answers)) for turn, answers in rounds.items()] == [(0, 18), (1, 18)]
     assert not list(run.glob("**/checkpoints"))
     assert (run / "report.html").exists()
 
@@ -149,25 +150,29 @@ def test_a_changed_stage_is_done_again_with_those_after_it(again: Path, espalier
     assert [step["stage"] for step in told(run, "step")[9:]] == ["train 1"] * 3 + ["train 2"] * 2
     after = contents(run)
     assert [name for name in before if before[name] == after[name]] == ["stages/0/model/model.safetensors"]
-    rounds = (run / "samples.jsonl").read_text().splitlines()
-    assert [json.loads(line)["round"] for line in rounds] == [0] * 18
+    assert {line["round"] for line in gather(run).samples["train 2"]} == {0}
 
 
 def test_a_kill_in_a_stage_changes_nothing(home: Path, staged: Path, espalier, espalier_process, wait_for):
-    """Killed while it learns from pairs and again from rewards, a run ends with the same weights."""
+    """Killed in a reference pass, while it learns from pairs, samples and learns from that: the same weights."""
     make_stages(home)
     run = home / "runs" / "staged"
-    for pattern in ("stages/1/checkpoints/step-*", "checkpoints/step-000001"):
+    for pattern in ("stages/1", "stages/1/checkpoints/step-*", "sampled", "checkpoints/step-000001"):
         process = espalier_process(*COMMAND, cwd=home)
-        wait_for(run, pattern, process)
+        if pattern == "sampled":
+            while not told(run, "samples"):
+                assert process.poll() is None, process.communicate()
+        else:
+            wait_for(run, pattern, process)
         process.kill()
         process.communicate()
-        assert any(run.glob(pattern.rsplit("-", 1)[0] + "-*"))
+        assert pattern == "sampled" or any(run.glob(pattern.rsplit("-", 1)[0] + "*"))
     assert not (run / "model").exists()
-    assert (run / "samples.jsonl").exists()
+    assert told(run, "samples")
     assert espalier(*COMMAND, cwd=home).code == 0
     assert contents(run) == contents(staged / "runs" / "staged")
-    assert (run / "samples.jsonl").read_bytes() == (staged / "runs" / "staged" / "samples.jsonl").read_bytes()
+    assert gather(run).samples == gather(staged / "runs" / "staged").samples
+    assert len(gather(run).samples["train 2"]) == 36
     first = [(step["stage"], step["step"], step["loss"]) for step in told(staged / "runs" / "staged", "step")]
     assert set(first) == {(step["stage"], step["step"], step["loss"]) for step in told(run, "step")}
 

@@ -58,13 +58,15 @@ def staged(run_folder: Path) -> Path:
         ]  # fmt: skip
     (run_folder / "events.jsonl").write_text(jsonl(events))
     example = gather(run_folder).train[0].id
-    lines = [
-        {"round": turn, "example": example, "number": number, "ids": [1], "logprobs": [-1.0],
-         "text": f"<Answer> {turn} {number}", "finish": "stop", "reward": 0.75 * turn,
-         "rewards": {"asks_how_long": 1.0, "diversity": None}}
-        for turn in (0, 1, 2) for number in (0, 1)
+    events += [
+        {"event": "samples", "stage": "train 2", "round": turn, "answers": [
+            {"example": example, "number": number, "text": f"<Answer> {turn} {number}", "finish": "stop",
+             "reward": 0.75 * turn, "rewards": {"asks_how_long": 1.0, "diversity": None}}
+            for number in (0, 1)
+        ]}
+        for turn in (0, 1, 2)
     ]  # fmt: skip
-    (run_folder / "samples.jsonl").write_text(jsonl(lines) + '{"round": 3, "exam')
+    (run_folder / "events.jsonl").write_text(jsonl(events) + '{"event": "samp')
     return run_folder
 
 

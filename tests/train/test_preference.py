@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
+from espalier.core.journal import Journal
 from espalier.core.records import Encoded
 from espalier.decode.likelihood import row_sums, token_logprobs
 from espalier.encode.batches import group_size, groups_of
@@ -109,7 +109,8 @@ def test_strangers_may_be_longer_than_what_a_step_may_hold(
         weights = (0.0,) * prompt + (1.0,) * answer
         units.append(Unit(str(number), ids[:prompt], (Encoded(ids, weights, prompt, str(number)),)))
     tools = make_tools(
-        tiny_llama, edge_logprobs, steps=1, tokens=50, precision="fp32", keep=tmp_path / "kept.json", key="",
+        tiny_llama, edge_logprobs, steps=1, tokens=50, precision="fp32",
+        store=Journal(tmp_path / "journal.sqlite"), key="",
         sampler=lambda _: pytest.fail("not needed"),
     )  # fmt: skip
     step = source_of(units, [(kto(), 1.0)], tokens=50, tools=tools)(0)
@@ -142,17 +143,14 @@ def test_what_a_reference_said_is_kept_by_rows_and_key(tmp_path: Path):
         asked.append(len(given))
         return [0.1 * len(asked) / 3 + len(row.ids) for row in given]
 
-    path = tmp_path / "reference.json"
-    first = keeping(path, "one", compute)(rows)
-    assert keeping(path, "one", compute)(rows) == first  # to the last bit, through JSON
+    store = Journal(tmp_path / "journal.sqlite")
+    first = keeping(store, "one", compute)(rows)
+    assert keeping(store, "one", compute)(rows) == first  # to the last bit, through JSON
     assert asked == [7]
-    assert keeping(path, "one", compute)(rows[:3]) != first[:3]
-    assert keeping(path, "two", compute)(rows) != first
+    assert keeping(store, "one", compute)(rows[:3]) != first[:3]
+    assert keeping(store, "two", compute)(rows) != first
     assert asked == [7, 3, 7]
-    assert len(json.loads(path.read_text())) == 3
-    for damaged in ("{", "[]", '{"x": 1}'):
-        path.write_text(damaged)
-        assert keeping(path, "one", compute)(rows) == json.loads(path.read_text()).popitem()[1]
+    assert store.count() == 3
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -162,7 +160,8 @@ def test_a_reference_stays_as_the_stage_found_the_model(
     before = token_logprobs(tiny_llama, tiny_rows, edge_logprobs, tokens=10_000, precision="fp32")
     model = methods.build(method, {})(copy.deepcopy(tiny_llama))
     tools = make_tools(
-        model, edge_logprobs, steps=1, tokens=10_000, precision="fp32", keep=tmp_path / "kept.json", key="",
+        model, edge_logprobs, steps=1, tokens=10_000, precision="fp32",
+        store=Journal(tmp_path / "journal.sqlite"), key="",
         sampler=lambda _: pytest.fail("not needed"),
     )  # fmt: skip
     tell = tools.reference()

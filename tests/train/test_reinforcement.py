@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from espalier.core.errors import RecipeError, RunError
+from espalier.core.journal import Journal
 from espalier.core.records import Encoded, Example, message
 from espalier.encode.batches import steps_per_epoch
 from espalier.encode.tokens import Unit, encode_unit
@@ -162,49 +162,45 @@ def test_a_round_says_what_it_was(source_of: Callable[..., Source]):
     )
 )
 def test_a_round_comes_back_from_its_journal_exactly(tmp_path_factory: Any, answers: list[Sampled]):
-    path = tmp_path_factory.mktemp("journal") / "samples.jsonl"
+    store = Journal(tmp_path_factory.mktemp("journal") / "journal.sqlite")
     groups = [answers[:2], answers[2:]]
-    first = journaled(path, lambda *_: groups)(5, units(2), 2, 4)
-    again = journaled(path, lambda *_: pytest.fail("it is known"))(5, units(2), 2, 4)
+    first = journaled(store, "key", lambda *_: groups)(5, units(2), 2, 4)
+    again = journaled(store, "key", lambda *_: pytest.fail("it is known"))(5, units(2), 2, 4)
     assert first == again == groups
 
 
 def test_unknown_rewards_come_back_as_unknown(tmp_path: Path):
     blind = [[dataclasses.replace(answer(0), rewards={"rule": None}, reward=math.nan)] * 2]
-    kept = journaled(tmp_path / "samples.jsonl", lambda *_: blind)
-    kept(0, units(1), 2, 4)
-    ((one, _),) = journaled(tmp_path / "samples.jsonl", lambda *_: pytest.fail("it is known"))(
-        0, units(1), 2, 4
-    )
+    store = Journal(tmp_path / "journal.sqlite")
+    journaled(store, "key", lambda *_: blind)(0, units(1), 2, 4)
+    ((one, _),) = journaled(store, "key", lambda *_: pytest.fail("it is known"))(0, units(1), 2, 4)
     assert one.rewards == {"rule": None}
     assert math.isnan(one.reward)
 
 
-def test_a_torn_round_is_sampled_again_whole(tmp_path: Path):
-    path, sampler = tmp_path / "run" / "samples.jsonl", Counting()
-    rounds = [journaled(path, sampler)(turn, units(), 2, 4) for turn in range(2)]
-    whole = path.read_bytes()
-    lines = whole.splitlines(keepends=True)
-    assert [json.loads(line)["round"] for line in lines] == [0] * 6 + [1] * 6
-    for size in range(sum(map(len, lines[:6])), len(whole), 7):
-        path.write_bytes(whole[:size])
+def test_a_round_is_another_one_with_whatever_determines_it(tmp_path: Path):
+    store, sampler, told = Journal(tmp_path / "run" / "journal.sqlite"), Counting(), []
+    kept = journaled(store, "key", sampler, tell=told.append)
+    rounds = [kept(turn, units(), 2, 4) for turn in (0, 1, 0)]
+    assert rounds[0] == rounds[2] != rounds[1]
+    assert sampler.turns == [0, 1]
+    assert [event["round"] for event in told] == [0, 1, 0]
+    assert [line["text"] for line in told[0]["answers"]] == [a.text for group in rounds[0] for a in group]
+    for key, taken, samples, limit in (
+        ("other", 3, 2, 4),
+        ("key", 2, 2, 4),
+        ("key", 3, 3, 4),
+        ("key", 3, 2, 5),
+    ):
         sampler.turns.clear()
-        for _ in range(2):
-            kept = journaled(path, sampler)
-            assert [kept(turn, units(), 2, 4) for turn in range(2)] == rounds
-            assert sampler.turns == [1]
-        assert path.read_bytes() == whole
-    for damaged in (b"\x00" * 9 + b"\n", b"[]\n", b'{"round": 1}\n'):
-        path.write_bytes(b"".join([*lines[:8], damaged, *lines[9:]]))
-        kept = journaled(path, sampler)
-        assert [kept(turn, units(), 2, 4) for turn in range(2)] == rounds
-        assert path.read_bytes() == whole
+        journaled(store, key, sampler)(0, units(taken), samples, limit)
+        assert sampler.turns == [0]
 
 
 def test_a_round_that_cannot_be_written_is_told(tmp_path: Path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="answers of a round cannot be written: File exists"):
-        journaled(tmp_path / "file" / "samples.jsonl", Counting())(0, units(), 2, 4)
+    (tmp_path / "journal.sqlite").mkdir()
+    with pytest.raises(RunError, match="The journal cannot be read or written"):
+        journaled(Journal(tmp_path / "journal.sqlite"), "key", Counting())(0, units(), 2, 4)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +264,7 @@ def test_the_first_step_is_on_policy(
         steps=steps_per_epoch(len(prompts), 8),
         tokens=10_000,
         precision="fp32",
-        keep=tmp_path / "reference.json",
+        store=Journal(tmp_path / "journal.sqlite"),
         key="key",
         sampler=answering.sampler,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from espalier.core.journal import Journal
 from espalier.core.records import Example, message
 from espalier.encode.batches import groups_of, steps_per_epoch
 from espalier.encode.tokens import encode_unit
@@ -107,15 +108,16 @@ def trajectory(
             shutil.rmtree(folder)  # a training of that name is done
         folder.mkdir(exist_ok=True)
         answering = Answering(model, template, by_id, "fp32", seed=3)
+        store = Journal(folder / "journal.sqlite")
         tools = make_tools(
             model,
             forward,
             steps=steps_per_epoch(len(units), SIZE),
             tokens=tokens,
             precision="fp32",
-            keep=folder / "reference.json",
+            store=store,
             key="key",
-            sampler=lambda rewards: journaled(folder / "samples.jsonl", answering.sampler(rewards)),
+            sampler=lambda rewards: journaled(store, "key", answering.sampler(rewards)),
         )
         settings = Settings(STEPS, 1e-2, optimizer=adamw(eps=1e-3), precision="fp32", decay=0.1, checkpoint=1)
         numbers: list[float] = []

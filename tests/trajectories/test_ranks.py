@@ -12,9 +12,10 @@ import os
 import runpy
 import shutil
 import socket
+import sqlite3
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from safetensors.torch import load_file, save_file
 
 from espalier.cli.ranks import joined
 from espalier.core.errors import RunError
+from espalier.core.journal import Journal
 from espalier.core.records import ALONE, Encoded, Example, Ranks, message
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
@@ -96,9 +98,9 @@ def rewarded(model: torch.nn.Module, folder: Path, ranks: Ranks, size: int) -> S
     asked = (message("user", "?"),)
     examples = {unit.example: Example(unit.example, "task", "", asked, ("word",)) for unit in units()}
     answering = Answering(model, words, examples, "fp32", seed=0, ranks=ranks)  # type: ignore[arg-type]
-    samples = folder / "samples.jsonl"
+    store = Journal(folder / "journal.sqlite")
     tools = Tools(
-        3, None, None, None, lambda rewards: journaled(samples, answering.sampler(rewards), ranks)  # type: ignore[arg-type]
+        3, None, None, None, lambda rewards: journaled(store, "key", answering.sampler(rewards), ranks)  # type: ignore[arg-type]
     )  # fmt: skip
     objective = grpo(rewards={"diversity": 1.0}, group=size, limit=5)
     return steps_of(units(), [(objective, 1.0)], tools, size=size, tokens=10_000, seed=0)
@@ -286,15 +288,21 @@ def test_a_rank_without_work_goes_along(two, tmp_path: Path, kind: str):
     assert gap(two[0] / f"{kind}-few", tmp_path) < 1e-9
 
 
+def entries(folder: Path) -> dict[str, list[list[int]]]:
+    """Return the tokens of every round in the journal of a folder."""
+    with closing(sqlite3.connect(folder / "journal.sqlite")) as connection:
+        rows = connection.execute("SELECT key, value FROM entries").fetchall()
+    return {
+        key: [[one["ids"] for one in group] for group in json.loads(value)["answers"]] for key, value in rows
+    }
+
+
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_ranks_sample_and_learn_what_one_would(two, tmp_path: Path, kind: str):
     single = list(events(tmp_path, precision="grpo"))
     folders = (tmp_path, two[0] / f"{kind}-grpo")
-    answers = [
-        [json.loads(line)["ids"] for line in (folder / "samples.jsonl").read_text().splitlines()]
-        for folder in folders
-    ]
-    assert len(answers[0]) == 3 * len(units())
+    answers = [entries(folder) for folder in folders]
+    assert answers[0]
     assert answers[0] == answers[1]
     assert losses(two[1][f"{kind}-grpo"]) == pytest.approx(losses(single), rel=1e-4, abs=1e-6)
     assert gap(folders[1], folders[0]) < 1e-6
