@@ -12,16 +12,24 @@ from espalier.core.text import counted
 
 Folder = Annotated[Path, typer.Option(help="The folder of the runs.")]
 RUNS = Path("runs")
+NAMED = {
+    "reference": ("pass of a reference", "passes of a reference"),
+    "samples": ("round of samples", "rounds of samples"),
+    "stage": ("stage of training", "stages of training"),
+}
 
 store = typer.Typer(help="Show what runs share, or clear it.", invoke_without_command=True)
 
 
 @store.callback()
 def shown(context: typer.Context, folder: Folder = RUNS) -> None:
-    """Show how many answers the runs of a folder share: a run does not make again what another has made."""
+    """Show what the runs of a folder share: a run does not make again what another has made."""
     if context.invoked_subcommand is None:
         journal = store_of(folder)
-        typer.echo(f"{journal.path}: {counted(journal.count(), 'answer')}, {journal.size / 1e6:.1f} MB")
+        entries = counted(journal.count(), "entry", "entries")
+        typer.echo(f"{journal.path}: {entries}, {journal.size / 1e6:.1f} MB")
+        for kind, (count, size) in journal.kinds().items():
+            typer.echo(f"  {counted(count, *NAMED.get(kind, (kind,)))}, {size / 1e6:.1f} MB")
 
 
 @store.command()

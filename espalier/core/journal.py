@@ -25,6 +25,12 @@ PAUSE = 0.01  # seconds between two tries
 PART = 500  # keys that are asked for at once
 TABLE = "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 
+# A key is its kind, a colon and the hash; one without a kind is an answer's.
+KINDS = """
+    SELECT CASE instr(key, ':') WHEN 0 THEN 'answer' ELSE substr(key, 1, instr(key, ':') - 1) END AS kind,
+    count(*), sum(length(value)) FROM entries GROUP BY kind ORDER BY kind
+"""
+
 
 class Journal:
     """The entries of a file, which is made with the first of them."""
@@ -46,6 +52,16 @@ class Journal:
                 found.update((key, json.loads(value)) for key, value in rows)
         return found
 
+    def under(self, begin: str) -> dict[str, dict[str, Any]]:
+        """Return the entries whose keys begin so. Raises RunError."""
+        if not self.path.exists():
+            return {}
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT key, value FROM entries WHERE key >= ? AND key < ?", (begin, f"{begin}\U0010ffff")
+            )
+            return {key: json.loads(value) for key, value in rows}
+
     def add(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         """Write entries down, all or none; those that are there stay. Raises RunError."""
         rows = [(key, json.dumps(value)) for key, value in entries.items()]
@@ -53,12 +69,16 @@ class Journal:
         with self._open() as connection, connection:
             connection.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?)", rows)
 
+    def kinds(self) -> dict[str, tuple[int, int]]:
+        """Return how many entries there are of each kind, and how many letters they have. Raises RunError."""
+        if not self.path.exists():
+            return {}
+        with self._open() as connection:
+            return {kind: (count, size) for kind, count, size in connection.execute(KINDS)}
+
     def count(self) -> int:
         """Return how many entries there are. Raises RunError."""
-        if not self.path.exists():
-            return 0
-        with self._open() as connection:
-            return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
+        return sum(count for count, _ in self.kinds().values())
 
     @property
     def size(self) -> int:

@@ -31,6 +31,7 @@ from espalier.runs.plan import samples, written
 from espalier.runs.prepare import encode_units
 from espalier.runs.rating import MODEL, rater_weights, raters
 from espalier.runs.stopping import stopping
+from espalier.runs.taken import note, take
 from espalier.train.checkpoint import latest
 from espalier.train.heldout import HeldOut, take_best, watched
 from espalier.train.loop import Settings, train
@@ -91,16 +92,31 @@ def train_stages(plan: Plan, run: RunFolder, ranks: Ranks = ALONE) -> Iterator[t
         ranks = replace(ranks, sharded=ranks.size > 1 and stage.section.parallel == "fsdp")
         determined = _determined(plan, stage)
         key = content_hash(determined)
-        if on_first(partial(is_done, run, stage, key), ranks):
-            say(f"Training is done: {stage.model}")
-        else:
+        if not on_first(partial(_is_there, plan, run, stage, key), ranks):
             _tune(plan, run, stage, determined, ranks)
+            on_first(partial(_share, plan, run, stage, key), ranks)
         with working("Loading the tuned model", aloud=False):
             tuned = load_kept(stage, plan.loaded)
         template = tuned.template.under(plan.template.rendering)
         tuned = replace(tuned, formats=plan.loaded.formats, template=template)
         plan = replace(plan, loaded=tuned)
         yield stage, tuned
+
+
+def _is_there(plan: Plan, run: RunFolder, stage: Stage, key: str) -> bool:
+    """Say whether a stage is done, here or in another run, from where it is then taken."""
+    if is_done(run, stage, key):
+        say(f"Training is done: {stage.model}")
+    elif outside(stage) or not take(run, stage, key, plan.store):
+        return False
+    _share(plan, run, stage, key)
+    return True
+
+
+def _share(plan: Plan, run: RunFolder, stage: Stage, key: str) -> None:
+    """Let other runs know of a stage, but for one that code from outside takes part in."""
+    if not outside(stage):
+        note(run, stage, key, plan.store)
 
 
 def _determined(plan: Plan, stage: Stage) -> dict[str, Any]:

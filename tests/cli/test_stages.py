@@ -154,7 +154,7 @@ def test_a_changed_stage_is_done_again_with_those_after_it(again: Path, espalier
 
 
 def test_a_kill_in_a_stage_changes_nothing(home: Path, staged: Path, espalier, espalier_process, wait_for):
-    """Killed in a reference pass, while it learns from pairs, samples and learns from that: the same weights."""
+    """Killed in a reference pass, while it learns from pairs, and while it samples: the same weights."""
     make_stages(home)
     run = home / "runs" / "staged"
     for pattern in ("stages/1", "stages/1/checkpoints/step-*", "sampled", "checkpoints/step-000001"):

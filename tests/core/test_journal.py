@@ -56,6 +56,14 @@ def test_entries_are_found_and_never_changed(tmp_path: Path) -> None:
     assert (journal.count(), journal.size) == (0, 0)
 
 
+def test_entries_are_counted_and_found_by_kind(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    assert (journal.kinds(), journal.under("stage:")) == ({}, {})
+    journal.add({"0f": {}, "stage:a:1": {"n": 1}, "stage:a:2": {"n": 2}, "stage:b:1": {"n": 3}, "t": {}})
+    assert journal.kinds() == {"answer": (2, 4), "stage": (3, 24)}
+    assert journal.under("stage:a:") == {"stage:a:1": {"n": 1}, "stage:a:2": {"n": 2}}
+
+
 def test_many_open_a_new_journal_at_once(tmp_path: Path) -> None:
     """A file that is just being turned to WAL is locked for the others, and SQLite does not wait."""
     begin = time.time() + 1.5
