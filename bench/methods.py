@@ -179,7 +179,7 @@ def _scores(model: Any, template: Template, prepared: Prepared, form: Format) ->
 
     answers = list(generate(to_decode(model, form), template, prepared.test, greedy(limit=40)))
     rouge = {"rouge_l": scorers.build("rouge_l", {})}
-    scores = evaluate(prepared.test, {"tuned": answers}, rouge, prepared.task.checks).plain()
+    scores = evaluate(prepared.test, {"tuned": answers}, rouge, prepared.checks).plain()
     tuned = scores["systems"]["tuned"]
     return {
         "checks": tuned["all_checks"],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import DataError, RecipeError, nearest
@@ -23,7 +24,7 @@ from espalier.core.registry import recipe_error
 from espalier.core.run_name import run_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -50,7 +51,17 @@ def _named(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
 
+def _paths(value: object) -> object:
+    if isinstance(value, str):
+        return value
+    items = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+    if not items or not all(isinstance(item, str) for item in items):
+        raise PydanticCustomError("path", "a path should be a text, or a list of such")
+    return items[0] if len(items) == 1 else tuple(items)
+
+
 Named = Annotated[Choice, BeforeValidator(_named)]
+Paths = Annotated[str | tuple[str, ...], BeforeValidator(_paths)]
 
 
 class WeightedChoice(Choice):
@@ -65,11 +76,11 @@ WeightedNamed = Annotated[WeightedChoice, BeforeValidator(_named)]
 class TaskSection(Section):
     """What is asked, and which parts of it the prompt shows."""
 
-    path: str = "event-duration"
-    """A bundled task's name, a task file (TOML, Super-NaturalInstructions JSON), or a file of rows: see
-    `task.format`."""
+    path: Paths = "event-duration"
+    """A bundled task's name, a task file (TOML, Super-NaturalInstructions JSON), a file of rows (see
+    `task.format`), a folder of either, or a list of such: each is split and limited by itself."""
     format: str = "auto"
-    """Format of the file; "auto" tells it from the content."""
+    """Format of the file, among several of those that hold rows; "auto" tells it from the content."""
     columns: dict[str, str] = {}
     """Columns of the file whose names tell nothing: `{prompt = "ask", completion = "told"}` reads `ask` as a
     format's `prompt`, in every file of the run that has it."""
@@ -84,7 +95,7 @@ class TaskSection(Section):
     explanations: bool = False
     """Show why each example is good or bad."""
     checks: tuple[str, ...] | None = None
-    """Names of the checks that answers have to pass; by default those that the task file names."""
+    """Names of the checks that all answers have to pass; by default those that each row's task file names."""
     special: Literal["text", "token"] = "text"
     """What the name of a special token in a row is, such as `<|im_end|>`: text, or the token itself."""
     on_bad: Literal["raise", "reject"] = "raise"
@@ -95,14 +106,14 @@ class DataSection(Section):
     """Which rows are learned from and which are kept for the scores."""
 
     train: float = Field(default=0.8, gt=0, lt=1)
-    """Share of the sources (not rows) that are trained on; the others are the test set."""
+    """Share of each task's sources (not rows) that are trained on; the others are the test set."""
     dev: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training sources, within `data.limit`, that are held out: their loss is followed while the
     model learns, and the weights where it is lowest are kept. 0 is none."""
     limit: int | None = Field(default=None, gt=0)
-    """At most so many training rows, drawn by whole sources; `data.dev` is a share of them."""
+    """At most so many training rows of each task, drawn by whole sources; `data.dev` is a share of them."""
     test_limit: int | None = Field(default=None, gt=0)
-    """At most so many test rows, drawn by whole sources."""
+    """At most so many test rows of each task, drawn by whole sources."""
 
 
 class ModelSection(Section):
@@ -190,8 +201,7 @@ class Recipe(Section):
             *((stage, "data") for stage in table["train"]),
         ]
         for section, key in paths:
-            if Path(section[key]).is_absolute():
-                section[key] = Path(section[key]).name
+            section[key] = _each(section[key], lambda path: Path(path).name if os.path.isabs(path) else path)
         return content_hash(table)
 
     def to_toml(self) -> str:
@@ -270,6 +280,13 @@ def recipe_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator
             yield f"{prefix}{name}", field
 
 
+def _each(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a path, or each of a list of paths, changed; whatever else it is, as it is."""
+    if isinstance(value, list | tuple):
+        return [_each(item, change) for item in cast("Sequence[object]", value)]
+    return change(value) if isinstance(value, str) and value else value
+
+
 def _is_section(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Section)
 
@@ -291,11 +308,15 @@ def _anchor(table: dict[str, Any], folder: Path) -> None:
         ("train", "data", _may_hold_rows),
     )
     for section, key, is_one in places:
+
+        def anchored(path: str, is_one: Callable[[Path], bool] = is_one) -> str:
+            return str((folder / path).resolve()) if is_one(folder / path) else path
+
         inner = table.get(section)
         for values in cast("list[object]", inner if isinstance(inner, list) else [inner]):
-            value = cast("dict[str, Any]", values).get(key) if isinstance(values, dict) else None
-            if isinstance(value, str) and value and is_one(folder / value):
-                cast("dict[str, Any]", values)[key] = str((folder / value).resolve())
+            if isinstance(values, dict) and key in values:
+                values = cast("dict[str, Any]", values)
+                values[key] = _each(values[key], anchored)
 
 
 def _whole(table: dict[str, Any]) -> Recipe:
@@ -355,7 +376,8 @@ def _override(table: dict[str, Any], override: str) -> None:
         inner = cast("dict[str, Any]", step)
     value = _toml_value(text.strip())
     plain = ".".join(step for step in path.strip().split(".") if not step.isdigit())
-    takes_text = any(name == plain and field.annotation is str for name, field in recipe_keys())
+    kinds = next((field.annotation for name, field in recipe_keys() if name == plain), None)
+    takes_text = kinds is str or (plain == "task.path" and not isinstance(value, list))
     inner[key] = text.strip() if takes_text and not isinstance(value, str) else value
 
 

@@ -141,6 +141,8 @@ class Example:
         rejected: worse answers to the prompt: of a preference pair, or one that a person turned down.
         origin: how it was made: file and row, or prompt, model and request.
         input: the task's own input, without definition and examples: what checks and the report look at.
+        facts: what scorers need besides, as JSON values: "options", "schema", "tests" and others. They are no
+            part of the prompt and of the id. "train" false: the row is not trained on.
     """
 
     id: str
@@ -151,6 +153,7 @@ class Example:
     rejected: tuple[Message, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
     input: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         if not self.messages:

@@ -109,6 +109,13 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
+def some(names: list[str], most: int) -> str:
+    """Return names as a sentence lists them, and of more than `most` how many there are besides."""
+    rest = len(names) - most
+    *before, last = [*names[:most], *([f"{rest} more"] if rest > 0 else [])]
+    return f"{', '.join(before)} and {last}" if before else last
+
+
 def spelt(seconds: float) -> str:
     """Return a time as '40 s', '12 min' or '2.5 h'."""
     minutes = seconds / 60

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from espalier.core.records import Example
+    from espalier.data.templates import Show
 
 
 SHOWN = 60  # characters of a text that is quoted
@@ -31,6 +32,7 @@ class Asking:
         before, after: what stands around the row's own text in the turn that asks.
         differs: whether the rows have system turns that differ, so that none can be taken for all.
         later: whether every row answers at the end of a conversation that `turns` does not hold.
+        show: of a run on several tasks, what a prompt shows of its own; None where there is one.
     """
 
     turns: tuple[Message, ...] = ()
@@ -38,6 +40,7 @@ class Asking:
     after: str = ""
     differs: bool = False
     later: bool = False
+    show: Show | None = None
 
     def prompt(self, text: str) -> tuple[Message, ...]:
         """Return the prompt for a text: one that has the words around it already gets no others."""

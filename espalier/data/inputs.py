@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError
 from espalier.core.files import read_text
 from espalier.core.records import Example, message
+from espalier.data import templates
 from espalier.data.asking import under
 from espalier.data.formats.conversations import MESSAGES, SHAREGPT
 from espalier.data.formats.instructions import PAIRS, prompted
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from espalier.core.records import Message
+    from espalier.core.records import Message, Task
     from espalier.data.asking import Asking
 
 LINES = (".txt", ".md", "")
@@ -45,6 +46,7 @@ class Question:
         where: its place, for errors.
         text: a text to be asked as the run's rows are, where it is no whole prompt.
         prompt: a whole prompt, where it is no text.
+        task: whose row it is, where it is a task's.
     """
 
     index: int
@@ -52,6 +54,7 @@ class Question:
     where: str
     text: str = ""
     prompt: tuple[Message, ...] = ()
+    task: Task | None = None
 
 
 def read_questions(file: Path, columns: Mapping[str, str] = MappingProxyType({})) -> list[Question]:
@@ -67,8 +70,9 @@ def read_questions(file: Path, columns: Mapping[str, str] = MappingProxyType({})
         lines = [line.strip() for line in read_text(file).split("\n")]
         return [Question(n, str(n), f"{file}:{n + 1}", line) for n, line in enumerate(lines) if line]
     if is_task(file):
-        rows = enumerate(load_task(file).rows)
-        return [Question(n, row.id, f"{file}, row {n + 1}", row.input) for n, row in rows]
+        task = load_task(file)
+        rows = enumerate(task.rows)
+        return [Question(n, row.id, f"{file}, row {n + 1}", row.input, task=task) for n, row in rows]
     found: list[Question] = []
     for index, raw in enumerate(spelt(rows_of(file), columns.values())):
         if raw.error:
@@ -140,13 +144,19 @@ class Asked:
 
 
 def asked(questions: list[Question], asking: Asking, system: str | None) -> list[Asked]:
-    """Return the questions as prompts, under `system` where that is given."""
+    """Return the questions as prompts, under `system` where that is given.
+
+    A run on several tasks is asked a task's row under that task's own words.
+    """
     asking = asking if system is None else asking.under(system)
     found: list[Asked] = []
     for question in questions:
         if question.prompt:
             prompt = asking.around(question.prompt)
             prompt = prompt if system is None else under(prompt, system)
+        elif asking.show and question.task:
+            words = templates.asked(question.task, asking.show, question.text)
+            prompt = asking.around([message("user", words)])
         else:
             prompt = asking.prompt(question.text)
         found.append(Asked(question, question.text or prompt[-1].text, prompt))

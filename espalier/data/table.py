@@ -1,9 +1,9 @@
 """Examples as one Parquet table, readable by any tool and read back as they were.
 
 Columns: id, task, source, input, messages (role, trained, parts), references, rejected (turns), origin
-(JSON). A part is (type, text, uri, sha256, name): `type` is text, image, audio, tool_call or tools, and what
-a type does not use is null. Rows that were left out are no part of the table; they go to the run's
-`rejects.jsonl` (`core/run.py`).
+(JSON), and facts (JSON) where a row has any. A part is (type, text, uri, sha256, name): `type` is text,
+image, audio, tool_call or tools, and what a type does not use is null. Rows that were left out are no part of
+the table; they go to the run's `rejects.jsonl` (`core/run.py`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,20 @@ from espalier.core.errors import DataError
 from espalier.core.records import Example, Media, Message, Part, Text, Thought, ToolCall, ToolList, message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+FACTS = "facts"
 
 
 def as_parquet(examples: Sequence[Example]) -> bytes:
     """Return the examples as a Parquet file holds them; the same examples are the same bytes."""
     pa, pq = _pyarrow()
-    table = pa.Table.from_pylist([_to_row(example) for example in examples], schema=_schema(pa))
+    rows = [_to_row(example) for example in examples]
+    if any(example.facts for example in examples):
+        rows = [{**row, FACTS: _json(e.facts)} for row, e in zip(rows, examples, strict=True)]
+    schema = _schema(pa) if rows and FACTS in rows[0] else _schema(pa, facts=False)
+    table = pa.Table.from_pylist(rows, schema=schema)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue().to_pybytes()
@@ -35,7 +41,7 @@ def is_table(path: Path) -> bool:
         return False
     pa, pq = _pyarrow()
     try:
-        return pq.read_schema(path).names == _schema(pa).names
+        return pq.read_schema(path).names in _columns(pa)
     except (pa.ArrowInvalid, OSError):
         return False
 
@@ -53,10 +59,9 @@ def read_examples(path: Path) -> list[Example]:
         raise DataError("There is no such file.", where=str(path)) from None
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"The file is not a Parquet table: {error}.", where=str(path)) from None
-    expected = _schema(pa).names
-    if table.schema.names != expected:
+    if table.schema.names not in (known := _columns(pa)):
         raise DataError(
-            f"The table has the columns {', '.join(table.schema.names)}; expected {', '.join(expected)}.",
+            f"The table has the columns {', '.join(table.schema.names)}; expected {', '.join(known[0])}.",
             where=str(path),
         )
     return [_from_row(row) for row in cast("list[dict[str, Any]]", table.to_pylist())]
@@ -67,7 +72,12 @@ def _pyarrow() -> tuple[Any, Any]:
     return cast("Any", import_module("pyarrow")), cast("Any", import_module("pyarrow.parquet"))
 
 
-def _schema(pa: Any) -> Any:
+def _columns(pa: Any) -> list[list[str]]:
+    """Return the names of the columns, without facts and with them."""
+    return [_schema(pa, facts=False).names, _schema(pa).names]
+
+
+def _schema(pa: Any, *, facts: bool = True) -> Any:
     text = pa.string()
     part = pa.struct([(name, text) for name in ("type", "text", "uri", "sha256", "name")])
     turn = pa.struct([("role", text), ("trained", pa.bool_()), ("parts", pa.list_(part))])
@@ -78,6 +88,7 @@ def _schema(pa: Any) -> Any:
             ("references", pa.list_(text)),
             ("rejected", pa.list_(turn)),
             ("origin", text),
+            *([(FACTS, text)] if facts else []),
         ]
     )
 
@@ -91,8 +102,12 @@ def _to_row(example: Example) -> dict[str, Any]:
         "messages": [_turn_row(turn) for turn in example.messages],
         "references": list(example.references),
         "rejected": [_turn_row(turn) for turn in example.rejected],
-        "origin": json.dumps(dict(example.origin), ensure_ascii=False),
+        "origin": _json(example.origin),
     }
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), ensure_ascii=False)
 
 
 def _from_row(row: dict[str, Any]) -> Example:
@@ -105,6 +120,7 @@ def _from_row(row: dict[str, Any]) -> Example:
         rejected=tuple(_turn(turn) for turn in row["rejected"]),
         origin=json.loads(row["origin"]),
         input=row["input"],
+        facts=json.loads(row.get(FACTS) or "{}"),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from espalier.core.records import Demonstration, Example, Task, TaskRow, example_id, message
 from espalier.core.text import folded
+from espalier.data.facts import facts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ def prompt_parts(task: Task, show: Show) -> str:
     ):
         parts += [f"{heading}\n{_demonstration(item, show.explanations)}" for item in shown]
     return "".join(f"{part}\n\n" for part in parts)
+
+
+def asked(task: Task, show: Show, text: str) -> str:
+    """Return the prompt for a text under a task's words."""
+    return _prompt(prompt_parts(task, show), text)
 
 
 def to_examples(task: Task, show: Show) -> list[Example]:
@@ -81,6 +87,7 @@ def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
         rejected=tuple(message("assistant", text) for text in row.rejected),
         origin={"file": task.origin, "row": row.id, **({"tags": dict(row.tags)} if row.tags else {})},
         input=row.input,
+        facts=facts_of(row.tags),
     )
 
 

@@ -18,7 +18,7 @@ from espalier.evaluate.scores import Scores
 from espalier.tasks.checks import Verdict, set_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from espalier.core.records import Example, Metric, Scorer
     from espalier.evaluate.score_records import Difference, Limit
@@ -37,6 +37,7 @@ def evaluate(
     train: Sequence[Example] = (),
     shown: Sequence[str] = (),
     limit: Limit | None = None,
+    own: Mapping[str, Collection[str]] | None = None,
 ) -> Scores:
     """Score every system on every example.
 
@@ -51,6 +52,7 @@ def evaluate(
         train: the rows that were learned from, whose answers tell what answers look like.
         shown: the answers of the worked examples in the prompt.
         limit: what is known of the token limit.
+        own: which of the checks judge a task's answers, by its name; all, where it is not among these.
 
     Raises:
         DataError: no examples, two completions of one example, or a completion of an unknown example.
@@ -63,10 +65,11 @@ def evaluate(
     scorers = {name: fitted(scorer, examples) for name, scorer in scorers.items()}
     metrics = {name: scorer.metric for name, scorer in scorers.items() if isinstance(scorer, Measured)}
     form = expected(examples, train)
-    scored = {name: _judged(examples, row, scorers, of_one) for name, row in answers.items()}
+    checked = [[name for name in checks if name in (own or {}).get(e.task, checks)] for e in examples]
+    scored = {name: _judged(examples, row, scorers, of_one, checked) for name, row in answers.items()}
     found = estimated(examples, scored, metrics, of_one, seed)
     seen = {
-        name: of_answers(examples, row, form, _set_verdicts(examples, row, of_set), shown, seed)
+        name: of_answers(examples, row, form, _set_verdicts(examples, row, of_set, checked), shown, seed)
         for name, row in answers.items()
     }
     return replace(
@@ -176,18 +179,29 @@ def _judged(
     answers: Sequence[Completion],
     scorers: Mapping[str, Scorer],
     checks: Sequence[str],
+    own: Sequence[Collection[str]],
 ) -> Columns:
+    """Return the verdicts; a check that is not among those of a row's task gives none."""
     scores = {name: scorer.score(examples, answers) for name, scorer in scorers.items()}
     if not checks:
         return scores
-    judge = check_scorer(tuple(checks))
-    verdicts = [judge.each(*pair) for pair in zip(examples, answers, strict=True)]
-    each = {name: [row[name] for row in verdicts] for name in checks}
-    return {**scores, **each, ALL: [Score(together(row).value) for row in verdicts]}
+    verdicts = [
+        check_scorer(tuple(name for name in checks if name in kept)).each(e, answer)
+        for e, answer, kept in zip(examples, answers, own, strict=True)
+    ]
+    each = {name: [row.get(name, Score(None)) for row in verdicts] for name in checks}
+    return {**scores, **each, ALL: [Score(together(row).value if row else None) for row in verdicts]}
 
 
 def _set_verdicts(
-    examples: Sequence[Example], answers: Sequence[Completion], names: Sequence[str]
+    examples: Sequence[Example],
+    answers: Sequence[Completion],
+    names: Sequence[str],
+    own: Sequence[Collection[str]],
 ) -> dict[str, Verdict]:
-    inputs, texts = [e.input for e in examples], [c.text for c in answers]
-    return {name: set_checks.build(name, {}, "checks")(inputs, texts) for name in names}
+    verdicts: dict[str, Verdict] = {}
+    for name in names:
+        of_it = [(e.input, c.text) for e, c, kept in zip(examples, answers, own, strict=True) if name in kept]
+        inputs, texts = [asked for asked, _ in of_it], [text for _, text in of_it]
+        verdicts[name] = set_checks.build(name, {}, "checks")(inputs, texts)
+    return verdicts

@@ -154,8 +154,10 @@ def _table(rows: Iterable[list[str]]) -> str:
 
 
 def _limitations(material: Material, source: Source, compared: str) -> str:
+    several = len({row.task for row in (*material.train, *material.test)}) > 1
+    what, these = ("the tasks", "those tasks") if several else ("one task,", "that task")
     lines = [
-        f"- It was tuned for one task, {source.data}, and scored on that task only; what else it does, and "
+        f"- It was tuned for {what} {source.data}, and scored on {these} only; what else it does, and "
         "what it has unlearned, was not measured.",
         f"- It keeps what `{source.base}` has of errors and bias.",
     ]

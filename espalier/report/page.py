@@ -75,6 +75,7 @@ def render(material: Material) -> str:
         reward=words.reward, duration=words.duration, size=words.size,
         number=lambda n: f"{n:,}".replace(",", "\u202f"),
     )  # fmt: skip
+    tasks = _tasks(material)
     # Ours, not the run's: they are not escaped.
     style, script = (Markup(loader.get_source(environment, name)[0]) for name in ("report.css", "browse.js"))
     return environment.get_template("report.html").render(
@@ -83,7 +84,8 @@ def render(material: Material) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         listed=_listed(material),
         run=material,
-        task=_task(material),
+        task=tasks[0][0] if len(tasks) == 1 else counted(len(tasks), "task") if tasks else material.name,
+        tasks=tasks,
         findings=findings(material.scores),
         changes=_changes(material.scores),
         asked=_asked(material),
@@ -116,9 +118,10 @@ def _unbroken(text: str) -> Markup:
     return Markup(re.sub(r"ROUGE-L|-o \S+\w", r"<span class='whole'>\g<0></span>", safe))
 
 
-def _task(material: Material) -> str:
-    """Return the task's name; the run's where no row says it."""
-    return next((example.task for example in (*material.test, *material.train)), "") or material.name
+def _tasks(material: Material) -> list[tuple[str, int, int]]:
+    """Return each task with how many rows of it are trained on and scored, in the order of the rows."""
+    train, test = (Counter(row.task for row in rows) for rows in (material.train, material.test))
+    return [(name or material.name, train[name], test[name]) for name in {**train, **test}]
 
 
 def _changes(scores: Scores) -> list[dict[str, Any]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from espalier.core.recipe import load_recipe
 from espalier.data.asking import asking_of, described
+from espalier.data.mixture import show
 from espalier.data.table import read_examples
 from espalier.runs.events import say
 
@@ -18,7 +21,10 @@ def run_asking(run: RunFolder) -> Asking:
 
     It is taken from the run's own rows: the task file may have been changed or moved since.
     """
-    return asking_of(read_examples(run.data / "train.parquet"))
+    rows = read_examples(run.data / "train.parquet")
+    asking = asking_of(rows)
+    several = len({row.task for row in rows}) > 1
+    return replace(asking, show=show(load_recipe(run.recipe).task)) if several else asking
 
 
 def words_in_first_only(run: RunFolder, asking: Asking) -> bool:
@@ -38,6 +44,11 @@ def tell_asking(asking: Asking, system: str | None, *, chat: bool = False) -> No
         say(
             "The run's rows have different system turns, so none is given to a text; --system gives one"
             + (", and /system another." if chat else ", and a row of --file can have its own.")
+        )
+    if asking.show and not parts:
+        say(
+            "The run is on several tasks, so a text is asked as it is"
+            + ("." if chat else ", and a row of a task's --file under that task's words.")
         )
     if asking.later and not chat:
         say("The run's rows are answered at the end of conversations; a text is asked as the first turn.")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from espalier.core.errors import DataError, RecipeError, RunError
-from espalier.core.files import content_hash, write_atomic, write_changed
+from espalier.core.files import content_hash, file_sha256, write_atomic, write_changed
 from espalier.core.identity import FAR, Difference, differences, farthest
 from espalier.core.run import RunFolder, open_run, provenance
 from espalier.core.standing import (
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from espalier.core.recipe import Recipe
     from espalier.core.registry import Registry
+    from espalier.data.mixture import Part
     from espalier.runs.plan import Choices, Plan
     from espalier.runs.prepare import Prepared
 
@@ -54,7 +55,7 @@ def inputs_of(plan: Plan) -> dict[str, str]:
     """Return the hash of each thing that the run is made of."""
     loaded, rewards = plan.loaded, rater_weights(plan.choices.rewarded)
     return {
-        "task": task_hash(plan.prepared),
+        "task": plan.prepared.hash,
         "rows": content_hash(
             [[example.id for example in (*stage.examples, *stage.dev)] for stage in plan.stages]
         ),
@@ -122,7 +123,7 @@ def look(choices: Choices, path: Path, way: Way, patience: float = 0.0) -> bool:
         standing = standing_in(run, recipe)
         if standing is None or not standing.trained:
             return standing is not None
-        found = _changes(standing, recipe, {"task": task_hash(choices.prepared)})
+        found = _changes(standing, recipe, {"task": choices.prepared.hash})
         other = farthest(found) == "model"
         if other and way == "refuse":
             raise _refusal(run, standing, found)
@@ -150,6 +151,7 @@ def write_books(run: RunFolder, plan: Plan, inputs: Mapping[str, str]) -> None:
     run.log({"event": "encoded", **overview(plan.stages[0], plan.seed, plan.template)})
     # Last, because it says that the others are there.
     new = {**known, "inputs": dict(inputs)} if run.same else provenance(recipe.seed, inputs)
+    new["tasks"] = [_files(part, prepared) for part in prepared.parts]
     new["today"] = plan.template.today.isoformat()
     name = recipe.model.name
     if before := parents(name, plan.loaded.weights):
@@ -163,9 +165,12 @@ def write_books(run: RunFolder, plan: Plan, inputs: Mapping[str, str]) -> None:
     write_atomic(run.provenance, json.dumps(new, indent=1) + "\n")
 
 
-def task_hash(prepared: Prepared) -> str:
-    """Return the hash of what is asked, wherever its file lies."""
-    return content_hash(asdict(replace(prepared.task, origin="")))
+def _files(part: Part, prepared: Prepared) -> dict[str, Any]:
+    """Return what a task is made of: each file's name and hash, and how many rows are of it."""
+    rows = {name: sum(row.task == part.name for row in rows)
+            for name, rows in (("train", prepared.train), ("test", prepared.test))}  # fmt: skip
+    files = {file.name: file_sha256(file) for file in part.place.files}
+    return {"name": part.name, "hash": part.hash, "rows": rows, "files": files}
 
 
 def _changes(standing: Standing, recipe: Recipe, inputs: Mapping[str, str]) -> list[Difference]:

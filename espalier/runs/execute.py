@@ -181,11 +181,10 @@ def _evaluate(plan: Plan, run: RunFolder, answers: dict[str, list[Completion]], 
         for completion in completions
     ]
     first = {name: [c for c in completions if c.sample == 0] for name, completions in systems.items()}
-    task, shown = prepared.task, prepared.shown
-    worked = [e.output for e in (*task.positive[: shown.positive], *task.negative[: shown.negative])]
+    worked = [output for part in prepared.parts for output in part.worked]
     scores = evaluate(
         prepared.test, first, choices.scorers, choices.checks, plan.seed,
-        rewarded=choices.rewarded, train=prepared.train, shown=worked, limit=limit,
+        rewarded=choices.rewarded, train=prepared.train, shown=worked, limit=limit, own=choices.checks_of,
     )  # fmt: skip
     write_results(run, jsonl(lines), scores.to_json())
     run.log_stage("evaluate", started, peak_bytes())

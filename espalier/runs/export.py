@@ -21,6 +21,7 @@ from espalier.core.errors import DataError, EspalierError, ModelError, RunError
 from espalier.core.files import read_json, write_atomic
 from espalier.core.recipe import Choice, load_recipe
 from espalier.core.standing import read_provenance
+from espalier.core.text import some
 from espalier.data.table import read_examples
 from espalier.decode.local import local_of
 from espalier.models import llama_check
@@ -47,7 +48,7 @@ from espalier.report.gather import gather
 from espalier.runs.asking import run_asking
 from espalier.runs.events import say, working
 from espalier.runs.load import load_run
-from espalier.runs.prepare import prepare
+from espalier.runs.prepare import TASKS, paths_of, prepare
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -294,7 +295,7 @@ def _source(job: Job) -> Source:
         base=Path(name).name if Path(name).is_absolute() else name,
         hub=job.hub,
         base_licence=str(stated.get("license", "")),
-        data=Path(job.recipe.task.path).stem,
+        data=some([Path(path).stem for path in paths_of(job.recipe.task)], TASKS),
         data_licence="",
         language=(spoken,) if isinstance(spoken, str) else tuple(spoken),
     )
@@ -302,10 +303,12 @@ def _source(job: Job) -> Source:
         known = KNOWN[first]
         source = replace(source, hub=known.hub, base_licence=known.licence, language=(known.language,))
     try:
-        task = prepare(job.recipe).task
-    except EspalierError:  # the task file was moved since; the run's own rows are in its folder
+        parts = prepare(job.recipe).parts
+    except EspalierError:  # a task file was moved since; the run's own rows are in its folder
         return source
-    return replace(source, data=task.name, data_licence="" if task.licence == "Unknown" else task.licence)
+    licences = dict.fromkeys(part.task.licence if part.task else "Unknown" for part in parts)
+    licence = "" if "Unknown" in licences else ", ".join(licences)
+    return replace(source, data=some([part.name for part in parts], TASKS), data_licence=licence)
 
 
 def _how_to_load(job: Job) -> str:

@@ -135,11 +135,12 @@ def try_judges(choices: Choices) -> None:
     recipe, prepared, objectives = choices.recipe, choices.prepared, choices.objectives
     for index, (name, scorer) in enumerate(choices.scorers.items()):
         _try_scorer(name, scorer, prepared.test, f"evaluate.{index}")
-    own = recipe.task.checks is None
-    names = choices.checks
+    names, own = choices.checks, choices.checks_of
     for name in single(names):
         if name not in choices.rewarded:  # what is rewarded may be what no reference does
-            _try_check(name, names, [*prepared.test, *prepared.train], prepared.task.origin if own else "")
+            rows = [row for row in (*prepared.test, *prepared.train) if name in own.get(row.task, ())]
+            files = [str(part.place.path) for part in prepared.parts if name in part.checks]
+            _try_check(name, names, rows, ", ".join(files) if recipe.task.checks is None else "")
     for number, stage in enumerate(objectives):
         where = f"train.{number}" if len(objectives) > 1 else "train"
         for place, (objective, _) in enumerate(stage):

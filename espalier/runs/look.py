@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, TemplateError
 from espalier.core.recipe import TaskSection
-from espalier.data.formats.folders import files_of, is_split
+from espalier.data.formats.folders import is_split
 from espalier.data.formats.readers import rows_of
 from espalier.data.formats.rows import spelt, told
+from espalier.data.mixture import places, read
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit
 from espalier.models.bundled import KNOWN, cached
@@ -20,13 +21,12 @@ from espalier.models.load import load_template
 from espalier.models.places import find_model
 from espalier.runs.events import working
 from espalier.runs.first_recipe import Seen
-from espalier.runs.prepare import loaded, place_of
-from espalier.tasks.task_files import is_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espalier.core.records import Example, Task
+    from espalier.core.records import Example
+    from espalier.data.mixture import Part, Place
     from espalier.encode.template import Template
 
 SAMPLE = 500  # rows whose tokens are counted
@@ -55,13 +55,13 @@ def look_at(file: str, out: Path, model: str, columns: dict[str, str], cache: Pa
     """Look at the rows, and count the tokens of a sample of them."""
     rejects: list[dict[str, Any]] = []
     with working("Reading the rows"):
-        task, examples, columns = _read(file, columns, rejects)
+        parts, examples, columns = _read(file, columns, rejects)
     with working("Counting tokens") as tell:
         template = _template(model, cache, tell)
         rows, answers, shared = _sizes(examples[:: max(1, len(examples) // SAMPLE)], template)
     return Seen(
         path=_from(out, file),
-        name=re.sub(r"[^\w.-]+", "-", Path(task.name).name).strip("-._") or "first",
+        name=re.sub(r"[^\w.-]+", "-", _name(file, parts)).strip("-._") or "first",
         model=model if model in KNOWN else _from(out, model),
         bundled=model in KNOWN,
         examples=examples,
@@ -72,31 +72,40 @@ def look_at(file: str, out: Path, model: str, columns: dict[str, str], cache: Pa
         context=template.context if template else None,
         columns=columns,
         rejects=rejects,
-        checks=task.checks,
+        checks=tuple(dict.fromkeys(name for part in parts for name in part.checks)),
     )
+
+
+def _name(file: str, parts: Sequence[Part]) -> str:
+    """Return what a run on these is called: the task's name, or the folder's where there are several."""
+    return Path(parts[0].name).name if len(parts) == 1 else Path(file).resolve().name
 
 
 def _read(
     path: str, columns: dict[str, str], rejects: list[dict[str, Any]]
-) -> tuple[Task, list[Example], dict[str, str]]:
-    """Return the task, its rows, and the columns that are meant, guessed where nothing else tells them."""
-    section = TaskSection(path=path, columns=columns or _guess(path))
-    task, _, examples = loaded(path, section, rejects.append, [])
+) -> tuple[list[Part], list[Example], dict[str, str]]:
+    """Return the tasks, their rows, and the columns that are meant, guessed where nothing else tells them."""
+    found = places([path], "auto")
+    section = TaskSection(path=path, columns=columns or _guess(found[0]))
+    parts: list[Part] = []
+    examples: list[Example] = []
+    for part, rows in read(found, section, rejects.append, lambda _: None):
+        parts.append(part)
+        examples += rows
     if len({example.source for example in examples}) < 2:
         raise DataError(
             "All rows ask the same, so that none can be kept for the scores.",
             where=path,
             hint="Add rows that ask something else.",
         )
-    return task, examples, dict(section.columns)
+    return parts, examples, dict(section.columns)
 
 
-def _guess(path: str) -> dict[str, str]:
+def _guess(place: Place) -> dict[str, str]:
     """Return which columns seem to be question and answer, where no format has the columns that there are."""
-    place = place_of(path)
-    if place.is_file() and is_task(place):
+    if place.is_task:
         return {}
-    file = files_of(place).paths[0]
+    file = place.files[0]
     raws = list(islice(rows_of(file), SAMPLE))
     try:
         if raws:

@@ -14,7 +14,6 @@ from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.journal import store_of
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import stage_name
-from espalier.core.text import counted
 from espalier.runs.events import say, working
 from espalier.runs.prepare import (
     askable,
@@ -52,7 +51,8 @@ class Choices:
         objectives: of each stage, each with its share.
         strategy: of decoding.
         scorers: by their names.
-        checks: names of the checks that judge the answers.
+        checks: names of the checks that judge the answers: all of them where the recipe names them, else
+            each those of the tasks that have it, see `checks_of`.
         trackers: what opens each, by its name.
     """
 
@@ -63,6 +63,12 @@ class Choices:
     scorers: Mapping[str, Scorer]
     checks: Sequence[str]
     trackers: Mapping[str, Opener]
+
+    @property
+    def checks_of(self) -> Mapping[str, Sequence[str]]:
+        """The checks that judge a task's answers, by the task's name."""
+        own = self.recipe.task.checks
+        return {part.name: part.checks if own is None else own for part in self.prepared.parts}
 
     @property
     def rates(self) -> bool:
@@ -182,9 +188,8 @@ def resolve(recipe: Recipe) -> Choices:
                     hint="Hold some out, such as a tenth with -o data.dev=0.1.",
                 )
     prepared = prepare(recipe)
-    rows = counted(len(prepared.train), "row")
-    held = f" {len(prepared.dev)} for the held-out loss," if prepared.dev else ""
-    say(f"Task {prepared.task.name}: {rows} to train on,{held} {len(prepared.test)} to score.")
+    for line in prepared.described():
+        say(line)
     with working("Getting ready"):
         return choose(recipe, prepared)
 
@@ -206,7 +211,7 @@ def choose(recipe: Recipe, prepared: Prepared) -> Choices:
         objectives=objectives,
         strategy=strategies.build(recipe.decode.kind, recipe.decode.params, "decode"),
         scorers=build_scorers(recipe.evaluate),
-        checks=prepared.task.checks if own is None else own,
+        checks=prepared.checks if own is None else own,
         trackers=choose_trackers(recipe.track),
     )
 

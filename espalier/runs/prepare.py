@@ -2,51 +2,80 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, TemplateError
-from espalier.core.records import Task, TaskRow
+from espalier.core.files import content_hash
 from espalier.core.text import counted
-from espalier.data.formats.folders import is_split, name_of
-from espalier.data.formats.hub import fetch_rows, is_hub_name
-from espalier.data.formats.rows import LEAVE_OUT, has_columns, load_rows
+from espalier.data.formats.rows import LEAVE_OUT, has_columns
+from espalier.data.mixture import place_of, places, read
 from espalier.data.split import hold_out, limit, split
-from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit
 from espalier.runs.events import working
-from espalier.tasks.task_files import is_task, load_task, task_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from espalier.core.recipe import Recipe, TaskSection, TrainSection
     from espalier.core.records import Example
+    from espalier.data.mixture import Part
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
     from espalier.tasks.rows import OnReject
 
 
 NAMES = 3  # of special tokens that are listed
+TASKS = 8  # that are listed
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe's examples. `shown` is what the prompt really shows, `rejects` the rows of no use.
+    """A recipe's examples.
 
-    `notes` are sentences on what the files say and nothing looks at; `dev` is held out of training.
+    Attributes:
+        parts: the tasks and files of rows that they are of, in the recipe's order.
+        train, test: the examples, part by part.
+        rejects: the rows of no use.
+        notes: sentences on what the files say and nothing looks at.
+        dev: those that are held out of training.
     """
 
-    task: Task
-    shown: Show
+    parts: tuple[Part, ...]
     train: list[Example]
     test: list[Example]
     rejects: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list[str])
     dev: list[Example] = field(default_factory=list["Example"])
+
+    @property
+    def name(self) -> str:
+        """What all of it is called."""
+        return self.parts[0].name if len(self.parts) == 1 else counted(len(self.parts), "task")
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Names of the checks that any of the tasks has."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.checks))
+
+    @property
+    def hash(self) -> str:
+        """The hash of what is asked, wherever its files lie."""
+        hashes = [part.hash for part in self.parts]
+        return hashes[0] if len(hashes) == 1 else content_hash(hashes)
+
+    def described(self) -> list[str]:
+        """Return in words how many rows there are, and of several tasks how many each has."""
+        held = f" {len(self.dev)} for the held-out loss," if self.dev else ""
+        rows = f"{counted(len(self.train), 'row')} to train on,{held} {len(self.test)} to score"
+        if len(self.parts) == 1:
+            return [f"Task {self.name}: {rows}."]
+        train, test = (Counter(row.task for row in rows) for rows in (self.train, self.test))
+        listed = [f"  {p.name}: {train[p.name]} to train on, {test[p.name]} to score" for p in self.parts]
+        more = len(listed) - TASKS
+        return [f"{self.name}: {rows}.", *listed[:TASKS], *([f"  and {more} more"] if more > 0 else [])]
 
 
 @dataclass(frozen=True)
@@ -59,22 +88,57 @@ class Units:
 
 @working("Reading the rows", aloud=False)
 def prepare(recipe: Recipe) -> Prepared:
-    """Load the task or the rows, render a task's rows and split them.
+    """Load the tasks and the rows, render the tasks' rows and split each by itself.
 
     Raises:
-        DataError: the file cannot be used, or too few rows are left.
+        DataError: a file cannot be used, or too few rows are left.
     """
-    rejects: list[dict[str, Any]] = []
-    notes: list[str] = []
-    on_reject = _rejecting(recipe.task, rejects)
-    task, shown, examples = loaded(recipe.task.path, recipe.task, on_reject, notes)
-    train, test = split(examples, recipe.data.train, recipe.seed)
-    if recipe.data.limit:
-        train = limit(train, recipe.data.limit, recipe.seed)
-    if recipe.data.test_limit:
-        test = limit(test, recipe.data.test_limit, recipe.seed)
-    train, dev = hold_out(train, recipe.data.dev, recipe.seed) if recipe.data.dev else (train, [])
-    return Prepared(task, shown, train, test, rejects, notes, dev)
+    section = recipe.task
+    prepared = Prepared((), [], [], [], [])
+    on_note = prepared.notes.append
+    found = places(paths_of(section), section.format, on_note)
+    parts: list[Part] = []
+    for part, examples in read(found, section, _rejecting(section, prepared.rejects), on_note):
+        parts.append(part)
+        train, test = _divided(examples, recipe, prepared, part.name if len(found) > 1 else "")
+        prepared.train.extend(train)
+        prepared.test.extend(test)
+    if len(found) > 1:
+        prepared.train[:] = _unscored(prepared.train, prepared)
+    if not prepared.test:
+        raise DataError(f"None of the {len(found)} tasks has two sources, so none can be scored.")
+    if not prepared.train:
+        raise DataError("No row is left to train on.", hint=prepared.rejects[-1]["reason"])
+    share, seed = recipe.data.dev, recipe.seed
+    train, dev = hold_out(prepared.train, share, seed) if share else (prepared.train, [])
+    return replace(prepared, parts=tuple(parts), train=train, dev=dev)
+
+
+def paths_of(section: TaskSection) -> Sequence[str]:
+    """Return the paths that a recipe names."""
+    return (section.path,) if isinstance(section.path, str) else section.path
+
+
+def _divided(
+    examples: list[Example], recipe: Recipe, prepared: Prepared, name: str
+) -> tuple[list[Example], list[Example]]:
+    """Return what is trained on of a task's examples and what is scored.
+
+    Of one of several, that has a `name`, errors tell it; one that cannot be split is not scored.
+    """
+    data, seed = recipe.data, recipe.seed
+    try:
+        if name and len({example.source for example in examples}) < 2:
+            rows = counted(len(examples), "row")
+            prepared.notes.append(f"Task {name}: {rows} of one source, so it is trained on and not scored.")
+            train, test = examples, []
+        else:
+            train, test = split(examples, data.train, seed)
+        train = _trained(train, prepared)
+        train = limit(train, data.limit, seed) if data.limit else train
+        return train, limit(test, data.test_limit, seed) if data.test_limit else test
+    except DataError as error:
+        raise DataError(error.message, where=error.where or name, hint=error.hint) from None
 
 
 def stage_examples(task: TaskSection, stage: TrainSection, prepared: Prepared) -> list[Example]:
@@ -90,14 +154,9 @@ def stage_examples(task: TaskSection, stage: TrainSection, prepared: Prepared) -
     on_reject = _rejecting(task, prepared.rejects)
     columns = task.columns if has_columns(place_of(stage.data), task.columns) else {}
     section = task.model_copy(update={"format": "auto", "columns": columns})
-    _, _, examples = loaded(stage.data, section, on_reject, prepared.notes)
-    scored = {example.source for example in prepared.test}
-    for example in examples:
-        if example.source in scored:
-            reason = "Its source is in the test set, so it is not trained on."
-            where = f"{example.origin['file']}, row {example.origin['row']}"
-            prepared.rejects.append({"where": where, "reason": reason, "example": example.id})
-    kept = [example for example in examples if example.source not in scored]
+    found = places([stage.data], "auto", prepared.notes.append)
+    examples = [e for _, rows in read(found, section, on_reject, prepared.notes.append) for e in rows]
+    kept = _unscored(_trained(examples, prepared), prepared)
     if not kept:
         raise DataError(
             f"All {len(examples)} rows belong to sources that are scored.",
@@ -131,48 +190,23 @@ def divided(
     return train, [example for example in examples if example.source in held]
 
 
-def loaded(
-    path: str, section: TaskSection, on_reject: OnReject | None, notes: list[str]
-) -> tuple[Task, Show, list[Example]]:
-    """Return the task with what its prompts show and its examples; a file of rows is a task without words."""
-    file = place_of(path)
-    if section.format == "auto" and file.exists() and is_task(file):
-        task = load_task(path, on_reject)
-        shown = available(task, show(section))
-        return task, shown, to_examples(task, shown)
-    examples = load_rows(file, section.format, on_reject, notes.append, section.columns)
-    rows = [
-        TaskRow(e.id, e.input, e.references, e.source, rejected=tuple(turn.text for turn in e.rejected))
-        for e in examples
-    ]
-    task = Task(name_of(file), "", tuple(rows), origin=str(file))
-    return task, available(task, show(section)), examples
+def _trained(examples: list[Example], prepared: Prepared) -> list[Example]:
+    """Return the examples whose rows do not say that they are not trained on; those go to the rejects."""
+    reason = "The row says that it is not trained on."
+    prepared.rejects.extend(_left_out(e, reason) for e in examples if not e.facts.get("train", True))
+    return [example for example in examples if example.facts.get("train", True)]
 
 
-def place_of(path: str) -> Path:
-    """Return where a task or rows lie: a file, a folder, FOLDER:SPLIT, a bundled task, a data set of the hub.
-
-    Raises:
-        DataError: it is none of these.
-    """
-    if os.path.exists(path) or not (is_split(path) or is_hub_name(path)):
-        return task_path(path)
-    return Path(path) if is_split(path) else fetch_rows(path)
+def _unscored(examples: list[Example], prepared: Prepared) -> list[Example]:
+    """Return the examples whose sources are not scored; the others go to `prepared.rejects`."""
+    scored = {example.source for example in prepared.test}
+    reason = "Its source is in the test set, so it is not trained on."
+    prepared.rejects.extend(_left_out(e, reason) for e in examples if e.source in scored)
+    return [example for example in examples if example.source not in scored]
 
 
 def _rejecting(task: TaskSection, rejects: list[dict[str, Any]]) -> OnReject | None:
     return rejects.append if task.on_bad == "reject" else None
-
-
-def show(section: TaskSection) -> Show:
-    """Return the parts of the task that the recipe wants shown."""
-    return Show(
-        definition=section.definition,
-        cautions=section.cautions,
-        positive=section.positive,
-        negative=section.negative,
-        explanations=section.explanations,
-    )
 
 
 def encode_units(

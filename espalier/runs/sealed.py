@@ -16,7 +16,6 @@ from espalier.core.records import ALONE
 from espalier.core.run import installed, open_run, stage_name
 from espalier.models.folder import weight_files
 from espalier.models.places import find_model, weights_of
-from espalier.runs.books import task_hash
 from espalier.runs.plan import stage_rows
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def _inputs(choices: Choices, cache: Path) -> dict[str, Any]:
     small = [path for path in files if path not in weight_files(path.parent)]
     return {
         "recipe": choices.recipe.hash,
-        "task": task_hash(choices.prepared),
+        "task": choices.prepared.hash,
         "rows": content_hash(stage_rows(choices)),
         "weights": weights_of(place),
         "model": {path.name: file_sha256(path) for path in small if path.stat().st_size < SMALL},

@@ -14,7 +14,7 @@ from espalier.core.errors import DataError, nearest
 from espalier.core.files import read_text
 from espalier.tasks.event_duration import cautions
 from espalier.tasks.natural_instructions import load_natural_instructions
-from espalier.tasks.toml_task import load_toml_task
+from espalier.tasks.toml_task import load_toml_task, toml_parts
 
 if TYPE_CHECKING:
     from espalier.core.records import Task
@@ -59,6 +59,40 @@ def load_task(path: str | Path, on_reject: OnReject | None = None) -> Task:
     if text.lstrip()[0] == "{" or file.suffix == ".json":
         return load_natural_instructions(file, on_reject)
     return load_toml_task(file, on_reject)
+
+
+def name_and_files(file: Path) -> tuple[str, tuple[Path, ...]]:
+    """Return what the task of a file is called, and the files that it is made of.
+
+    Of one that cannot be read it is the file's own name: whoever loads it says why.
+    """
+    try:
+        if file.suffix == ".json" or read_text(file).lstrip().startswith("{"):
+            return file.stem, (file,)
+        table, others = toml_parts(file)
+    except DataError:
+        return file.stem, (file,)
+    return str(table.get("name", file.stem)), (file, *others)
+
+
+def tasks_in(folder: Path) -> dict[Path, tuple[Path, ...]]:
+    """Return the task files of a folder in the order of their names, each with all files that it is made of.
+
+    A TOML file that defines nothing, such as a project's, is none; one that cannot be read is, so that
+    whoever loads it says why.
+    """
+    found: dict[Path, tuple[Path, ...]] = {}
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+        if hidden or file.suffix not in (".json", ".toml") or not (file.is_file() and is_task(file)):
+            continue
+        try:
+            table, others = toml_parts(file) if file.suffix == ".toml" else ({"definition": ""}, ())
+        except DataError:
+            table, others = {"definition": ""}, ()
+        if {"definition", "like"} & table.keys():
+            found[file] = (file, *others)
+    return found
 
 
 def is_task(file: Path) -> bool:

@@ -67,9 +67,7 @@ def load_toml_task(path: Path, on_reject: OnReject | None = None) -> Task:
             file; or a bad row, unless `on_reject` takes it.
     """
     where = str(path)
-    table = _toml(path)
-    if "like" in table:
-        table = {**_toml(path.parent / str(table["like"])), **table}
+    table, _ = toml_parts(path)
     try:
         file = _TaskFile.model_validate(table)
     except ValidationError as error:
@@ -99,6 +97,18 @@ def load_toml_task(path: Path, on_reject: OnReject | None = None) -> Task:
         licence=file.licence,
         origin=where,
     )
+
+
+def toml_parts(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    """Return what a TOML file says with what it takes from another, and the other files that it names.
+
+    Raises:
+        DataError: a file is missing, not UTF-8 or not TOML.
+    """
+    table = _toml(path)
+    if "like" in table:
+        table = {**_toml(path.parent / str(table["like"])), **table}
+    return table, tuple(path.parent / str(table[key]) for key in ("like", "rows") if key in table)
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -40,13 +40,13 @@ def recipe(path: str, on_bad: str = "raise", **train: object) -> Recipe:
     return parse_recipe({"name": "x", "task": {"path": path, "on_bad": on_bad}, "train": train})
 
 
-def test_a_file_of_rows_is_a_task_without_words(tmp_path: Path) -> None:
+def test_no_task_is_made_up_for_a_file_of_rows(tmp_path: Path) -> None:
     prepared = prepare(recipe(rows(tmp_path / "pairs.jsonl", PAIRS)))
-    assert (prepared.task.name, prepared.task.definition, prepared.task.checks) == ("pairs", "", ())
-    assert prepared.shown.positive == prepared.shown.negative == 0
+    assert [(part.name, part.task, part.checks) for part in prepared.parts] == [("pairs", None, ())]
+    assert prepared.name == "pairs"
     examples = [*prepared.train, *prepared.test]
-    assert len(examples) == len(prepared.task.rows) == 20
-    assert {row.id for row in prepared.task.rows} == {example.id for example in examples}
+    assert len(examples) == 20
+    assert {example.task for example in examples} == {"pairs"}
     assert all(
         example.references and [turn.text for turn in example.rejected] == ["no"] for example in examples
     )
@@ -157,7 +157,73 @@ def test_a_split_of_a_folder_is_a_task_and_what_is_left_out_is_noted(tmp_path: P
     rows(tmp_path / "many" / "train.jsonl", CHATS)
     rows(tmp_path / "many" / "test.jsonl", CHATS[:3])
     prepared = prepare(recipe(f"{tmp_path}/many"))
-    assert (len(prepared.train) + len(prepared.test), prepared.task.name) == (20, "many")
+    assert (len(prepared.train) + len(prepared.test), prepared.name) == (20, "many")
     assert prepared.notes == [f"{tmp_path}/many: not read: test.jsonl."]
     part = prepare(recipe(f"{tmp_path}/many:test"))
     assert len(part.train) + len(part.test) == 3
+
+
+def natural(path: Path, inputs: list[str]) -> str:
+    instances = [{"input": text, "output": [text.upper()]} for text in inputs]
+    path.write_text(json.dumps({"Definition": ["Say it in capitals."], "Instances": instances}))
+    return str(path)
+
+
+def test_each_task_is_split_and_limited_by_itself(tmp_path: Path) -> None:
+    paths = [
+        natural(tmp_path / "large.json", [f"large {n}" for n in range(100)]),
+        natural(tmp_path / "small.json", [f"small {n}" for n in range(10)]),
+        natural(tmp_path / "one.json", ["one"]),
+        rows(tmp_path / "chat.jsonl", CHATS),
+    ]
+    data = {"limit": 12, "test_limit": 5}
+    together = prepare(parse_recipe({"name": "x", "task": {"path": paths}, "data": data}))
+    assert together.name == "4 tasks"
+    assert [part.name for part in together.parts if part.task] == ["large", "small", "one"]
+    for path, name in zip(paths, ("large", "small", "one", "chat"), strict=True):
+        train = [row for row in together.train if row.task == name]
+        test = [row for row in together.test if row.task == name]
+        if name == "one":
+            assert (len(train), len(test)) == (1, 0)
+            continue
+        alone = prepare(parse_recipe({"name": "x", "task": {"path": path}, "data": data}))
+        assert (train, test) == (alone.train, alone.test)
+        assert len(train) <= 12
+        assert 0 < len(test) <= 5
+    assert together.notes == ["Task one: 1 row of one source, so it is trained on and not scored."]
+    told = together.described()
+    rest = f"{len(together.train)} rows to train on, {len(together.test)} to score."
+    assert told[0] == f"4 tasks: {rest}"
+    assert "  one: 1 to train on, 0 to score" in told
+
+
+def test_what_one_task_scores_another_does_not_train_on(tmp_path: Path) -> None:
+    shared = [f"text {n}" for n in range(30)]
+    # Of two sources one is scored, wherever the hash puts them.
+    pairs = [natural(tmp_path / f"{n}.json", shared[n : n + 2]) for n in range(20)]
+    paths = [natural(tmp_path / "all.json", shared), *pairs]
+    prepared = prepare(parse_recipe({"name": "x", "task": {"path": paths}}))
+    scored = {row.source for row in prepared.test}
+    assert not scored & {row.source for row in prepared.train}
+    assert any("in the test set" in reject["reason"] for reject in prepared.rejects)
+
+
+def test_a_long_list_of_tasks_is_told_in_short(tmp_path: Path) -> None:
+    for n in range(20):
+        natural(tmp_path / f"t{n}.json", [f"{n} and {m}" for m in range(5)])
+    told = prepare(recipe(str(tmp_path))).described()
+    assert len(told) == 10
+    assert told[-1] == "  and 12 more"
+
+
+def test_rows_that_say_so_are_scored_and_not_trained_on(tmp_path: Path) -> None:
+    marked = [{**row, "train": n % 2 == 0} for n, row in enumerate(CHATS)]
+    prepared = prepare(recipe(rows(tmp_path / "chats.jsonl", marked)))
+    plain = prepare(recipe(rows(tmp_path / "chats.jsonl", CHATS)))
+    assert {row.id for row in prepared.test} == {row.id for row in plain.test}
+    assert all(int(row.origin["row"]) % 2 for row in prepared.train)
+    assert len(prepared.train) + len(prepared.rejects) == len(plain.train)
+    assert {reject["reason"] for reject in prepared.rejects} == {"The row says that it is not trained on."}
+    none = [{**row, "train": False} for row in CHATS]
+    with pytest.raises(DataError, match="No row is left to train on"):
+        prepare(recipe(rows(tmp_path / "chats.jsonl", none)))

@@ -42,6 +42,7 @@ EXAMPLES = st.builds(
         TEXT, st.one_of(TEXT, st.integers(), st.dictionaries(TEXT, TEXT, max_size=2)), max_size=2
     ),
     input=TEXT,
+    facts=st.dictionaries(TEXT, st.one_of(TEXT, st.booleans(), st.lists(TEXT, max_size=2)), max_size=2),
 )
 
 

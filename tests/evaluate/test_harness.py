@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -70,3 +71,22 @@ def test_completions_must_belong_to_the_examples() -> None:
         aligned(EXAMPLES, [Completion("e9", "x")], "tuned")
     with pytest.raises(DataError, match="no example to score"):
         evaluate([], {"tuned": []}, {})
+
+
+def test_a_row_is_judged_by_the_checks_of_its_own_task_only() -> None:
+    mixed = [replace(example, task="t" if place < 2 else "chat") for place, example in enumerate(EXAMPLES)]
+    wrong = [Completion(example.id, "no") for example in mixed]
+    own = {"t": ("ends_with_mark", "not_all_alike"), "chat": ()}
+    result = evaluate(mixed, {"tuned": TUNED, "base": wrong}, {}, NAMES, own=own).plain()
+    rate = result["systems"]["base"]["checks"]["ends_with_mark"]
+    assert (rate["value"], rate["n"], rate["missing"]) == (0.0, 2, 2)
+    whole = result["systems"]["tuned"]["all_checks"]
+    assert (whole["value"], whole["n"], whole["missing"]) == (1.0, 2, 2)
+    values = [row["systems"]["base"]["values"]["ends_with_mark"] for row in result["examples"]]
+    assert values == [0.0, 0.0, None, None]
+    # The other task's answers differ; those of the task that has the check of the set do not.
+    others = [Completion(example.id, "no" if n < 2 else str(n)) for n, example in enumerate(mixed)]
+    verdicts = evaluate(mixed, {"tuned": others}, {}, NAMES, own=own).plain()["systems"]["tuned"][
+        "set_checks"
+    ]
+    assert verdicts["not_all_alike"]["ok"] is False

@@ -53,7 +53,7 @@ def files_of(path: Path) -> Files:
         names = cast("list[str]", json.loads(saved.read_text(encoding="utf-8"))["splits"])
         chosen = _chosen(split, names, folder)
         return Files(
-            files_of(folder / chosen).paths, _said(folder, [name for name in names if name != chosen])
+            files_of(folder / chosen).paths, not_read(folder, [name for name in names if name != chosen])
         )
     state = folder / "state.json"
     if state.is_file():  # what datasets.save_to_disk leaves
@@ -80,17 +80,24 @@ def plain(file: Path) -> Path:
     return file.with_suffix("") if file.suffix.lower() in PACKED else file
 
 
+def within(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files within a folder, from there: those that are called as rows are, and others."""
+    files = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file()]
+    shown = [file for file in files if not any(part.startswith((".", "_")) for part in file.parts)]
+    told = [file for file in shown if not _is_beside(file)]
+    rows = [file for file in told if plain(file).suffix.lower() in ROWS]
+    return rows, [file for file in told if file not in rows]
+
+
 def _by_names(folder: Path, split: str) -> Files:
-    within = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file()]
-    shown = [file for file in within if not any(part.startswith((".", "_")) for part in file.parts)]
-    rows = [file for file in shown if plain(file).suffix.lower() in ROWS and not _is_beside(file)]
+    rows, beside = within(folder)
     if not rows:
         raise DataError(
             "The folder holds no file of rows.",
             where=str(folder),
             hint=f"Known by their names: {', '.join(ROWS)}, packed or not.",
         )
-    others = [str(file) for file in shown if file not in rows and not _is_beside(file)]
+    others = [str(file) for file in beside]
     part, _, split = split.rpartition("/")
     if part:
         rows = [file for file in rows if part in map(str, (*file.parents, *file.parent.parts))]
@@ -100,7 +107,7 @@ def _by_names(folder: Path, split: str) -> Files:
         # Beside splits that are named, what has no name belongs to none of them.
         others += [str(file) for file in rows if _split_of(file) != chosen]
         rows = [file for file in rows if _split_of(file) == chosen]
-    return Files(tuple(folder / file for file in rows), _said(folder, others))
+    return Files(tuple(folder / file for file in rows), not_read(folder, others))
 
 
 def _is_beside(file: Path) -> bool:
@@ -128,7 +135,8 @@ def _chosen(split: str, names: list[str], folder: Path) -> str:
     )
 
 
-def _said(folder: Path, left_out: Iterable[str]) -> str:
+def not_read(folder: Path, left_out: Iterable[str]) -> str:
+    """Return a sentence on files of a folder that are left out, '' where there are none."""
     names = list(left_out)
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{folder}: not read: {', '.join(names[:5])}{more}." if names else ""

@@ -60,7 +60,8 @@ def choices() -> Format:
             message("user", "\n".join([question, *lines])),
             message("assistant", lines[right], trained=True),
         ]
-        return [example(row, turns, source=normalised(question))]
+        facts = {"options": lines, "answer": right}
+        return [example(row, turns, source=normalised(question), facts=facts)]
 
     shapes = tuple(f"question {listed} {key}" for listed in (*CHOICES, "A B") for key in KEYS)
     return Format(shapes, read, '{"question": "…", "choices": ["…", "…"], "answer": 0}', "C D E F")

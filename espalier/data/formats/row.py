@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from espalier.core.records import Example, Message, example_id
+from espalier.data.facts import facts_of
 from espalier.data.templates import normalised
 
 
@@ -65,6 +67,8 @@ def example(
     references: tuple[str, ...] | None = None,
     rejected: tuple[Message, ...] = (),
     source: str = "",
+    *,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Example:
     """Return the example of a conversation, with an id from its content.
 
@@ -74,6 +78,7 @@ def example(
         references: by default the text of the last turn, where that is trained.
         rejected: worse answers to the prompt.
         source: by default what was asked first, so that histories with the same beginning stay together.
+        facts: what scorers need, besides those that the row has under their own names.
     """
     turns = tuple(messages)
     if references is None:
@@ -88,5 +93,6 @@ def example(
         references=references,
         rejected=rejected,
         origin={"file": row.file, "row": str(row.number)},
+        facts={**facts_of(row.value), **facts},
     )
     return replace(made, input=made.prompt[-1].text)

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError
 from espalier.core.records import example_id
 from espalier.core.registry import Registry
+from espalier.data.facts import KEYS as FACTS
 from espalier.data.formats import conversations, instructions, openassistant, preferences, questions
 from espalier.data.formats.folders import TABLES, files_of, name_of, plain
+from espalier.data.formats.masks import masked, masks_of
 from espalier.data.formats.readers import Raw, renamed, rows_of
 from espalier.data.formats.row import Format, Row
 from espalier.data.formats.unused import told as of_unused
@@ -61,6 +63,8 @@ def load_rows(
     on_reject: OnReject | None = None,
     on_note: Callable[[str], object] = lambda _: None,
     columns: Mapping[str, str] = MappingProxyType({}),
+    *,
+    name: str = "",
 ) -> list[Example]:
     """Return the examples of a file of rows, in file order.
 
@@ -71,6 +75,7 @@ def load_rows(
             an error.
         on_note: takes a sentence on what the file says and nothing looks at.
         columns: which column of the file stands for which key of a format.
+        name: what the rows call their task; by default what the file is called.
 
     Raises:
         DataError: the file cannot be read, its format cannot be told, a row cannot be used, or none can.
@@ -82,7 +87,7 @@ def load_rows(
         on_note(files.note)
     examples: list[Example] = []
     for file in files.paths:
-        settled = _Settings(name_of(place), format, on_reject, on_note, columns)
+        settled = _Settings(name or name_of(place), format, on_reject, on_note, columns)
         examples += _load_file(file, settled)
     return _numbered(examples)
 
@@ -120,8 +125,11 @@ def _load_file(file: Path, asked: _Settings) -> list[Example]:
     for raw in chain(begin, rows):
         count += 1
         try:
-            examples += _read(Row(str(file), asked.task, raw.number, raw.where, {}), raw, reader)
-            ignored.update(unused(dict(_items(raw.value)), reader))
+            value = dict(_items(raw.value))
+            masks = masks_of(value, reader.words())
+            read = _read(Row(str(file), asked.task, raw.number, raw.where, {}), raw, reader)
+            examples += [masked(item, masks, raw.where) for item in read]
+            ignored.update(unused(value, reader) - masks.keys() - FACTS)
         except DataError as error:
             where = error.where or raw.where
             hint = f"{error.hint} A row of the format '{kind}': {reader.sample}".strip()

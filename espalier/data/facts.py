@@ -1,0 +1,45 @@
+"""What a row tells scorers besides what is asked: the options to choose from, a schema, tests.
+
+They are JSON values, stand under one name whatever the file calls them, and are no part of the prompt.
+Whatever else a scorer needs, a row has under "facts", an object.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Name of a fact → what files call it. The last are IFEval's and HumanEval's.
+FACTS = {
+    "options": ("options", "choices"),
+    "schema": ("schema", "json_schema", "response_schema"),
+    "tests": ("tests", "test", "test_list", "unit_tests"),
+    **{name: (name,) for name in ("entry_point", "instruction_id_list", "kwargs")},
+}
+KEYS = {"facts", *(key for keys in FACTS.values() for key in keys)}
+
+
+def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that a row has, as JSON has them; a text that is an object or a list of JSON is that.
+
+    Of options only a list of texts is one.
+    """
+    given = {key: _value(row[key]) for key in KEYS if row.get(key) is not None}
+    found = {name: given[key] for name, keys in FACTS.items() for key in reversed(keys) if key in given}
+    options = found.get("options", [])
+    if not (isinstance(options, list) and all(isinstance(o, str) for o in cast("list[object]", options))):
+        del found["options"]
+    own = given.get("facts")
+    return {**found, **(cast("dict[str, Any]", own) if isinstance(own, dict) else {})}
+
+
+def _value(value: object) -> object:
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:  # a text that only begins so
+            return value
+    return json.loads(json.dumps(value, ensure_ascii=False, default=str))

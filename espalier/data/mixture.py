@@ -1,0 +1,232 @@
+"""What a run is made of: tasks, files of rows, or both, read one after another.
+
+A task puts its own words before its rows. A file of rows has none, and its rows call their task what the file
+is called. Each part has a name of its own: those that share one are told apart by where they lie.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espalier.core.errors import DataError
+from espalier.core.files import content_hash
+from espalier.core.records import Task, TaskRow
+from espalier.data.formats.folders import files_of, is_split, name_of, not_read, within
+from espalier.data.formats.hub import fetch_rows, is_hub_name
+from espalier.data.formats.rows import has_columns, load_rows
+from espalier.data.templates import Show, available, to_examples
+from espalier.tasks.task_files import is_task, load_task, name_and_files, task_path, tasks_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from espalier.core.recipe import TaskSection
+    from espalier.core.records import Example
+    from espalier.tasks.rows import OnReject
+
+LISTS = ("positive", "negative", "cautions", "checks", "categories", "sources")  # of a task
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a task or rows lie, in which files; `name` is what their examples call their task."""
+
+    name: str
+    path: Path
+    files: tuple[Path, ...]
+    is_task: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the tasks or files of rows that a run is made of.
+
+    Attributes:
+        place: where it lies.
+        hash: of what it says and asks, wherever it lies.
+        task: its words, without its rows, which are the examples; None where it has no words.
+        shown: what its prompts really show of them.
+    """
+
+    place: Place
+    hash: str
+    task: Task | None
+    shown: Show
+
+    @property
+    def name(self) -> str:
+        """What its examples call their task."""
+        return self.place.name
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Names of the checks that judge its answers."""
+        return self.task.checks if self.task else ()
+
+    @property
+    def worked(self) -> list[str]:
+        """The answers of the worked examples that its prompts show."""
+        positive, negative = (self.task.positive, self.task.negative) if self.task else ((), ())
+        return [e.output for e in (*positive[: self.shown.positive], *negative[: self.shown.negative])]
+
+
+def places(
+    paths: Sequence[str], format: str, on_note: Callable[[str], object] = lambda _: None
+) -> list[Place]:
+    """Return where the tasks and rows lie that the paths name; a folder of task files is all of these.
+
+    Args:
+        paths: as in the recipe.
+        format: a format that is named is that of rows, whatever the one path looks like.
+        on_note: takes a sentence on files of a folder that are left out.
+
+    Raises:
+        DataError: one cannot be found or read, or is there twice; each is named.
+    """
+    found: list[Place] = []
+    failed: list[DataError] = []
+    for path in paths:
+        try:
+            found += _places(place_of(path), format == "auto" or len(paths) > 1, on_note)
+        except DataError as error:
+            failed.append(error)
+    _raise_all(failed, len(paths))
+    counts = Counter(os.path.realpath(place.path) for place in found)
+    twice = next((place for place in found if counts[os.path.realpath(place.path)] > 1), None)
+    if twice:
+        raise DataError(
+            "The task is there twice.", where=str(twice.path), hint="Leave it out of task.path once."
+        )
+    return _told_apart(found)
+
+
+def read(
+    found: Sequence[Place],
+    section: TaskSection,
+    on_reject: OnReject | None,
+    on_note: Callable[[str], object],
+) -> Iterator[tuple[Part, list[Example]]]:
+    """Yield each part with its examples, one after another: all of them may be more than memory holds.
+
+    Raises:
+        DataError: at the end, those that cannot be read; or no file has a column that is named.
+    """
+    failed: list[DataError] = []
+    columns = [section.columns for _ in found]
+    if len(found) > 1 and section.columns:  # each file has its own
+        columns = [section.columns if has_columns(place.path, section.columns) else {} for place in found]
+        if not any(columns):
+            raise DataError(
+                f"No file has one of the columns {', '.join(section.columns.values())}.", where="task.columns"
+            )
+    for place, own in zip(found, columns, strict=True):
+        try:
+            yield (
+                _task(place, section, on_reject)
+                if place.is_task
+                else _rows(place, section.format, own, on_reject, on_note)
+            )
+        except DataError as error:
+            failed.append(error)
+    _raise_all(failed, len(found))
+
+
+def place_of(path: str) -> Path:
+    """Return where a task or rows lie: a file, a folder, FOLDER:SPLIT, a bundled task, a data set of the hub.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if os.path.exists(path) or not (is_split(path) or is_hub_name(path)):
+        return task_path(path)
+    return Path(path) if is_split(path) else fetch_rows(path)
+
+
+def show(section: TaskSection) -> Show:
+    """Return the parts of the task that the recipe wants shown."""
+    return Show(
+        definition=section.definition,
+        cautions=section.cautions,
+        positive=section.positive,
+        negative=section.negative,
+        explanations=section.explanations,
+    )
+
+
+def _places(place: Path, may_be_task: bool, on_note: Callable[[str], object]) -> list[Place]:
+    if may_be_task and place.is_dir() and (tasks := tasks_in(place)):
+        named, others = within(place)
+        taken = {file.resolve() for files in tasks.values() for file in files}
+        rows = [place / file for file in named if (place / file).resolve() not in taken]
+        left = [str(file) for file in others if (place / file).resolve() not in taken]
+        if note := not_read(place, left):
+            on_note(note)
+        made = [Place(name_and_files(file)[0], file, files, True) for file, files in tasks.items()]
+        return [*made, *(Place(name_of(file), file, (file,), False) for file in rows)]
+    if may_be_task and place.exists() and is_task(place):
+        name, files = name_and_files(place)
+        return [Place(name, place, files, True)]
+    return [Place(name_of(place), place, files_of(place).paths, False)]
+
+
+def _told_apart(found: Sequence[Place]) -> list[Place]:
+    """Return the places; of those that share a name, each with as much of its path as no other has."""
+    groups: dict[str, list[Place]] = {}
+    for place in found:
+        groups.setdefault(place.name, []).append(place)
+    made: list[Place] = []
+    for place in found:
+        others = [other.path for other in groups[place.name] if other is not place]
+        depths = range(1, len(place.path.parts) + 1)
+        own = place.path.parts
+        depth = next((n for n in depths if all(own[-n:] != other.parts[-n:] for other in others)), len(own))
+        name = f"{place.name} ({'/'.join(own[-depth:])})" if others else place.name
+        made.append(replace(place, name=name))
+    return made
+
+
+def _raise_all(failed: Sequence[DataError], count: int) -> None:
+    """Raise the error that there is, or one with a sentence for each. Raises DataError."""
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        raise DataError(
+            f"{len(failed)} of the {count} tasks cannot be read.\n"
+            + "\n".join(f"  {error.where}: {error.message}" for error in failed),
+            where="task.path",
+        )
+
+
+def _task(place: Place, section: TaskSection, on_reject: OnReject | None) -> tuple[Part, list[Example]]:
+    task = replace(load_task(place.path, on_reject), name=place.name)
+    shown = available(task, show(section))
+    content = content_hash(asdict(replace(task, origin="")))
+    return Part(place, content, replace(task, rows=()), shown), to_examples(task, shown)
+
+
+def _rows(
+    place: Place,
+    format: str,
+    columns: Mapping[str, str],
+    on_reject: OnReject | None,
+    on_note: Callable[[str], object],
+) -> tuple[Part, list[Example]]:
+    examples = load_rows(place.path, format, on_reject, on_note, columns, name=place.name)
+    return Part(place, _rows_hash(place.name, examples), None, Show(positive=0, negative=0)), examples
+
+
+def _rows_hash(name: str, examples: Sequence[Example]) -> str:
+    """Return the hash of rows as earlier versions wrote it down, which took them for a task without words."""
+    rows = [asdict(_row(example)) for example in examples]
+    empty: dict[str, object] = dict.fromkeys(LISTS, ())
+    words = {"name": name, "definition": "", "licence": "Unknown", "origin": "", **empty}
+    return content_hash({**words, "rows": rows})
+
+
+def _row(example: Example) -> TaskRow:
+    worse = tuple(turn.text for turn in example.rejected)
+    return TaskRow(example.id, example.input, example.references, example.source, rejected=worse)
