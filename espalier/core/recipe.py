@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.files import content_hash, read_text
+from espalier.core.recipe_paths import anchor, each_path, paths_of
 from espalier.core.registry import recipe_error
 from espalier.core.run_name import run_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -51,17 +51,8 @@ def _named(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
 
-def _paths(value: object) -> object:
-    if isinstance(value, str):
-        return value
-    items = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
-    if not items or not all(isinstance(item, str) for item in items):
-        raise PydanticCustomError("path", "a path should be a text, or a list of such")
-    return items[0] if len(items) == 1 else tuple(items)
-
-
 Named = Annotated[Choice, BeforeValidator(_named)]
-Paths = Annotated[str | tuple[str, ...], BeforeValidator(_paths)]
+Paths = Annotated[str | tuple[str, ...], BeforeValidator(paths_of)]
 
 
 class WeightedChoice(Choice):
@@ -201,7 +192,9 @@ class Recipe(Section):
             *((stage, "data") for stage in table["train"]),
         ]
         for section, key in paths:
-            section[key] = _each(section[key], lambda path: Path(path).name if os.path.isabs(path) else path)
+            section[key] = each_path(
+                section[key], lambda path: Path(path).name if os.path.isabs(path) else path
+            )
         return content_hash(table)
 
     def to_toml(self) -> str:
@@ -226,7 +219,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         table = tomllib.loads(read_text(file))
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"The recipe is not TOML: {error}.", where=str(file)) from None
-    _anchor(table, file.parent)
+    anchor(table, file.parent)
     for override in overrides:
         _override(table, override)
     return _whole(table)
@@ -280,13 +273,6 @@ def recipe_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator
             yield f"{prefix}{name}", field
 
 
-def _each(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a path, or each of a list of paths, changed; whatever else it is, as it is."""
-    if isinstance(value, list | tuple):
-        return [_each(item, change) for item in cast("Sequence[object]", value)]
-    return change(value) if isinstance(value, str) and value else value
-
-
 def _is_section(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Section)
 
@@ -301,27 +287,9 @@ def _section(path: list[str]) -> type[BaseModel]:
     return section
 
 
-def _anchor(table: dict[str, Any], folder: Path) -> None:
-    places = (
-        ("task", "path", _may_hold_rows),
-        ("model", "name", os.path.isdir),
-        ("train", "data", _may_hold_rows),
-    )
-    for section, key, is_one in places:
-
-        def anchored(path: str, is_one: Callable[[Path], bool] = is_one) -> str:
-            return str((folder / path).resolve()) if is_one(folder / path) else path
-
-        inner = table.get(section)
-        for values in cast("list[object]", inner if isinstance(inner, list) else [inner]):
-            if isinstance(values, dict) and key in values:
-                values = cast("dict[str, Any]", values)
-                values[key] = _each(values[key], anchored)
-
-
 def _whole(table: dict[str, Any]) -> Recipe:
     """Return the recipe of a table whose overrides are in it. Raises RecipeError."""
-    _anchor(table, Path())
+    anchor(table, Path())
     model = table.get("model")
     if isinstance(model, dict):
         _inherit(cast("dict[str, Any]", model))
@@ -347,13 +315,6 @@ def _inherit(model: dict[str, Any]) -> None:
         return
     if given:
         model["template"] = {**given, **cast("dict[str, Any]", own)}
-
-
-def _may_hold_rows(path: Path) -> bool:
-    """Tell a file, or a folder of files, from the folder of a run that is called like a bundled task."""
-    if not os.path.exists(path) and ":" in path.name:  # FOLDER:SPLIT
-        path = path.with_name(path.name.rpartition(":")[0])
-    return os.path.isfile(path) or (os.path.isdir(path) and not os.path.exists(path / "recipe.toml"))
 
 
 def _override(table: dict[str, Any], override: str) -> None:
