@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 
 def paths_of(value: object) -> object:
-    """Return a path, or several as a tuple; a list of one is that one. For pydantic, whose error it raises."""
+    """Return a path, or several as a tuple; a list of one is that one. Raises an error of pydantic."""
     if isinstance(value, str):
         return value
     items = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
