@@ -146,16 +146,11 @@ def compare(a: Run | str | Path, b: Run | str | Path) -> Mapping[str, Difference
 
 
 def _run(recipe: Recipe, exists: Way, cache: Path | None) -> Run:
-    from espalier.runs.plan import resolve
-
-    path, cache = Path(recipe.folder) / recipe.name, cache or default_cache()
-    say(f"Run {recipe.name}, in {path}")
-    choices = resolve(recipe)
-    from espalier.runs.execute import execute
     from espalier.runs.run import Run
+    from espalier.runs.start import start
 
-    execute(choices, path, cache, way=exists)
-    return Run(path, cache)
+    cache = cache or default_cache()
+    return Run(start(recipe, cache, way=exists).path, cache)
 
 
 @contextmanager

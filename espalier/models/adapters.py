@@ -26,6 +26,7 @@ from espalier.core.errors import RecipeError
 from espalier.core.files import read_json
 from espalier.core.registry import Registry
 from espalier.models import bottleneck, soft_prompt
+from espalier.models.files import ADAPTER, CONFIG
 from espalier.models.layers import Place, expand
 from espalier.models.quantised import bitsandbytes, from_4_bits, is_quantised, to_4_bits
 from espalier.models.reward import rates
@@ -43,8 +44,6 @@ Count = Annotated[int, Field(gt=0)]
 
 methods: Registry[Method] = Registry("method")
 
-ADAPTER = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
 # Beside an adapter whose base was in 4 bits.
 BASE = "base_quantization.json"
 # How parts that are not peft's are written and read, by the `peft_type` of their configuration.

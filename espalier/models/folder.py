@@ -26,7 +26,7 @@ from transformers.models.auto.modeling_auto import (
 
 from espalier.core.errors import DataError, ModelError, nearest
 from espalier.core.files import read_json
-from espalier.models.adapters import CONFIG
+from espalier.models.files import CONFIG, weight_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,11 +102,6 @@ def check_adapter(folder: Path) -> str:
             hint=f"Write the base model's folder or hub id into {CONFIG}, as base_model_name_or_path.",
         )
     return str(base)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return a folder's files of weights, in order: those in safetensors, and torch's own."""
-    return sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
 
 
 def _tokenizer_files(folder: Path) -> list[Path]:

@@ -12,16 +12,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub import snapshot_download
-
 from espalier.core.errors import ModelError, RunError
 from espalier.core.files import content_hash, damage, file_sha256
 from espalier.core.recipe import load_recipe
 from espalier.core.run import run_at, stage_name
 from espalier.core.standing import read_provenance
-from espalier.models.adapters import ADAPTER, CONFIG
 from espalier.models.bundled import KNOWN, fetch
-from espalier.models.folder import check_adapter, check_file, check_folder, first_line, weight_files
+from espalier.models.files import ADAPTER, CONFIG, weight_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,6 +131,8 @@ def _found(name: str, cache: Path, say: Say, above: tuple[Path, ...]) -> Place:
     """Return where a model lies; `above` are the adapters that it is the base of, the last one first."""
     if name in KNOWN:
         return Place(str(fetch(name, cache, say)))
+    from espalier.models.folder import check_adapter, check_file, check_folder  # they load transformers
+
     folder = Path(name)
     if os.path.isfile(name):
         check_file(folder)
@@ -194,6 +193,10 @@ def _from_hub(name: str) -> Path:
 
     transformers could be given the id itself, but without a network it tries for 46 s before it says so.
     """
+    from huggingface_hub import snapshot_download
+
+    from espalier.models.folder import first_line
+
     kept = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]
     try:
         return Path(snapshot_download(name, allow_patterns=kept, ignore_patterns=["*/*"]))

@@ -27,7 +27,7 @@ from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
 from espalier.runs.rating import lengths, order, score_pairs
 from espalier.runs.results import write_results
-from espalier.runs.sealed import is_sealed, seal
+from espalier.runs.sealed import seal
 from espalier.runs.stages import train_stages
 from espalier.runs.tracking import open_trackers
 from espalier.train.peak import peak_bytes
@@ -69,11 +69,8 @@ def execute(
     prepared = choices.prepared
     if not choices.rates:
         try_judges(choices)
-    goes_on = look(choices, path, way, patience)
-    if goes_on and is_sealed(RunFolder(path), choices, cache, ranks):
-        say(f"Training is done, and so is all else: {RunFolder(path).model}")
-        return write_report(path)
-    known = RunFolder(path) if goes_on else None  # one that is put out of the way decides nothing
+    # A run that is put out of the way decides nothing.
+    known = RunFolder(path) if look(choices, path, way, patience) else None
     plan = make_plan(choices, cache, path, known=known, ranks=ranks)
     for note in prepared.notes:
         say(f"Note: {note}")

@@ -14,7 +14,7 @@ from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.journal import store_of
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import stage_name
-from espalier.runs.events import say, working
+from espalier.runs.events import working
 from espalier.runs.prepare import (
     askable,
     divided,
@@ -22,6 +22,7 @@ from espalier.runs.prepare import (
     prepare,
     special_names,
     stage_examples,
+    told,
 )
 
 if TYPE_CHECKING:
@@ -179,27 +180,17 @@ def resolve(recipe: Recipe) -> Choices:
         RecipeError: a name or a parameter is wrong.
         MissingExtra: what it names is not installed.
     """
-    for section in recipe.train:
-        for key, value in (("patience", section.patience), ("dev", section.dev)):
-            if value and not recipe.data.dev:
-                raise RecipeError(
-                    f"train.{key} = {value} asks for a held-out loss, and no row is held out.",
-                    where=f"train.{key}",
-                    hint="Hold some out, such as a tenth with -o data.dev=0.1.",
-                )
-    prepared = prepare(recipe)
-    for line in prepared.described():
-        say(line)
-    with working("Getting ready"):
-        return choose(recipe, prepared)
+    return choose(recipe, told(prepare(recipe)))
 
 
+@working("Getting ready")
 def choose(recipe: Recipe, prepared: Prepared) -> Choices:
     """Build the recipe's factories. Raises RecipeError where a name or a parameter is wrong."""
     from espalier.decode.strategies import strategies
     from espalier.runs.judging import build_scorers
     from espalier.runs.tracking import choose_trackers
 
+    _check_held_out(recipe)
     own = recipe.task.checks
     _check_checks(own or ())
     objectives = [_objectives(recipe.train, number) for number in range(len(recipe.train))]
@@ -236,6 +227,18 @@ def _objectives(sections: Sequence[TrainSection], number: int) -> list[tuple[Obj
         (objectives.build(choice.kind, choice.params, f"{where}.objective.{index}"), choice.weight)
         for index, choice in enumerate(section.objective)
     ]
+
+
+def _check_held_out(recipe: Recipe) -> None:
+    """Refuse a key that asks for a held-out loss where no row is held out. Raises RecipeError."""
+    for section in recipe.train:
+        for key, value in (("patience", section.patience), ("dev", section.dev)):
+            if value and not recipe.data.dev:
+                raise RecipeError(
+                    f"train.{key} = {value} asks for a held-out loss, and no row is held out.",
+                    where=f"train.{key}",
+                    hint="Hold some out, such as a tenth with -o data.dev=0.1.",
+                )
 
 
 def _check_dev(recipe: Recipe, objectives: Sequence[Sequence[tuple[Objective, float]]]) -> None:
@@ -287,12 +290,6 @@ def make_plan(
     loaded = rendered(loaded, rendering_of(recipe), known, ranks)
     store = store_of(folder.parent)
     return Plan(choices, loaded, stages_of(choices, loaded.template, folder), cache, store)
-
-
-def stage_rows(choices: Choices) -> list[list[str]]:
-    """Return the ids of the examples that each stage learns from, before any model has seen them."""
-    recipe, prepared = choices.recipe, replace(choices.prepared, rejects=[], notes=[])
-    return [[e.id for e in stage_examples(recipe.task, section, prepared)] for section in recipe.train]
 
 
 @working("Turning the rows into tokens", aloud=False)

@@ -14,7 +14,7 @@ from espalier.data.mixture import place_of, places, read
 from espalier.data.split import hold_out, limit, split
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit
-from espalier.runs.events import working
+from espalier.runs.events import say, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -139,6 +139,19 @@ def _divided(
         return train, limit(test, data.test_limit, seed) if data.test_limit else test
     except DataError as error:
         raise DataError(error.message, where=error.where or name, hint=error.hint) from None
+
+
+def told(prepared: Prepared) -> Prepared:
+    """Say how many rows there are, and return them."""
+    for line in prepared.described():
+        say(line)
+    return prepared
+
+
+def stage_rows(recipe: Recipe, prepared: Prepared) -> list[list[str]]:
+    """Return the ids of the examples that each stage learns from, before any model has seen them."""
+    fresh = replace(prepared, rejects=[], notes=[])
+    return [[e.id for e in stage_examples(recipe.task, section, fresh)] for section in recipe.train]
 
 
 def stage_examples(task: TaskSection, stage: TrainSection, prepared: Prepared) -> list[Example]:

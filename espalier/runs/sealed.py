@@ -1,7 +1,8 @@
-"""A run with nothing left to do, known by its files: no model has to be loaded to see that.
+"""A run with nothing left to do, known by its files: nothing is loaded or built to see that, torch neither.
 
 What a run came to is sealed: the hashes of all that went into it and of all that came out. Where each is
-still what it was, the same command has nothing to do. Else it goes the long way, which says what differs.
+still what it was, the same command has nothing to do, and what the recipe names was tried by the run that was
+sealed. Else it goes the long way, which says what differs.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 from espalier.core.errors import EspalierError
 from espalier.core.files import content_hash, damage, file_sha256, read_json, write_atomic
 from espalier.core.records import ALONE
-from espalier.core.run import installed, open_run, stage_name
-from espalier.models.folder import weight_files
-from espalier.models.places import find_model, weights_of
-from espalier.runs.plan import stage_rows
+from espalier.core.run import installed, open_run, run_at, stage_name
+from espalier.models.files import CONFIG, weight_files
+from espalier.models.places import Place, find_model, weights_of
+from espalier.runs.prepare import stage_rows
 
 if TYPE_CHECKING:
+    from espalier.core.recipe import Recipe
     from espalier.core.records import Ranks
     from espalier.core.run import RunFolder
     from espalier.runs.plan import Choices
+    from espalier.runs.prepare import Prepared
 
 # What the seal vouches for besides the models; the log and the report are no part of the result.
 KEPT = (
@@ -37,25 +40,24 @@ SMALL = 1 << 26  # bytes: what is larger in a model's folder is weights
 
 
 def seal(run: RunFolder, choices: Choices, cache: Path) -> None:
-    """Write down what went into a run that is done, and what came out."""
+    """Write down what went into a run that is done, and what came out, where files tell all of it."""
     if _closed(choices):
-        table = {"inputs": _inputs(choices, cache), "files": _outputs(run)}
+        table = {"inputs": _inputs(choices.recipe, choices.prepared, cache), "files": _outputs(run)}
         write_atomic(run.path / "sealed.json", json.dumps(table, indent=1) + "\n")
 
 
-def is_sealed(run: RunFolder, choices: Choices, cache: Path, ranks: Ranks = ALONE) -> bool:
+def is_sealed(run: RunFolder, recipe: Recipe, prepared: Prepared, cache: Path, ranks: Ranks = ALONE) -> bool:
     """Say whether all is still what it was when the run was done."""
     file = run.path / "sealed.json"
-    if not file.exists() or not _closed(choices) or ranks.size > 1:
+    if not file.exists() or ranks.size > 1:
         return False
     try:
-        if run.recipe.read_bytes() != choices.recipe.to_toml().encode():  # it lies elsewhere now
+        if run.recipe.read_bytes() != recipe.to_toml().encode():  # it lies elsewhere now
             return False
         known: Any = read_json(file)
         with open_run(run.path):
-            return known == {"inputs": _inputs(choices, cache), "files": _outputs(run)} and not _damaged(
-                run, choices
-            )
+            now = {"inputs": _inputs(recipe, prepared, cache), "files": _outputs(run)}
+            return known == now and not _damaged(run, recipe)
     except (EspalierError, OSError):  # the long way says what it is
         return False
 
@@ -72,19 +74,26 @@ def _closed(choices: Choices) -> bool:
     )
 
 
-def _inputs(choices: Choices, cache: Path) -> dict[str, Any]:
-    place = find_model(choices.recipe.model.name, cache)
+def _inputs(recipe: Recipe, prepared: Prepared, cache: Path) -> dict[str, Any]:
+    place = _place(recipe.model.name, cache)
     folders = [Path(folder) for folder in dict.fromkeys((place.root, place.folder))]
     files = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
     small = [path for path in files if path not in weight_files(path.parent)]
     return {
-        "recipe": choices.recipe.hash,
-        "task": choices.prepared.hash,
-        "rows": content_hash(stage_rows(choices)),
+        "recipe": recipe.hash,
+        "task": prepared.hash,
+        "rows": content_hash(stage_rows(recipe, prepared)),
         "weights": weights_of(place),
         "model": {path.name: file_sha256(path) for path in small if path.stat().st_size < SMALL},
         "packages": installed(),
     }
+
+
+def _place(name: str, cache: Path) -> Place:
+    """Return where the recipe's model lies; whether a plain folder fits was seen by the run that was sealed."""
+    folder = Path(name)
+    whole = (folder / "config.json").exists() and not (folder / CONFIG).exists()
+    return Place(name) if whole and run_at(folder) is None else find_model(name, cache)
 
 
 def _outputs(run: RunFolder) -> dict[str, str]:
@@ -92,7 +101,7 @@ def _outputs(run: RunFolder) -> dict[str, str]:
     return {name: file_sha256(run.path / name) for name in names}
 
 
-def _damaged(run: RunFolder, choices: Choices) -> bool:
-    count = len(choices.recipe.train)
+def _damaged(run: RunFolder, recipe: Recipe) -> bool:
+    count = len(recipe.train)
     done = run.done(stage_name(count - 1, count))
     return done is None or not done.files or not run.model.is_dir() or bool(damage(run.model, done.files))

@@ -1,13 +1,22 @@
-"""A run with nothing to do loads no model; whatever has changed is noticed."""
+"""A run with nothing to do loads nothing; whatever has changed is noticed."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 RUN = ("run", "recipe.toml")
 DONE = "Training is done, and so is all else"
+LOADED = """import sys
+from espalier.cli.main import main
+try:
+    main()
+finally:
+    print("loaded:", *{"torch", "transformers", "peft"} & {*sys.modules}, file=sys.stderr)
+"""
 
 
 @pytest.fixture
@@ -25,6 +34,19 @@ def test_nothing_is_loaded_where_nothing_is_to_do(sealed, espalier, monkeypatch:
     assert result.code == 0, result.err
     assert DONE in result.err
     assert (sealed.folder / "report.html").exists()
+
+
+def test_nothing_to_do_takes_no_torch(sealed) -> None:
+    command = [sys.executable, "-c", LOADED, *RUN]
+    done = subprocess.run(command, cwd=sealed.home, capture_output=True, text=True, check=True)
+    assert DONE in done.stderr
+    assert done.stderr.splitlines()[-1] == "loaded:"
+
+
+def test_a_changed_recipe_is_checked_in_full(sealed, espalier) -> None:
+    result = espalier(*RUN, "-o", "train.objective=[{kind='sfx'}]", cwd=sealed.home)
+    assert result.code == 2
+    assert "No objective is named 'sfx'" in result.err
 
 
 @pytest.mark.parametrize(
