@@ -12,7 +12,6 @@ import torch
 import typer.main
 
 from espalier.cli.main import app
-from espalier.cli.reference import reference
 from espalier.core.records import Completion, Example, Score, message
 from espalier.decode.strategies import strategies
 from espalier.encode.tokens import Unit
@@ -22,6 +21,7 @@ from espalier.evaluate.measures import metric_of
 from espalier.evaluate.scorers.registry import scorers
 from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
+from espalier.runs.reference import reference
 from espalier.runs.trackers import Start, trackers
 from espalier.train.objectives import Tools, objectives
 
