@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch.distributed import HashStore, Store
 
-from espalier.cli.ranks import meet
+from espalier.runs.meeting import meet
 
 
 def launch(home: Path, *options: str, restarts: int = 0) -> subprocess.Popen[str]:
