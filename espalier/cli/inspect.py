@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left, bisect_right
-from itertools import accumulate, groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,22 +10,17 @@ from rich.text import Text
 from rich.tree import Tree as Branches
 
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
+from espalier.core.recipe import load_recipe
 from espalier.core.text import counted
-from espalier.runs.events import working
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from espalier.core.records import Encoded, Example
-    from espalier.encode.template import Template
-    from espalier.encode.tree import Tree
-    from espalier.evaluate.score_records import Limit
-    from espalier.runs.plan import Stage
+    from espalier.runs.inspection import Branch, Look
 
 SHOWN_CHILDREN = 4
 SHOWN_CHARACTERS = 70
 TRAINED = ("⟦", "⟧")
-PARTED = "·"  # inside the name of a special token that is text
 
 
 def inspect(
@@ -42,63 +33,75 @@ def inspect(
 
     It shows rows with their trained tokens, the prompt tree, what sharing saves, and what is left out.
     """
-    from espalier.core.recipe import load_recipe
-    from espalier.core.run import RunFolder
-    from espalier.runs.plan import resolve, stages_of
+    from espalier.runs.plan import resolve
+
+    choices = resolve(load_recipe(recipe, override or ()))
+    from espalier.evaluate.symptoms import of_limit
+    from espalier.runs.inspection import branches, inspect_recipe, stretches
 
     console = Console(soft_wrap=True, highlight=False)
-    choices = resolve(load_recipe(recipe, override or ()))
-    asked, prepared = choices.recipe, choices.prepared
-    with working("Getting ready") as tell:
-        from espalier.models.load import load_template
-        from espalier.models.places import find_model
-        from espalier.runs.judging import answer_limit, try_judges
-        from espalier.runs.load import dated_as, rendering_of
-
-        if not choices.rates:
-            try_judges(choices)
-        place = find_model(asked.model.name, cache, tell)
-        run = RunFolder(Path(asked.folder) / asked.name)
-        template = load_template(place).under(dated_as(run, rendering_of(asked)))
-        stages = stages_of(choices, template, Path())
-    for note in prepared.notes:
+    seen = inspect_recipe(choices, cache)
+    for note in seen.notes:
         console.print(f"Note: {note}", markup=False)
-    rejects = list(prepared.rejects)
-    for stage in stages:
-        if len(stages) > 1:
-            console.print(f"Stage {stage.number + 1} of {len(stages)}", style="bold")
-        _print_stage(console, stage, asked.seed, template, rows)
-        _print_rewards(console, stage, choices.checks)
-        rejects += stage.encoded.rejects
-    _print_rejects(console, rejects)
-    if not choices.rates:
-        _print_limit(console, prepared.test, answer_limit(prepared.test, template, choices.strategy.limit))
-
-
-def _print_stage(console: Console, stage: Stage, seed: int, template: Template, rows: int) -> None:
-    from espalier.encode.batches import build_trees, schedule
-    from espalier.runs.overview import learned, overview, visible
-
-    units, size = learned(stage), stage.section.rows
-    shown = [visible(stage, row) for unit in units for row in unit.rows]
-    seen = overview(stage, seed, template)
-    marks = ("", "") if console.is_terminal else TRAINED  # a file has no colours
-    for number, row in enumerate(shown[:rows], start=1):
+    for number, look in enumerate(seen.stages, start=1):
+        if len(seen.stages) > 1:
+            console.print(f"Stage {number} of {len(seen.stages)}", style="bold")
+        _print_rows(console, look, [stretches(row, seen.template) for row in look.rows[:rows]])
+        _print_trees(console, look, [branches(tree, seen.template) for tree in look.trees])
+        _print_numbers(console, look)
+        _print_rewards(console, look, choices.checks)
+    _print_rejects(console, seen.rejects)
+    if seen.limit:
+        test = len(choices.prepared.test)
         console.print(
-            f"Row {number} of {len(shown)} ({len(row.ids)} tokens; "
-            f"trained ones {'between ' + ' and '.join(marks) if marks[0] else 'in green'}):",
-            style="bold",
+            f"{counted(test, 'row')} to score. Answers are cut at {counted(seen.limit.tokens, 'token')}; "
+            f"the references need at most {seen.limit.needed}."
         )
-        console.print(_coloured(row, template, marks), end="\n\n")
-    first = schedule(units, size, seed)(0)
-    trees = build_trees([unit.rows for unit in first], stage.section.tokens)
-    for number, tree in enumerate(trees, start=1):
-        which = f", tree {number} of {len(trees)}" if len(trees) > 1 else ""
+        for finding in of_limit(seen.limit, test):
+            console.print(finding.text, style="bold")
+
+
+def _print_rows(console: Console, look: Look, rows: Sequence[Sequence[tuple[str, bool]]]) -> None:
+    """Print rows, their trained stretches in colour, or between marks: a file has no colours."""
+    marks = ("", "") if console.is_terminal else TRAINED
+    which = "in green" if console.is_terminal else f"between {' and '.join(TRAINED)}"
+    for number, (row, stretches) in enumerate(zip(look.rows, rows, strict=False), start=1):
+        head = f"Row {number} of {len(look.rows)} ({len(row.ids)} tokens; trained ones {which}):"
+        console.print(head, style="bold")
+        text = Text()
+        for said, trained in stretches:
+            shown = f"{marks[0]}{said}{marks[1]}" if trained else said
+            text.append(shown, "bold green" if trained else "dim")
+        console.print(text, end="\n\n")
+
+
+def _print_trees(console: Console, look: Look, drawn: Sequence[Sequence[Branch]]) -> None:
+    for number, (tree, branches) in enumerate(zip(look.trees, drawn, strict=True), start=1):
+        which = f", tree {number} of {len(look.trees)}" if len(look.trees) > 1 else ""
         console.print(f"The first step{which}: each branch is computed once.", style="bold")
-        console.print(_branches(tree, template), end="\n\n")
+        sizes = f"{counted(len(tree.rows), 'row')}, {counted(len(tree.ids), 'distinct token')}"
+        root = Branches(Text(sizes))
+        _grow(root, branches)
+        console.print(root, end="\n\n")
+
+
+def _grow(root: Branches, branches: Sequence[Branch]) -> None:
+    """Draw branches: how many tokens each has, and the text that begins it."""
+    for branch in branches[:SHOWN_CHILDREN]:
+        text = " ".join(branch.text.split())
+        shown = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+        _grow(root.add(Text(f"{counted(branch.tokens, 'token')}  {shown}")), branch.children)
+    if rest := branches[SHOWN_CHILDREN:]:
+        tokens = counted(sum(branch.whole for branch in rest), "token")
+        root.add(Text(f"… {counted(len(rest), 'more branch', 'more branches')}, {tokens}", style="dim"))
+
+
+def _print_numbers(console: Console, look: Look) -> None:
+    seen = look.numbers
     console.print(
         f"{counted(seen['rows'], 'row')} of at most {counted(seen['longest'], 'token')}; one epoch is "
-        f"{counted(seen['steps'], 'step')} of {counted(size, 'row')} in {counted(seen['trees'], 'tree')}.\n"
+        f"{counted(seen['steps'], 'step')} of {counted(look.size, 'row')} in "
+        f"{counted(seen['trees'], 'tree')}.\n"
         f"{seen['tokens']:,} tokens row by row, {seen['distinct_tokens']:,} with sharing: "
         f"{seen['tokens'] / seen['distinct_tokens']:.2f} times fewer.\n"
         f"{seen['trained_tokens']:,} tokens are trained "
@@ -106,70 +109,14 @@ def _print_stage(console: Console, stage: Stage, seed: int, template: Template, 
     )
 
 
-def _print_rewards(console: Console, stage: Stage, checks: Sequence[str]) -> None:
-    rewards = {name: weight for objective, _ in stage.shared for name, weight in objective.rewards.items()}
-    if rewards:
-        held = ", ".join(name for name in checks if name not in rewards) or "none"
-        paid = ", ".join(f"{name} × {weight:g}" for name, weight in rewards.items())
+def _print_rewards(console: Console, look: Look, checks: Sequence[str]) -> None:
+    if look.rewards:
+        held = ", ".join(name for name in checks if name not in look.rewards) or "none"
+        paid = ", ".join(f"{name} × {weight:g}" for name, weight in look.rewards.items())
         console.print(f"It learns from answers of its own, rewarded for {paid}. Checks held out: {held}.")
 
 
-def _coloured(row: Encoded, template: Template, marks: tuple[str, str]) -> Text:
-    """Return the row's text, its trained stretches in colour and between the marks."""
-    text = Text()
-    pieces = zip(parted(template.pieces(row.ids), template.control), row.weights, strict=True)
-    for trained, stretch in groupby(pieces, key=lambda piece: piece[1] > 0):
-        said = "".join(piece for piece, _ in stretch)
-        text.append(f"{marks[0]}{said}{marks[1]}" if trained else said, "bold green" if trained else "dim")
-    return text
-
-
-def parted(pieces: list[str], names: re.Pattern[str]) -> list[str]:
-    """Return the pieces of a text with a dot in every name of a special token where two tokens meet in it."""
-    ends = list(accumulate(map(len, pieces)))
-    marked = [*pieces]
-    for name in names.finditer("".join(pieces)):
-        for at in range(bisect_right(ends, name.start()), bisect_left(ends, name.end())):
-            marked[at] += PARTED
-    return marked
-
-
-def _branches(tree: Tree, template: Template) -> Branches:
-    """Return the tree's nodes as branches: how many tokens each has, and the text that begins it."""
-    children: dict[int, list[int]] = {}
-    for node, parent in enumerate(tree.parents.tolist()):
-        children.setdefault(parent, []).append(node)
-
-    def grow(branch: Branches, node: int) -> None:
-        below = children.get(node, [])
-        for child in below[:SHOWN_CHILDREN]:
-            start, end = tree.node_spans[child].tolist()
-            text = " ".join("".join(template.pieces(tree.ids[start:end].tolist())).split())
-            shown = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-            grow(branch.add(Text(f"{counted(end - start, 'token')}  {shown}")), child)
-        if len(below) > SHOWN_CHILDREN:
-            rest = sum(tree.ends[child] - tree.node_spans[child, 0] for child in below[SHOWN_CHILDREN:])
-            more = counted(len(below) - SHOWN_CHILDREN, "more branch", "more branches")
-            branch.add(Text(f"… {more}, {counted(rest, 'token')}", style="dim"))
-
-    sizes = f"{counted(len(tree.rows), 'row')}, {counted(len(tree.ids), 'distinct token')}"
-    root = Branches(Text(sizes))
-    grow(root, -1)
-    return root
-
-
-def _print_limit(console: Console, test: Sequence[Example], limit: Limit) -> None:
-    from espalier.evaluate.symptoms import of_limit
-
-    console.print(
-        f"{counted(len(test), 'row')} to score. Answers are cut at {counted(limit.tokens, 'token')}; the "
-        f"references need at most {limit.needed}."
-    )
-    for finding in of_limit(limit, len(test)):
-        console.print(finding.text, style="bold")
-
-
-def _print_rejects(console: Console, rejects: list[dict[str, str]]) -> None:
+def _print_rejects(console: Console, rejects: Sequence[Mapping[str, str]]) -> None:
     console.print(f"{counted(len(rejects), 'row')} {'is' if len(rejects) == 1 else 'are'} left out.")
     for reject in rejects[:10]:
         console.print(f"  {reject['where']}: {reject['reason']}", markup=False)

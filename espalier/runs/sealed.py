@@ -90,7 +90,7 @@ def _inputs(recipe: Recipe, prepared: Prepared, cache: Path) -> dict[str, Any]:
 
 
 def _place(name: str, cache: Path) -> Place:
-    """Return where the recipe's model lies; whether a plain folder fits was seen by the run that was sealed."""
+    """Return where the recipe's model lies; that a plain folder fits was seen by the run that is sealed."""
     folder = Path(name)
     whole = (folder / "config.json").exists() and not (folder / CONFIG).exists()
     return Place(name) if whole and run_at(folder) is None else find_model(name, cache)
