@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from espalier.cli.progress import say, waiting
 from espalier.core.errors import DataError
+from espalier.data.inputs import Question, read_questions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from espalier.data.inputs import Question
 
 
 def questions_of(text: str | None, file: Path | None, columns: Mapping[str, str]) -> list[Question]:
@@ -22,8 +21,6 @@ def questions_of(text: str | None, file: Path | None, columns: Mapping[str, str]
     Raises:
         DataError: nothing is asked, or by two of them; the file cannot be read; the input is not UTF-8.
     """
-    from espalier.data.inputs import Question, read_questions
-
     if text is not None and file is not None:
         raise DataError("Both a text and --file are given.", hint="Give one of them.")
     if file is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,23 +12,11 @@ from espalier.cli.progress import heard, say, waiting
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Limit, Seed, Talks, Temperature, TopP
 from espalier.cli.terminal import tell_error
 from espalier.core.errors import DataError, EspalierError
-from espalier.runs.events import working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from espalier.core.recipe import Choice
-    from espalier.core.records import Finish
-    from espalier.decode.local import Local
-    from espalier.runs.conversation import Conversation
-    from espalier.runs.talkers import Sampling
-
-HELP = """/system TEXT  puts a text in place of the system turn ('' for none); without a text it is shown
-/undo         takes back the last turn and its answer
-/reset        begins anew, under the same system turn
-/save FILE    writes the conversation as a row to train on; a file in .jsonl gets a line more
-/quit         ends the chat, as Ctrl-D does; Ctrl-C stops an answer
-A turn that begins with a slash is written with two."""
+    from espalier.runs.chatting import Speaker
 
 
 def chat(
@@ -55,112 +41,15 @@ def chat(
 
     A run is asked in the shape that it was trained with. From a pipe each line is a turn.
     """
-    from espalier.decode.local import strategy_of
-    from espalier.runs.asking import tell_asking, words_in_first_only
-    from espalier.runs.conversation import Conversation
-    from espalier.runs.talkers import Sampling, find_talker
+    from espalier.runs.chatting import speaker_of
+    from espalier.runs.talkers import Sampling
 
-    talker = find_talker(name, plain=plain)
     sampling = Sampling(limit, temperature, top_p, seed)
-    strategy_of(sampling.over(talker.answers(2)))  # what does not fit is told before anything is loaded
-    first = talker.run is not None and words_in_first_only(talker.run, talker.asking)
-    talk = Conversation(talker.asking, first)
-    if talker.run and not plain:
-        tell_asking(talker.asking, system, chat=True)
-    if system is not None:
-        talk.set_system(system)
-    local = talker.load(cache, base=base)
-    decode = talker.answers(local.template.context)
-    if not _converse(_Speaker(local, decode, sampling, talk)):
+    if not _converse(speaker_of(name, sampling, cache, system=system, plain=plain, base=base)):
         raise typer.Exit(2)
 
 
-class _Speaker:
-    """Answers the turns of a conversation, and does what commands say."""
-
-    def __init__(self, local: Local, decode: Choice, sampling: Sampling, talk: Conversation) -> None:
-        self.local, self.talk = local, talk
-        self.decode, self.sampling = decode, sampling
-
-    def answer(self, text: str) -> None:
-        """Print the answer as it is written, and keep it; Ctrl-C stops it, and keeps what there is."""
-        from espalier.decode.local import strategy_of
-
-        room = self.talk.room(text, self.local.template)
-        settings = self._sampling().over(self.decode)
-        limit = min(strategy_of(settings).limit, room)
-        pieces: list[str] = []
-        finish: Finish | None = None
-        stopped = False
-        try:
-            for piece, end in self._pieces(text, settings, limit):
-                pieces.append(piece)
-                finish = end
-                typer.echo(piece, nl=False)
-                heard()
-        except KeyboardInterrupt:
-            if not _is_terminal():
-                raise
-            stopped = True
-        typer.echo()
-        said = "".join(pieces)
-        if stopped and not said.strip():
-            say("(stopped before a word was written; the turn is taken back)")
-            return
-        self.talk.add(text, said, cut=finish != "stop")
-        if stopped:
-            say("(stopped; what was written is kept)")
-        elif finish == "length":
-            more = "--limit allows more" if limit < room else "the context is full: /undo or /reset"
-            say(f"(cut after {limit} tokens; {more})")
-
-    def _sampling(self) -> Sampling:
-        """Return how this answer is sampled: with a seed of its own, so that /undo gives another one."""
-        seed = self.sampling.seed or 0
-        drawn = self.sampling.draws(self.decode)
-        self.talk.answers += 1
-        return replace(self.sampling, seed=seed + self.talk.answers - 1) if drawn else self.sampling
-
-    def _pieces(self, text: str, settings: Choice, limit: int) -> Iterator[tuple[str, Finish | None]]:
-        pieces = self.local.stream(self.talk.prompt(text), settings, limit)
-        with working("Reading", aloud=False):
-            first = next(pieces, None)
-        if first is not None:
-            yield first
-            yield from pieces
-
-    def command(self, line: str) -> None:
-        """Do what a line that begins with a slash says. Raises EOFError to end, and DataError."""
-        word, _, rest = line.partition(" ")
-        rest = rest.strip()
-        match word:
-            case "/quit" | "/exit":
-                raise EOFError
-            case "/help":
-                say(HELP)
-            case "/system":
-                self._system(rest)
-            case "/undo":
-                turn = self.talk.undo()
-                say(f"Taken back: {turn.text}" if turn else "There is no turn to take back.")
-            case "/reset":
-                self.talk.reset()
-                say("The conversation begins anew, under the same system turn.")
-            case "/save":
-                if not rest:
-                    raise DataError("/save needs a file.", hint="Write: /save talk.json")
-                self.talk.save(Path(rest).expanduser())
-                say(f"Saved to {rest}.")
-            case _:
-                raise DataError(f"There is no command {word}.", hint="/help lists them all.")
-
-    def _system(self, text: str) -> None:
-        if text:
-            self.talk.set_system("" if text in ("''", '""') else text)
-        say(f"The system turn: {self.talk.system or '(none)'}")
-
-
-def _converse(speaker: _Speaker) -> bool:
+def _converse(speaker: Speaker) -> bool:
     """Take turns until the input ends; return whether all went well, which in a terminal is always so."""
     well = True
     if _is_terminal():
@@ -168,15 +57,31 @@ def _converse(speaker: _Speaker) -> bool:
     for line in _lines():
         try:
             if line.startswith("/") and not line.startswith("//"):
-                speaker.command(line)
+                say(speaker.command(line))
             else:
-                speaker.answer(line.removeprefix("/") if line.startswith("//") else line)
+                _answer(speaker, line.removeprefix("/") if line.startswith("//") else line)
         except EOFError:
             break
         except EspalierError as error:
             tell_error(str(error))
             well = _is_terminal()
     return well
+
+
+def _answer(speaker: Speaker, text: str) -> None:
+    """Print the answer as it is written, and keep it; Ctrl-C stops it, and keeps what there is."""
+    stopped = False
+    try:
+        for piece in speaker.answer(text):
+            typer.echo(piece, nl=False)
+            heard()
+    except KeyboardInterrupt:
+        if not _is_terminal():
+            raise
+        stopped = True
+    typer.echo()
+    if said := speaker.keep(stopped=stopped):
+        say(said)
 
 
 def _lines() -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from espalier.core.bundled_recipes import SUFFIX, bundled_recipes
+from espalier.models.bundled import KNOWN
 
 
 def recipe_names(incomplete: str) -> list[str]:
@@ -32,8 +33,6 @@ def run_folders(incomplete: str) -> list[str]:
 
 def model_names(incomplete: str) -> list[str]:
     """Return the bundled models that begin so."""
-    from espalier.models.bundled import KNOWN
-
     return [name for name in KNOWN if name.startswith(incomplete)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, Overrides, RecipeFile
+from espalier.core.recipe import load_recipe
 
 
 def forecast(
@@ -21,7 +22,6 @@ def forecast(
 
     Two steps of each stage are taken and thrown away. Answers and scores are not counted.
     """
-    from espalier.core.recipe import load_recipe
     from espalier.runs.plan import resolve
 
     choices = resolve(load_recipe(recipe, override or ()))

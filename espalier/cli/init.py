@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from espalier.cli.settings import DEFAULT_CACHE, Cache
+from espalier.core.errors import RecipeError, RunError
+from espalier.core.files import write_atomic
+from espalier.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +39,6 @@ def init(
 
     It says why for each choice, in the recipe and here.
     """
-    from espalier.core.errors import RunError
-    from espalier.core.files import write_atomic
-    from espalier.core.text import counted
     from espalier.runs.first_recipe import first_recipe, written
     from espalier.runs.look import look_at
 
@@ -59,8 +59,6 @@ def init(
 
 
 def _columns(pairs: Sequence[str]) -> dict[str, str]:
-    from espalier.core.errors import RecipeError
-
     split = [pair.partition("=") for pair in pairs]
     if wrong := next((key for key, equals, column in split if not (key and equals and column)), None):
         raise RecipeError(f"'{wrong}' names no column.", hint="Write it as --column prompt=query.")

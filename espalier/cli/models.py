@@ -8,6 +8,7 @@ import typer
 
 from espalier.cli.completion import model_names
 from espalier.cli.settings import DEFAULT_CACHE, Cache
+from espalier.models import bundled
 from espalier.runs.events import working
 
 models = typer.Typer(help="List the bundled models, or fetch one.", invoke_without_command=True)
@@ -18,10 +19,8 @@ def listed(context: typer.Context, cache: Cache = DEFAULT_CACHE) -> None:
     """List the bundled models."""
     if context.invoked_subcommand is not None:
         return
-    from espalier.models.bundled import KNOWN, cached
-
-    for model in KNOWN.values():
-        folder = cached(model.name, cache)
+    for model in bundled.KNOWN.values():
+        folder = bundled.cached(model.name, cache)
         typer.echo(f"{model.name}  {model.about}, {model.parameters} parameters, {model.licence}")
         typer.echo(f"  {folder or f'not fetched yet: espalier models fetch {model.name}'}")
 
@@ -32,8 +31,6 @@ def fetch(
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
     """Download a bundled model and convert it, once."""
-    from espalier.models.bundled import fetch as fetch_model
-
     with working(f"Fetching {name}") as tell:
-        folder = fetch_model(name, cache, say=tell)
+        folder = bundled.fetch(name, cache, say=tell)
     typer.echo(folder)

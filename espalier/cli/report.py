@@ -5,11 +5,11 @@ from __future__ import annotations
 import typer
 
 from espalier.cli.settings import RunPath
+from espalier.core.run import find_run
 
 
 def report(run: RunPath) -> None:
     """Write report.html again from what the run folder holds."""
-    from espalier.core.run import find_run
     from espalier.report.page import write_report
 
     typer.echo(write_report(find_run(run).path))

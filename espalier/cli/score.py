@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from espalier.core.text import counted
 
@@ -52,10 +55,6 @@ def score(
 
 
 def _print_table(result: PredictionScore) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     title = f"{result.title} on {counted(result.estimate.n, 'row')}"
     table = Table("", f"×{result.estimate.scale:g}", "95 % interval", title=title)
     rows = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, Overrides, RecipeFile
+from espalier.core.recipe import load_recipe
 
 if TYPE_CHECKING:
     from espalier.train.verify import Check
@@ -26,7 +27,6 @@ def verify(
     A few of each stage's rows are computed both ways; the exit status is 1 if a gap is too large. Every
     stage is checked from the recipe's own model, as if it were the first.
     """
-    from espalier.core.recipe import load_recipe
     from espalier.runs.plan import resolve
 
     choices = resolve(load_recipe(recipe, override or ()))
