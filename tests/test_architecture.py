@@ -252,7 +252,7 @@ def test_the_package_stays_small() -> None:
         rooms[module.room] += _code_lines(module.text)
     assert rooms.total() < 19_700
     assert sum(rooms[room] for room in SPINE) < 8_300
-    most = {"runs": 3_350, "models": 2_400, "data": 2_400}
+    most = {"runs": 3_800, "models": 2_400, "data": 2_400, "cli": 1_300}
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60
@@ -263,6 +263,18 @@ def test_the_package_stays_small() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.toml")), ids=lambda path: path.stem)
 def test_each_recipe_loads(path: Path) -> None:
     assert load_recipe(path).name
+
+
+def test_verbs_import_at_the_top_but_for_what_loads_torch() -> None:
+    inner = [
+        node
+        for module in MODULES
+        if module.room == "cli"
+        for function in module.functions()
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert len(inner) <= 25
 
 
 def _code_lines(text: str) -> int:
