@@ -147,7 +147,7 @@ def _trunk(rows: Sequence[Encoded], prompt: tuple[int, ...] = ()) -> tuple[int, 
 def _sorted(paths: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
     """Return the paths' sorted order, and how many tokens each shares with the one before it."""
     order = sorted(range(len(paths)), key=lambda at: paths[at])
-    arrays = [np.array(paths[at], np.int64) for at in order]
+    arrays = (np.array(paths[at], np.int64) for at in order)
     return order, [0, *(common_prefix(one, two) for one, two in pairwise(arrays))]
 
 

@@ -51,6 +51,8 @@ class Reader:
 
     def __init__(self, tokenizer: Tokenizer, sample: str) -> None:
         self._tokenizer = tokenizer
+        # Each id once: the tokenizer makes a new number for each token, four times what a place for it takes.
+        self._numbers: dict[int, int] = {}
         added = tokenizer.added_tokens_decoder
         self.special = frozenset(token for token, kind in added.items() if kind.special)
         exact = {kind.content: kind for kind in added.values() if not kind.normalized}
@@ -76,7 +78,8 @@ class Reader:
     def whole(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text that the tokenizer is given whole: the slow twin of `ids`."""
         read = self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)
-        return tuple(read["input_ids"])
+        ids: list[int] = read["input_ids"]
+        return tuple(map(self._numbers.setdefault, ids, ids))
 
     def _piece(self, before: str, text: str) -> tuple[int, ...]:
         """Return the ids of a piece of text behind the added token `before`, or at the beginning."""

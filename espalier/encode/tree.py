@@ -146,7 +146,7 @@ def path_length(row: Encoded) -> int:
     """Return how many tokens of a row are laid out, those before its last weighted one. Raises DataError."""
     if row.weights[0]:
         raise DataError("The first token of a row is weighted, and no token predicts it.", where=row.example)
-    return max(index for index, weight in enumerate(row.weights) if weight)
+    return next(index for index in range(len(row.weights) - 1, 0, -1) if row.weights[index])
 
 
 def common_prefix(one: Ints, two: Ints) -> int:

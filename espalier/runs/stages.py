@@ -121,8 +121,11 @@ def _share(plan: Plan, run: RunFolder, stage: Stage, key: str) -> None:
 
 def _determined(plan: Plan, stage: Stage) -> dict[str, Any]:
     """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
-    rows, dev = (
-        [[(row.ids, row.weights, row.role) for row in unit.rows] for unit in units]
+    rows, dev = (  # hashed one by one, for as one text they would take more memory than themselves
+        [
+            content_hash([unit.prompt, [(row.ids, row.weights, row.role) for row in unit.rows]])
+            for unit in units
+        ]
         for units in (stage.encoded.units, stage.heldout)
     )
     watch = {"dev": stage.section.dev, "patience": stage.section.patience, "rows": content_hash(dev)}
@@ -135,7 +138,7 @@ def _determined(plan: Plan, stage: Stage) -> dict[str, Any]:
         "model": {"precision": formats.training, "device": plan.choices.recipe.model.device},
         "train": stage.section.model_dump(exclude={"checkpoint", "data", "parallel", "dev", "patience"}),
         "weights": plan.loaded.weights,
-        "rows": content_hash([[unit.prompt for unit in stage.encoded.units], rows, judged]),
+        "rows": content_hash([rows, judged]),
         **({"held out": watch} if stage.heldout else {}),
         **({"rewards": models} if models else {}),
         **({"sampled in": formats.decoding} if sampled and formats.decoding != formats.training else {}),

@@ -1,0 +1,62 @@
+"""What many rows cost between their examples and a plan."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from espalier.core.files import content_hash
+from espalier.core.records import Example, message
+from espalier.encode.batches import schedule
+from espalier.models.load import load_template
+from espalier.runs.prepare import encode_units
+
+ROWS = 1_000
+MOST = 60  # bytes a token, what is remembered of texts and made for a moment included
+WORDS = [
+    "ripe",
+    "pear",
+    "trellis",
+    "ladder",
+    "north",
+    "wall",
+    "cordon",
+    "spur",
+    "fruit",
+    "bud",
+    "graft",
+    "winter",
+    "summer",
+    "prune",
+    "tie",
+    "wire",
+]
+
+
+@pytest.mark.model
+def test_rows_take_little_more_than_a_place_for_each_token(bundled_model: Path) -> None:
+    draw = random.Random(0)
+
+    def said(count: int) -> str:
+        return " ".join(draw.choices(WORDS, k=count))
+
+    examples = [
+        Example(
+            str(n), "task", str(n), (message("user", said(20)), message("assistant", said(60), trained=True))
+        )
+        for n in range(ROWS)
+    ]
+    template = load_template(str(bundled_model))
+    encode_units(examples[:1], template, 2048)
+    tracemalloc.start()
+    units = encode_units(examples, template, 2048).units
+    schedule(units, 32, 0)(0)
+    content_hash([content_hash([unit.prompt, [row.ids for row in unit.rows]]) for unit in units])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    tokens = sum(len(row.ids) for unit in units for row in unit.rows)
+    assert tokens > 60 * ROWS
+    assert peak / tokens < MOST
