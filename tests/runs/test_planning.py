@@ -16,7 +16,7 @@ from espalier.runs.prepare import encode_units
 
 ROWS = 1_000
 MOST = 60  # bytes a token, what is remembered of texts and made for a moment included
-WORDS = [
+WORDS = ("ripe", "pear", "trellis", "ladder", "north", "wall", "cordon", "spur", "fruit", "bud", "graft", "tie")
     "ripe",
     "pear",
     "trellis",
