@@ -79,14 +79,13 @@ def generate(
     if talker.run and not plain and not all(question.prompt for question in questions):
         tell_asking(talker.asking, system)
     local = talker.load(cache, base=base)
-    decode = talker.answers(local.template.context)
-    settings = talkers.Sampling(limit, temperature, top_p, seed, best_of or samples).over(decode)
+    wanted = talkers.Sampling(limit, temperature, top_p, seed, best_of or samples)
+    settings = wanted.over(talker.answers(local.template.context))
     strategy = strategy_of(settings)
     answers.check_asks(asks, local.template, strategy.limit)
     as_lines = file is not None if as_lines is None else as_lines
     if reward:
-        rater = rating.load_rater(reward, cache)
-        rated = answers.best(local, asks, settings, strategy.samples, rater)
+        rated = answers.best(local, asks, settings, strategy.samples, rating.load_rater(reward, cache))
         _print_best(rated, asks, strategy.samples, as_lines=as_lines)
     elif file is None and not as_lines and strategy.samples == 1:
         for piece, _ in local.stream(asks[0].prompt, settings):

@@ -66,6 +66,16 @@ class _Said:
 _said = _Said()
 
 
+def hushed() -> None:
+    """Print nothing more: the terminal is gone, or another process speaks."""
+    console.quiet = True
+
+
+def shown() -> None:
+    """Show the cursor, which a bar hides."""
+    console.show_cursor()
+
+
 def say(text: str) -> None:
     """Print a line."""
     console.print(text, highlight=False, markup=False)

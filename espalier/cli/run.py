@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typer
 
+from espalier.cli.progress import hushed, shown
 from espalier.cli.ranks import joined, restarted
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Keep, Overrides, Overwrite, RecipeFile
-from espalier.cli.signals import stoppable
 from espalier.cli.summary import print_summary
 from espalier.core.errors import RunError
 from espalier.core.recipe import load_recipe
 from espalier.evaluate.scores import Scores
 from espalier.runs.events import say
+from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
 
 # Seconds that the processes before a restart may take to let go of the run's folder.
@@ -38,7 +39,7 @@ def run(
         raise RunError("--overwrite and --keep contradict each other.", hint="Give one of them.")
     way = "overwrite" if overwrite else "keep" if keep else "refuse"
     try:
-        with stoppable(), joined() as ranks:
+        with stoppable(hushed, shown), joined() as ranks:
             asked = load_recipe(recipe, override or ())
             done = start(asked, cache, ranks=ranks, way=way, patience=RESTART if restarted() else 0.0)
     except KeyboardInterrupt:

@@ -11,9 +11,9 @@ import pytest
 
 PROGRAM = """
 import hashlib, os, signal, sys, time
-from espalier.cli import signals
-from espalier.cli.signals import stoppable
-from espalier.runs import stopping
+from espalier.cli.progress import beating
+from espalier.runs import signals, stopping
+from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
 
 long = sys.argv[1] == "stuck in a long step"
@@ -38,7 +38,7 @@ def step():
 if sys.argv[1] == "ignored":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 try:
-    with stoppable():
+    with beating("this"), stoppable():
         {"step": lambda: patient(step), "stuck": stuck, "stuck in a step": lambda: patient(stuck),
          "stuck in a long step": lambda: patient(stuck),
          "ignored": step, "anything": step}[sys.argv[1]]()

@@ -16,7 +16,7 @@ from espalier.runs.prepare import encode_units
 
 ROWS = 1_000
 MOST = 60  # bytes a token, what is remembered of texts and made for a moment included
-WORDS = ("ripe", "pear", "trellis", "ladder", "north", "wall", "cordon", "spur", "fruit", "bud", "graft", "tie")
+WORDS = (
     "ripe",
     "pear",
     "trellis",
@@ -28,12 +28,8 @@ WORDS = ("ripe", "pear", "trellis", "ladder", "north", "wall", "cordon", "spur",
     "fruit",
     "bud",
     "graft",
-    "winter",
-    "summer",
-    "prune",
     "tie",
-    "wire",
-]
+)
 
 
 @pytest.mark.model

@@ -16,26 +16,44 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from espalier.cli.progress import console, say
+from espalier.runs.events import say
 from espalier.runs.stopping import Stopped, stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 # Seconds that the process has to end: at a second signal, and at one that nothing has to be finished for.
 AT_ONCE, UNWINDING = 2.0, 10.0
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 @contextmanager
-def stoppable() -> Generator[None]:
+def stoppable(hung_up: Callable[[], None] = nothing, leave: Callable[[], None] = nothing) -> Generator[None]:
     """Let SIGTERM and SIGHUP end what is inside with `Stopped`; see `Stopping.after_step`.
 
     A signal that is ignored, as under nohup, stays so.
+
+    Args:
+        hung_up: called at SIGHUP, when the terminal is gone.
+        leave: called before the process is ended without further ado.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+
+    def asked(number: int, _: FrameType | None) -> None:
+        again, stopping.asked = stopping.asked, number
+        if number == signal.SIGHUP:
+            hung_up()
+        if again or not stopping.patience:
+            raise Stopped(number)
+        say("Stopping after this step, with a checkpoint. A second signal stops at once.")
+
     stopping.asked = 0
     here, there = socket.socketpair()
     there.setblocking(False)
@@ -43,8 +61,8 @@ def stoppable() -> Generator[None]:
     wakeup = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
     for number, handler in before.items():
         if handler != signal.SIG_IGN:
-            signal.signal(number, _asked)
-    threading.Thread(target=_watch, args=(here,), daemon=True).start()
+            signal.signal(number, asked)
+    threading.Thread(target=_watch, args=(here, leave), daemon=True).start()
     try:
         yield
     finally:
@@ -54,16 +72,7 @@ def stoppable() -> Generator[None]:
         there.close()
 
 
-def _asked(number: int, _: object) -> None:
-    again, stopping.asked = stopping.asked, number
-    if number == signal.SIGHUP:
-        console.quiet = True  # the terminal is gone
-    if again or not stopping.patience:
-        raise Stopped(number)
-    say("Stopping after this step, with a checkpoint. A second signal stops at once.")
-
-
-def _watch(signals: socket.socket) -> None:
+def _watch(signals: socket.socket, leave: Callable[[], None]) -> None:
     """End the process where it has not ended in time after a signal; return once it needs no watching."""
     end: float | None = None
     number = 0
@@ -80,5 +89,5 @@ def _watch(signals: socket.socket) -> None:
                     number = byte
                     end = time.monotonic() + (AT_ONCE if end else stopping.patience or UNWINDING)
     with suppress(OSError):
-        console.show_cursor()
+        leave()
     os._exit(128 + number)
