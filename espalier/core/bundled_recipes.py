@@ -47,7 +47,7 @@ def _there(path: Path) -> bool:
     """Say whether something is there, if only to be told why it cannot be read."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a name with a null character
         return False
     except OSError:
         return True

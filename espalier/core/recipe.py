@@ -21,7 +21,7 @@ from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.files import content_hash, read_text
 from espalier.core.recipe_paths import anchor, each_path, paths_of
 from espalier.core.registry import recipe_error
-from espalier.core.run_name import run_name
+from espalier.core.run_name import possible_path, run_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -167,7 +167,7 @@ class Recipe(Section):
 
     name: Annotated[str, AfterValidator(run_name)]
     """Name of the run and of its folder: letters and digits of any script, and . _ - between them."""
-    folder: str = "runs"
+    folder: Annotated[str, AfterValidator(possible_path)] = "runs"
     """Where run folders are made."""
     seed: int = Field(default=0, ge=0)
     """Seed of the split, the order of rows and the fresh weights of adapters."""
@@ -294,7 +294,9 @@ def _whole(table: dict[str, Any]) -> Recipe:
     if isinstance(model, dict):
         _inherit(cast("dict[str, Any]", model))
     recipe = parse_recipe(table)
-    if os.path.realpath(recipe.model.name) == os.path.realpath(Path(recipe.folder) / recipe.name):
+    if "\0" not in recipe.model.name and os.path.realpath(recipe.model.name) == os.path.realpath(
+        Path(recipe.folder) / recipe.name
+    ):
         raise RecipeError(
             "The run is to be made from itself.",
             where="model.name",
@@ -307,7 +309,7 @@ def _inherit(model: dict[str, Any]) -> None:
     """Give the model what the chat template of the run that it is was given, but for what is given here."""
     name, own = model.get("name"), model.get("template", {})
     file = Path(name) / "recipe.toml" if isinstance(name, str) and name else None
-    if file is None or not file.is_file() or not isinstance(own, dict):
+    if file is None or not os.path.isfile(file) or not isinstance(own, dict):
         return
     try:
         given: Any = tomllib.loads(read_text(file)).get("model", {}).get("template", {})

@@ -266,7 +266,7 @@ def _locked(path: Path) -> IO[str] | None:
 def find_run(path: Path) -> RunFolder:
     """Return a finished or unfinished run for reading. Raises RunError where there is none."""
     folder = RunFolder(path)
-    if not folder.recipe.exists():
+    if not os.path.exists(folder.recipe):
         raise RunError(
             "This is not a run folder: it holds no recipe.toml.",
             where=str(path),
@@ -282,7 +282,9 @@ def run_at(folder: Path) -> RunFolder | None:
     """
     for path in (folder, *([folder.parent] if folder.name == "model" else [])):
         run = RunFolder(path)
-        if run.recipe.exists() and (run.provenance.exists() or not (path / "config.json").exists()):
+        if not os.path.exists(run.recipe):  # no OSError where no folder can have the name
+            continue
+        if run.provenance.exists() or not (path / "config.json").exists():
             return run
     return None
 

@@ -24,6 +24,15 @@ def run_name(name: str) -> str:
     return name
 
 
+def possible_path(path: str) -> str:
+    """Return a path as it is. Raises PydanticCustomError where no file system can have it."""
+    longest = max(len(part.encode()) for part in path.split("/"))
+    if "\0" in path or longest > 255 or len(path.encode()) > 3000:
+        why = "it has a null character" if "\0" in path else "it is too long for a file system"
+        raise PydanticCustomError("run_name", "{why}", {"why": why})
+    return path
+
+
 def _unfit(name: str) -> str:
     if not name:
         return "it is empty"

@@ -109,7 +109,8 @@ def weights_of(place: Place) -> str:
 
 def near(name: str) -> str:
     """Return a hint that names the runs and models whose names are near, or all of a few."""
-    within = [found.parent for found in sorted(Path(name).glob("*/recipe.toml"))]
+    inside = sorted(Path(name).glob("*/recipe.toml")) if os.path.isdir(name) else []
+    within = [found.parent for found in inside]
     runs = [
         *within,
         *(found.parent for depth in ("*", "*/*") for found in Path().glob(f"{depth}/recipe.toml")),
@@ -124,7 +125,9 @@ def near(name: str) -> str:
 
 def may_be_hub_id(name: str) -> bool:
     """Say whether a name can be a hub's, owner/model, and not a folder that is missing."""
-    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).parent.is_dir()
+    return (
+        name.count("/") == 1 and not name.startswith((".", "/", "~")) and not os.path.isdir(Path(name).parent)
+    )
 
 
 def _found(name: str, cache: Path, say: Say, above: tuple[Path, ...]) -> Place:

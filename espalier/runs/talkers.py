@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +133,7 @@ def find_talker(name: str, *, plain: bool = False) -> Talker:
         return Talker(name, run, asking, recipe.decode, recipe.task.columns)
     if name in KNOWN:
         return Talker(name)
-    if folder.is_dir() and not any(
+    if os.path.isdir(folder) and not any(
         (folder / file).exists() for file in ("config.json", "adapter_config.json")
     ):
         raise ModelError(
@@ -140,10 +141,10 @@ def find_talker(name: str, *, plain: bool = False) -> Talker:
             where=name,
             hint=near(name),
         )
-    if not folder.exists() and not may_be_hub_id(name):
+    if not os.path.exists(folder) and not may_be_hub_id(name):
         raise ModelError(
             f"There is no '{name}': it is no folder of a run or of a model, no bundled model and no hub id "
             "(owner/model).",
             hint=near(name),
         )
-    return Talker(str(folder) if folder.exists() else name)
+    return Talker(str(folder) if os.path.exists(folder) else name)

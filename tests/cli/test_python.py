@@ -43,6 +43,20 @@ def test_the_page_runs(
     assert run.scores["tuned"].keys() >= {"rouge_l"}
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "y" * 300 + "/model"])
+def test_names_that_no_folder_can_have_are_refused_in_words(name: str) -> None:
+    for act in (
+        lambda: espalier.load(name),
+        lambda: espalier.run(name),
+        lambda: espalier.compare(name, name),
+        lambda: espalier.run("event-duration", f"folder={name}"),
+        lambda: espalier.run("event-duration", f"model.name={name}"),
+        lambda: espalier.run("event-duration", f"task.path={name}"),
+    ):
+        with pytest.raises(EspalierError):
+            act()
+
+
 @pytest.fixture
 def inside(after, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A finished run, with the user's folder as the current one."""
