@@ -146,12 +146,12 @@ def _measured(job: Job, prepared: Prepared, loaded: Loaded) -> dict[str, Any]:
 def _source(prepared: Prepared, template: Template) -> Source:
     from espalier.encode.batches import steps_per_epoch
     from espalier.runs.prepare import encode_units
-    from espalier.train.objectives import Tools, sft
+    from espalier.train.objectives import Resources, sft
     from espalier.train.steps import steps_of
 
     units = encode_units(prepared.train, template, TOKENS).units
     unused = [cast("Any", None)] * 4  # SFT asks for none of the other tools
-    tools = Tools(steps_per_epoch(len(units), ROWS), *unused)
+    tools = Resources(steps_per_epoch(len(units), ROWS), *unused)
     return steps_of(units, [(sft(), 1.0)], tools, size=ROWS, tokens=TOKENS, seed=0)
 
 

@@ -39,7 +39,7 @@ from espalier.models.load import load_model, load_tuned, save_tuned
 from espalier.models.places import find_model
 from espalier.models.support import unsupported
 from espalier.train.loop import Settings, train
-from espalier.train.objectives import Tools, sft
+from espalier.train.objectives import Resources, sft
 from espalier.train.steps import steps_of
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _check_training(loaded: Loaded, method: str, shared: bool, place: Path) -> N
     }
     units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in _rows()]
     nothing: Any = None
-    source = steps_of(units, [(sft(), 1.0)], Tools(1, *[nothing] * 4), size=3, tokens=1000, seed=0)
+    source = steps_of(units, [(sft(), 1.0)], Resources(1, *[nothing] * 4), size=3, tokens=1000, seed=0)
     forward = partial(edge_logprobs, shared=shared)
     settings = Settings(steps=2, rate=1e-3, precision="fp32", checkpoint=10)
     folder = place / method

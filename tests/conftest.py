@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
-    from espalier.train.objectives import Objective, Tools
+    from espalier.train.objectives import Objective, Resources
     from espalier.train.steps import Source
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -149,7 +149,7 @@ def source_of() -> Callable[..., Source]:
     """Make the steps of a training on rows, each an example of its own, or on units."""
     from espalier.encode.batches import steps_per_epoch
     from espalier.encode.tokens import Unit
-    from espalier.train.objectives import Tools
+    from espalier.train.objectives import Resources
     from espalier.train.steps import steps_of
 
     def unused(*_: object) -> Any:
@@ -161,12 +161,12 @@ def source_of() -> Callable[..., Source]:
         *,
         size: int = 8,
         tokens: int = 10_000,
-        tools: Tools | None = None,
+        tools: Resources | None = None,
     ) -> Source:
         units = [
             row if isinstance(row, Unit) else Unit(row.example, row.ids[: row.prompt], (row,)) for row in rows
         ]
-        tools = tools or Tools(steps_per_epoch(len(units), size), unused, unused, unused, unused)
+        tools = tools or Resources(steps_per_epoch(len(units), size), unused, unused, unused, unused)
         return steps_of(units, shared, tools, size=size, tokens=tokens, seed=0)
 
     return make

@@ -23,7 +23,7 @@ from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
 from espalier.runs.reference import reference
 from espalier.runs.trackers import Start, trackers
-from espalier.train.objectives import Tools, objectives
+from espalier.train.objectives import Resources, objectives
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -101,7 +101,7 @@ def test_the_seams_are_as_shown(
     f1 = scorers.build("my_module:word_f1", {})
     assert estimate(metric_of("f1", f1), f1.score([row] * 2, [answer] * 2), ["a", "b"]).value == 0.8
     units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in tiny_rows]
-    nothing = Tools(1, *[lambda *_: pytest.fail("not needed")] * 4)
+    nothing = Resources(1, *[lambda *_: pytest.fail("not needed")] * 4)
     losses = [
         objectives.build(kind, params).begin(units, nothing)(0, units).loss
         for kind, params in (("my_module:focal", {"gamma": 0.0}), ("sft", {}))

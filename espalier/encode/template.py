@@ -31,7 +31,7 @@ from espalier.encode.answer import Dress
 from espalier.encode.kept import left_out, lost_words
 from espalier.encode.quotes import marked, names_in, unnamed
 from espalier.encode.tokenizer import LONGEST_CHARACTER, Reader, any_of
-from espalier.encode.tools import given, lists_tools
+from espalier.encode.tools import lists_tools, template_turns
 from espalier.encode.voice import Frame, Rendering, Voice, shared
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ class Template:
         """Return this template with another rendering."""
         return Template(self._tokenizer, self.context, rendering).prefixed(self.prefix)
 
-    def given(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
+    def template_turns(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
         """Return the turns and the tools that the tokenizer's template is given for messages."""
-        voice, turns, tools = self._given(messages)
+        voice, turns, tools = self._turns_of(messages)
         return voice.formed(turns), tools
 
     def answered(self, messages: Sequence[Message]) -> Answered:
@@ -133,7 +133,7 @@ class Template:
             TemplateError: the template cannot render the conversation or loses a part of it, or the prompt's
                 ids are not the beginning of the conversation's.
         """
-        voice, turns, tools = self._given(messages)
+        voice, turns, tools = self._turns_of(messages)
         before = voice.render(turns[:-1], tools, True)
         whole = voice.render(turns, tools, False)
         if not whole.startswith(before):
@@ -148,7 +148,7 @@ class Template:
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the ids that a model is prompted with to answer `messages`. Raises TemplateError."""
-        voice, turns, tools = self._given(messages)
+        voice, turns, tools = self._turns_of(messages)
         text = voice.render(turns, tools, True)
         self._check_turns(turns, text)
         return self.prefix + self._ids(voice, turns, tools, text, opening=True)
@@ -161,7 +161,7 @@ class Template:
         """
         found = self.answered(messages)
         ids, prompt = found.ids[len(self.prefix) :], found.prompt - len(self.prefix)
-        voice, turns, tools = self._given(messages)
+        voice, turns, tools = self._turns_of(messages)
         sanitised = bool(self._quotes(turns, tools))
         whole = voice.ids(turns, tools, False, sanitised=sanitised)
         asked = voice.ids(turns[:-1], tools, True, sanitised=bool(self._quotes(turns[:-1], tools)))
@@ -171,7 +171,7 @@ class Template:
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
         """Return the text that a model is prompted with."""
-        voice, turns, tools = self._given(messages)
+        voice, turns, tools = self._turns_of(messages)
         return voice.render(turns, tools, True)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -230,18 +230,18 @@ class Template:
     def _lists(self) -> bool:
         """Whether lists of tools are the template's to show: it shows them, and calls too."""
         try:
-            knows = self._voice(True).known
+            knows = self._voice(True).traits
         except TemplateError:
             return False
         return knows.tools and bool(knows.calls)
 
-    def _given(self, messages: Sequence[Message]) -> tuple[Voice, list[Turn], list[Turn] | None]:
+    def _turns_of(self, messages: Sequence[Message]) -> tuple[Voice, list[Turn], list[Turn] | None]:
         for turn in messages:
             if any(isinstance(part, Media) for part in turn.parts):
                 raise TemplateError("A message holds a Media; this template renders text only.")
         listing = lists_tools(messages) and self._lists
         voice = self._voice(listing)
-        return voice, *given(messages, voice.known, listing=listing)
+        return voice, *template_turns(messages, voice.traits, listing=listing)
 
     def _ids(
         self, voice: Voice, turns: Sequence[Turn], tools: list[Turn] | None, text: str, *, opening: bool

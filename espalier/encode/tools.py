@@ -52,7 +52,7 @@ TOOLS: list[Turn] = [
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Traits:
     """What a template shows.
 
     Attributes:
@@ -74,7 +74,7 @@ class Known:
     bare: bool = False
 
 
-def known(render: Render, tools: list[Turn] | None) -> Known:
+def probe_template(render: Render, tools: list[Turn] | None) -> Traits:
     """Ask a template what it shows, with a list of tools or without."""
 
     def follows(turns: Sequence[Turn]) -> bool:
@@ -96,7 +96,7 @@ def known(render: Render, tools: list[Turn] | None) -> Known:
     except TemplateError:
         anyhow = True
     result = _result(_VALUE, "call00000", _NAME)
-    found = Known(
+    found = Traits(
         system=shows([SYSTEM, *_NEXT, *_NEXT], _KEY),
         tools=bool(tools) and shows([*_NEXT, *_NEXT], *_LISTED),
         results=shows([*_NEXT, result, _REPLY, *_NEXT], _VALUE),
@@ -112,7 +112,7 @@ def known(render: Render, tools: list[Turn] | None) -> Known:
     return found
 
 
-def probe_call(form: Known, value: str) -> Turn:
+def probe_call(form: Traits, value: str) -> Turn:
     """Return a turn with one call that has one argument of this value."""
     return _calling("", [("call00000", _NAME, json.dumps({_KEY: value}))], form)
 
@@ -122,8 +122,8 @@ def lists_tools(messages: Sequence[Message]) -> bool:
     return any(isinstance(part, ToolList) for turn in messages for part in turn.parts)
 
 
-def given(
-    messages: Sequence[Message], knows: Known, *, listing: bool
+def template_turns(
+    messages: Sequence[Message], knows: Traits, *, listing: bool
 ) -> tuple[list[Turn], list[Turn] | None]:
     """Return the turns and the tools that a template is given.
 
@@ -175,7 +175,7 @@ def given(
     return turns, json.loads(lists[0]) if listing else None
 
 
-def _answer(message: Message, knows: Known, asked: list[tuple[str, str]]) -> Turn:
+def _answer(message: Message, knows: Traits, asked: list[tuple[str, str]]) -> Turn:
     """Return an answer, its calls in the template's own form where they have ids, and as text where not."""
     thoughts = [part.text for part in message.parts if isinstance(part, Thought)]
     apart = {THOUGHT: "\n\n".join(thoughts)} if thoughts and knows.thoughts else {}
@@ -199,7 +199,7 @@ def formed(turns: Sequence[Turn], parts: frozenset[str]) -> list[Turn]:
     ]
 
 
-def _check_shape(shape: Shape, knows: Known) -> None:
+def _check_shape(shape: Shape, knows: Traits) -> None:
     if shape in knows.calls:
         return
     worded, several = shape
@@ -210,7 +210,7 @@ def _check_shape(shape: Shape, knows: Known) -> None:
     )
 
 
-def _called(form: Known, worded: bool, several: bool) -> tuple[Any, ...]:
+def _called(form: Traits, worded: bool, several: bool) -> tuple[Any, ...]:
     """Return a conversation with a turn of this shape, and the words that must be seen."""
     numbers = range(2 if several else 1)
     made = [(f"call{n:05d}", f"{_NAME}{n}", json.dumps({_KEY: f"{_VALUE}{n}"})) for n in numbers]
@@ -220,7 +220,7 @@ def _called(form: Known, worded: bool, several: bool) -> tuple[Any, ...]:
     return (turns, *words, *([_SAID] if worded else []))
 
 
-def _calling(words: str, calls: list[tuple[str, str, str]], form: Known) -> Turn:
+def _calling(words: str, calls: list[tuple[str, str, str]], form: Traits) -> Turn:
     """Return a turn of calls: id, name and arguments as JSON text."""
     made = [
         {

@@ -16,7 +16,7 @@ from jinja2 import TemplateError as JinjaError
 
 from espalier.core.errors import TemplateError
 from espalier.encode.tokenizer import any_of
-from espalier.encode.tools import SYSTEM, TOOLS, USER, Known, Turn, formed, known, probe_call
+from espalier.encode.tools import SYSTEM, TOOLS, USER, Traits, Turn, formed, probe_call, probe_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,13 +126,13 @@ class Voice:
         return tuple(self._applied(turns, tools, opening, {"sanitize_control_tokens": sanitised}))
 
     @cached_property
-    def known(self) -> Known:
+    def traits(self) -> Traits:
         """What the template shows."""
-        found = known(self.render, self._tools)
+        found = probe_template(self.render, self._tools)
         for role, shown in (("system", found.system), ("tool", found.results)):
             if not shown:  # as text; perhaps in parts, or the other way round
                 before, self._parts = self._parts, self._parts ^ {role}
-                again = known(self.render, self._tools)
+                again = probe_template(self.render, self._tools)
                 if again.system + again.results > found.system + found.results:
                     found = again
                 else:
@@ -142,7 +142,7 @@ class Voice:
     @cached_property
     def stops(self) -> frozenset[str]:
         """The tokens that end answers: for those that call tools, some templates have another."""
-        if not self.known.calls:
+        if not self.traits.calls:
             return frozenset((self.frame.stop,))
         return frozenset((self.frame.stop, self._framed_call([*self._lead, USER], self._tools).stop))
 
@@ -218,7 +218,7 @@ class Voice:
 
     def _framed_call(self, asked: Sequence[Turn], tools: list[Turn] | None) -> Frame:
         """Return how a call that answers `asked` ends: `closing` begins with the stop token."""
-        rest = self.render([*asked, probe_call(self.known, PROBE)], tools, False).rpartition(PROBE)[2]
+        rest = self.render([*asked, probe_call(self.traits, PROBE)], tools, False).rpartition(PROBE)[2]
         if not self.frame.written and rest.endswith(self.frame.closing):
             return self.frame
         names = self._special.findall(rest)

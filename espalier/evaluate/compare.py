@@ -24,7 +24,7 @@ def estimate(metric: Metric, scores: Sequence[Score], sources: Sequence[str], se
     return replace(found, scale=metric.scale)
 
 
-def compare(
+def compare_scores(
     a: Mapping[str, Score], b: Mapping[str, Score], sources: Mapping[str, str], metric: Metric, seed: int = 0
 ) -> Difference:
     """Compare two systems' scores, each keyed by example id; `sources` gives the cluster of each example.

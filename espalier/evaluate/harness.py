@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError
 from espalier.core.records import Completion, Measured, Score
-from espalier.evaluate.compare import compare, estimate
+from espalier.evaluate.compare import compare_scores, estimate
 from espalier.evaluate.facts import expected, of_answers, of_references
 from espalier.evaluate.measures import ALL, metric_of
 from espalier.evaluate.score_records import Differences, Row, System
-from espalier.evaluate.scorers.checks import check_scorer, single, together
+from espalier.evaluate.scorers.checks import all_passed, check_scorer, single
 from espalier.evaluate.scorers.registry import fitted
 from espalier.evaluate.scores import Scores
 from espalier.tasks.checks import Verdict, set_checks
@@ -118,7 +118,7 @@ def estimated(
 
     def against(other: str) -> dict[str, Difference]:
         ours, theirs = rows[first], rows[other]
-        return {name: compare(ours[name], theirs[name], sources, metric(name), seed) for name in ours}
+        return {name: compare_scores(ours[name], theirs[name], sources, metric(name), seed) for name in ours}
 
     groups = {
         task: replace(estimated(rows, part, metrics, checks, seed), examples=())
@@ -190,7 +190,7 @@ def _judged(
         for e, answer, kept in zip(examples, answers, own, strict=True)
     ]
     each = {name: [row.get(name, Score(None)) for row in verdicts] for name in checks}
-    return {**scores, **each, ALL: [Score(together(row).value if row else None) for row in verdicts]}
+    return {**scores, **each, ALL: [Score(all_passed(row).value if row else None) for row in verdicts]}
 
 
 def _set_verdicts(

@@ -190,7 +190,7 @@ def witness(
     return [Seen(*both) for both in zip(logits_of(model, prompts, answers), written, strict=True)]
 
 
-def compare(
+def compare_outputs(
     by: str, examples: Sequence[str], trained: Sequence[Seen], exported: Sequence[Seen], share: float
 ) -> Comparison:
     """Compare what the exported model makes of each prompt with what the trained one makes of it.

@@ -30,7 +30,7 @@ from espalier.models.export import (
     BOUNDS,
     Seen,
     check_plain,
-    compare,
+    compare_outputs,
     compare_weights,
     copy_adapter,
     load_adapter,
@@ -200,7 +200,7 @@ def _write_and_compare(job: Job, partial: Path, rows: int, llama_python: Path | 
         # What stands for a soft prompt in front of ours, peft adds by itself.
         bare = [prompt[len(virtual_ids(loaded.model)) :] for prompt in prompts]
         seen = witness(reloaded, bare, answers, limit, stops)
-        found = [compare(by, names, trained, seen, BOUNDS[job.form])]
+        found = [compare_outputs(by, names, trained, seen, BOUNDS[job.form])]
         if job.to != "adapter":
             found.append(compare_weights(merged, reloaded, job.form))
     python = llama_python or (Path(sys.executable) if find_spec("llama_cpp") else None)
@@ -210,7 +210,7 @@ def _write_and_compare(job: Job, partial: Path, rows: int, llama_python: Path | 
             task = {"prompts": prompts, "answers": answers, "texts": texts, "limit": limit}
             seen = _in_llama(python, partial / job.file, task)
             # llama.cpp keeps keys and values in half precision, whatever the file is in.
-            found.append(compare("llama.cpp", names, trained, seen, BOUNDS[job.form] + BOUNDS["f16"]))
+            found.append(compare_outputs("llama.cpp", names, trained, seen, BOUNDS[job.form] + BOUNDS["f16"]))
     elif job.to == "gguf":
         say("llama.cpp was not asked: llama_cpp is not installed here; --llama-python names one that has it.")
     return found

@@ -12,7 +12,7 @@ from espalier.core.errors import DataError, TemplateError
 from espalier.core.recipe import TaskSection
 from espalier.data.formats.folders import is_split
 from espalier.data.formats.readers import rows_of
-from espalier.data.formats.rows import spelt, told
+from espalier.data.formats.rows import detect_format, spelt
 from espalier.data.mixture import places, read
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit
@@ -109,7 +109,7 @@ def _guess(place: Place) -> dict[str, str]:
     raws = list(islice(rows_of(file), SAMPLE))
     try:
         if raws:
-            told(file, list(spelt(iter(raws), ())))
+            detect_format(file, list(spelt(iter(raws), ())))
         return {}
     except DataError:
         value = raws[0].value

@@ -16,13 +16,13 @@ from espalier.core.records import ALONE, Ranks
 from espalier.core.run import stage_name
 from espalier.runs.events import working
 from espalier.runs.prepare import (
+    announced,
     askable,
     divided,
     encode_units,
     prepare,
     special_names,
     stage_examples,
-    told,
 )
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def resolve(recipe: Recipe) -> Choices:
         RecipeError: a name or a parameter is wrong.
         MissingExtra: what it names is not installed.
     """
-    return choose(recipe, told(prepare(recipe)))
+    return choose(recipe, announced(prepare(recipe)))
 
 
 @working("Getting ready")

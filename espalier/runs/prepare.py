@@ -141,7 +141,7 @@ def _divided(
         raise DataError(error.message, where=error.where or name, hint=error.hint) from None
 
 
-def told(prepared: Prepared) -> Prepared:
+def announced(prepared: Prepared) -> Prepared:
     """Say how many rows there are, and return them."""
     for line in prepared.described():
         say(line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from espalier.core.errors import DataError, RunError
 from espalier.core.recipe import load_recipe
 from espalier.core.run import RunFolder, find_run
-from espalier.evaluate.compare import compare
+from espalier.evaluate.compare import compare_scores
 from espalier.evaluate.measures import metric_of
 from espalier.evaluate.score_records import Difference
 from espalier.evaluate.scores import Scores
@@ -83,7 +83,7 @@ class Run:
         folded = any(score.parts for pair in rows.values() for score in pair[0].values())
         metrics = {**mine.metrics, **(self._metrics() if folded else {})}
         return {
-            name: compare(pair[0], pair[1], sources, metrics.get(name) or mine.metric(name), mine.seed)
+            name: compare_scores(pair[0], pair[1], sources, metrics.get(name) or mine.metric(name), mine.seed)
             for name, pair in rows.items()
         }
 

@@ -39,7 +39,7 @@ from espalier.train.noise import noisy
 from espalier.train.optimizer import optimizers
 from espalier.train.parallel import full_weights, on_first
 from espalier.train.peak import peak_bytes
-from espalier.train.reference import make_tools
+from espalier.train.reference import make_resources
 from espalier.train.reinforcement import journaled
 from espalier.train.sampling import Answering
 from espalier.train.steps import step_count, steps_of
@@ -279,7 +279,7 @@ def _steps(
     section, formats = stage.section, plan.loaded.formats
     # All that a reference's log-probabilities depend on besides the rows.
     found = [plan.loaded.weights, section.method.model_dump(), plan.seed, formats.training, section.tokens]
-    tools = make_tools(
+    resources = make_resources(
         ready.model,
         ready.forward,
         steps=steps_per_epoch(len(units), size),
@@ -289,7 +289,7 @@ def _steps(
         key=content_hash([*found, outside(stage), str(ready.model.device)]),
         sampler=sampler,
     )
-    return steps_of(units, stage.shared, tools, size=size, tokens=section.tokens, seed=plan.seed)
+    return steps_of(units, stage.shared, resources, size=size, tokens=section.tokens, seed=plan.seed)
 
 
 def _never(rewards: Mapping[str, float]) -> Sampler:

@@ -10,7 +10,7 @@ from espalier.core.run import RunFolder
 from espalier.report.page import write_report
 from espalier.runs.events import say
 from espalier.runs.plan import choose
-from espalier.runs.prepare import prepare, told
+from espalier.runs.prepare import announced, prepare
 from espalier.runs.sealed import is_sealed
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def start(
     """
     run = RunFolder(Path(recipe.folder) / recipe.name)
     say(f"Run {recipe.name}, in {run.path}")
-    prepared = told(prepare(recipe))
+    prepared = announced(prepare(recipe))
     if is_sealed(run, recipe, prepared, cache, ranks):
         say(f"Training is done, and so is all else: {run.model}")
         write_report(run.path)

@@ -24,7 +24,7 @@ from espalier.runs.events import working
 from espalier.runs.execute import say_sharing
 from espalier.runs.plan import make_plan
 from espalier.runs.stages import ready_model, settings_of, source_of
-from espalier.train.verify import Check, Elsewhere, verify
+from espalier.train.verify import Check, VerifyHooks, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,7 +73,7 @@ def _of_stage(plan: Plan, stage: Stage) -> Iterator[Check]:
     yield from verify(
         ready.model,
         source(0),
-        elsewhere=Elsewhere(
+        hooks=VerifyHooks(
             None if stage.rates else cached_greedy,
             lambda changed: _reloaded(changed, loaded),
             lambda changed: merged(copy.deepcopy(changed)),

@@ -29,7 +29,7 @@ from espalier.core.errors import CheckpointError, DataError
 from espalier.core.files import content_hash, disk_hint, read_json, sync
 from espalier.core.identity import flat
 from espalier.core.records import ALONE, Ranks
-from espalier.train.parallel import gathered, together
+from espalier.train.parallel import gathered, on_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,7 +89,7 @@ def save(
 
     try:
         for act, here in ((begin, first), (write, first or ranks.sharded), (publish, first)):
-            together(partial(attempt, act, here, final), ranks)
+            on_all(partial(attempt, act, here, final), ranks)
     except CheckpointError:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -138,7 +138,7 @@ def restore(
     Raises:
         CheckpointError: it is of another recipe (what differs is named), of another model, or damaged.
     """
-    return together(partial(_restore, path, model, optimizer, recipe, ranks.rank), ranks)
+    return on_all(partial(_restore, path, model, optimizer, recipe, ranks.rank), ranks)
 
 
 def _restore(path: Path, model: nn.Module, optimizer: Optimizer, recipe: Mapping[str, Any], rank: int) -> int:

@@ -27,7 +27,7 @@ from espalier.core.files import read_json, sync, write_atomic
 from espalier.core.records import ALONE, Ranks
 from espalier.models.precision import autocast
 from espalier.train.checkpoint import attempt, damaged
-from espalier.train.parallel import on_first, reshard, share_of, split, sum_losses, together, whole
+from espalier.train.parallel import on_all, on_first, reshard, share_of, split, sum_losses, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -185,7 +185,7 @@ def _write_best(place: Path, step: int, model: nn.Module, ranks: Ranks) -> None:
         finally:
             unfinished.unlink(missing_ok=True)
 
-    together(partial(attempt, write, first, path), ranks)
+    on_all(partial(attempt, write, first, path), ranks)
 
 
 def _keep(place: Path, found: Found, saved: int) -> None:

@@ -4,9 +4,9 @@ Sums, never means. A step's rows may lie in one tree, in several, or on several 
 add up to the sum of the whole, so all of these train the same. The divisor is known before the forward, so a
 tree's backward can run once its loss is there.
 
-An objective begins once a run, with all rows and the `Tools`, and is then asked at each step for its `Part`:
-the rows it learns from, its loss over their trees, and the divisor. So it may compute what a frozen model
-says of the rows beforehand (`preference.py`), or sample rows from the model as it is at that step
+An objective begins once a run, with all rows and the `Resources`, and is then asked at each step for its
+`Part`: the rows it learns from, its loss over their trees, and the divisor. So it may compute what a frozen
+model says of the rows beforehand (`preference.py`), or sample rows from the model as it is at that step
 (`reinforcement.py`). To add one, write one factory with `@objectives.register("name")`.
 """
 
@@ -96,7 +96,7 @@ Sampler: TypeAlias = Callable[[int, Sequence[Unit], int, int], list[list[Sampled
 
 
 @dataclass(frozen=True)
-class Tools:
+class Resources:
     """What an objective may use besides the rows.
 
     Attributes:
@@ -133,7 +133,7 @@ class Objective:
         rates: whether it trains a reward model: its edges then hold numbers, see `models/reward.py`.
     """
 
-    begin: Callable[[Sequence[Unit], Tools], Begun]
+    begin: Callable[[Sequence[Unit], Resources], Begun]
     learns: Callable[[Unit], Sequence[Encoded]]
     needs: str = "an answer to train on"
     rewards: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -175,8 +175,8 @@ def of_answers(loss: Loss) -> Objective:
     def learns(unit: Unit) -> list[Encoded]:
         return rows_of(unit, "answer")
 
-    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
-        divisor = sum(sum(row.weights) for unit in units for row in learns(unit)) / tools.steps
+    def begin(units: Sequence[Unit], resources: Resources) -> Begun:
+        divisor = sum(sum(row.weights) for unit in units for row in learns(unit)) / resources.steps
         return lambda number, taken: Part([row for unit in taken for row in learns(unit)], loss, divisor)
 
     return Objective(begin, learns)

@@ -54,7 +54,7 @@ def gathered(value: T, ranks: Ranks) -> list[T]:
     return cast("list[T]", values)
 
 
-def together(act: Callable[[], T], ranks: Ranks) -> T:
+def on_all(act: Callable[[], T], ranks: Ranks) -> T:
     """Do something on every rank; where it fails on one, every rank raises the first one's error."""
     result: T | None = None
     failure: EspalierError | None = None
@@ -70,7 +70,7 @@ def together(act: Callable[[], T], ranks: Ranks) -> T:
 
 def on_first(act: Callable[[], T], ranks: Ranks) -> T:
     """Do something on rank 0 alone and return its result on every rank; its error is every rank's."""
-    return gathered(together(lambda: act() if ranks.rank == 0 else cast("T", None), ranks), ranks)[0]
+    return gathered(on_all(lambda: act() if ranks.rank == 0 else cast("T", None), ranks), ranks)[0]
 
 
 def cost(tree: Tree) -> float:

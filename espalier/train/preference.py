@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from espalier.encode.tokens import Unit
     from espalier.encode.tree import Tree
     from espalier.models.forward import Edges
-    from espalier.train.objectives import Begun, Tools
+    from espalier.train.objectives import Begun, Resources
 
 PAIR = "both an answer and a rejected one"
 Variant = Literal["sigmoid", "ipo", "hinge"]
@@ -49,14 +49,14 @@ def dpo(*, beta: float = 0.1, variant: Variant = "sigmoid") -> Objective:
     An example with several rejected answers is as many pairs.
     """
 
-    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
+    def begin(units: Sequence[Unit], resources: Resources) -> Begun:
         rows = [row for unit in units for row in _pairs(unit)]
-        kept = _by_key(rows, tools.kept(rows))
+        kept = _by_key(rows, resources.kept(rows))
         pairs = sum(row.role == "rejected" for row in rows)
 
         def loss(edges: Edges, tree: Tree) -> LossSum:
             chosen, rejected = _paired(tree)
-            ratios = row_sums(edges, tree) - _known(kept, tree, edges.logprobs)
+            ratios = row_sums(edges, tree) - _kept_logprobs(kept, tree, edges.logprobs)
             if variant == "ipo":
                 ratios = ratios / _row_weights(tree, ratios)
             margins = ratios[chosen] - ratios[rejected]
@@ -67,7 +67,7 @@ def dpo(*, beta: float = 0.1, variant: Variant = "sigmoid") -> Objective:
             return LossSum(VARIANTS[variant](margins, beta).sum(), float(len(chosen)), parts)
 
         return lambda number, taken: Part(
-            [row for unit in taken for row in _pairs(unit)], loss, pairs / tools.steps
+            [row for unit in taken for row in _pairs(unit)], loss, pairs / resources.steps
         )
 
     return Objective(begin, _pairs, PAIR)
@@ -81,23 +81,23 @@ def kto(*, beta: float = 0.1, desirable: float = 1.0, undesirable: float = 1.0) 
     of mismatched rows, each prompt with the next unit's answer, over the step; it carries no gradient.
     """
 
-    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
+    def begin(units: Sequence[Unit], resources: Resources) -> Begun:
         rows = [row for unit in units for row in unit.rows]
-        kept = _by_key(rows, tools.kept(rows))
+        kept = _by_key(rows, resources.kept(rows))
         strangers = dict(zip(map(_key, rows), _mismatched(units), strict=True))
-        kept_strangers = dict(zip(strangers, tools.kept(list(strangers.values())), strict=True))
+        kept_strangers = dict(zip(strangers, resources.kept(list(strangers.values())), strict=True))
         weights = {"answer": desirable, "rejected": undesirable}
-        divisor = len(rows) / tools.steps
+        divisor = len(rows) / resources.steps
 
         def part(number: int, taken: Sequence[Unit]) -> Part:
             here = [row for unit in taken for row in unit.rows]
-            now = tools.policy([strangers[_key(row)] for row in here])
+            now = resources.policy([strangers[_key(row)] for row in here])
             then = [kept_strangers[_key(row)] for row in here]
             point = max(0.0, float(np.mean(np.subtract(now, then)))) if here else 0.0
 
             def loss(edges: Edges, tree: Tree) -> LossSum:
                 own = torch.tensor([row.role != "sample" for row in tree.rows])
-                known = _known(kept, tree, edges.logprobs)
+                known = _kept_logprobs(kept, tree, edges.logprobs)
                 ratios = row_sums(edges, tree) - known
                 signs = ratios.new_tensor([1.0 if row.role == "answer" else -1.0 for row in tree.rows])
                 weighed = ratios.new_tensor([weights.get(row.role, 0.0) for row in tree.rows])
@@ -130,11 +130,11 @@ def reward(*, center: float = 0.0) -> Objective:
         parts = {"accuracy": float((margins > 0).sum()), "margin": float(margins.detach().sum())}
         return LossSum(total, float(len(chosen)), parts)
 
-    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
+    def begin(units: Sequence[Unit], resources: Resources) -> Begun:
         rows = [row for unit in units for row in _pairs(unit)]
         pairs = sum(row.role == "rejected" for row in rows)
         return lambda number, taken: Part(
-            [as_rated(row) for unit in taken for row in _pairs(unit)], loss, pairs / tools.steps
+            [as_rated(row) for unit in taken for row in _pairs(unit)], loss, pairs / resources.steps
         )
 
     return Objective(begin, _pairs, PAIR, rates=True)
@@ -178,7 +178,7 @@ def _by_key(rows: Sequence[Encoded], values: Sequence[float]) -> dict[tuple[str,
     return dict(zip(map(_key, rows), values, strict=True))
 
 
-def _known(kept: Mapping[tuple[str, str, int], float], tree: Tree, like: Tensor) -> Tensor:
+def _kept_logprobs(kept: Mapping[tuple[str, str, int], float], tree: Tree, like: Tensor) -> Tensor:
     """Return what the reference gives each row of a tree [R]; 0 for a row of another objective."""
     return like.new_tensor([kept.get(_key(row), 0.0) for row in tree.rows])
 

@@ -14,7 +14,7 @@ from peft import PeftModel
 
 from espalier.core.files import content_hash
 from espalier.decode.likelihood import row_sums, token_logprobs
-from espalier.train.objectives import Tools
+from espalier.train.objectives import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ def frozen(model: PreTrainedModel) -> tuple[PreTrainedModel, Callable[[], Abstra
     return copy.deepcopy(model).requires_grad_(False).eval(), nullcontext
 
 
-def make_tools(
+def make_resources(
     model: PreTrainedModel,
     forward: Forward,
     *,
@@ -65,11 +65,11 @@ def make_tools(
     store: Journal,
     key: str,
     sampler: Callable[[Mapping[str, float]], Sampler],
-) -> Tools:
+) -> Resources:
     """Return what objectives may use, for a model that no step has changed yet.
 
     `store` keeps the reference's log-probabilities, and `key` is the hash of what they depend on besides the
-    rows; see `Tools` for the others.
+    rows; see `Resources` for the others.
     """
 
     def policy(rows: Sequence[Encoded]) -> list[float]:
@@ -84,4 +84,4 @@ def make_tools(
 
         return tell
 
-    return Tools(steps, keeping(store, key, policy), policy, reference, sampler)
+    return Resources(steps, keeping(store, key, policy), policy, reference, sampler)

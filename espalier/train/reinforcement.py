@@ -1,6 +1,6 @@
 """Learning from rewards: the model answers each prompt several times, and its better answers become likelier.
 
-    round:  `group` answers to each prompt, sampled from the weights as they are   (decode, by way of Tools)
+    round:  `group` answers to each prompt, sampled from the weights as they are   (decode, by Resources)
             a reward for each, and its advantage over the other answers to its prompt
     step:   prompt and answers in one tree; the clipped policy gradient, and the KL to the reference
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from espalier.encode.tokens import Unit
     from espalier.encode.tree import Tree
     from espalier.models.forward import Edges
-    from espalier.train.objectives import Begun, Loss, Sampler, Tools
+    from espalier.train.objectives import Begun, Loss, Resources, Sampler
 
 Level = Literal["token", "sequence"]
 Average = Literal["answer", "token", "constant"]
@@ -73,9 +73,9 @@ def grpo(
         ratios = log_ratio.exp()
         return torch.minimum(ratios * advantages, ratios.clamp(1 - clip, 1 + high) * advantages)
 
-    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
-        sampler = tools.sampler(rewards)
-        reference = tools.reference() if kl else None
+    def begin(units: Sequence[Unit], resources: Resources) -> Begun:
+        sampler = resources.sampler(rewards)
+        reference = resources.reference() if kl else None
         rounds: dict[int, Round] = {}
 
         def part(number: int, taken: Sequence[Unit]) -> Part:
@@ -217,7 +217,7 @@ def journaled(
             on_first(lambda: store.add({entry: made}), ranks)
         else:
             answers = [[_sampled(fields) for fields in group] for group in known["answers"]]
-        on_first(lambda: tell(_told(turn, names, answers)), ranks)
+        on_first(lambda: tell(_round_event(turn, names, answers)), ranks)
         return answers
 
     return kept
@@ -227,7 +227,7 @@ def _sampled(fields: Mapping[str, Any]) -> Sampled:
     return Sampled(**{**fields, "ids": tuple(fields["ids"]), "logprobs": tuple(fields["logprobs"])})
 
 
-def _told(turn: int, names: Sequence[str], answers: Sequence[Sequence[Sampled]]) -> dict[str, Any]:
+def _round_event(turn: int, names: Sequence[str], answers: Sequence[Sequence[Sampled]]) -> dict[str, Any]:
     """Return a round as an event for people, who read no tokens."""
     lines = [
         {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Encoded
     from espalier.encode.tokens import Unit
     from espalier.encode.tree import Tree
-    from espalier.train.objectives import Loss, Objective, Tools
+    from espalier.train.objectives import Loss, Objective, Resources
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ Source: TypeAlias = Callable[[int], "Step"]
 def steps_of(
     units: Sequence[Unit],
     shared: Sequence[tuple[Objective, float]],
-    tools: Tools,
+    resources: Resources,
     *,
     size: int,
     tokens: int,
@@ -67,7 +67,7 @@ def steps_of(
             hint="Give one of them all the rewards, or make two stages.",
         )
     units_at = schedule(units, size, seed)
-    begun = [(objective.begin(units, tools), share) for objective, share in shared]
+    begun = [(objective.begin(units, resources), share) for objective, share in shared]
     hold = _held(shared)
 
     def step(number: int) -> Step:

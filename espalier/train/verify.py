@@ -64,7 +64,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class VerifyHooks:
     """What the checks need of rooms that this one does not know; each takes a model and leaves it as it is.
 
     Attributes:
@@ -84,7 +84,7 @@ def verify(
     model: PreTrainedModel,
     step: Step,
     *,
-    elsewhere: Elsewhere,
+    hooks: VerifyHooks,
     forward: Forward = edge_logprobs,
     by_row: Forward = BY_ROW,
     settings: Settings,
@@ -94,7 +94,7 @@ def verify(
     Args:
         model: in fp32, prepared by its method.
         step: of a few units, with the terms of the stage's objectives; see `few` for which rows are taken.
-        elsewhere: see there.
+        hooks: see there.
         forward: the fast path, and `by_row` the slow one.
         settings: of the stage; the resume check takes its optimizer.
     """
@@ -105,18 +105,18 @@ def verify(
     _wake(model)
     yield from _training_checks(model, groups, terms, forward, by_row)
     rows = [group[0] for group in groups]
-    if elsewhere.generate:
-        yield _decoding_check(model, rows, elsewhere.generate)
-    reloaded = elsewhere.reload(model)
+    if hooks.generate:
+        yield _decoding_check(model, rows, hooks.generate)
+    reloaded = hooks.reload(model)
     yield _weights_check("save and load, weights", model, reloaded)
     yield _logits_check("save and load, logits", model, reloaded, rows, PLACED)
     del reloaded
-    merged = elsewhere.merge(model)
+    merged = hooks.merge(model)
     yield _logits_check("merged adapter, logits, fp32", model, merged, rows, MERGED)
-    if elsewhere.generate:
-        yield _text_check(model, merged, rows, elsewhere.generate)
-    if elsewhere.export:
-        yield _logits_check("exported, logits", merged, elsewhere.export(model), rows, PLACED)
+    if hooks.generate:
+        yield _text_check(model, merged, rows, hooks.generate)
+    if hooks.export:
+        yield _logits_check("exported, logits", merged, hooks.export(model), rows, PLACED)
 
 
 def few(groups: Sequence[Sequence[Encoded]]) -> list[list[Encoded]]:

@@ -338,7 +338,7 @@ def check(
         places = [row.number]
 
     def own(asked: tuple[Message, ...], opening: bool) -> tuple[int, ...]:
-        given_turns, tools = chat.given(asked)
+        given_turns, tools = chat.turns_of(asked)
         quotes = chat.rendering.special == "text" and bool(chat.quoted(asked))
         return tuple(
             tokenizer.apply_chat_template(

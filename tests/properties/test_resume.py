@@ -27,7 +27,7 @@ from espalier.encode.tokens import Unit
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.heldout import HeldOut, take_best, watched
 from espalier.train.loop import Settings, train
-from espalier.train.objectives import LossSum, Objective, Part, Tools, sft
+from espalier.train.objectives import LossSum, Objective, Part, Resources, sft
 from espalier.train.steps import steps_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def events(folder: Path, *, dropout: float = 0.0, patience: int | None = None) -
         ids = (1, *[number % 2 + 3] * 70, *rng.integers(5, 64, 6).tolist(), 2)
         rows.append(Encoded(ids, (0.0,) * (len(ids) - 4) + (1.0,) * 4, len(ids) - 4, f"row-{number}"))
 
-    def begin(units: Sequence[Unit], tools: Tools) -> Begun:
+    def begin(units: Sequence[Unit], tools: Resources) -> Begun:
         begun = sft().begin(units, tools)
 
         def part(number: int, taken: Sequence[Unit]) -> Part:
@@ -76,7 +76,7 @@ def events(folder: Path, *, dropout: float = 0.0, patience: int | None = None) -
     units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in rows]
     if patience is not None:
         units, held = units[:10], units[10:]
-    tools = Tools(PER_EPOCH, None, None, None, None)  # type: ignore[arg-type]  what sft does not use
+    tools = Resources(PER_EPOCH, None, None, None, None)  # type: ignore[arg-type]  what sft does not use
     shared = [(Objective(begin, sft().learns), 1.0)]
     source = steps_of(units, shared, tools, size=4, tokens=100, seed=5)
     settings = Settings(steps=STEPS, rate=1e-2, decay=0.1, precision="bf16", checkpoint=3)

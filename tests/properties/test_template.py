@@ -193,7 +193,7 @@ def test_ids_are_the_tokenizer_s_own(
         return  # their names are text here: see the test on turns that a text opens
 
     def own(asked: tuple[Message, ...], opening: bool) -> tuple[int, ...]:
-        given_turns, tools = chat.given(asked)
+        given_turns, tools = chat.turns_of(asked)
         text = tokenizer.apply_chat_template(
             given_turns, tools=tools, tokenize=False, add_generation_prompt=opening
         )

@@ -16,7 +16,7 @@ from espalier.decode.likelihood import row_sums, token_logprobs
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import backward
-from espalier.train.objectives import Objective, Sampled, Tools, sft
+from espalier.train.objectives import Objective, Resources, Sampled, sft
 from espalier.train.preference import dpo, kto
 from espalier.train.reinforcement import grpo
 
@@ -90,7 +90,7 @@ def ours(models: tuple[LlamaForCausalLM, LlamaForCausalLM], source_of: Callable[
         def under(asked: LlamaForCausalLM, rows: Sequence[Encoded]) -> list[tuple[float, ...]]:
             return token_logprobs(asked, rows, edge_logprobs, tokens=10_000, precision="fp32")
 
-        tools = Tools(
+        tools = Resources(
             steps=1,
             kept=lambda rows: row_sums(rows, under(reference, rows)),
             policy=lambda rows: row_sums(rows, under(model, rows)),

@@ -115,7 +115,7 @@ def outcomes(tokenizer: Any, chat: Template) -> dict[str, str]:
 
 
 def own(tokenizer: Any, chat: Template, turns: Sequence[Message], opening: bool) -> tuple[int, ...]:
-    given, tools = chat.given(turns)
+    given, tools = chat.turns_of(turns)
     return tuple(
         tokenizer.apply_chat_template(
             given,

@@ -16,7 +16,7 @@ from espalier.train import forecast as forecast_file
 from espalier.train.forecast import Sight, forecast
 from espalier.train.heldout import HeldOut
 from espalier.train.loop import Settings, train
-from espalier.train.objectives import Tools, sft
+from espalier.train.objectives import Resources, sft
 from espalier.train.optimizer import adafactor, adamw, lomo
 from espalier.train.parallel import cost
 from espalier.train.steps import Step, steps_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def source_of(rows: list[Encoded], tokens: int = 4000) -> Source:
     units = [Unit(row.example, row.ids[: row.prompt], (row,)) for row in rows]
-    nothing = Tools(3, *[lambda *_: pytest.fail("not needed")] * 4)
+    nothing = Resources(3, *[lambda *_: pytest.fail("not needed")] * 4)
     return steps_of(units, [(sft(), 1.0)], nothing, size=8, tokens=tokens, seed=0)
 
 

@@ -18,7 +18,7 @@ from espalier.encode.tree import build_tree
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import backward
 from espalier.train.objectives import LossSum
-from espalier.train.parallel import add_up, cost, dealt, gathered, on_first, share_of, split, together
+from espalier.train.parallel import add_up, cost, dealt, gathered, on_all, on_first, share_of, split
 from espalier.train.steps import Step, Term
 from espalier.train.verify import KeepDouble
 
@@ -114,7 +114,7 @@ def test_one_process_is_left_alone(tiny_rows: list[Encoded]):
     assert gathered("here", ALONE) == ["here"]
     assert on_first(lambda: 7, ALONE) == 7
     with pytest.raises(CheckpointError):
-        together(_fail, ALONE)
+        on_all(_fail, ALONE)
 
 
 def _fail() -> None:

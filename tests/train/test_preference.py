@@ -17,9 +17,9 @@ from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.models.adapters import methods
 from espalier.models.forward import Edges, edge_logprobs
-from espalier.train.objectives import Tools
+from espalier.train.objectives import Resources
 from espalier.train.preference import dpo, kto
-from espalier.train.reference import keeping, make_tools
+from espalier.train.reference import keeping, make_resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,8 +48,8 @@ UNITS = [
 ]
 
 
-def quiet(asked: list[list[Encoded]], moved: float = 0.0) -> Tools:
-    """Tools of a model that finds every token 1 nat unlikely, and `moved` less so by now."""
+def quiet(asked: list[list[Encoded]], moved: float = 0.0) -> Resources:
+    """Resources of a model that finds every token 1 nat unlikely, and `moved` less so by now."""
 
     def then(rows: Sequence[Encoded]) -> list[float]:
         asked.append(list(rows))
@@ -58,7 +58,7 @@ def quiet(asked: list[list[Encoded]], moved: float = 0.0) -> Tools:
     def now(rows: Sequence[Encoded]) -> list[float]:
         return [-(1 - moved) * sum(row.weights) for row in rows]
 
-    return Tools(2, then, now, *[lambda *_: pytest.fail("not needed")] * 2)
+    return Resources(2, then, now, *[lambda *_: pytest.fail("not needed")] * 2)
 
 
 def test_pairs_are_the_answers_against_each_rejected_one():
@@ -108,7 +108,7 @@ def test_strangers_may_be_longer_than_what_a_step_may_hold(
         ids = tuple(rng.integers(3, 64, prompt + answer).tolist())
         weights = (0.0,) * prompt + (1.0,) * answer
         units.append(Unit(str(number), ids[:prompt], (Encoded(ids, weights, prompt, str(number)),)))
-    tools = make_tools(
+    tools = make_resources(
         tiny_llama, edge_logprobs, steps=1, tokens=50, precision="fp32",
         store=Journal(tmp_path / "journal.sqlite"), key="",
         sampler=lambda _: pytest.fail("not needed"),
@@ -159,7 +159,7 @@ def test_a_reference_stays_as_the_stage_found_the_model(
 ):
     before = token_logprobs(tiny_llama, tiny_rows, edge_logprobs, tokens=10_000, precision="fp32")
     model = methods.build(method, {})(copy.deepcopy(tiny_llama))
-    tools = make_tools(
+    tools = make_resources(
         model, edge_logprobs, steps=1, tokens=10_000, precision="fp32",
         store=Journal(tmp_path / "journal.sqlite"), key="",
         sampler=lambda _: pytest.fail("not needed"),

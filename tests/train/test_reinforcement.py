@@ -22,8 +22,8 @@ from espalier.encode.tokens import Unit, encode_unit
 from espalier.encode.tree import build_tree
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.loop import backward
-from espalier.train.objectives import Sampled, Tools, objectives
-from espalier.train.reference import make_tools
+from espalier.train.objectives import Resources, Sampled, objectives
+from espalier.train.reference import make_resources
 from espalier.train.reinforcement import advantages, grpo, journaled
 from espalier.train.sampling import Answering
 
@@ -103,8 +103,8 @@ class Counting:
         ]
 
 
-def tools_of(sampler: Any) -> Tools:
-    return Tools(2, *[lambda *_: pytest.fail("not needed")] * 3, lambda _: sampler)
+def tools_of(sampler: Any) -> Resources:
+    return Resources(2, *[lambda *_: pytest.fail("not needed")] * 3, lambda _: sampler)
 
 
 def test_updates_learn_from_the_same_answers(source_of: Callable[..., Source]):
@@ -258,7 +258,7 @@ def test_the_first_step_is_on_policy(
     """The decoder's log-probabilities are those of the training's forward, so that every ratio is 1."""
     prompts, by_id = asked
     answering = Answering(talker, template, by_id, "fp32", seed=0)
-    tools = make_tools(
+    tools = make_resources(
         talker,
         edge_logprobs,
         steps=steps_per_epoch(len(prompts), 8),

@@ -16,7 +16,7 @@ from espalier.encode.batches import groups_of
 from espalier.encode.tokens import Unit
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import backward
-from espalier.train.objectives import Sampled, Tools, sft
+from espalier.train.objectives import Resources, Sampled, sft
 from espalier.train.preference import dpo, kto
 from espalier.train.reinforcement import grpo
 from espalier.train.steps import step_count
@@ -77,7 +77,7 @@ def step_of(units: list[Unit], source_of: Callable[..., Source]) -> Callable[...
         def invented(rows: Sequence[Encoded]) -> list[float]:
             return [-4.0 * sum(row.weights) - len(row.ids) % 3 for row in rows]
 
-        tools = Tools(1, invented, invented, lambda: pytest.fail("there is no KL"), lambda _: answers)
+        tools = Resources(1, invented, invented, lambda: pytest.fail("there is no KL"), lambda _: answers)
         return source_of(units, shared, tokens=tokens, tools=tools)(0)
 
     return make

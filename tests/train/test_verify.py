@@ -17,9 +17,9 @@ from espalier.encode.tokens import Unit
 from espalier.models.adapters import merged, methods
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.train.loop import Settings
-from espalier.train.objectives import Tools, sft
+from espalier.train.objectives import Resources, sft
 from espalier.train.preference import dpo
-from espalier.train.verify import TOKENS, Check, Elsewhere, few, verify
+from espalier.train.verify import TOKENS, Check, VerifyHooks, few, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def fold(model):
     return merged(copy.deepcopy(model))
 
 
-RIGHT = Elsewhere(generate=greedy, reload=copy.deepcopy, merge=fold, export=fold)
+RIGHT = VerifyHooks(generate=greedy, reload=copy.deepcopy, merge=fold, export=fold)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def step_of(tiny_rows: list[Encoded], source_of: Callable[..., Source]) -> Calla
         weights = (0.0,) * row.prompt + (1.0,) * 4
         rejected = Encoded(ids, weights, row.prompt, row.example, "rejected")
         units.append(Unit(row.example, row.ids[: row.prompt], (row, rejected)))
-    tools = Tools(3, lambda rows: [-9.0] * len(rows), *[lambda *_: pytest.fail("not needed")] * 3)
+    tools = Resources(3, lambda rows: [-9.0] * len(rows), *[lambda *_: pytest.fail("not needed")] * 3)
 
     def make(*objectives: Objective) -> Step:
         shared = [(objective, 1.0) for objective in objectives]
@@ -78,7 +78,7 @@ def test_what_is_right_passes(
 ):
     model = methods.build(method, {})(tiny_llama)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
-    checks = list(verify(model, step_of(*objectives), elsewhere=RIGHT, settings=SETTINGS))
+    checks = list(verify(model, step_of(*objectives), hooks=RIGHT, settings=SETTINGS))
     assert [check.name for check in checks if not check.ok] == []
     assert len(checks) == len({check.name for check in checks}) == 16
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
@@ -88,8 +88,8 @@ def test_what_is_right_passes(
     assert (exact["merged adapter, logits, fp32"] > 0) is (method == "lora")
 
 
-def failed(model: Any, step: Step, elsewhere: Elsewhere = RIGHT, **more: Any) -> list[str]:
-    checks = verify(model, step, elsewhere=elsewhere, settings=SETTINGS, **more)
+def failed(model: Any, step: Step, hooks: VerifyHooks = RIGHT, **more: Any) -> list[str]:
+    checks = verify(model, step, hooks=hooks, settings=SETTINGS, **more)
     return [check.name for check in checks if not check.ok]
 
 
@@ -133,8 +133,8 @@ def test_what_is_wrong_elsewhere_fails(
     def rounding(model):
         return copy.deepcopy(model).bfloat16().float()
 
-    elsewhere = replace(RIGHT, **{wrong: stuck if wrong == "generate" else rounding})
-    assert said in failed(tiny_llama, step_of(sft()), elsewhere)
+    hooks = replace(RIGHT, **{wrong: stuck if wrong == "generate" else rounding})
+    assert said in failed(tiny_llama, step_of(sft()), hooks)
 
 
 def test_a_gap_that_is_no_number_is_not_ok():

@@ -36,7 +36,7 @@ from espalier.models.forward import edge_logprobs
 from espalier.train import parallel
 from espalier.train.heldout import HeldOut, watched
 from espalier.train.loop import Settings, train
-from espalier.train.objectives import Tools, sft
+from espalier.train.objectives import Resources, sft
 from espalier.train.optimizer import adamw
 from espalier.train.parallel import add_up, full_weights
 from espalier.train.preference import dpo
@@ -88,7 +88,7 @@ def units() -> list[Unit]:
 
 def source(size: int = 6) -> Source:
     """Steps of `size` pairs with two objectives: cross-entropy of the answers, and preference."""
-    tools = Tools(3, lambda rows: [0.0] * len(rows), None, None, None)  # type: ignore[arg-type]
+    tools = Resources(3, lambda rows: [0.0] * len(rows), None, None, None)  # type: ignore[arg-type]
     return steps_of(units(), [(sft(), 0.5), (dpo(), 1.0)], tools, size=size, tokens=10_000, seed=0)
 
 
@@ -99,7 +99,7 @@ def rewarded(model: torch.nn.Module, folder: Path, ranks: Ranks, size: int) -> S
     examples = {unit.example: Example(unit.example, "task", "", asked, ("word",)) for unit in units()}
     answering = Answering(model, words, examples, "fp32", seed=0, ranks=ranks)  # type: ignore[arg-type]
     store = Journal(folder / "journal.sqlite")
-    tools = Tools(
+    tools = Resources(
         3, None, None, None, lambda rewards: journaled(store, "key", answering.sampler(rewards), ranks)  # type: ignore[arg-type]
     )  # fmt: skip
     objective = grpo(rewards={"diversity": 1.0}, group=size, limit=5)

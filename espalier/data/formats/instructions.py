@@ -8,7 +8,7 @@ from typing import Any
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message, message
 from espalier.data.formats.row import Format, Row, example
-from espalier.data.formats.turns import FRAME, answer, check, framed, given, items, text, turns
+from espalier.data.formats.turns import FRAME, answer, check, framed, has_text, items, text, turns
 from espalier.data.templates import normalised
 from espalier.tasks.rows import mapping
 
@@ -74,7 +74,7 @@ def prompt_completion() -> Format:
             listed = items(value[reply], f"{where}, {reply}", "answers", "Write one.")
             accepted = accepted if isinstance(listed[0], dict) else listed
         answers = [answer(item, prompt, f"{where}, {reply}") for item in accepted]
-        check(prompt, f"{where}, {ask}", answered=False, begun=given(value, "system"))
+        check(prompt, f"{where}, {ask}", answered=False, begun=has_text(value, "system"))
         asked = framed(value, prompt, where)
         return [example(row, [*asked, answers[0]], tuple(item.text for item in answers))]
 
@@ -86,7 +86,7 @@ def instructed(value: Mapping[str, Any], where: str) -> list[Message]:
     """Return the prompt of an Alpaca row: its system text, its history, the instruction and its input."""
     asked = text(value["instruction"], f"{where}, instruction")
     key = "input" if "input" in value else "context"
-    if given(value, key):
+    if has_text(value, key):
         asked = f"{asked}\n{text(value[key], f'{where}, {key}')}"
     history: list[Message] = []
     hint = 'Write [["question", "answer"]].'

@@ -11,7 +11,7 @@ from espalier.core.errors import DataError
 from espalier.core.records import Example, Message
 from espalier.data.formats.instructions import instructed, prompted
 from espalier.data.formats.row import Format, Row, example
-from espalier.data.formats.turns import FRAME, answer, check, conversation, framed, given, turns
+from espalier.data.formats.turns import FRAME, answer, check, conversation, framed, has_text, turns
 from espalier.tasks.rows import kind
 
 # Who speaks next, where a conversation is one text.
@@ -138,6 +138,6 @@ def _prompt(value: Mapping[str, Any], where: str) -> list[Message]:
 
 def _history(value: Mapping[str, Any], prompt: Sequence[Message], where: str) -> list[Message]:
     """Return the prompt with the row's system text and tools, its answers shown and not trained."""
-    check(prompt, f"{where}, prompt", answered=False, begun=given(value, "system"))
+    check(prompt, f"{where}, prompt", answered=False, begun=has_text(value, "system"))
     asked = prompt if "instruction" in value else framed(value, prompt, where)
     return [replace(turn, trained=False) for turn in asked]

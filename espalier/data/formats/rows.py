@@ -24,8 +24,7 @@ from espalier.data.formats.folders import TABLES, files_of, name_of, plain
 from espalier.data.formats.masks import masked, masks_of
 from espalier.data.formats.readers import Raw, renamed, rows_of
 from espalier.data.formats.row import Format, Row
-from espalier.data.formats.unused import told as of_unused
-from espalier.data.formats.unused import unused
+from espalier.data.formats.unused import unused, unused_note
 from espalier.tasks.rows import OnReject, writable
 from espalier.tasks.task_files import is_task
 
@@ -116,7 +115,7 @@ def _load_file(file: Path, asked: _Settings) -> list[Example]:
     begin = list(islice(rows, TOLD))
     if not begin:
         raise DataError("The file has no rows.", where=str(file))
-    kind = told(file, begin, asked.columns) if asked.format == "auto" else asked.format
+    kind = detect_format(file, begin, asked.columns) if asked.format == "auto" else asked.format
     count = 0
     reader = formats.find(kind, "task.format")()
     examples: list[Example] = []
@@ -141,7 +140,7 @@ def _load_file(file: Path, asked: _Settings) -> list[Example]:
         message = f"None of the {count} rows can be used."
         raise DataError(message, where=str(file), hint=f"The first: {reasons[0]}")
     if ignored:
-        asked.on_note(of_unused(str(file), ignored, count))
+        asked.on_note(unused_note(str(file), ignored, count))
     return examples
 
 
@@ -161,7 +160,7 @@ def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
         yield raw
 
 
-def told(file: Path, raws: list[Raw], columns: Collection[str] = ()) -> str:
+def detect_format(file: Path, raws: list[Raw], columns: Collection[str] = ()) -> str:
     """Return the name of the format that most rows have the keys of; one that has `columns` goes before.
 
     Raises:
@@ -183,7 +182,7 @@ def told(file: Path, raws: list[Raw], columns: Collection[str] = ()) -> str:
     # The plainest formats are the last, and of equally near ones the likeliest.
     near = min(reversed(known), key=lambda name: _distance(known[name], found))
     hint = (
-        f"The nearest format is '{near}': {known[near].sample} Known: {', '.join(known)}. "
+        f"The nearest format is '{near}': {known[near].sample} Traits: {', '.join(known)}. "
         'Or say which columns are meant: task.columns = {prompt = "…", completion = "…"}.'
     )
     if plain(file).suffix.lower() in TABLES:

@@ -68,7 +68,7 @@ def text(value: object, where: str, *, empty: bool = False) -> str:
     return value
 
 
-def given(row: Mapping[str, Any], key: str) -> bool:
+def has_text(row: Mapping[str, Any], key: str) -> bool:
     """Tell whether a row has an optional text: an empty one says that there is none."""
     value: object = row.get(key)
     return bool(value.strip()) if isinstance(value, str) else value is not None
@@ -178,14 +178,14 @@ def _thought(item: Mapping[str, Any], said: str, where: str, role: Role) -> list
 def conversation(row: Mapping[str, Any], key: str, where: str) -> list[Message]:
     """Return the turns of a row's key that end with an answer, before them its `system` text and `tools`."""
     messages = turns(row[key], f"{where}, {key}")
-    check(messages, f"{where}, {key}", answered=True, begun=given(row, "system"))
+    check(messages, f"{where}, {key}", answered=True, begun=has_text(row, "system"))
     return framed(row, messages, where)
 
 
 def framed(row: Mapping[str, Any], messages: Sequence[Message], where: str) -> list[Message]:
     """Return the messages with the row's `system` text and `tools` in their system turn."""
     messages = list(messages)
-    if given(row, "system"):
+    if has_text(row, "system"):
         if messages[0].role == "system":
             raise DataError(
                 "The row has a system turn too.", where=f"{where}, system", hint="Keep one of the two."

@@ -30,7 +30,7 @@ def unused(value: Mapping[str, Any], format: Format) -> set[str]:
     return found
 
 
-def told(file: str, found: Counter[str], rows: int) -> str:
+def unused_note(file: str, found: Counter[str], rows: int) -> str:
     """Return a sentence on the keys that nothing looks at, each with the number of rows that have it."""
     keys = [f"'{key}' ({count})" for key, count in found.most_common(MOST)]
     more = f" and {len(found) - MOST} more" if len(found) > MOST else ""

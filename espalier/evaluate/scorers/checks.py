@@ -29,11 +29,11 @@ class CheckScorer:
         }
 
     def score(self, examples: Sequence[Example], completions: Sequence[Completion]) -> list[Score]:
-        """Return the verdict of all of them together on each answer; see `together`."""
-        return [together(self.each(*pair)) for pair in zip(examples, completions, strict=True)]
+        """Return the verdict of all of them together on each answer; see `all_passed`."""
+        return [all_passed(self.each(*pair)) for pair in zip(examples, completions, strict=True)]
 
 
-def together(scores: Mapping[str, Score]) -> Score:
+def all_passed(scores: Mapping[str, Score]) -> Score:
     """Return 0 if a check is broken, else None if one could not judge, else 1; why joins their reasons."""
     why = "; ".join(f"{name}: {score.why}" for name, score in scores.items() if score.value != 1)
     values = [score.value for score in scores.values()]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from espalier.data.formats.readers import rows_of
-from espalier.data.formats.rows import FORMATS, formats, load_rows, told
+from espalier.data.formats.rows import FORMATS, detect_format, formats, load_rows
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "data-formats.md").read_text(encoding="utf-8")
 SHOWN = dict(re.findall(r"^## ([a-z-]+)\n.*?```json\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
@@ -22,7 +22,7 @@ def test_every_format_is_shown() -> None:
 def test_a_row_that_is_shown_loads(tmp_path: Path, name: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(SHOWN[name], encoding="utf-8")
-    assert told(path, list(rows_of(path))) == name
+    assert detect_format(path, list(rows_of(path))) == name
     (loaded,) = load_rows(path)
     assert loaded.rejected or loaded.answer
 

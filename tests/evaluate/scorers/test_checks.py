@@ -4,7 +4,7 @@ import pytest
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Score, Scorer, message
-from espalier.evaluate.scorers.checks import CheckScorer, together
+from espalier.evaluate.scorers.checks import CheckScorer, all_passed
 from espalier.evaluate.scorers.registry import scorers
 from espalier.tasks.checks import Verdict
 
@@ -32,8 +32,8 @@ def test_each_check_is_a_score_with_its_reason() -> None:
 
 
 def test_a_broken_check_outweighs_one_that_cannot_judge() -> None:
-    assert together({"a": Score(None, "?"), "b": Score(0.0, "no")}).value == 0.0
-    assert together({}).value == 1.0
+    assert all_passed({"a": Score(None, "?"), "b": Score(0.0, "no")}).value == 0.0
+    assert all_passed({}).value == 1.0
 
 
 def test_an_unknown_check_is_named() -> None:
