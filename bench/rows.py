@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.espalier import units_of
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.load import load_rows
 from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import schedule
 from espalier.encode.tokens import encode

@@ -17,7 +17,7 @@ from espalier.core.files import content_hash
 from espalier.core.records import Task, TaskRow
 from espalier.data.formats.folders import files_of, is_split, name_of, not_read, within
 from espalier.data.formats.hub import fetch_rows, is_hub_name
-from espalier.data.formats.rows import has_columns, load_rows
+from espalier.data.formats.load import has_columns, load_rows
 from espalier.data.templates import Show, available, to_examples
 from espalier.tasks.task_files import is_task, load_task, name_and_files, task_path, tasks_in
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from espalier.core.recipe import TaskSection
     from espalier.core.records import Example
-    from espalier.tasks.rows import OnReject
+    from espalier.tasks.raw_rows import OnReject
 
 LISTS = ("positive", "negative", "cautions", "checks", "categories", "sources")  # of a task
 

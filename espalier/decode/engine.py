@@ -2,7 +2,7 @@
 
 A group of requests is a `Batch`, whose rows leave when they have ended, so that a long answer does not keep
 the short ones waiting. Models whose layers cannot share a prefix write their answers through transformers'
-own `generate` (`rows.py`), with the same results.
+own `generate` (`unshared.py`), with the same results.
 
 Everything that is decoded here, streamed text included, comes from one function, `decode_tokens`.
 """
@@ -20,7 +20,7 @@ from espalier.core.records import Completion
 from espalier.decode.batch import Batch, Token, next_logits, prefill, prompts_tree, tokens_of
 from espalier.decode.cache import RowCache, plan_layout
 from espalier.decode.requests import Request, before, groups_of, request_key, requests_of, unfinished
-from espalier.decode.rows import rows_with_generate
+from espalier.decode.unshared import rows_with_generate
 from espalier.models.call import call_model
 from espalier.models.support import GAP, GAPS, made_of, unsupported
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.core.errors import DataError, TemplateError
 from espalier.core.files import content_hash
 from espalier.core.text import counted
-from espalier.data.formats.rows import LEAVE_OUT, has_columns
+from espalier.data.formats.load import LEAVE_OUT, has_columns
 from espalier.data.mixture import place_of, places, read
 from espalier.data.split import hold_out, limit, split
 from espalier.encode.batches import group_size
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from espalier.data.mixture import Part
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
-    from espalier.tasks.rows import OnReject
+    from espalier.tasks.raw_rows import OnReject
 
 
 NAMES = 3  # of special tokens that are listed

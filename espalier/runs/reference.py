@@ -6,7 +6,7 @@ from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from espalier.core.recipe import Choice, recipe_keys
-from espalier.data.formats.rows import formats
+from espalier.data.formats.load import formats
 from espalier.decode.strategies import strategies
 from espalier.evaluate.scorers.registry import scorers
 from espalier.models.adapters import methods

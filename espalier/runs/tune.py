@@ -15,7 +15,7 @@ from espalier.core.files import content_hash, write_changed
 from espalier.core.recipe import as_recipe
 from espalier.runs.first_recipe import first_recipe, written
 from espalier.runs.look import look_at
-from espalier.tasks.rows import kind
+from espalier.tasks.raw_rows import kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError, nearest
 from espalier.core.files import read_json
 from espalier.core.records import Task
-from espalier.tasks.rows import OnReject, RawRow, demonstration, is_placeholder, kind, task_rows, texts
+from espalier.tasks.raw_rows import OnReject, RawRow, demonstration, is_placeholder, kind, task_rows, texts
 
 if TYPE_CHECKING:
     from pathlib import Path

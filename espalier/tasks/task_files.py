@@ -18,7 +18,7 @@ from espalier.tasks.toml_task import load_toml_task, toml_parts
 
 if TYPE_CHECKING:
     from espalier.core.records import Task
-    from espalier.tasks.rows import OnReject
+    from espalier.tasks.raw_rows import OnReject
 
 # Name in a recipe → file in the package's folder `bundled`.
 BUNDLED = {

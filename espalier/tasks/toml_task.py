@@ -29,7 +29,7 @@ from espalier.core.errors import DataError, nearest
 from espalier.core.files import read_jsonl, read_text
 from espalier.core.records import Task
 from espalier.tasks.checks import checks, set_checks
-from espalier.tasks.rows import OnReject, RawRow, demonstration, task_rows
+from espalier.tasks.raw_rows import OnReject, RawRow, demonstration, task_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

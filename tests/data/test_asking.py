@@ -12,7 +12,7 @@ import pytest
 from espalier.core.errors import DataError
 from espalier.core.records import Example
 from espalier.data.asking import asking_of
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.load import load_rows
 from espalier.data.inputs import read_questions
 from espalier.data.templates import Show, to_examples
 from espalier.encode.template import Template

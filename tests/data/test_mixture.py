@@ -10,7 +10,7 @@ import pytest
 
 from espalier.core.errors import DataError
 from espalier.core.recipe import TaskSection
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.load import load_rows
 from espalier.data.mixture import places, read
 
 CHAT = {"messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]}

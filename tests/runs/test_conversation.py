@@ -10,12 +10,12 @@ import pytest
 from espalier.core.errors import DataError
 from espalier.core.records import Message, Text, ToolList, message
 from espalier.data.asking import Asking
+from espalier.data.formats.format import Row
+from espalier.data.formats.load import FORMATS
 from espalier.data.formats.readers import rows_of
-from espalier.data.formats.row import Row
-from espalier.data.formats.rows import FORMATS
 from espalier.encode.template import Template
 from espalier.runs.conversation import Conversation
-from espalier.tasks.rows import mapping
+from espalier.tasks.raw_rows import mapping
 
 
 def said(talk: Conversation) -> list[tuple[str, str]]:

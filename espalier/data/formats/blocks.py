@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError
 from espalier.core.records import ToolCall
 from espalier.data.formats.tools import without_nulls
-from espalier.tasks.rows import kind, mapping
+from espalier.tasks.raw_rows import kind, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

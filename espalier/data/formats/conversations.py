@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from espalier.core.records import Example
-from espalier.data.formats.row import Format, Row, example
+from espalier.data.formats.format import Format, Row, example
 from espalier.data.formats.turns import FRAME, conversation
 
 # What files call the list of turns.

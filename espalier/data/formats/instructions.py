@@ -7,10 +7,10 @@ from typing import Any
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message, message
-from espalier.data.formats.row import Format, Row, example
+from espalier.data.formats.format import Format, Row, example
 from espalier.data.formats.turns import FRAME, answer, check, framed, has_text, items, text, turns
 from espalier.data.templates import normalised
-from espalier.tasks.rows import mapping
+from espalier.tasks.raw_rows import mapping
 
 PAIRS = (
     *(("prompt", "completion"), ("prompt", "response")),

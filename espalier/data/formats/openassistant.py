@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message
-from espalier.data.formats.row import Format, Row, example
+from espalier.data.formats.format import Format, Row, example
 from espalier.data.formats.turns import check, text, turn
-from espalier.tasks.rows import kind, mapping
+from espalier.tasks.raw_rows import kind, mapping
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message
+from espalier.data.formats.format import Format, Row, example
 from espalier.data.formats.instructions import instructed, prompted
-from espalier.data.formats.row import Format, Row, example
 from espalier.data.formats.turns import FRAME, answer, check, conversation, framed, has_text, turns
-from espalier.tasks.rows import kind
+from espalier.tasks.raw_rows import kind
 
 # Who speaks next, where a conversation is one text.
 SPEAKER = re.compile(r"(?:\A|\n)\n(Human|Assistant):")

@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, message
-from espalier.data.formats.row import Format, Row, example
+from espalier.data.formats.format import Format, Row, example
 from espalier.data.formats.turns import items, text
 from espalier.data.templates import normalised
-from espalier.tasks.rows import kind, mapping
+from espalier.tasks.raw_rows import kind, mapping
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CHOICES = ("choices", "options")

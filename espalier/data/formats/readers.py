@@ -31,7 +31,7 @@ from espalier.core.signatures import (
 from espalier.data.formats.cells import opened_cell, rows_of_cells
 from espalier.data.formats.folders import TABLES, files_of, plain
 from espalier.data.formats.tables import rows_of_table
-from espalier.tasks.rows import kind as word
+from espalier.tasks.raw_rows import kind as word
 
 if TYPE_CHECKING:
     from io import TextIOWrapper

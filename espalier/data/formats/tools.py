@@ -9,7 +9,7 @@ from typing import Any, cast
 from espalier.core.errors import DataError
 from espalier.core.files import parse_json
 from espalier.core.records import ToolCall
-from espalier.tasks.rows import is_placeholder, kind, mapping
+from espalier.tasks.raw_rows import is_placeholder, kind, mapping
 
 _CALL = 'Write {"name": "…", "arguments": {…}}.'
 

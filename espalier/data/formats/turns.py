@@ -14,7 +14,7 @@ from espalier.core.errors import DataError, nearest
 from espalier.core.records import Message, Part, Role, Text, Thought, ToolList, message
 from espalier.data.formats import blocks
 from espalier.data.formats.tools import called, calls, listed
-from espalier.tasks.rows import is_blank, kind, mapping
+from espalier.tasks.raw_rows import is_blank, kind, mapping
 
 # Roles whose content is a call, as JSON: ShareGPT's and ms-swift's.
 CALLS = ("function_call", "tool_call")

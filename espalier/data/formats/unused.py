@@ -10,7 +10,7 @@ from espalier.data.formats import blocks, turns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from espalier.data.formats.row import Format
+    from espalier.data.formats.format import Format
 
 MOST = 12
 

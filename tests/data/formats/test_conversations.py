@@ -9,7 +9,7 @@ import pytest
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Text, ToolCall, ToolList
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.load import load_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

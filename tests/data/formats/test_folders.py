@@ -11,7 +11,7 @@ import pytest
 from espalier.core.errors import DataError
 from espalier.data.formats.folders import files_of, name_of
 from espalier.data.formats.hub import fetch_rows, is_hub_name
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.load import load_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from espalier.core.errors import DataError
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.load import load_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

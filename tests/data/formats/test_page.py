@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from espalier.data.formats.load import FORMATS, detect_format, formats, load_rows
 from espalier.data.formats.readers import rows_of
-from espalier.data.formats.rows import FORMATS, detect_format, formats, load_rows
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "data-formats.md").read_text(encoding="utf-8")
 SHOWN = dict(re.findall(r"^## ([a-z-]+)\n.*?```json\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from espalier.core.errors import DataError
+from espalier.data.formats.load import load_rows
 from espalier.data.formats.readers import rows_of
-from espalier.data.formats.rows import load_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ import pytest
 
 from espalier.core.errors import DataError
 from espalier.core.files import jsonl
+from espalier.data.formats.load import load_rows
 from espalier.data.formats.readers import rows_of
-from espalier.data.formats.rows import load_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pytest
 from espalier.core.errors import DataError
 from espalier.core.records import Text, Thought, ToolCall
 from espalier.data.formats.conversations import MESSAGES, SHAREGPT
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.load import load_rows
 from espalier.data.formats.turns import CALLS, MASKS, ROLES, THOUGHTS, UNCLEAR, turns
 
 if TYPE_CHECKING:

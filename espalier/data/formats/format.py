@@ -1,7 +1,7 @@
 """What a file format is: keys by which its rows are recognised, and a function from one row to examples.
 
 A format is a factory that returns a `Format`. A new one is a function in a module of this folder and a line
-in `rows.py`, or `task.format = "my_module:function"`.
+in `load.py`, or `task.format = "my_module:function"`.
 """
 
 from __future__ import annotations

@@ -21,11 +21,11 @@ from espalier.core.registry import Registry
 from espalier.data.facts import KEYS as FACTS
 from espalier.data.formats import conversations, instructions, openassistant, preferences, questions
 from espalier.data.formats.folders import TABLES, files_of, name_of, plain
+from espalier.data.formats.format import Format, Row
 from espalier.data.formats.masks import masked, masks_of
 from espalier.data.formats.readers import Raw, renamed, rows_of
-from espalier.data.formats.row import Format, Row
 from espalier.data.formats.unused import unused, unused_note
-from espalier.tasks.rows import OnReject, writable
+from espalier.tasks.raw_rows import OnReject, writable
 from espalier.tasks.task_files import is_task
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import torch
 
 from espalier.core.errors import ModelError
 from espalier.decode.requests import Request
-from espalier.decode.rows import rows_with_generate
 from espalier.decode.strategies import greedy
+from espalier.decode.unshared import rows_with_generate
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM

@@ -10,8 +10,8 @@ import pytest
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.files import jsonl
 from espalier.core.records import message
-from espalier.data.formats.row import Format, Row, example
-from espalier.data.formats.rows import formats, load_rows
+from espalier.data.formats.format import Format, Row, example
+from espalier.data.formats.load import formats, load_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,7 +173,7 @@ def test_a_format_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         load_rows(path, "alpca")
     (tmp_path / "mine.py").write_text(
         "from espalier.core.records import message\n"
-        "from espalier.data.formats.row import Format, example\n"
+        "from espalier.data.formats.format import Format, example\n"
         "def shouted() -> Format:\n"
         "    def read(row):\n"
         "        turns = [message('user', row.value['a']), message('assistant', 'NO', trained=True)]\n"
