@@ -139,7 +139,7 @@ def test_times_are_spelt() -> None:
 # What takes long in a verb: functions, and what is said meanwhile.
 LONG = {
     "run": {
-        "espalier.runs.prepare.load_task": "Reading the rows",
+        "espalier.data.mixture.load_task": "Reading the rows",
         "espalier.models.load.weights_hash": "Loading .*tiny",
         "espalier.runs.stages.encode_units": "Turning the rows into tokens",
         "espalier.models.precision.measure": "espalier run",

@@ -77,13 +77,13 @@ def test_another_model_of_that_name_takes_the_long_way(sealed, espalier) -> None
 
 
 def test_code_from_outside_is_asked_again(after, espalier) -> None:
-    (after.home / "outside.py").write_text(
+    (after.home / "elsewhere.py").write_text(
         "from espalier.core.records import Score\n"
         "class Same:\n    def score(self, examples, completions):\n"
         "        return [Score(0.5) for _ in examples]\n"
         "def same():\n    return Same()\n"
     )
-    own = (*RUN, "-o", 'evaluate=["outside:same"]')
+    own = (*RUN, "-o", 'evaluate=["elsewhere:same"]')
     for _ in range(2):
         result = espalier(*own, cwd=after.home)
         assert result.code == 0, result.err
