@@ -43,7 +43,7 @@ def test_each_task_stands_beside_macro_and_micro() -> None:
     assert over_tasks.tuned.value == over_tasks.gap.value == 0.75
     assert over_rows.tuned == scores["tuned"]["exact_match"]
     assert over_rows.tuned.value == 35 / 40
-    assert (over_tasks.raw_rows, over_rows.rows) == (40, 40)
+    assert (over_tasks.rows, over_rows.rows) == (40, 40)
     assert over_tasks.tuned.low < 0.75 < over_tasks.tuned.high
 
 
