@@ -85,4 +85,4 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = get_close_matches(word, names, n=1, cutoff=0.5)
     guess = f"Did you mean '{close[0]}'? " if close else ""
-    return f"{guess}Traits: {', '.join(names) or 'none'}."
+    return f"{guess}Known: {', '.join(names) or 'none'}."

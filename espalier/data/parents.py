@@ -43,7 +43,7 @@ def chain(provenance: dict[str, Any], name: str) -> str:
 def asked_before(name: str, rows: Sequence[Example]) -> int:
     """Return how many rows ask what a run that the model was made from was trained on.
 
-    `name` is the model's. Traits are the runs that are there, and of each the rows of its task.
+    `name` is the model's. Known are the runs that are there, and of each the rows of its task.
     """
     trained = {row.input for run in _runs(name) for row in _rows(run)}
     return sum(row.input in trained for row in rows)

@@ -121,7 +121,7 @@ class Template:
         """Return this template with another rendering."""
         return Template(self._tokenizer, self.context, rendering).prefixed(self.prefix)
 
-    def template_turns(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
+    def turns_of(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
         """Return the turns and the tools that the tokenizer's template is given for messages."""
         voice, turns, tools = self._turns_of(messages)
         return voice.formed(turns), tools

@@ -17,7 +17,7 @@ def device_of(wish: str) -> torch.device:
         raise ModelError(
             f"There is no device '{wish}'.",
             where="model.device",
-            hint="Traits: auto, cpu, cuda, cuda:1, mps, …",
+            hint="Known: auto, cpu, cuda, cuda:1, mps, …",
         ) from None
     try:
         torch.empty(0, device=device)

@@ -153,7 +153,7 @@ def _refuse_unknown(sort: str, remote: bool, where: str) -> None:
     raise ModelError(
         f"transformers {transformers.__version__} knows no model type '{sort}'.",
         where=where,
-        hint=nearest(sort, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES).split(" Traits:")[0]
+        hint=nearest(sort, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES).split(" Known:")[0]
         + " A newer transformers may.",
     )
 

@@ -120,7 +120,7 @@ def near(name: str) -> str:
     named = [known[word] for word in close] or [str(run) for run in within[:3]]
     if named:
         return f"Did you mean {' or '.join(repr(word) for word in named)}?"
-    return f"Traits here: {', '.join(sorted(known.values())[:8])}."
+    return f"Known here: {', '.join(sorted(known.values())[:8])}."
 
 
 def may_be_hub_id(name: str) -> bool:

@@ -94,7 +94,7 @@ def verify(
     Args:
         model: in fp32, prepared by its method.
         step: of a few units, with the terms of the stage's objectives; see `few` for which rows are taken.
-        hooks: see there.
+        hooks: see `VerifyHooks`.
         forward: the fast path, and `by_row` the slow one.
         settings: of the stage; the resume check takes its optimizer.
     """

@@ -18,7 +18,7 @@ from espalier.runs.answers import in_order
 SAMPLED = Choice.model_validate({"kind": "sample", "samples": 2})
 
 
-class VerifyHooks:
+class Elsewhere:
     """A server, as far as anybody here can tell: it answers with texts, the last question first."""
 
     def __init__(self, fails_after: int = 10**6) -> None:
@@ -38,7 +38,7 @@ class VerifyHooks:
 def test_texts_alone_are_evaluated(
     home: Path, espalier: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = VerifyHooks()
+    server = Elsewhere()
     monkeypatch.setattr("espalier.runs.execute.local_of", lambda loaded, journal: server)
     result = espalier("run", "recipe.toml", "-o", "decode={kind='sample', samples=2, limit=6}", cwd=home)
     assert result.code == 0, result.err
@@ -57,7 +57,7 @@ def test_texts_alone_are_evaluated(
 def test_a_failure_elsewhere_is_told(
     home: Path, espalier: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("espalier.runs.execute.local_of", lambda loaded, journal: VerifyHooks(fails_after=2))
+    monkeypatch.setattr("espalier.runs.execute.local_of", lambda loaded, journal: Elsewhere(fails_after=2))
     result = espalier("run", "recipe.toml", cwd=home)
     assert result.code == 2
     assert "The server is busy." in result.err
@@ -65,7 +65,7 @@ def test_a_failure_elsewhere_is_told(
 
 
 def test_answers_come_in_the_order_of_their_questions() -> None:
-    server: Generator = VerifyHooks()
+    server: Generator = Elsewhere()
     asks = [_ask(number) for number in range(300)]
     texts = [answer.text for answer in in_order(server, asks, SAMPLED, 2)]
     assert texts == [f"n {number:03} {sample}" for number in range(300) for sample in (0, 1)]

@@ -93,13 +93,13 @@ def test_what_is_not_the_same_or_not_whole_is_trained(after, espalier) -> None:
 
 
 def test_a_training_with_code_from_outside_is_not_taken(home: Path, espalier) -> None:
-    (home / "mine.py").write_text("def fine(example, text):\n    return len(text) % 2\n")
+    (home / "rewarding.py").write_text("def fine(example, text):\n    return len(text) % 2\n")
     recipe = (home / "recipe.toml").read_text()
-    objective = 'objective = [{ kind = "grpo", group = 2, limit = 2, rewards = { "mine:fine" = 1.0 } }]'
+    objective = 'objective = [{ kind = "grpo", group = 2, limit = 2, rewards = { "rewarding:fine" = 1.0 } }]'
     (home / "recipe.toml").write_text(recipe.replace("[train]", f"[train]\n{objective}"))
     few = ("-o", "train.epochs=0.3")
     assert espalier("run", "recipe.toml", *few, cwd=home).code == 0
-    (home / "mine.py").write_text("def fine(example, text):\n    return 1 - len(text) % 2\n")
+    (home / "rewarding.py").write_text("def fine(example, text):\n    return 1 - len(text) % 2\n")
     second = espalier(*RUN, "name=second", *few, cwd=home)
     assert second.code == 0, second.err
     assert "taken from there" not in second.err

@@ -23,9 +23,9 @@ def test_a_missing_extra_gives_the_pip_line() -> None:
 
 
 def test_nearest_guesses_only_what_is_near() -> None:
-    assert nearest("raet", ["rate", "rows"]) == "Did you mean 'rate'? Traits: rate, rows."
-    assert nearest("zzz", ["rate", "rows"]) == "Traits: rate, rows."
-    assert nearest("zzz", []) == "Traits: none."
+    assert nearest("raet", ["rate", "rows"]) == "Did you mean 'rate'? Known: rate, rows."
+    assert nearest("zzz", ["rate", "rows"]) == "Known: rate, rows."
+    assert nearest("zzz", []) == "Known: none."
 
 
 def test_errors_survive_the_way_between_processes() -> None:

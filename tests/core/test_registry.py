@@ -62,7 +62,7 @@ def test_a_choice_is_built_with_converted_values() -> None:
         ("square", {"side": 1, "colour": "green"}, "train.shape.colour", "'red' or 'blue'"),
         ("square", {"side": 1, "tags": [1]}, "train.shape.tags.0", "1 does not fit"),
         ("square", {}, "train.shape.side", "required and missing"),
-        ("point", {"side": 1}, "train.shape.side", "shape 'point' takes no 'side'. Traits: none."),
+        ("point", {"side": 1}, "train.shape.side", "shape 'point' takes no 'side'. Known: none."),
         ("no_such_module:f", {}, "train.shape.kind", "'no_such_module:f' cannot be imported"),
         ("json:lods", {}, "train.shape.kind", "'json' has no function 'lods'. Did you mean 'loads'?"),
         ("json:__doc__", {}, "train.shape.kind", "has no function '__doc__'"),
@@ -91,7 +91,7 @@ def test_a_function_of_somebody_else_is_built(tmp_path: Path, monkeypatch: pytes
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert shapes.build("their_shapes:circle", {"radius": 4}) == {"radius": 4}
-    with pytest.raises(RecipeError, match=r"takes no 'side'. Traits: radius"):
+    with pytest.raises(RecipeError, match=r"takes no 'side'. Known: radius"):
         shapes.build("their_shapes:circle", {"side": 4})
 
 

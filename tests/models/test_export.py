@@ -16,7 +16,7 @@ from espalier.models.adapters import methods, save_weights
 from espalier.models.export import (
     Seen,
     check_plain,
-    compare,
+    compare_outputs,
     copy_adapter,
     load_adapter,
     load_hf,
@@ -36,7 +36,7 @@ TRAINED = Seen(LOGITS, (0, 1))
 
 
 def compared(logits: np.ndarray, answer: tuple[int, ...], share: float = 0.01) -> Any:
-    return compare("test", ["row"], [TRAINED], [Seen(logits.astype(np.float32), answer)], share)
+    return compare_outputs("test", ["row"], [TRAINED], [Seen(logits.astype(np.float32), answer)], share)
 
 
 def test_the_same_is_the_same() -> None:

@@ -80,7 +80,7 @@ def test_a_file_may_take_its_keys_from_another(tmp_path: Path) -> None:
     [
         (HEAD + "name 3", "not TOML", ""),
         (HEAD + 'caution = ["x"]', "no key 'caution'", "Did you mean 'cautions'?"),
-        (HEAD + GOOD + 'reason = "x"', "no key 'reason'", "Traits: explanation, input, output."),
+        (HEAD + GOOD + 'reason = "x"', "no key 'reason'", "Known: explanation, input, output."),
         (HEAD + '[[negative]]\ninput = "x"', "'output' is required", ""),
         (HEAD + '[[positive]]\ninput = "x"\noutput = " "', "output is empty", ""),
         ('name = "x"\ndefinition = "d"', "'rows' is required", ""),

@@ -49,7 +49,7 @@ UNITS = [
 
 
 def quiet(asked: list[list[Encoded]], moved: float = 0.0) -> Resources:
-    """Resources of a model that finds every token 1 nat unlikely, and `moved` less so by now."""
+    """What a model brings that finds every token 1 nat unlikely, and `moved` less so by now."""
 
     def then(rows: Sequence[Encoded]) -> list[float]:
         asked.append(list(rows))

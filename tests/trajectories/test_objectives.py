@@ -22,7 +22,7 @@ from espalier.train.loop import Settings, train
 from espalier.train.objectives import sft
 from espalier.train.optimizer import adamw
 from espalier.train.preference import dpo, kto
-from espalier.train.reference import make_tools
+from espalier.train.reference import make_resources
 from espalier.train.reinforcement import grpo, journaled
 from espalier.train.sampling import Answering
 from espalier.train.steps import Step, steps_of
@@ -109,7 +109,7 @@ def trajectory(
         folder.mkdir(exist_ok=True)
         answering = Answering(model, template, by_id, "fp32", seed=3)
         store = Journal(folder / "journal.sqlite")
-        tools = make_tools(
+        resources = make_resources(
             model,
             forward,
             steps=steps_per_epoch(len(units), SIZE),
@@ -122,7 +122,9 @@ def trajectory(
         settings = Settings(STEPS, 1e-2, optimizer=adamw(eps=1e-3), precision="fp32", decay=0.1, checkpoint=1)
         numbers: list[float] = []
         with KeepDouble() if double else nullcontext():
-            source = change(steps_of(units, KINDS[request.param], tools, size=SIZE, tokens=tokens, seed=0))
+            source = change(
+                steps_of(units, KINDS[request.param], resources, size=SIZE, tokens=tokens, seed=0)
+            )
             for event in train(model, source, settings, folder, recipe={}, forward=forward):
                 numbers += [event["loss"], event["norm"]] if event["event"] == "step" else []
                 if (event["event"], event["step"]) == stop:

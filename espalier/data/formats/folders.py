@@ -95,7 +95,7 @@ def _by_names(folder: Path, split: str) -> Files:
         raise DataError(
             "The folder holds no file of rows.",
             where=str(folder),
-            hint=f"Traits by their names: {', '.join(ROWS)}, packed or not.",
+            hint=f"Known by their names: {', '.join(ROWS)}, packed or not.",
         )
     others = [str(file) for file in beside]
     part, _, split = split.rpartition("/")

@@ -182,7 +182,7 @@ def detect_format(file: Path, raws: list[Raw], columns: Collection[str] = ()) ->
     # The plainest formats are the last, and of equally near ones the likeliest.
     near = min(reversed(known), key=lambda name: _distance(known[name], found))
     hint = (
-        f"The nearest format is '{near}': {known[near].sample} Traits: {', '.join(known)}. "
+        f"The nearest format is '{near}': {known[near].sample} Known: {', '.join(known)}. "
         'Or say which columns are meant: task.columns = {prompt = "…", completion = "…"}.'
     )
     if plain(file).suffix.lower() in TABLES:

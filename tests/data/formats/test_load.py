@@ -103,7 +103,7 @@ def test_json_however_it_is_written(tmp_path: Path, content: object) -> None:
         ({"data": [ALPACA]}, "", "save that list as the file"),
         ([{"instrution": "a", "output": "b"}], "", "The nearest format is 'alpaca'"),
         ([{"prompt": "a", "completions": []}], "", "they have the keys completions, prompt."),
-        ([{"turns": ["a"]}], "", "Traits: preference, kto, openassistant"),
+        ([{"turns": ["a"]}], "", "Known: preference, kto, openassistant"),
         ([ALPACA, {**ALPACA, "output": 3}], ", row 2, output", "it is a number. Write it in quotes."),
         ([ALPACA, {**ALPACA, "output": " "}], ", row 2, output", "The text is empty."),
         ([ALPACA, {**ALPACA, "output": "\ud83d"}], ", row 2, output", "half a character"),
