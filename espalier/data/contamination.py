@@ -87,7 +87,10 @@ def contamination(train: Iterable[Sequence[str]], test: Iterable[Sequence[str]])
             rows += index.look(batch, seen)
             seen, batch = seen + len(batch), []
     rows += index.look(batch, seen)
-    return Contamination(tuple(index.matches()), tuple(rows), seen + len(batch))
+    matches = tuple(index.matches())
+    return Contamination(
+        matches, tuple(sorted({*rows, *(match.train for match in matches)})), seen + len(batch)
+    )
 
 
 class _Index:
