@@ -1,0 +1,51 @@
+"""What a filter says of a row. It takes none away: that is `export`, by the verdicts that a person chose.
+
+A filter is a function from rows to a judgement of each, in their order. It may go over the rows more than
+once, and holds no more of them than it needs. To add one, write a factory whose parameters are what a recipe
+sets, and register it; `kind = "my_module:function"` names one from outside the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from espalier.core.records import Example
+from espalier.core.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A filter's verdict on one row, with its evidence.
+
+    Attributes:
+        ok: whether the row passes; None where it cannot be judged.
+        why: the reason, in a sentence for a person; '' where it passes.
+        score: the number that it was decided by, where there is one.
+        near: id of the row that it is told beside: the one that it repeats, or contradicts.
+        spans: parts of the row's texts that are meant: (number of the message, start, end) in characters.
+    """
+
+    ok: bool | None
+    why: str = ""
+    score: float | None = None
+    near: str = ""
+    spans: tuple[tuple[int, int, int], ...] = ()
+
+
+PASSES = Judgement(True)
+Filter: TypeAlias = Callable[[Iterable[Example]], Iterator[Judgement]]
+
+filters: Registry[Filter] = Registry(
+    "filter",
+    "espalier.data.filters.form",
+    "espalier.data.filters.refusals",
+    "espalier.data.filters.personal",
+    "espalier.data.filters.sets",
+)
+
+
+def each(judge: Callable[[Example], Judgement]) -> Filter:
+    """Return the filter that looks at each row by itself."""
+    return lambda rows: map(judge, rows)
