@@ -1,0 +1,199 @@
+"""Examples back into the files that others read, so that what comes in again is the same.
+
+A format that cannot hold a row says so with the reason: an Alpaca file has one question and one answer, a
+preference file two answers. Nothing is left out of a row in silence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from espalier.core.errors import DataError
+from espalier.core.records import Media, Text, Thought, ToolCall, ToolList
+from espalier.core.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from espalier.core.records import Example, Message
+
+Writer: TypeAlias = Callable[["Example"], dict[str, Any]]
+writers: Registry[Writer] = Registry("format")
+
+SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+
+
+@writers.register("messages")
+def messages() -> Writer:
+    """OpenAI's messages, with tools, calls and thoughts; a turn that is not trained says so."""
+
+    def write(example: Example) -> dict[str, Any]:
+        if example.rejected:
+            raise _cannot(example, "messages", "has rejected answers", "preference")
+        return _framed(example.messages, "messages", _turn)
+
+    return write
+
+
+@writers.register("sharegpt")
+def sharegpt() -> Writer:
+    """ShareGPT's conversations: `from` and `value`."""
+
+    def write(example: Example) -> dict[str, Any]:
+        if example.rejected:
+            raise _cannot(example, "sharegpt", "has rejected answers", "preference")
+        _texts_only(example, "sharegpt")
+        return {
+            "conversations": [
+                {"from": SHAREGPT[turn.role], "value": turn.text, **_mask(turn)} for turn in example.messages
+            ]
+        }
+
+    return write
+
+
+@writers.register("alpaca")
+def alpaca() -> Writer:
+    """Stanford Alpaca: instruction, input and output, with `system` and `history` where a row has them."""
+
+    def write(example: Example) -> dict[str, Any]:
+        if example.rejected:
+            raise _cannot(example, "alpaca", "has rejected answers", "preference")
+        _texts_only(example, "alpaca")
+        _all_trained(example, "alpaca")
+        system, turns = _system(example.messages)
+        if len(turns) % 2 or any(
+            turn.role != role for turn, role in zip(turns, _TURNS * len(turns), strict=False)
+        ):
+            raise _cannot(example, "alpaca", "is no row of questions, each with its answer", "messages")
+        *past, asked, answer = (turn.text for turn in turns)
+        history = [[past[at], past[at + 1]] for at in range(0, len(past), 2)]
+        return {
+            "instruction": asked,
+            "input": "",
+            "output": answer,
+            **({"system": system} if system else {}),
+            **({"history": history} if history else {}),
+        }
+
+    return write
+
+
+@writers.register("prompt-completion")
+def prompt_completion() -> Writer:
+    """A prompt and its completion: texts where there is one question, else lists of turns."""
+
+    def write(example: Example) -> dict[str, Any]:
+        if example.rejected:
+            raise _cannot(example, "prompt-completion", "has rejected answers", "preference")
+        return {**_prompt(example), "completion": _answer(example, "prompt-completion")}
+
+    return write
+
+
+@writers.register("preference")
+def preference() -> Writer:
+    """Pairs of a better and a worse answer (DPO): prompt, chosen, rejected."""
+
+    def write(example: Example) -> dict[str, Any]:
+        if len(example.rejected) != 1 or not any(turn.trained for turn in example.messages):
+            raise _cannot(example, "preference", "is no pair of a better and a worse answer", "messages")
+        chosen = _answer(example, "preference")
+        rejected: object = (
+            example.rejected[0].text if isinstance(chosen, str) else [_turn(example.rejected[0])]
+        )
+        return {**_prompt(example), "chosen": chosen, "rejected": rejected}
+
+    return write
+
+
+@writers.register("kto")
+def kto() -> Writer:
+    """Single answers with a thumb: prompt, completion, label."""
+
+    def write(example: Example) -> dict[str, Any]:
+        good = any(turn.trained for turn in example.messages)
+        if len(example.rejected) != (0 if good else 1):
+            raise _cannot(example, "kto", "has more than one answer", "preference")
+        if good:
+            return {**_prompt(example), "completion": _answer(example, "kto"), "label": True}
+        return {**_prompt(example), "completion": example.rejected[0].text, "label": False}
+
+    return write
+
+
+_TURNS = ("user", "assistant")
+
+
+def _prompt(example: Example) -> dict[str, Any]:
+    prompt = example.prompt
+    if len(prompt) == 1 and prompt[0].role == "user" and _is_text(prompt[0]):
+        return {"prompt": prompt[0].text}
+    return _framed(prompt, "prompt", _turn)
+
+
+def _answer(example: Example, format: str) -> str | list[dict[str, Any]]:
+    """Return the trained answer, in the form of the prompt."""
+    last = example.messages[-1]
+    if not last.trained or any(turn.trained for turn in example.messages[:-1]):
+        raise _cannot(example, format, "has more trained answers than its last turn", "messages")
+    return (
+        last.text
+        if "prompt" in _prompt(example) and isinstance(_prompt(example)["prompt"], str) and _is_text(last)
+        else [_turn(last)]
+    )
+
+
+def _framed(turns: Sequence[Message], key: str, write: Callable[[Message], dict[str, Any]]) -> dict[str, Any]:
+    """Return a list of turns under a key, and beside it the tools that the first of them lists."""
+    tools = [part.schemas for turn in turns[:1] for part in turn.parts if isinstance(part, ToolList)]
+    kept = [turn for turn in turns if not (turn.role == "system" and not turn.text and tools)]
+    return {key: [write(turn) for turn in kept], **({"tools": json.loads(tools[0])} if tools else {})}
+
+
+def _turn(turn: Message) -> dict[str, Any]:
+    calls = [part for part in turn.parts if isinstance(part, ToolCall)]
+    thoughts = [part.text for part in turn.parts if isinstance(part, Thought)]
+    functions = [
+        {"type": "function", "function": {"name": call.name, "arguments": json.loads(call.arguments)}}
+        for call in calls
+    ]
+    return {
+        "role": turn.role,
+        "content": turn.words,
+        **({"reasoning_content": "".join(thoughts)} if thoughts else {}),
+        **({"tool_calls": functions} if functions else {}),
+        **_mask(turn),
+    }
+
+
+def _mask(turn: Message) -> Mapping[str, Any]:
+    return {"weight": 0} if turn.role == "assistant" and not turn.trained else {}
+
+
+def _is_text(turn: Message) -> bool:
+    return all(isinstance(part, Text) for part in turn.parts)
+
+
+def _system(turns: Sequence[Message]) -> tuple[str, Sequence[Message]]:
+    return (turns[0].text, turns[1:]) if turns[0].role == "system" else ("", turns)
+
+
+def _texts_only(example: Example, format: str) -> None:
+    if not all(map(_is_text, example.messages)):
+        media = any(isinstance(part, Media) for turn in example.messages for part in turn.parts)
+        what = "media" if media else "tools, calls or thoughts"
+        raise _cannot(example, format, f"has {what}", "messages")
+
+
+def _all_trained(example: Example, format: str) -> None:
+    if any(turn.role == "assistant" and not turn.trained for turn in example.messages):
+        raise _cannot(example, format, "has an answer that is not trained", "messages")
+
+
+def _cannot(example: Example, format: str, why: str, other: str) -> DataError:
+    origin = example.origin
+    where = f"{origin['file']}:{origin['row']}" if {"file", "row"} <= origin.keys() else f"row {example.id}"
+    return DataError(f"The row {why}, which '{format}' cannot hold.", where=where, hint=f"'{other}' can.")
