@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message, Thought, ToolCall, ToolList, message
-from espalier.data.formats.row import Row, example
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.format import Row, example
+from espalier.data.formats.load import load_rows
 from espalier.data.formats.written import writers
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20).filter(
