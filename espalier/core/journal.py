@@ -62,6 +62,15 @@ class Journal:
             )
             return {key: json.loads(value) for key, value in rows}
 
+    def holds(self, begin: str) -> bool:
+        """Say whether there is an entry whose key begins so. Raises RunError."""
+        if not self.path.exists():
+            return False
+        with self._open() as connection:
+            wanted = (begin, f"{begin}\U0010ffff")
+            rows = connection.execute("SELECT 1 FROM entries WHERE key >= ? AND key < ? LIMIT 1", wanted)
+            return rows.fetchone() is not None
+
     def add(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         """Write entries down, all or none; those that are there stay. Raises RunError."""
         rows = [(key, json.dumps(value)) for key, value in entries.items()]

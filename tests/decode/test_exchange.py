@@ -1,0 +1,135 @@
+"""What a server's replies come to: an answer, or whether to ask again, and whether the try was paid."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from espalier.core.errors import RecipeError
+from espalier.core.records import message
+from espalier.decode.exchange import (
+    Reply,
+    Trouble,
+    adapted,
+    askings,
+    job_of,
+    read_reply,
+    read_status,
+    waiting,
+)
+
+
+def reply(content: Any, finish: str = "stop", **more: Any) -> str:
+    choice = {"message": {"role": "assistant", "content": content, **more}, "finish_reason": finish}
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    return json.dumps({"model": "m", "choices": [choice], "usage": usage})
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (reply("Hm."), Reply("Hm.", "stop", "m", (3, 4))),
+        (reply("Hm", "length"), Reply("Hm", "length", "m", (3, 4))),
+        (reply(None, "length"), Reply("", "length", "m", (3, 4))),
+        (reply(None, refusal="No."), Reply("No.", "stop", "m", (3, 4))),
+        (reply([{"type": "text", "text": "Hm."}]), Reply("Hm.", "stop", "m", (3, 4))),
+        (reply("a\ud800b"), Reply("a\ufffdb", "stop", "m", (3, 4))),
+    ],
+)
+def test_answers_are_read(body: str, found: Reply) -> None:
+    assert read_reply(body) == found
+
+
+def test_a_filtered_answer_is_an_error_that_costs() -> None:
+    found = read_reply(reply(None, "content_filter"))
+    assert isinstance(found, Reply)
+    assert (found.finish, found.tokens) == ("error", (3, 4))
+    assert "filter" in found.why
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "3", "completion_tokens": -1}, [1, 2]])
+def test_tokens_that_are_not_said_are_not_known(usage: Any) -> None:
+    found = read_reply(json.dumps({**json.loads(reply("Hm.")), "usage": usage}))
+    assert isinstance(found, Reply)
+    assert found.tokens is None
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        *((text, "unsure") for text in ("", "{", "[]", "null", "<html>", reply("Hm.")[:-5], "[" * 5000)),
+        *((text, "unsure") for text in ('{"choices": []}', '{"choices": [{}]}', '{"choices": null}')),
+        (reply(None), "unsure"),
+        (reply(7), "unsure"),
+        ('{"error": {"message": "overloaded"}}', "again"),
+    ],
+)
+def test_what_is_no_answer_is_asked_for_again(body: str, kind: str) -> None:
+    found = read_reply(body)
+    assert isinstance(found, Trouble)
+    assert found.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (429, "{}", "again"),
+        (503, "gone", "again"),
+        (500, "", "again"),
+        (429, '{"error": {"message": "pay", "code": "insufficient_quota"}}', "fatal"),
+        (400, '{"error": {"message": "too long"}}', "refused"),
+        (401, '{"error": "who?"}', "fatal"),
+        (404, '{"detail": "no model"}', "fatal"),
+    ],
+)
+def test_a_status_says_whether_to_ask_again(status: int, body: str, kind: str) -> None:
+    found = read_status(status, body, {})
+    assert found.kind == kind
+    assert str(status) in found.why
+
+
+def test_the_time_to_wait_is_read_in_all_its_forms() -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    assert waiting({"retry-after": "2.5"}) == 2.5
+    assert waiting({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
+    assert 80 < (waiting({"retry-after": moment}) or 0) < 91
+    for other in ("", "soon", "-3", "nan", "inf"):
+        assert waiting({"retry-after": other}) is None
+
+
+def test_what_a_server_does_not_know_is_left_out() -> None:
+    body = {"model": "m", "max_tokens": 5, "temperature": 0.0, "response_format": {}}
+    assert adapted(body, "Use max_completion_tokens instead of max_tokens.") == {
+        **{name: value for name, value in body.items() if name != "max_tokens"},
+        "max_completion_tokens": 5,
+    }
+    assert "response_format" not in (adapted(body, "json_schema is not supported") or body)
+    assert "temperature" not in (adapted(body, "temperature must be 1") or body)
+    assert adapted(body, "The prompt is too long.") is None
+    assert adapted({"model": "m"}, "temperature must be 1") is None
+
+
+def test_the_key_is_of_what_determines_the_answer() -> None:
+    turns = (message("user", "How long?"),)
+    sample = askings.build("sample", {"limit": 5, "samples": 3, "seed": 1})
+    job = job_of("m", turns, sample, 0, "respond")
+    assert job.key == job_of("m", turns, askings.build("sample", {"limit": 5, "seed": 1}), 0, "evolve").key
+    others = [
+        job_of("n", turns, sample, 0, "respond"),
+        job_of("m", (message("system", "How long?"),), sample, 0, "respond"),
+        job_of("m", turns, sample, 1, "respond"),
+        job_of("m", turns, askings.build("sample", {"limit": 6, "seed": 1}), 0, "respond"),
+    ]
+    assert len({job.key, *(other.key for other in others)}) == 5
+    assert others[2].body["seed"] == 2
+    assert job.key == "67852da8a746f55e"  # of all journals that there are: it must not change
+
+
+@pytest.mark.parametrize("params", [{"limit": 0}, {"samples": 0}, {"temperature": -1.0}, {"top_p": 0.0}])
+def test_settings_that_cannot_be_are_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError):
+        askings.build("sample", params, "decode")
