@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import typer.main
 
 from espalier.cli.main import app
+from espalier.core.recipe import Choice
 from espalier.core.records import Completion, Example, Score, message
+from espalier.data.generate.author import Author, steps
 from espalier.decode.strategies import strategies
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
@@ -25,9 +27,23 @@ from espalier.runs.reference import reference
 from espalier.runs.trackers import Start, trackers
 from espalier.train.objectives import Resources, objectives
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 ROOMS = sorted({path.parent.name for path in (ROOT / "espalier").glob("*/*.py") if path.stem != "__init__"})
+
+
+class Saying:
+    """A generator that always says the same."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def generate(self, examples: Sequence[Example], settings: Choice) -> Iterator[Completion]:
+        yield from (Completion(row.id, self.text, request="r") for row in examples)
+
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -118,6 +134,10 @@ def test_the_seams_are_as_shown(
     for event in ({"event": "step", "step": 3, "loss": 0.5}, {"event": "end"}):
         tracker.log(event)
     assert (tmp_path / "loss.txt").read_text() == "3 0.5\n"
+    author = Author(Saying("One."), "m", Choice(kind="greedy"))
+    (made,) = steps.build("my_module:shorten", {"words": 1})([row], author)
+    assert isinstance(made, Example)
+    assert (made.answer, made.origin["parents"]) == ("One.", ["id"])
 
 
 def test_the_readme_is_short_and_names_every_room() -> None:

@@ -26,8 +26,9 @@ class Verdict:
 Check: TypeAlias = Callable[[str, str | None], Verdict]
 SetCheck: TypeAlias = Callable[[Sequence[str], Sequence[str | None]], Verdict]
 
-checks: Registry[Check] = Registry("check")
-set_checks: Registry[SetCheck] = Registry("set check")
+OURS = "espalier.tasks.event_duration.cautions"  # those of the bundled task
+checks: Registry[Check] = Registry("check", OURS)
+set_checks: Registry[SetCheck] = Registry("set check", OURS)
 
 
 def check(name: str) -> Callable[[Callable[[str, str], Verdict]], Check]:
