@@ -36,6 +36,10 @@ def main() -> None:
 
         peer = {"llama_python": options.llama_python, "gguf": options.gguf}
         found["decoding"] = decoding.main(model, _say, task=options.task, **peer, **length)
+    if options.what == "generation":
+        from bench import generation
+
+        found["generation"] = generation.main(model, _say, threads=options.threads, rounds=options.rounds)
     if options.what == "preference":
         from bench import preference
 
@@ -54,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("training", "decoding", "preference", "reinforce", "all"),
+        choices=("training", "decoding", "generation", "preference", "reinforce", "all"),
         default="all",
         help="all is training and decoding",
     )
