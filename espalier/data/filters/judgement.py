@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from espalier.core.records import Example
+from espalier.core.records import Example, Likelihood
 from espalier.core.registry import Registry
 
 
@@ -43,7 +43,17 @@ filters: Registry[Filter] = Registry(
     "espalier.data.filters.refusals",
     "espalier.data.filters.personal",
     "espalier.data.filters.sets",
+    "espalier.data.filters.language",
+    "espalier.data.filters.checked",
+    "espalier.data.filters.toxicity",
+    "espalier.data.filters.semantic",
+    "espalier.data.filters.complexity",
+    "espalier.data.filters.held_out",
 )
+
+# Filters that ask a model how likely it finds texts: whoever builds one gives it that model.
+Weighing: TypeAlias = Callable[[Likelihood], Filter]
+weighing: Registry[Weighing] = Registry("filter", "espalier.data.filters.difficulty")
 
 
 def each(judge: Callable[[Example], Judgement]) -> Filter:
