@@ -19,13 +19,15 @@ from espalier.core.errors import MissingExtra
 from espalier.core.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 LETTERS = 20  # of an alphabet, from which on a language can be told
 DENSE = 4  # letters that one of a script without spaces counts for
 PART = 0.2  # of a text's letters, from which on a script is more than a quoted word
 LOOKED_AT = 1000  # letters of a script: more make it no surer
-_WORDLESS = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|https?://\S+|\S+@\S+|<[^>\n]{1,80}>", re.DOTALL)
+_WORDLESS = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|https?://\S+|\S+@\S+|<[^>\n]{1,80}>", re.DOTALL
+)
 _DENSE = frozenset({"Han", "Hangul", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan"})
 _NAMED = {"Cjk": "Han", "Ideographic": "Han", "Hiragana": "Han", "Katakana": "Han", "Bopomofo": "Han"}
 
@@ -76,10 +78,12 @@ class Languages:
     def __init__(self) -> None:
         self._values = lru_cache(maxsize=8192)(_detector())
 
-    def of(self, text: str) -> tuple[Language, ...]:
+    def of(self, text: str, expected: Collection[str] = ()) -> tuple[Language, ...]:
         """Return the likeliest language of each script that makes up a fair part of a text, the main first.
 
-        None for a script of which there are too few letters.
+        None for a script of which there are too few letters. With `expected`, any other language has to be
+        found in both halves of the text, too: a few names are enough to mislead, but seldom twice. As lists
+        of names are taken for Latin, that one is found only where it is expected.
         """
         plain = _WORDLESS.sub(" ", text)
         counts = scripts(plain)
@@ -88,16 +92,29 @@ class Languages:
             for one, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             if count >= PART * counts.total() and count * (DENSE if one in _DENSE else 1) >= LETTERS
         ]
-        if len(enough) > 1:
-            found = [self._values(_only(plain, one)) for one in enough]
-        else:
-            found = [self._values(plain[:LOOKED_AT]) for _ in enough]
-        return tuple(one for one in found if one is not None)
+        parts = [_only(plain, one) if len(enough) > 1 else plain for one in enough]
+        found = ((part, self._values(part[:LOOKED_AT])) for part in parts)
+        return tuple(
+            one
+            for part, one in found
+            if one is not None and (not expected or one.code in expected or self._twice(part, one))
+        )
+
+    def _twice(self, text: str, language: Language) -> bool:
+        if main_script(text) in _DENSE:
+            return True
+        middle = min(len(text), LOOKED_AT) // 2
+        cut = max(text.rfind(" ", 0, middle), 0) or middle
+        halves = (text[:cut], text[cut:LOOKED_AT])
+        if language.code == "la" or min(map(len, halves)) < LETTERS // 2:
+            return language.code != "la"
+        found = [self._values(half) for half in halves]
+        return all(one is None or one.code == language.code for one in found)
 
 
 def _only(text: str, kept: str) -> str:
     """Return the letters of one script and what belongs to none."""
-    return "".join([c if script(c) in (kept, "") else " " for c in text])[:LOOKED_AT]
+    return " ".join("".join([c if script(c) in (kept, "") else " " for c in text]).split())
 
 
 @cache

@@ -1,7 +1,7 @@
 """Personal data and secrets in a row's texts, each put out by the name of its kind: [EMAIL], [PHONE], …
 
-`export` masks what the filter `personal` has found. Tool calls stay valid JSON, and what stands in a row twice
-(its input is a part of its prompt) is masked in both places.
+`export` masks what the filter `personal` has found. Tool calls stay valid JSON, and what stands in a row
+twice (its input is a part of its prompt) is masked in both places.
 """
 
 from __future__ import annotations
@@ -86,7 +86,11 @@ def _json(text: str, kinds: tuple[str, ...]) -> str:
     """Return JSON with its texts masked, and its numbers where they are personal; else as it was written."""
     if not any(personal_in(text, kinds)):
         return text
-    return json.dumps(_value(json.loads(text), kinds), ensure_ascii=False)
+    try:
+        value: object = json.loads(text)
+    except ValueError:
+        return masked_text(text, kinds)
+    return json.dumps(_value(value, kinds), ensure_ascii=False)
 
 
 def _value(value: object, kinds: tuple[str, ...]) -> object:

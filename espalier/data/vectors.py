@@ -136,7 +136,9 @@ def _rare_part(matrix: Any, least: float) -> Any:
 def _products(matrix: Any, mine: NDArray[np.int64], theirs: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the products of pairs of rows, in parts that stay small."""
     parts = [
-        np.asarray(matrix[mine[at : at + 65536]].multiply(matrix[theirs[at : at + 65536]]).sum(axis=1)).ravel()
+        np.asarray(
+            matrix[mine[at : at + 65536]].multiply(matrix[theirs[at : at + 65536]]).sum(axis=1)
+        ).ravel()
         for at in range(0, len(mine), 65536)
     ]
     return np.concatenate(parts) if parts else np.zeros(0)

@@ -1,4 +1,4 @@
-"""The task's own checks (`tasks/checks.py`) as a filter: whether an answer heeds what the task cautions of."""
+"""The task's own checks (`tasks/checks.py`) as a filter: does an answer heed what the task cautions of?"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """How much an instruction asks for, without a model: its length, its clauses and the constraints it sets.
 
-No more than a plain score: it orders instructions well enough to see whether a set has hard ones, and to sweep
-(`tradeoff.py`). Signs that end a clause are those of any script; the words that begin one, and those of a
-constraint, are English.
+No more than a plain score: it orders instructions well enough to see whether a set has hard ones, and to
+sweep (`tradeoff.py`). Signs that end a clause are those of any script; the words that begin one, and those of
+a constraint, are English.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ _CLAUSE = re.compile(
 _SIGNS = frozenset(",;:.!?،؛؟。、，；：！？।॥…")
 _BREAK = re.compile(r"\n\s*(?:[-*•]|\d+[.)])\s+")
 _CONSTRAINTS = re.compile(
-    r"\b(?:must|should|shall|have to|need to|make sure|ensure|exactly|at least|at most|no more than|no less than"
-    r"|no fewer than|less than|more than|fewer than|up to|only|without|avoid|except|do not|don['’]?t|never"
-    r"|in the (?:style|form|format|voice|tone) of|as an? (?:list|table|poem|json|haiku|bullet)|in (?:json|yaml|csv|html"
-    r"|markdown|rhyme|bullet points|alphabetical order)|step by step|explain why|give reasons?|compare|cite)\b"
+    r"\b(?:must|should|shall|have to|need to|make sure|ensure|exactly|at least|at most|no more than"
+    r"|no less than|no fewer than|less than|more than|fewer than|up to|only|without|avoid|except|do not"
+    r"|don['’]?t|never|in the (?:style|form|format|voice|tone) of"
+    r"|as an? (?:list|table|poem|json|haiku|bullet)"
+    r"|in (?:json|yaml|csv|html|markdown|rhyme|bullet points|alphabetical order)|step by step"
+    r"|explain why|give reasons?|compare|cite)\b"
     r"|\b(?:\d+|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred)\s+(?:\w+\s+)?"
     r"(?:words?|sentences?|paragraphs?|lines?|items?|points?|bullets?|examples?|steps?|characters?|letters?|reasons?)\b",
     re.IGNORECASE,
@@ -65,7 +67,7 @@ def complexity(text: str) -> float:
 
 
 def _ends(text: str) -> int:
-    """Return how often a sign that ends a clause stands where one ends: before a space, or in no Latin text."""
+    """Return how often a sign that ends a clause stands before a space, or is not ASCII."""
     found = 0
     signs = kinds(text)
     for place, character in enumerate(text):

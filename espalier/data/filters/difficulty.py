@@ -1,9 +1,9 @@
 """How much an instruction helps with its answer, by the model that is to learn it.
 
-Instruction-following difficulty (Li et al. 2023, "From Quantity to Quality", arXiv 2308.12032): the loss of the
-answer behind its prompt, over the loss of the same answer behind nothing. At 1 and over the instruction does
-not help: answer and prompt do not fit, or the model cannot see that they do. Near 0 the answer follows from
-the prompt, so that there is little to learn.
+Instruction-following difficulty (Li et al. 2023, "From Quantity to Quality", arXiv 2308.12032): the loss of
+the answer behind its prompt, over the loss of the same answer behind nothing. At 1 and over the instruction
+does not help: answer and prompt do not fit, or the model cannot see that they do. Near 0 the answer follows
+from the prompt, so that there is little to learn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCH = 64
 
 @weighing.register("difficulty")
 def difficulty(*, least: float = 0.0, most: float = 1.0) -> Weighing:
-    """Instruction-following difficulty: the answer's loss with its prompt, over that without; needs a model."""
+    """Instruction-following difficulty: the answer's loss with its prompt over that without, by a model."""
     if not 0 <= least < most:
         raise RecipeError("The least difficulty must be under the most.", where="filter.difficulty")
 
@@ -45,7 +45,9 @@ def difficulty(*, least: float = 0.0, most: float = 1.0) -> Weighing:
 
 def _judged(value: float, least: float, most: float) -> Judgement:
     if value >= most:
-        return Judgement(False, f"Its prompt does not help with the answer: {value:.2f} of the loss stays.", value)
+        return Judgement(
+            False, f"Its prompt does not help with the answer: {value:.2f} of the loss stays.", value
+        )
     if value < least:
         return Judgement(False, f"The answer follows from its prompt: {value:.2f} of the loss stays.", value)
     return Judgement(True, score=value)

@@ -34,7 +34,7 @@ def against_held_out(*, against: tuple[str, ...]) -> Filter:
     ]
 
     def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
-        found = contamination(map(_texts, rows), [texts for _, texts in held])
+        found = contamination(map(_all_texts, rows), [texts for _, texts in held])
         matches = {match.train: match for match in reversed(found.matches)}
         rest = set(found.rows)
         for number, _ in enumerate(rows):
@@ -61,6 +61,10 @@ def texts_of(path: Path) -> list[tuple[str, ...]]:
     if path.exists() and is_task(path):
         return [(row.input, *row.outputs) for row in load_task(path).rows]
     return [_texts(example) for example in load_rows(path)]
+
+
+def _all_texts(example: Example) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*(turn.text for turn in example.messages), *_texts(example)]))
 
 
 def _texts(example: Example) -> tuple[str, ...]:

@@ -36,11 +36,13 @@ def language(
         found = [
             (part, one)
             for part, text in parts.get(of, {"answer": example.answer, "prompt": asked}).items()
-            for one in languages.of(text)
+            for one in languages.of(text, wanted)
         ]
         others = [(part, one) for part, one in found if one.code not in wanted and one.sureness >= sureness]
         if others:
-            why = " and ".join(dict.fromkeys(f"the {part} is in {one.name} ({one.code})" for part, one in others))
+            why = " and ".join(
+                dict.fromkeys(f"the {part} is in {one.name} ({one.code})" for part, one in others)
+            )
             return Judgement(False, f"{why[0].upper()}{why[1:]}.", max(one.sureness for _, one in others))
         known = [one for _, one in found if one.code in wanted]
         if not known:

@@ -1,8 +1,8 @@
 """Answers and prompts that insult, by a classifier that is installed with the extra `toxicity`.
 
-It is a linear model over words of English forum posts, which runs without a download (alt-profanity-check). It
-knows insults and obscenities, no threat in polite words, and no other language: a row without Latin letters
-cannot be judged. What it says is a reason to look, so that its threshold is high.
+It is a linear model over words of English forum posts, which runs without a download (alt-profanity-check).
+It knows insults and obscenities, no threat in polite words, and no other language: a row without Latin
+letters cannot be judged. What it says is a reason to look, so that its threshold is high.
 """
 
 from __future__ import annotations
