@@ -92,7 +92,7 @@ class Languages:
             for one, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             if count >= PART * counts.total() and count * (DENSE if one in _DENSE else 1) >= LETTERS
         ]
-        parts = [_only(plain, one) if len(enough) > 1 else plain for one in enough]
+        parts = [_only(plain, one) if len(counts) > 1 else plain for one in enough]
         found = ((part, self._values(part[:LOOKED_AT])) for part in parts)
         return tuple(
             one
