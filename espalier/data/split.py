@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError
@@ -42,6 +43,39 @@ def hold_out(examples: Sequence[Example], share: float, seed: int) -> tuple[list
     """
     dev, train = _divided(examples, share, _places(examples, "dev", seed), "rows to train on and data.dev")
     return train, dev
+
+
+def split_tasks(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return (train, test), each in the given order; about `share` of the tasks are in train, each whole.
+
+    Tasks that share a source (the same sentence, asked about twice) go to the same side.
+
+    Raises:
+        DataError: fewer than two tasks without a source in common, or a share that is not between 0 and 1.
+    """
+    groups = _joined(examples)
+    train, _ = split([replace(row, source=groups[row.task]) for row in examples], share, seed)
+    kept = {row.task for row in train}
+    return [row for row in examples if row.task in kept], [row for row in examples if row.task not in kept]
+
+
+def _joined(examples: Sequence[Example]) -> dict[str, str]:
+    """Return for each task the first of those that it is joined with by sources, directly or by others."""
+    first: dict[str, str] = {}
+    above: dict[str, str] = {}
+
+    def top(task: str) -> str:
+        while above[task] != task:
+            above[task] = above[above[task]]
+            task = above[task]
+        return task
+
+    for row in examples:
+        above.setdefault(row.task, row.task)
+        if row.source:
+            one, other = sorted((top(row.task), top(first.setdefault(row.source, row.task))))
+            above[other] = one
+    return {task: top(task) for task in above}
 
 
 def _divided(

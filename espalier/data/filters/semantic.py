@@ -58,7 +58,8 @@ def semantic(
             kept = stays[others] & (marks[others] == marks[row])
             order = np.argsort(-cosines[kept], kind="stable")
             near = zip(others[kept][order].tolist(), cosines[kept][order].tolist(), strict=True)
-            found = next(((n, v) for n, v in near if embed or _in_order(texts[row], texts[n])), None)
+            fit = ((int(n), float(v)) for n, v in near if embed or _in_order(texts[row], texts[int(n)]))
+            found = next(fit, None)
             if found is None:
                 yield PASSES
                 continue
