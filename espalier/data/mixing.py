@@ -2,8 +2,7 @@
 
 The rates are those of T5 and FLAN (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2; Wei et al. 2022,
 arXiv 2109.01652): in proportion to the rows of a source, counted up to a cap, to the power of one over a
-temperature, times a weight. Or shares of the tokens are given; or passes over a source, which are then exactly
-that.
+temperature, times a weight. Or shares of the tokens are given; or passes over a source, exactly so many.
 
 Which rows is decided by a hash of the seed and the row alone: a smaller mixture takes a beginning of what a
 larger one takes, and rows that are added move no other.
