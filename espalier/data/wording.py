@@ -80,6 +80,8 @@ def verb_and_noun(text: str) -> tuple[str, str]:
         plain = folded(text) if not text.isascii() else text.lower()
         found = _english(plain)
         return found if found != NONE or _is_english(plain) else _spaced(plain)
+    if not script:
+        return NONE
     return _spaced(folded(text)) if " " in text.strip() and script != "Han" else _dense(folded(text))
 
 
