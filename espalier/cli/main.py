@@ -27,6 +27,7 @@ from espalier.cli.progress import beating
 from espalier.cli.recipes import recipes
 from espalier.cli.reference import recipe
 from espalier.cli.report import report
+from espalier.cli.review import review
 from espalier.cli.run import run
 from espalier.cli.score import score
 from espalier.cli.store import store
@@ -61,6 +62,7 @@ app.command()(generate)
 app.command()(chat)
 app.command()(score)
 app.command()(report)
+app.command()(review)
 app.command()(export)
 app.add_typer(models, name="models")
 app.add_typer(recipes, name="recipes")
