@@ -51,10 +51,10 @@ def review(
     ] = "",
 ) -> None:
     """Decide about rows, one at a time: keep, edit, reject, label. What is decided is never lost."""
-    from espalier.runs.review import Review, journal_at, rows_to_review
+    from espalier.runs.review import Review, journal_at, rows_at
 
     journal = journal_at(place)
-    rows = rows_to_review(place)
+    rows = rows_at(place)
     chosen = [
         (row, found) for row, found in rows if not filter or (filter in found and found[filter].ok is False)
     ]

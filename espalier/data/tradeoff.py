@@ -67,8 +67,12 @@ class Tradeoff:
     keep: Literal["over", "under"]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the sweep as JSON holds it."""
-        return asdict(self)
+        """Return the sweep as JSON holds it; a share of nothing is null."""
+        found = asdict(self)
+        for point in found["points"]:
+            if not point["passing"]["n"]:
+                point["passing"]["value"] = None
+        return found
 
 
 def tradeoff(

@@ -163,7 +163,7 @@ class Review:
         return decision
 
 
-def rows_to_review(place: Path) -> list[tuple[Example, Mapping[str, Judgement]]]:
+def rows_at(place: Path) -> list[tuple[Example, Mapping[str, Judgement]]]:
     """Return the rows of a file in any format, each with the verdicts that it has.
 
     Raises:
