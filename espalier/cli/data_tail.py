@@ -57,6 +57,7 @@ def longtail(
 
 def tradeoff(
     place: Place,
+    *,
     filter: Annotated[str, typer.Option(help="Whose score is swept.", show_default=False)],
     params: Annotated[
         list[str] | None,

@@ -80,6 +80,6 @@ def _right(place: Path, rows: Sequence[Example], checks: tuple[str, ...]) -> lis
     if all(one.ok is None for one in found):
         raise DataError(
             "Nothing says which rows are right: they have not been reviewed.",
-            hint=f"Name checks ({', '.join(checks_known.names())}) or review some: `espalier review {place}`.",
+            hint=f"Name checks ({', '.join(checks_known.names())}) or review some: espalier review {place}",
         )
     return found
