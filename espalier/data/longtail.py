@@ -20,7 +20,7 @@ from espalier.core.errors import DataError, MissingExtra, nearest
 from espalier.core.text import word_count
 from espalier.data.languages import Languages, main_script
 from espalier.data.topics import topics
-from espalier.data.wording import verb_and_noun
+from espalier.data.wording import tagger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -137,7 +137,8 @@ def facets(rows: Sequence[Example], *, count_topics: int = 0, seed: int = 0) -> 
         seed: the same.
     """
     asked = [_asked(row) for row in rows]
-    pairs = [verb_and_noun(text) for text in asked]
+    tag = tagger()
+    pairs = [tag(text) for text in asked]
     return {
         "task": [row.task for row in rows],
         "verb": [verb for verb, _ in pairs],

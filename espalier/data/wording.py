@@ -1,21 +1,24 @@
 """What an instruction wants done, and with what: its verb and its noun, in a few words of any language.
 
-For English by a light tagger of its own: the verbs that instructions begin with are few, and the noun is the
-last word of the phrase behind the verb. It errs where spaCy would not, and reads a million rows while that
-one loads. Of other languages the words that carry most are taken: the first long ones, and in scripts without
-spaces the beginning and the end of the first clause, where verb and object stand, whichever is which.
+For English by spaCy's parser where it is installed with its small model, else by a light tagger of its own:
+the verbs that instructions begin with are few, and the noun is the last word of the phrase behind the verb.
+It errs more often, and takes a tenth of a millisecond for a text.
+
+Of other languages the words that carry most are taken: the first long ones, and in scripts without spaces the
+beginning and the end of the first clause, where verb and object stand, whichever is which.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from espalier.core.text import folded, kinds
 from espalier.data.languages import main_script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 VERBS = frozenset(
     """
@@ -68,6 +71,34 @@ _WORD = re.compile(r"[a-z][a-z'’-]*|\d+|[,()\"“”]")
 _BEFORE = re.compile(r"(?:,|\b(?:to|please|should|must|will|can|could|would|and|then|is))\s+$")
 LOOKED_AT = 8  # sentences
 NONE = ("", "")
+PARSED = 1000  # characters that spaCy is given
+MODEL = "en_core_web_sm"
+Pair: TypeAlias = tuple[str, str]
+
+
+def tagger() -> Callable[[str], Pair]:
+    """Return what tells verb and noun: spaCy with its small English model where both are there."""
+    try:
+        parse = cast("Any", import_module("spacy")).load(MODEL, exclude=["ner"])
+    except (ImportError, OSError):
+        return verb_and_noun
+
+    def tag(text: str) -> Pair:
+        if main_script(text) != "Latin" or not _is_english(text.lower()):
+            return verb_and_noun(text)
+        return pair_of(parse(text[:PARSED])) or verb_and_noun(text)
+
+    return tag
+
+
+def pair_of(parsed: Any) -> Pair | None:
+    """Return the first sentence's root that is a verb with an object, by their lemmas, of a spaCy `Doc`."""
+    for sentence in parsed.sents:
+        root = sentence.root
+        objects = [child for child in root.children if child.dep_ in ("dobj", "obj")]
+        if root.pos_ == "VERB" and objects:
+            return root.lemma_.lower(), objects[0].lemma_.lower()
+    return None
 
 
 def verb_and_noun(text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from espalier.core.errors import DataError
 from espalier.core.records import Example, message
 from espalier.data.longtail import facets, form_of, gini, length_of, long_tail
 from espalier.data.topics import topics
-from espalier.data.wording import verb_and_noun
+from espalier.data.wording import pair_of, verb_and_noun
 
 
 def row(number: int, prompt: str, answer: str = "x", task: str = "t") -> Example:
@@ -43,6 +43,19 @@ def row(number: int, prompt: str, answer: str = "x", task: str = "t") -> Example
 )
 def test_verb_and_noun_of_an_instruction(text: str, pair: tuple[str, str]) -> None:
     assert verb_and_noun(text) == pair
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_parsed_sentence_gives_the_verb_and_its_object() -> None:
+    tokens = pytest.importorskip("spacy.tokens")
+    vocab = pytest.importorskip("spacy.vocab").Vocab()
+    words = ["Hello", ".", "Wrote", "short", "poems", "of", "love"]
+    heads, kinds = [0, 0, 2, 4, 2, 4, 5], ["INTJ", "PUNCT", "VERB", "ADJ", "NOUN", "ADP", "NOUN"]
+    arcs = ["ROOT", "punct", "ROOT", "amod", "dobj", "prep", "pobj"]
+    lemmas = ["hello", ".", "write", "short", "poem", "of", "love"]
+    parsed = tokens.Doc(vocab, words=words, heads=heads, deps=arcs, pos=kinds, lemmas=lemmas)
+    assert pair_of(parsed) == ("write", "poem")
+    assert pair_of(tokens.Doc(vocab, words=["Hello"], heads=[0], deps=["ROOT"], pos=["INTJ"])) is None
 
 
 @pytest.mark.parametrize(
