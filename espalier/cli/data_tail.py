@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -126,6 +127,6 @@ def _print_sweep(found: Tradeoff) -> None:
 
 
 def _print(table: Table) -> None:
-    console = Console(highlight=False, markup=False)
     # In a pipe no column is cut to the width of a terminal that is not there.
-    console.print(table, width=None if console.is_terminal else 200)
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, markup=False, width=width).print(table)
