@@ -1,7 +1,8 @@
 """What of a test set stands in training data: the same texts, and the same runs of words.
 
 A row of one side matches where the other side has
-- "text": one of its texts, or a line without its label ("Sentence: …"), of `LINE` words or more;
+- "text": one of its texts, or a line without its label ("Sentence: …"), of `LINE` words or more; a line of
+  fewer than `SHORT` words ("salt and pepper to taste") only where it is a good part of the test row's text;
 - "13-gram": a run of 13 of its words (Brown et al. 2020, arXiv 2005.14165, appendix C);
 - "8-gram": most of its runs of 8 words, 70 % or more (Chowdhery et al. 2022, arXiv 2204.02311, section 8).
 
@@ -11,6 +12,7 @@ rows are read once and not kept: memory holds the test set. Case, signs and spac
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 LINE = 4  # words of a line that is no coincidence
 LONG, SHORT = 13, 8
+PART = 0.3  # of a test row's text, from which on a short line is more than a turn of phrase
 MOST = 0.7  # of a row's short runs
 BATCH = 4096  # training rows that are looked at together
 _LABEL = re.compile(r"^\s*[\w ]{1,30}:\s")
@@ -98,7 +101,7 @@ class _Index:
 
     def __init__(self, tests: Sequence[Sequence[str]]) -> None:
         self._tests = tests
-        self._texts = [_passages(row) for row in tests]
+        self._texts = [_passages(row, PART) for row in tests]
         # From a text to the training row that had it first; -1 as long as none had.
         self._first = {text: -1 for texts in self._texts for text in texts}
         self._codes: dict[str, int] = {}
@@ -240,14 +243,20 @@ def _covered(ids: Ints, rows: Ints, size: int) -> float:
     return int(np.count_nonzero(np.cumsum(changes)[:-1])) / count if count else 0.0
 
 
-def _passages(row: Sequence[str]) -> list[str]:
-    """Return the texts of a row, and their lines without labels, as far as they are long enough, folded."""
+def _passages(row: Sequence[str], part: float = 0.0) -> list[str]:
+    """Return the texts of a row, and their lines without labels, as far as they are long enough, folded.
+
+    A line of fewer than `SHORT` words has to be so large a part of its text.
+    """
     found: dict[str, None] = {}
     for text in row:
-        lines = text.splitlines()
-        for part in (text, *(_LABEL.sub("", line, count=1) for line in lines)):
-            folded = words(part)
-            if len(folded) >= LINE:
+        whole = words(text)
+        least = min(SHORT, max(LINE, math.ceil(part * len(whole))))
+        if len(whole) >= LINE:
+            found[" ".join(whole)] = None
+        for line in text.splitlines():
+            folded = words(_LABEL.sub("", line, count=1))
+            if len(folded) >= least:
                 found[" ".join(folded)] = None
     return [*found]
 

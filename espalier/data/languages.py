@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LETTERS = 20  # of an alphabet, from which on a language can be told
 DENSE = 4  # letters that one of a script without spaces counts for
 PART = 0.2  # of a text's letters, from which on a script is more than a quoted word
-LOOKED_AT = 1000  # letters of a script: more make it no surer
+LOOKED_AT = 400  # letters of a script: more make it no surer
 _WORDLESS = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|https?://\S+|\S+@\S+|<[^>\n]{1,80}>", re.DOTALL
 )

@@ -75,7 +75,9 @@ def tradeoff_plot(sweep: Tradeoff, title: str) -> str:
 def tail_plot(report: LongTail, title: str) -> str:
     """Return the share of rows that the smallest kinds of each facet hold (Lorenz), as SVG."""
     curves = [
-        (tail.facet, [(100 * a, 100 * b) for a, b in tail.lorenz]) for tail in report.tails if tail.lorenz
+        (tail.facet, [(100 * a, 100 * b) for a, b in tail.lorenz])
+        for tail in report.tails
+        if len(tail.kinds) > 1
     ]
     x, y = _Axis(0, 100, LEFT, RIGHT), _Axis(0, 100, BOTTOM, TOP)
     words = (

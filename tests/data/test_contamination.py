@@ -117,3 +117,12 @@ def test_two_tasks_of_one_source_share_their_sentences(shared_data) -> None:
     sentences = {test[match.test][0].split("\n")[0] for match in found.matches}
     assert len(sentences) >= 209
     assert len(found.rows) <= len(train)
+
+
+def test_a_short_line_of_a_long_text_is_a_turn_of_phrase() -> None:
+    recipe = "Boil the water in a large pot.\nAdd the noodles.\nSalt and pepper to taste.\nServe it hot."
+    other = "Fry two eggs in plenty of butter.\nSalt and pepper to taste.\nEat them with fresh bread."
+    assert contamination([[other]], [[recipe]]).rows == ()
+    short = "Sentence: He ran home fast.\nQuestion: How long did he run?"
+    found = contamination([["Sentence: He ran home fast."]], [[short]])
+    assert [match.passage for match in found.matches] == ["he ran home fast"]
