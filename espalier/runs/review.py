@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.journal import Journal
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.load import load_rows
 from espalier.data.review import (
     DECIDING,
     Decided,

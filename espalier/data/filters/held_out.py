@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from espalier.core.errors import RecipeError
 from espalier.data.contamination import contamination
 from espalier.data.filters.judgement import PASSES, Judgement, filters
-from espalier.data.formats.rows import load_rows
+from espalier.data.formats.load import load_rows
 from espalier.tasks.task_files import is_task, load_task
 
 if TYPE_CHECKING:
