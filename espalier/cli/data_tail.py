@@ -16,6 +16,8 @@ from espalier.cli.terminal import as_json as as_line
 from espalier.core.errors import RecipeError
 from espalier.core.files import write_atomic
 from espalier.core.text import counted
+from espalier.report.plots import tail_plot, tradeoff_plot
+from espalier.runs.tail import Sweep, sweep, tail_of
 
 if TYPE_CHECKING:
     from espalier.data.longtail import LongTail
@@ -40,9 +42,6 @@ def longtail(
     as_json: Json = False,
 ) -> None:
     """Tell how much of the rows sits in how few kinds, and which kinds are thin."""
-    from espalier.report.plots import tail_plot
-    from espalier.runs.tail import tail_of
-
     report = tail_of(place, topics)
     if svg is not None:
         write_atomic(svg, tail_plot(report, f"The long tail of {place.name}").encode())
@@ -72,9 +71,6 @@ def tradeoff(
     as_json: Json = False,
 ) -> None:
     """Sweep a filter's threshold: kinds that are still covered against rows that are right."""
-    from espalier.report.plots import tradeoff_plot
-    from espalier.runs.tail import Sweep, sweep
-
     if keep not in ("over", "under"):
         raise RecipeError(f"'{keep}' does not fit: over or under.", where="--keep")
     names = tuple(name.strip() for name in checks.split(",") if name.strip())

@@ -17,13 +17,14 @@ from rich.rule import Rule
 from espalier.core.errors import DataError
 from espalier.core.files import read_text, write_atomic
 from espalier.core.text import counted
+from espalier.data.review import document, texts_of
+from espalier.runs.review import Review, journal_at, rows_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from espalier.core.records import Example
     from espalier.data.filters.judgement import Judgement
-    from espalier.runs.review import Review
 
 KEYS = "k keep · e edit · r reject · l label · s skip · u undo · q quit"
 FORMAT = {".csv": "csv", ".json": "label-studio"}
@@ -51,8 +52,6 @@ def review(
     ] = "",
 ) -> None:
     """Decide about rows, one at a time: keep, edit, reject, label. What is decided is never lost."""
-    from espalier.runs.review import Review, journal_at, rows_at
-
     journal = journal_at(place)
     rows = rows_at(place)
     chosen = [
@@ -110,8 +109,6 @@ def _ask(state: Review, who: str) -> None:
 
 def _decide(state: Review, row: Example, who: str, key: str, console: Console) -> bool:
     """Write down what a key says; False where the row stays, as an edit was left or went wrong."""
-    from espalier.data.review import document, texts_of
-
     if key == "e":
         changed = click.edit(
             document(row), editor=os.environ.get("EDITOR"), extension=".md", require_save=False
