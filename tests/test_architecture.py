@@ -161,9 +161,10 @@ def guessed_attributes(module: Module) -> Iterator[str]:
 
 
 def broad_excepts(module: Module) -> Iterator[str]:
-    """Only a run and the command line, which call what others wrote, catch what they do not know."""
+    """Only a run, the command line and limited processes, which call what others wrote, catch anything."""
+    calls_others = module.room in ("runs", "cli") or module.name.startswith("espalier.evaluate.limited.")
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.ExceptHandler) and module.room not in ("runs", "cli"):
+        if isinstance(node, ast.ExceptHandler) and not calls_others:
             caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type else {""}
             if caught & {"", "Exception", "BaseException"}:
                 yield f"line {node.lineno} catches everything"

@@ -13,8 +13,10 @@ from espalier.core.errors import RecipeError
 from espalier.core.records import Example, Fitted, Scorer
 from espalier.core.registry import Registry
 from espalier.evaluate.scorers.checks import build_checks
+from espalier.evaluate.scorers.code import build_code
 from espalier.evaluate.scorers.exact import build_exact_match
 from espalier.evaluate.scorers.rouge import build_rouge_l
+from espalier.evaluate.scorers.sql import build_sql
 
 LISTS = (
     "A scorer's `score` takes the lists of all examples and all completions, and returns a list of Scores; "
@@ -24,6 +26,8 @@ scorers: Registry[Scorer] = Registry("scorer")
 scorers.register("rouge_l")(build_rouge_l)
 scorers.register("exact_match")(build_exact_match)
 scorers.register("checks")(build_checks)
+scorers.register("code")(build_code)
+scorers.register("sql")(build_sql)
 
 
 def build_scorer(kind: str, params: Mapping[str, Any], where: str) -> Scorer:
