@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,3 +120,29 @@ def test_rows_that_repeat_or_contradict_are_told_beside_the_other() -> None:
 def test_settings_that_do_not_fit_are_refused(kind: str, params: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         filters.build(kind, params, "filter")
+
+
+DDL = "CREATE TABLE boat (id INTEGER PRIMARY KEY, name TEXT);"
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad", "unknown", "facts"),
+    [
+        ("sql", "SELECT name FROM boat WHERE id > 3", "SELECT name FROM boat", None, {"schema": DDL}),
+        ("code", "def f(): return 1", "import sys; sys.exit(0)", None, {"tests": ["assert f() == 1"]}),
+        ("code", None, None, "def f(): return 1", {"tests": ["f()"]}),
+        ("json", '{"a": 1}', '{"a": "1"}', None, {"schema": {"properties": {"a": {"type": "integer"}}}}),
+        ("json", None, None, "1", {"schema": {"pattern": "a"}}),
+        ("table", "a,b\n1,2", "a,b\n2,1", None, {"table": [{"a": 1, "b": 2}]}),
+    ],
+)
+def test_answers_that_can_be_run_are(
+    kind: str, good: str | None, bad: str | None, unknown: str | None, facts: dict[str, Any]
+) -> None:
+    facts = {**facts, "queries": ["SELECT name FROM boat WHERE id >= 4"]} if kind == "sql" else facts
+    for text, ok in ((good, True), (bad, False), (unknown, None)):
+        if text is not None:
+            without, found = judged(kind, row("Do it.", text), replace(row("Do it.", text), facts=facts))
+            assert without == Judgement(True)
+            assert found.ok is ok
+            assert bool(found.why) is not ok or ok is None

@@ -11,8 +11,9 @@ import pytest
 from espalier.core.errors import DataError
 from espalier.data.formats.readers import Raw
 from espalier.data.templating.fill import drawn, fill, fill_file
-from espalier.data.templating.language import bulleted, grid, listed, place
+from espalier.data.templating.language import bulleted, listed, place
 from espalier.data.templating.template import Template, load_template, shipped
+from espalier.evaluate.grids import grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -49,6 +49,7 @@ filters: Registry[Filter] = Registry(
     "espalier.data.filters.semantic",
     "espalier.data.filters.complexity",
     "espalier.data.filters.held_out",
+    "espalier.data.filters.executed",
 )
 
 # Filters that ask a model how likely it finds texts: whoever builds one gives it that model.

@@ -17,6 +17,7 @@ from jinja2 import StrictUndefined, TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from espalier.core.errors import DataError
+from espalier.evaluate.grids import grid
 from espalier.tasks.rows import is_blank
 
 if TYPE_CHECKING:
@@ -102,31 +103,6 @@ def listed(items: Sequence[object], word: str = "or") -> str:
 def to_json(value: object, indent: int | None = None) -> str:
     """Return a value as JSON, with the letters of every script as they are."""
     return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def grid(rows: Sequence[object], columns: Sequence[str] = ()) -> list[list[str]]:
-    """Return a table's cells, its header first: of rows that are objects or lists.
-
-    Raises:
-        ValueError: it has no rows, or rows of different lengths.
-    """
-    if not rows:
-        raise ValueError("the table has no rows")
-    objects = [cast("Mapping[str, object]", row) for row in rows if isinstance(row, Mapping)]
-    if len(objects) == len(rows):
-        names = list(columns) or list(dict.fromkeys(name for row in objects for name in row))
-        cells = [[row.get(name) for name in names] for row in objects]
-    else:
-        names = list(columns)
-        cells = [list(cast("Sequence[object]", row)) for row in rows]
-    made = [*([[str(name) for name in names]] if names else []), *([_cell(c) for c in row] for row in cells)]
-    if len({len(row) for row in made}) != 1:
-        raise ValueError("the table's rows have different lengths")
-    return made
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def markdown(rows: Sequence[object], columns: Sequence[str] = ()) -> str:

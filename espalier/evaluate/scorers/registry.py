@@ -17,6 +17,7 @@ from espalier.evaluate.scorers.code import build_code
 from espalier.evaluate.scorers.exact import build_exact_match
 from espalier.evaluate.scorers.rouge import build_rouge_l
 from espalier.evaluate.scorers.sql import build_sql
+from espalier.evaluate.scorers.structured import build_json, build_table
 
 LISTS = (
     "A scorer's `score` takes the lists of all examples and all completions, and returns a list of Scores; "
@@ -27,7 +28,9 @@ scorers.register("rouge_l")(build_rouge_l)
 scorers.register("exact_match")(build_exact_match)
 scorers.register("checks")(build_checks)
 scorers.register("code")(build_code)
+scorers.register("json")(build_json)
 scorers.register("sql")(build_sql)
+scorers.register("table")(build_table)
 
 
 def build_scorer(kind: str, params: Mapping[str, Any], where: str) -> Scorer:
