@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +35,7 @@ from espalier.data.templating.language import (
 from espalier.tasks.rows import writable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from espalier.data.templating.template import Template, Wording
     from espalier.tasks.rows import OnReject
@@ -173,10 +174,17 @@ def _made(template: Template, wording: Wording, fields: Mapping[str, Any], raw: 
         source=normalised(source),
         messages=(message("user", prompt), message("assistant", answer, trained=True)),
         references=tuple(dict.fromkeys(references)),
-        origin={"file": file, "row": str(raw.number), "template": task.name, "wording": wording.name},
+        origin=_origin(file, raw, task.name, wording.name),
         input=str(_value(task.input, row)) if task.input and not wording.flipped else prompt,
         facts={} if wording.flipped else _facts(template, row, options),
     )
+
+
+def _origin(file: str, raw: Raw, template: str, wording: str) -> dict[str, Any]:
+    """Return where an example is from; what annotators said of it stays with it as evidence."""
+    votes: object = cast("Mapping[str, object]", raw.value).get("votes")
+    seen: dict[str, object] = {"votes": votes} if isinstance(votes, Mapping) else {}
+    return {"file": file, "row": str(raw.number), "template": template, "wording": wording, **seen}
 
 
 def _facts(template: Template, row: Mapping[str, Any], options: list[str]) -> dict[str, Any]:
