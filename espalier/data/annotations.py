@@ -23,7 +23,7 @@ from espalier.core.records import example_id
 from espalier.data.formats.cells import opened_cell
 from espalier.data.formats.readers import Raw
 from espalier.evaluate.agreement import Level, alpha
-from espalier.tasks.rows import is_placeholder
+from espalier.tasks.raw_rows import is_placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -32,13 +32,13 @@ from espalier.data.templating.language import (
     place,
     rendered,
 )
-from espalier.tasks.rows import writable
+from espalier.tasks.raw_rows import writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from espalier.data.templating.template import Template, Wording
-    from espalier.tasks.rows import OnReject
+    from espalier.tasks.raw_rows import OnReject
 
 FEW = 12
 MOST_CHOICES = len(LETTERS)

@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from espalier.core.errors import DataError
 from espalier.evaluate.grids import grid
-from espalier.tasks.rows import is_blank
+from espalier.tasks.raw_rows import is_blank
 
 if TYPE_CHECKING:
     from jinja2 import Template
