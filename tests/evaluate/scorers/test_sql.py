@@ -144,7 +144,7 @@ def test_a_query_that_harms_or_never_ends_does_not_pass(
 
 
 def test_a_function_that_cannot_be_interrupted_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql, "STARTS", 1.0)
+    monkeypatch.setattr(sql, "STARTS", 2.0)
     never = "SELECT printf('%.*c', 2000000000, 'x')"
     row = Example("i", "t", "s", (message("user", "?"),), ("SELECT id FROM boat",), facts={"schema": SCHEMA})
     answers = [Completion("i", text) for text in (never, "SELECT id FROM boat WHERE 1", never)]
