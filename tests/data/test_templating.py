@@ -153,8 +153,8 @@ def test_all_accepted_answers_are_references() -> None:
         ({"country": "Peru"}, "'capital' is undefined"),
         ({"country": "Peru", "capital": None}, "null"),
         ({"country": "Peru", "capital": " \u200b"}, "empty"),
-        ({"country": "Peru", "capital": ["Lima"]}, "a list"),
-        ({"country": ["Peru"], "capital": "Lima"}, "a list"),
+        ({"country": "Peru", "capital": ["Lima"]}, "list is printed"),
+        ({"country": {"of": "Peru"}, "capital": "Lima"}, "dict is printed"),
     ],
 )
 def test_a_field_that_is_missing_is_told_with_its_place(
@@ -188,6 +188,19 @@ def test_a_test_for_what_may_be_missing_is_no_fault(tmp_path: Path) -> None:
         "What is the capital of Peru?",
         "What is the capital of Peru in 1900?",
     ]
+
+
+@pytest.mark.parametrize("text", ["{{ country.upper }}", "{{ [country] | map('upper') }}", "{{ row.items }}"])
+def test_what_only_python_would_print_is_told(tmp_path: Path, text: str) -> None:
+    template = written(tmp_path, PLAIN.replace("{{ country }}?", text))
+    with pytest.raises(DataError, match="is printed, and no text"):
+        made(template, {"country": "Peru", "capital": "Lima"}, count=None)
+
+
+def test_a_method_is_no_fact(tmp_path: Path) -> None:
+    template = written(tmp_path, PLAIN + '[facts]\nnames = "row.keys"\n')
+    with pytest.raises(DataError, match="is no value"):
+        made(template, {"country": "Peru", "capital": "Lima"}, count=None)
 
 
 def test_a_choice_that_is_none_is_told() -> None:

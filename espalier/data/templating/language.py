@@ -41,10 +41,13 @@ def _printed(value: object) -> object:
             raise Blank("a value that is printed is null")
         case str() if is_blank(value):
             raise Blank("a text that is printed is empty")
-        case list() | tuple() | dict():
-            raise Blank("a list or an object is printed; take a part of it, or join it: {{ … | join(', ') }}")
-        case _:
+        case str() | int() | float():
             return value
+        case _:
+            kind = type(value).__name__
+            raise Blank(
+                f"{kind} is printed, and no text; take a part of it, or join it: {{{{ … | join(', ') }}}}"
+            )
 
 
 def _times(left: Any, right: Any) -> Any:
@@ -152,7 +155,11 @@ def expression(text: str, where: str) -> Callable[[Mapping[str, Any]], object]:
 
     def of(row: Mapping[str, Any]) -> object:
         value: object = found(row)
-        return str(value) if isinstance(value, Undefined) else value  # raises, and names what is missing
+        if isinstance(value, Undefined):
+            return str(value)  # raises, and names what is missing
+        if callable(value):  # a method of a text or an object, of the name of a field that it has not
+            raise TypeError(f"'{text}' is no value")
+        return value
 
     return of
 
