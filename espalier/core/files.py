@@ -18,7 +18,7 @@ from espalier.core.errors import DataError, RunError
 from espalier.core.signatures import HEAD, encoding_of, opened, readings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 
 MOST_DIGITS = 1000  # of a whole number; Python itself refuses to print one of more than 4,300
@@ -164,14 +164,24 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     Raises:
         RunError: the disk is full or the folder cannot be written; the old file stands.
     """
+    with replacing(path) as new, new.open("wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """Yield a file to write to, which takes the place of `path` at the end if nothing went wrong.
+
+    Raises:
+        RunError: as `write_atomic`.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
-                file.flush()
-                os.fsync(file.fileno())
+            yield Path(name)
+            sync(Path(name))
             os.chmod(name, 0o644)
             os.replace(name, path)
         finally:

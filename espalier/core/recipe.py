@@ -11,7 +11,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -26,6 +26,7 @@ from espalier.core.run_name import possible_path, run_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+S = TypeVar("S", bound="Section")
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -47,11 +48,12 @@ class Choice(BaseModel):
         return dict(self.model_extra or {})
 
 
-def _named(value: object) -> object:
+def named(value: object) -> object:
+    """Return a choice that is written as its name alone as a table. For pydantic."""
     return {"kind": value} if isinstance(value, str) else value
 
 
-Named = Annotated[Choice, BeforeValidator(_named)]
+Named = Annotated[Choice, BeforeValidator(named)]
 Paths = Annotated[str | tuple[str, ...], BeforeValidator(paths_of)]
 
 
@@ -61,7 +63,7 @@ class WeightedChoice(Choice):
     weight: float = Field(default=1.0, gt=0)
 
 
-WeightedNamed = Annotated[WeightedChoice, BeforeValidator(_named)]
+WeightedNamed = Annotated[WeightedChoice, BeforeValidator(named)]
 
 
 class TaskSection(Section):
@@ -215,14 +217,17 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         DataError: the file is missing or not UTF-8.
     """
     file = recipe_path(path)
+    table = read_toml(file)
+    anchor(table, file.parent)
+    return _whole(table, overrides)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return what a recipe's file holds. Raises RecipeError where it is not TOML, and as `read_text`."""
     try:
-        table = tomllib.loads(read_text(file))
+        return tomllib.loads(read_text(file))
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"The recipe is not TOML: {error}.", where=str(file)) from None
-    anchor(table, file.parent)
-    for override in overrides:
-        _override(table, override)
-    return _whole(table)
 
 
 def as_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
@@ -234,33 +239,34 @@ def as_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequen
     if isinstance(source, str | Path):
         return load_recipe(source, overrides)
     table = source.model_dump(mode="json", exclude_none=True) if isinstance(source, Recipe) else source
-    copied = json.loads(json.dumps(dict(table), default=str))
-    for override in overrides:
-        _override(copied, override)
-    return _whole(copied)
+    return _whole(json.loads(json.dumps(dict(table), default=str)), overrides)
 
 
 def parse_recipe(table: dict[str, Any]) -> Recipe:
     """Return the recipe of a table as TOML would give it. Raises RecipeError."""
     one_stage = isinstance(table.get("train"), dict)  # several are written as a list
-    if one_stage:
-        table = {**table, "train": [table["train"]]}
+    try:
+        return parsed(Recipe, {**table, "train": [table["train"]]} if one_stage else table)
+    except RecipeError as error:
+        where = error.where.replace("train.0.", "train.") if one_stage else error.where
+        raise RecipeError(error.message, where=where, hint=error.hint) from None
+
+
+def parsed(schema: type[S], table: Mapping[str, Any]) -> S:
+    """Return a table as TOML would give it as a record of a schema. Raises RecipeError."""
     try:
         # Strict, or "2" and true would pass for numbers; by way of JSON, or lists would not pass for tuples.
-        return Recipe.model_validate_json(json.dumps(table, default=str), strict=True)
+        return schema.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "extra_forbidden":
-            *parents, key = (str(step) for step in first["loc"] if not (one_stage and step == 0))
-            section = _section(parents)
+            *parents, key = (str(step) for step in first["loc"])
             raise RecipeError(
                 f"There is no key '{key}' here.",
                 where=".".join((*parents, key)),
-                hint=nearest(key, section.model_fields),
+                hint=nearest(key, _section(parents, schema).model_fields),
             ) from None
-        found = recipe_error(error)
-        where = found.where.replace("train.0.", "train.") if one_stage else found.where
-        raise RecipeError(found.message, where=where, hint=found.hint) from None
+        raise recipe_error(error) from None
 
 
 def recipe_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -277,8 +283,8 @@ def _is_section(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Section)
 
 
-def _section(path: list[str]) -> type[BaseModel]:
-    section: type[BaseModel] = Recipe
+def _section(path: list[str], schema: type[BaseModel]) -> type[BaseModel]:
+    section = schema
     for step in path:
         inner = section.model_fields[step].annotation if step in section.model_fields else None
         found = [t for t in (inner, *get_args(inner)) if isinstance(t, type) and issubclass(t, BaseModel)]
@@ -287,8 +293,10 @@ def _section(path: list[str]) -> type[BaseModel]:
     return section
 
 
-def _whole(table: dict[str, Any]) -> Recipe:
-    """Return the recipe of a table whose overrides are in it. Raises RecipeError."""
+def _whole(table: dict[str, Any], overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of a table, with overrides. Raises RecipeError."""
+    for override in overrides:
+        apply_override(table, override)
     anchor(table, Path())
     model = table.get("model")
     if isinstance(model, dict):
@@ -319,7 +327,8 @@ def _inherit(model: dict[str, Any]) -> None:
         model["template"] = {**given, **cast("dict[str, Any]", own)}
 
 
-def _override(table: dict[str, Any], override: str) -> None:
+def apply_override(table: dict[str, Any], override: str, schema: type[BaseModel] = Recipe) -> None:
+    """Set one key of a table, `key.path=value`. Raises RecipeError."""
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         raise RecipeError(f"'{override}' is not an override.", hint="Write it as key.path=value.")
@@ -328,7 +337,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     for depth, parent in enumerate(parents, start=1):
         if parent.isdigit():  # the number of a stage was taken with its list
             continue
-        default = _default_choice(".".join(p for p in parents[:depth] if not p.isdigit()))
+        default = _default_choice(".".join(p for p in parents[:depth] if not p.isdigit()), schema)
         step = inner.setdefault(parent, default)
         if isinstance(step, str) and default:
             step = inner[parent] = {"kind": step}
@@ -339,7 +348,7 @@ def _override(table: dict[str, Any], override: str) -> None:
         inner = cast("dict[str, Any]", step)
     value = _toml_value(text.strip())
     plain = ".".join(step for step in path.strip().split(".") if not step.isdigit())
-    kinds = next((field.annotation for name, field in recipe_keys() if name == plain), None)
+    kinds = next((field.annotation for name, field in recipe_keys(schema) if name == plain), None)
     takes_text = kinds is str or (plain == "task.path" and not isinstance(value, list))
     inner[key] = text.strip() if takes_text and not isinstance(value, str) else value
 
@@ -358,9 +367,9 @@ def _stage(stages: list[object], number: list[str], path: str) -> object:
     )
 
 
-def _default_choice(path: str) -> dict[str, Any]:
+def _default_choice(path: str, schema: type[BaseModel]) -> dict[str, Any]:
     """Return what a parameter that is set by itself belongs to; nothing where the path is not a choice."""
-    for key, field in recipe_keys():
+    for key, field in recipe_keys(schema):
         if key == path and isinstance(field.default, Choice):
             return field.default.model_dump()
     return {}

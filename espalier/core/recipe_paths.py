@@ -30,9 +30,9 @@ def each_path(value: Any, change: Callable[[str], str]) -> Any:
 def anchor(table: dict[str, Any], folder: Path) -> None:
     """Make the relative paths of a recipe's table that lead somewhere from `folder` absolute."""
     places = (
-        ("task", "path", _may_hold_rows),
+        ("task", "path", may_hold_rows),
         ("model", "name", os.path.isdir),
-        ("train", "data", _may_hold_rows),
+        ("train", "data", may_hold_rows),
     )
     for section, key, is_one in places:
 
@@ -46,7 +46,7 @@ def anchor(table: dict[str, Any], folder: Path) -> None:
                 values[key] = each_path(values[key], anchored)
 
 
-def _may_hold_rows(path: Path) -> bool:
+def may_hold_rows(path: Path) -> bool:
     """Tell a file, or a folder of files, from the folder of a run that is called like a bundled task."""
     if not os.path.exists(path) and ":" in path.name:  # FOLDER:SPLIT
         path = path.with_name(path.name.rpartition(":")[0])

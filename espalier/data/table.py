@@ -159,3 +159,20 @@ def _part(row: dict[str, Any]) -> Part:
     if row["type"] == "tools":
         return ToolList(row["text"])
     return Media(row["type"], row["uri"], row["sha256"])
+
+
+def as_rows(examples: Sequence[Example]) -> Any:
+    """Return the examples as a table of Arrow with the columns that `as_parquet` writes."""
+    pa, _ = _pyarrow()
+    rows = [{**_to_row(example), FACTS: _json(example.facts)} for example in examples]
+    return pa.Table.from_pylist(rows, schema=_schema(pa))
+
+
+def columns() -> list[str]:
+    """Return the names of the columns."""
+    return list(_schema(_pyarrow()[0]).names)
+
+
+def from_rows(rows: Any) -> list[Example]:
+    """Return the examples of a table or batch of Arrow that has those columns, whatever else it has."""
+    return [_from_row(row) for row in cast("list[dict[str, Any]]", rows.select(columns()).to_pylist())]

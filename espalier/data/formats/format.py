@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
+from espalier.core.errors import DataError
+from espalier.core.files import parse_json
 from espalier.core.records import Example, Message, example_id
 from espalier.data.facts import facts_of
 from espalier.data.templates import normalised
@@ -83,10 +85,9 @@ def example(
     turns = tuple(messages)
     if references is None:
         references = (turns[-1].text,) if turns[-1].trained else ()
-    worse = [turn.text for turn in rejected]  # in one form, whatever a template makes of calls
     asked = [turn.text for turn in turns if turn.role != "system"]
     made = Example(
-        id=example_id(row.task, [asdict(turn) for turn in turns], references, worse),
+        id=content_id(row.task, turns, references, rejected),
         task=row.task,
         source=source or normalised(asked[0] if asked else turns[0].text),
         messages=turns,
@@ -96,3 +97,26 @@ def example(
         facts={**facts_of(row.value), **facts},
     )
     return replace(made, input=made.prompt[-1].text)
+
+
+def content_id(
+    task: str, turns: Sequence[Message], references: Sequence[str], rejected: Sequence[Message]
+) -> str:
+    """Return the id of a conversation, see `Example.id`."""
+    worse = [turn.text for turn in rejected]  # in one form, whatever a template makes of calls
+    return example_id(task, [asdict(turn) for turn in turns], references, worse)
+
+
+def referenced(example: Example, references: object, where: str) -> Example:
+    """Return an example with the references that its row names, a list or JSON of one.
+
+    Raises:
+        DataError: they are no list of texts.
+    """
+    found = parse_json(references) if isinstance(references, str) and references[:1] == "[" else references
+    items = cast("list[object]", found) if isinstance(found, list) else [None]
+    if not all(isinstance(item, str) for item in items):
+        raise DataError("'references' should be a list of texts.", where=f"{where}, references")
+    texts = tuple(cast("list[str]", items))
+    name = content_id(example.task, example.messages, texts, example.rejected)
+    return replace(example, id=name, references=texts)

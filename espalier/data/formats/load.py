@@ -7,7 +7,7 @@ none is dropped in silence. The same row twice is two examples with ids of their
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import chain, islice
@@ -21,7 +21,7 @@ from espalier.core.registry import Registry
 from espalier.data.facts import KEYS as FACTS
 from espalier.data.formats import conversations, instructions, openassistant, preferences, questions
 from espalier.data.formats.folders import TABLES, files_of, name_of, plain
-from espalier.data.formats.format import Format, Row
+from espalier.data.formats.format import Format, Row, referenced
 from espalier.data.formats.masks import masked, masks_of
 from espalier.data.formats.readers import Raw, renamed, rows_of
 from espalier.data.formats.unused import unused, unused_note
@@ -52,6 +52,7 @@ for _name, _factory in FORMATS.items():
 ALSO = {"system_prompt": "system", "system_message": "system", "passage": "context"}
 MEDIA = ("images", "image", "videos", "audios")
 FEW = 12
+OWN = frozenset({"task", "references"})  # what exports write beside a format's own keys
 TOLD = 1000  # rows whose keys tell the format
 LEAVE_OUT = 'Or leave such rows out with task.on_bad = "reject".'
 
@@ -80,15 +81,51 @@ def load_rows(
         DataError: the file cannot be read, its format cannot be told, a row cannot be used, or none can.
         RecipeError: no format has that name.
     """
+    return list(numbered(iter_rows(path, format, on_reject, on_note, columns, name=name)))
+
+
+def iter_rows(
+    path: str | Path,
+    format: str = "auto",
+    on_reject: OnReject | None = None,
+    on_note: Callable[[str], object] = lambda _: None,
+    columns: Mapping[str, str] = MappingProxyType({}),
+    *,
+    name: str = "",
+    own: bool = False,
+) -> Iterator[Example]:
+    """Yield the examples of a file of rows one by one, so that a file of any size fits; see `load_rows`.
+
+    Repetitions have one id here: see `numbered`.
+
+    Args:
+        path, format, on_reject, on_note, columns: as for `load_rows`.
+        name: what the rows call their task; by default what the file is called.
+        own: whether a row that says `task` and `references` itself, as exports do, means it.
+
+    Raises:
+        DataError, RecipeError: as `load_rows`, each where it is come to.
+    """
     place = Path(path)
     files = files_of(place)
     if files.note:
         on_note(files.note)
-    examples: list[Example] = []
     for file in files.paths:
-        settled = _Settings(name or name_of(place), format, on_reject, on_note, columns)
-        examples += _load_file(file, settled)
-    return _numbered(examples)
+        yield from _of_file(file, _Settings(name or name_of(place), format, on_reject, on_note, columns, own))
+
+
+def numbered(examples: Iterable[Example]) -> Iterator[Example]:
+    """Give an exact repetition an id of its own, made of the id and of how often it came before."""
+    seen: dict[str, int] = {}
+    for item in examples:
+        again = seen.get(item.id, 0) + 1
+        identifier = item.id
+        while again > 1 and (identifier := example_id(item.id, again)) in seen:
+            again += 1
+        seen[item.id] = again
+        if again > 1:
+            seen[identifier] = 1
+        yield replace(item, id=identifier) if again > 1 else item
 
 
 def has_columns(path: Path, columns: Mapping[str, str]) -> bool:
@@ -108,40 +145,46 @@ class _Settings:
     on_reject: OnReject | None
     on_note: Callable[[str], object]
     columns: Mapping[str, str]
+    own: bool
 
 
-def _load_file(file: Path, asked: _Settings) -> list[Example]:
+def _of_file(file: Path, asked: _Settings) -> Iterator[Example]:
     rows = renamed(spelt(rows_of(file), asked.columns.values()), dict(asked.columns), str(file))
     begin = list(islice(rows, TOLD))
     if not begin:
         raise DataError("The file has no rows.", where=str(file))
     kind = detect_format(file, begin, asked.columns) if asked.format == "auto" else asked.format
-    count = 0
+    count = made = 0
     reader = formats.find(kind, "task.format")()
-    examples: list[Example] = []
-    reasons: list[str] = []
+    reason = ""
     ignored: Counter[str] = Counter()
     for raw in chain(begin, rows):
         count += 1
         try:
             value = dict(_items(raw.value))
+            keys = OWN & _keys(value) if asked.own else frozenset[str]()
             masks = masks_of(value, reader.words())
-            read = _read(Row(str(file), asked.task, raw.number, raw.where, {}), raw, reader)
-            examples += [masked(item, masks, raw.where) for item in read]
-            ignored.update(unused(value, reader) - masks.keys() - FACTS)
+            name = value["task"] if "task" in keys and isinstance(value["task"], str) else asked.task
+            read = _read(Row(str(file), name, raw.number, raw.where, {}), raw, reader)
+            examples = [masked(item, masks, raw.where) for item in read]
+            if "references" in keys:
+                examples = [referenced(item, value["references"], raw.where) for item in examples]
+            ignored.update(unused(value, reader) - masks.keys() - FACTS - keys)
         except DataError as error:
             where = error.where or raw.where
             hint = f"{error.hint} A row of the format '{kind}': {reader.sample}".strip()
             if asked.on_reject is None:
                 raise DataError(error.message, where=where, hint=f"{hint} {LEAVE_OUT}") from None
-            reasons.append(f"{error.message} {hint}")
-            asked.on_reject({"where": where, "reason": reasons[-1], "row": writable(raw.value)})
-    if not examples:
+            reason = reason or f"{error.message} {hint}"
+            asked.on_reject({"where": where, "reason": f"{error.message} {hint}", "row": writable(raw.value)})
+        else:
+            made += len(examples)
+            yield from examples
+    if not made:
         message = f"None of the {count} rows can be used."
-        raise DataError(message, where=str(file), hint=f"The first: {reasons[0]}")
+        raise DataError(message, where=str(file), hint=f"The first: {reason}")
     if ignored:
         asked.on_note(unused_note(str(file), ignored, count))
-    return examples
 
 
 def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
@@ -244,14 +287,3 @@ def _items(value: object) -> list[tuple[str, Any]]:
 def _is_rows(value: object) -> bool:
     items = cast("list[object]", value) if isinstance(value, list) else []
     return any(isinstance(item, dict) and not item.keys() & {"role", "from"} for item in items)
-
-
-def _numbered(examples: list[Example]) -> list[Example]:
-    """Give an exact repetition an id of its own."""
-    seen: Counter[str] = Counter()
-    result: list[Example] = []
-    for item in examples:
-        seen[item.id] += 1
-        again = seen[item.id]
-        result.append(replace(item, id=example_id(item.id, again)) if again > 1 else item)
-    return result

@@ -1,0 +1,171 @@
+"""The table of a build: all rows with their origin, and a verdict column for each filter. None leaves it.
+
+The columns of `table.py`, and for each filter one struct (ok, why, score, near, spans) by its name. Written
+and read in batches: a table of any size needs little memory. Verdicts are first written to files of their
+own, so that a filter that changes is done again alone, and then joined to the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+from espalier.core.errors import DataError
+from espalier.core.files import replacing
+from espalier.data.filters.judgement import Judgement
+from espalier.data.table import as_rows, columns, from_rows
+
+if TYPE_CHECKING:
+    from espalier.core.records import Example
+
+BATCH = 4096  # rows of a row group
+T = TypeVar("T")
+Verdicts: TypeAlias = Mapping[str, Judgement]
+VERDICT = "verdict"  # the column of a file of verdicts
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The rows of a table, read anew each time that one goes over them."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[Example]:
+        """Yield the rows, without their verdicts."""
+        for batch in _batches(self.path, columns()):
+            yield from from_rows(batch)
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return int(_file(self.path).metadata.num_rows)
+
+    @property
+    def filters(self) -> list[str]:
+        """The names of the filters whose verdicts are in it."""
+        known = columns()
+        return [name for name in _file(self.path).schema_arrow.names if name not in known]
+
+    def judged(self) -> Iterator[tuple[Example, Verdicts]]:
+        """Yield each row with its verdicts by the names of the filters."""
+        names = self.filters
+        for batch in _batches(self.path):
+            verdicts = [[_judgement(one) for one in batch.column(name).to_pylist()] for name in names]
+            for number, example in enumerate(from_rows(batch)):
+                yield example, {name: found[number] for name, found in zip(names, verdicts, strict=True)}
+
+    def verdicts(self) -> Iterator[tuple[str, Verdicts]]:
+        """Yield the id of each row with its verdicts, which is faster than whole rows."""
+        names = self.filters
+        for batch in _batches(self.path, ["id", *names]):
+            for row in batch.to_pylist():
+                yield row["id"], {name: _judgement(row[name]) for name in names}
+
+
+def is_pairs(path: Path) -> bool:
+    """Tell a table of examples, with verdicts or without, from any other file."""
+    if path.suffix != ".parquet" or not path.is_file():
+        return False
+    pa: Any = import_module("pyarrow")
+    try:
+        return set(columns()) <= set(_file(path).schema_arrow.names)
+    except (pa.ArrowException, OSError, DataError):
+        return False
+
+
+def write_pairs(path: Path, examples: Iterable[Example]) -> int:
+    """Write rows without verdicts, and return how many there are. Raises RunError where it cannot."""
+    return _write(path, (as_rows(batch) for batch in in_batches(examples, BATCH)), as_rows([]).schema)
+
+
+def write_verdicts(path: Path, judgements: Iterable[Judgement]) -> int:
+    """Write a filter's verdicts, in the order of the rows, and return how many there are."""
+    pa: Any = import_module("pyarrow")
+    schema = pa.schema([(VERDICT, _kind(pa))])
+    tables = (
+        pa.Table.from_pylist([{VERDICT: _row(one)} for one in batch], schema=schema)
+        for batch in in_batches(judgements, BATCH)
+    )
+    return _write(path, tables, schema)
+
+
+def join(path: Path, verdicts: Mapping[str, Path]) -> None:
+    """Write the verdicts of files into a table of rows, in place of those that it has.
+
+    Raises:
+        DataError: a file has not as many verdicts as there are rows.
+    """
+    pa: Any = import_module("pyarrow")
+    rows = len(Pairs(path))
+    for name, file in verdicts.items():
+        if (found := int(_file(file).metadata.num_rows)) != rows:
+            raise DataError(f"The filter '{name}' has judged {found} of {rows} rows.", where=str(file))
+    fields = [pa.field(name, _kind(pa)) for name in verdicts]
+    schema = pa.schema([*as_rows([]).schema, *fields])
+
+    def joined() -> Iterator[Any]:
+        found = [_batches(file) for file in verdicts.values()]
+        for batch in _batches(path, columns()):
+            more = [next(one).column(0) for one in found]
+            yield pa.Table.from_arrays([*batch.select(columns()).columns, *more], schema=schema)
+
+    _write(path, joined(), schema)
+
+
+def in_batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    """Yield items in lists of so many; the last may be shorter."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
+
+
+def _write(path: Path, tables: Iterable[Any], schema: Any) -> int:
+    parquet: Any = import_module("pyarrow.parquet")
+    count = 0
+    with replacing(path) as new, parquet.ParquetWriter(new, schema, compression="zstd") as file:
+        for table in tables:
+            file.write_table(table)
+            count += table.num_rows
+    return count
+
+
+def _batches(path: Path, names: list[str] | None = None) -> Iterator[Any]:
+    """Yield the batches of a table, as they were written."""
+    file = _file(path)
+    for group in range(file.metadata.num_row_groups):
+        yield file.read_row_group(group, columns=names)
+
+
+def _file(path: Path) -> Any:
+    pa: Any = import_module("pyarrow")
+    try:
+        return cast("Any", import_module("pyarrow.parquet")).ParquetFile(path)
+    except FileNotFoundError:
+        raise DataError("There is no such table.", where=str(path)) from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"The table is damaged or cut off: {error}.", where=str(path)) from None
+
+
+def _kind(pa: Any) -> Any:
+    """Return the type of a verdict column."""
+    span = pa.list_(pa.int32(), 3)
+    fields = [("ok", pa.bool_()), ("why", pa.string()), ("score", pa.float64()), ("near", pa.string())]
+    return pa.struct([*fields, ("spans", pa.list_(span))])
+
+
+def _row(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "ok": judgement.ok,
+        "why": judgement.why,
+        "score": judgement.score,
+        "near": judgement.near,
+        "spans": [list(span) for span in judgement.spans],
+    }
+
+
+def _judgement(row: dict[str, Any]) -> Judgement:
+    spans = tuple((number, start, end) for number, start, end in row["spans"])
+    return Judgement(row["ok"], row["why"], row["score"], row["near"], spans)
