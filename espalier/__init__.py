@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from espalier.api import compare, events, load, run, score, tune
+    from espalier.api import build, compare, events, load, run, score, tune
     from espalier.core.errors import EspalierError
     from espalier.core.recipe import Recipe, load_recipe
     from espalier.core.records import Completion, Encoded, Estimate, Example, Score, Task, message
@@ -36,6 +36,7 @@ __all__ = [
     "Task",
     "Template",
     "Tree",
+    "build",
     "build_tree",
     "compare",
     "edge_logprobs",
@@ -50,7 +51,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("compare", "events", "load", "run", "score", "tune"),
+    "api": ("build", "compare", "events", "load", "run", "score", "tune"),
     "core.errors": ("EspalierError",),
     "core.recipe": ("Recipe", "load_recipe"),
     "core.records": ("Completion", "Encoded", "Estimate", "Example", "Score", "Task", "message"),

@@ -22,10 +22,12 @@ from espalier.runs.events import heard, say, streamed
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
+    from espalier.core.build_recipe import BuildRecipe
     from espalier.core.recipe import Precision, Recipe
     from espalier.core.records import Estimate
     from espalier.evaluate.score_records import Difference
     from espalier.runs.books import Way
+    from espalier.runs.build import Build
     from espalier.runs.events import Event
     from espalier.runs.model import Model
     from espalier.runs.run import Run
@@ -143,6 +145,24 @@ def compare(a: Run | str | Path, b: Run | str | Path) -> Mapping[str, Difference
 
     runs = [one if isinstance(one, Run) else open_finished(Path(one), default_cache()) for one in (a, b)]
     return runs[0].compare(runs[1])
+
+
+def build(recipe: str | Path | Mapping[str, Any] | BuildRecipe, *overrides: str) -> Build:
+    """Build a data set, as `espalier build` does, and return it: its rows with verdicts, and the funnel.
+
+    Args:
+        recipe: a file, a table of the same keys, or a `BuildRecipe`.
+        overrides: of its keys, such as "export.format=alpaca".
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with _shown("espalier.build"):
+        from espalier.core.build_recipe import as_build
+        from espalier.runs.build import build as build_set
+
+        asked = as_build(recipe, overrides)
+        return build_set(asked, Path(asked.folder) / asked.name)
 
 
 def _run(recipe: Recipe, exists: Way, cache: Path | None) -> Run:

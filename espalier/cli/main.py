@@ -16,7 +16,9 @@ from typing import Annotated
 
 import typer
 
+from espalier.cli.build import build
 from espalier.cli.chat import chat
+from espalier.cli.data import data
 from espalier.cli.export import export
 from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
@@ -54,6 +56,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(build)
+app.add_typer(data, name="data")
 app.command()(init)
 app.command()(inspect)
 app.command()(verify)

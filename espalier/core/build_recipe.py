@@ -96,8 +96,12 @@ class BuildRecipe(Section):
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits of all that it says, but for where the run's folder is made."""
-        return content_hash(self.model_dump(exclude={"folder"}))
+        """16 hexadecimal digits of all that it says; not of where files and folders lie."""
+        table = self.model_dump(exclude={"folder"})
+        for source in table["source"]:
+            if os.path.isabs(source["path"]):
+                source["path"] = Path(source["path"]).name
+        return content_hash(table)
 
     def to_toml(self) -> str:
         """Return the resolved recipe as TOML, every default written out."""

@@ -7,12 +7,14 @@ own, so that a filter that changes is done again alone, and then joined to the r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+import numpy as np
 
 from espalier.core.errors import DataError
 from espalier.core.files import replacing
@@ -20,7 +22,11 @@ from espalier.data.filters.judgement import Judgement
 from espalier.data.table import as_rows, columns, from_rows
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from espalier.core.records import Example
+
+    Bools: TypeAlias = NDArray[np.bool_]
 
 BATCH = 4096  # rows of a row group
 T = TypeVar("T")
@@ -63,6 +69,44 @@ class Pairs:
         for batch in _batches(self.path, ["id", *names]):
             for row in batch.to_pylist():
                 yield row["id"], {name: _judgement(row[name]) for name in names}
+
+    def outcome(self, name: str) -> tuple[Bools, Bools]:
+        """Return which rows do not pass a filter, and which it could not judge, in the order of the rows."""
+        column: Any = _file(self.path).read([f"{name}.ok"]).column(0).combine_chunks()
+        ok: Any = column.field("ok") if len(column) else column
+        known = np.asarray(ok.is_valid().to_numpy(zero_copy_only=False) if len(column) else [], bool)
+        passed = np.asarray(ok.fill_null(True).to_numpy(zero_copy_only=False) if len(column) else [], bool)
+        return ~passed, ~known
+
+    def at(self, places: Iterable[int]) -> Iterator[tuple[Example, Verdicts]]:
+        """Yield the rows at places, which ascend, with their verdicts."""
+        names = self.filters
+        wanted = list(places)
+        first = 0
+        file = _file(self.path)
+        for group in range(file.metadata.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            inside = [place - first for place in wanted if first <= place < first + size]
+            first += size
+            if inside:
+                rows = file.read_row_group(group).take(inside)
+                verdicts = {
+                    name: [_judgement(one) for one in rows.column(name).to_pylist()] for name in names
+                }
+                for number, example in enumerate(from_rows(rows)):
+                    yield example, {name: found[number] for name, found in verdicts.items()}
+
+    def places(self, ids: Collection[str]) -> list[int]:
+        """Return where the rows with these ids stand, ascending."""
+        if not ids:
+            return []
+        first = 0
+        found: list[int] = []
+        for batch in _batches(self.path, ["id"]):
+            names = cast("list[str]", batch.column(0).to_pylist())
+            found += [first + number for number, name in enumerate(names) if name in ids]
+            first += len(names)
+        return found
 
 
 def is_pairs(path: Path) -> bool:

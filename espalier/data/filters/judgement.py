@@ -48,8 +48,8 @@ filters: Registry[Filter] = Registry(
     "espalier.data.filters.toxicity",
     "espalier.data.filters.semantic",
     "espalier.data.filters.complexity",
-    "espalier.data.filters.held_out",
     "espalier.data.filters.executed",
+    "espalier.data.filters.contaminated",
 )
 
 # Filters that ask a model how likely it finds texts: whoever builds one gives it that model.

@@ -1,0 +1,66 @@
+"""`espalier build`: from sources to a data set, with what became of each row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from espalier.cli.settings import Overrides, RecipeFile
+from espalier.cli.signals import stoppable
+from espalier.runs.events import say
+from espalier.runs.stopping import Stopped
+
+if TYPE_CHECKING:
+    from espalier.data.funnel import Funnel
+
+GOES_ON = "The same command goes on from here: what is complete is not done again."
+
+
+def build(recipe: RecipeFile, override: Overrides = None) -> None:
+    """Build a data set, and show what became of its rows.
+
+    The same command goes on after an interruption; what is done is not done again.
+    """
+    from espalier.core.build_recipe import load_build
+    from espalier.runs.build import build as build_set
+
+    try:
+        with stoppable():
+            asked = load_build(recipe, override or ())
+            path = Path(asked.folder) / asked.name
+            say(f"Build {asked.name}, in {path}")
+            made = build_set(asked, path)
+    except KeyboardInterrupt:
+        say(f"Interrupted. {GOES_ON}")
+        raise typer.Exit(130) from None
+    except Stopped as stopped:
+        say(f"Stopped by {stopped}. {GOES_ON}")
+        raise typer.Exit(stopped.status) from None
+    print_funnel(made.funnel)
+    say(f"Report: {made.report}")
+
+
+def print_funnel(funnel: Funnel) -> None:
+    """Print how many rows came in, what each filter found in all of them, and how many go out."""
+    title = f"{funnel.rows} rows in, {funnel.out} out"
+    table = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True
+    )
+    for name in ("", "found", "of all", "left after"):
+        table.add_column(name, no_wrap=True, justify="right" if name else "left")
+    table.add_column("for example", no_wrap=True, overflow="ellipsis", ratio=1)
+    for source in funnel.sources:
+        rejected = f"{source.rejected} rows cannot be used" if source.rejected else ""
+        table.add_row(Text(f"from {Path(source.path).name}"), "", "", str(source.rows), Text(rejected))
+    for step in funnel.steps:
+        share = f"{100 * step.found / max(1, funnel.rows):.1f} %"
+        shown = step.examples[0].why if step.examples else ""
+        name = step.name if step.drops else f"{step.name} (stay)"
+        table.add_row(Text(name), str(step.found), share, str(step.left), Text(" ".join(shown.split())))
+    table.add_row("out", "", "", str(funnel.out), "")
+    Console(highlight=False).print(table)

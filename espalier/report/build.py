@@ -1,0 +1,92 @@
+"""The report of a build: one self-contained HTML file on what became of the rows.
+
+The funnel as bars, of each filter some of what it found with the evidence, and how long answers are.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from espalier.core.files import write_atomic
+from espalier.core.run import RunFolder
+from espalier.core.text import counted
+from espalier.report.charts import histograms
+from espalier.report.lengths import Lengths
+from espalier.report.page import UNWRITABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from espalier.data.funnel import Funnel
+
+
+def write_build_report(folder: Path, funnel: Funnel) -> Path:
+    """Write `report.html` into a build's folder and return its path. Raises RunError."""
+    path = RunFolder(folder).report
+    write_atomic(path, UNWRITABLE.sub("\ufffd", render(funnel)))
+    return path
+
+
+def render(funnel: Funnel) -> str:
+    """Return the report as HTML."""
+    loader = PackageLoader("espalier.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        counted=counted, marked=_marked, number=lambda n: f"{n:,}".replace(",", "\u202f"),
+        share=lambda n: f"{100 * n / max(1, funnel.rows):.1f}",
+    )  # fmt: skip
+    return environment.get_template("build.html").render(
+        style=Markup(loader.get_source(environment, "report.css")[0]),
+        funnel=funnel,
+        bars=_bars(funnel),
+        lengths=_lengths(funnel),
+        marked=_marked,
+    )
+
+
+def _bars(funnel: Funnel) -> list[dict[str, Any]]:
+    """Return the bars of the funnel: what is left, and what was found, in per cent of the rows in."""
+    whole = max(1, funnel.rows)
+    rows = [{"name": "rows in", "left": 100.0, "found": 0.0, "count": funnel.rows, "of": None}]
+    rows += [
+        {
+            "name": step.name,
+            "left": 100 * step.left / whole,
+            "found": 100 * step.found / whole,
+            "count": step.left,
+            "of": step,
+        }
+        for step in funnel.steps
+    ]
+    return [
+        *rows,
+        {"name": "rows out", "left": 100 * funnel.out / whole, "found": 0.0, "count": funnel.out, "of": None},
+    ]
+
+
+def _lengths(funnel: Funnel) -> list[Lengths]:
+    found = {name: counts for name, counts in funnel.lengths.items() if counts}
+    drawn = histograms([*found.values()]) if found else []
+    return [
+        Lengths(name, statistics.median(counts), max(counts), bars)
+        for (name, counts), bars in zip(found.items(), drawn, strict=True)
+    ]
+
+
+def _marked(text: str, parts: Sequence[str]) -> Markup:
+    """Return a text, escaped, in which what a verdict meant is marked."""
+    found = [part for part in sorted(parts, key=len, reverse=True) if part and part in text]
+    if not found:
+        return escape(text)
+    pieces = re.split("(" + "|".join(map(re.escape, found)) + ")", text)
+    return Markup("").join(
+        Markup("<mark>{}</mark>").format(piece) if piece in found else escape(piece) for piece in pieces
+    )
