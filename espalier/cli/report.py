@@ -9,7 +9,9 @@ from espalier.core.run import find_run
 
 
 def report(run: RunPath) -> None:
-    """Write report.html again from what the run folder holds."""
+    """Write report.html again from what the folder of a run or a build holds."""
+    from espalier.report.build import is_build, write_build_report
     from espalier.report.page import write_report
 
-    typer.echo(write_report(find_run(run).path))
+    folder = find_run(run).path
+    typer.echo(write_build_report(folder) if is_build(folder) else write_report(folder))

@@ -139,6 +139,8 @@ def _whole(table: dict[str, Any], overrides: Sequence[str]) -> BuildRecipe:
     for name in LISTS:
         if isinstance(table.get(name), dict):
             table[name] = [table[name]]
+    if isinstance(chosen := table.get("filter"), list):
+        table["filter"] = [named(choice) for choice in cast("list[object]", chosen)]
     for override in overrides:
         apply_override(table, override, BuildRecipe)
     _anchor(table, Path())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from espalier.data.filters.judgement import Judgement
     from espalier.data.pairs import Pairs
 
+FUNNEL = "funnel.json"  # in a build's folder
 SHOWN = 3  # rows of what a filter found
 LENGTHS = 5_000  # rows whose lengths are counted
 LONGEST = 600  # characters of a text that is kept as an example

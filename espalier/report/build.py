@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from espalier.core.files import write_atomic
 from espalier.core.run import RunFolder
 from espalier.core.text import counted
+from espalier.data.funnel import FUNNEL, read_funnel
 from espalier.report.charts import histograms
 from espalier.report.lengths import Lengths
 from espalier.report.page import UNWRITABLE
@@ -26,10 +27,20 @@ if TYPE_CHECKING:
     from espalier.data.funnel import Funnel
 
 
-def write_build_report(folder: Path, funnel: Funnel) -> Path:
-    """Write `report.html` into a build's folder and return its path. Raises RunError."""
+def is_build(folder: Path) -> bool:
+    """Tell the folder of a build from that of a run."""
+    return (folder / FUNNEL).is_file()
+
+
+def write_build_report(folder: Path) -> Path:
+    """Write `report.html` into a build's folder, from its funnel, and return its path.
+
+    Raises:
+        DataError: the funnel cannot be read.
+        RunError: the file cannot be written.
+    """
     path = RunFolder(folder).report
-    write_atomic(path, UNWRITABLE.sub("\ufffd", render(funnel)))
+    write_atomic(path, UNWRITABLE.sub("\ufffd", render(read_funnel(folder / FUNNEL))))
     return path
 
 

@@ -28,7 +28,7 @@ from espalier.data.filters.judgement import filters
 from espalier.data.formats.folders import files_of, name_of
 from espalier.data.formats.hub import place_of
 from espalier.data.formats.rows import iter_rows, numbered
-from espalier.data.funnel import Asked, Funnel, Source, make_funnel, read_funnel
+from espalier.data.funnel import FUNNEL, Asked, Funnel, Source, make_funnel, read_funnel
 from espalier.data.pairs import Pairs, is_pairs, join, write_pairs, write_verdicts
 from espalier.data.templates import Show, available, to_examples
 from espalier.report.build import write_build_report
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from espalier.data.filters.judgement import Filter, Judgement
     from espalier.tasks.rows import Reject
 
-TABLE, FUNNEL, SOURCES, VERDICTS = "pairs.parquet", "funnel.json", "sources.json", "verdicts"
+TABLE, SOURCES, VERDICTS = "pairs.parquet", "sources.json", "verdicts"
 EVERY = 5_000  # rows after which it is said how many have been read
 
 
@@ -128,7 +128,7 @@ def build(recipe: BuildRecipe, path: Path, patience: float = 0.0) -> Build:
         funnel = _funnel(run, recipe, stages, sources, table)
         if recipe.export:
             _export(run, recipe, funnel, table)
-        write_build_report(path, funnel)
+        write_build_report(path)
     return Build(path)
 
 
