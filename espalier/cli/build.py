@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.cli.settings import Overrides, RecipeFile
-from espalier.cli.signals import stoppable
 from espalier.runs.events import say
+from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from espalier.data.formats.cells import STRUCTURED
 from espalier.data.formats.folders import name_of
 from espalier.data.formats.written import writers
 from espalier.data.pairs import in_batches
-from espalier.tasks.rows import kind
+from espalier.tasks.raw_rows import kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ENDS = (".jsonl", ".csv", ".parquet")
 MASKED = "[MASKED]"  # where what was found has no kind
-AS_JSON = ("tools", "arguments")  # of which each row may have other keys
+AS_JSON = ("tools", "arguments", "facts")  # of which each row may have other keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,7 @@ def _said_itself(example: Example, own: str) -> dict[str, Any]:
     return {
         **({"task": example.task} if example.task != own else {}),
         **({"references": list(example.references)} if example.references != usual else {}),
+        **({"facts": dict(example.facts)} if example.facts else {}),
     }
 
 

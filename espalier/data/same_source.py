@@ -11,23 +11,27 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from espalier.core.errors import DataError
 from espalier.core.text import folded
 from espalier.data.contamination import contamination
 from espalier.data.formats.folders import files_of
-from espalier.data.formats.hub import place_of
-from espalier.data.formats.rows import iter_rows
+from espalier.data.formats.load import TOLD, detect_format, iter_rows, spelt
+from espalier.data.formats.readers import rows_of
+from espalier.data.mixture import place_of
 from espalier.data.pairs import Pairs, is_pairs
 from espalier.data.templates import Show, to_examples
-from espalier.tasks.rows import is_placeholder
+from espalier.tasks.raw_rows import is_placeholder
 from espalier.tasks.task_files import is_task, load_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from espalier.core.records import Example
+    from espalier.tasks.raw_rows import Reject
 
 _NAMED = re.compile(r"(?:sub)?task\d+_([^_]+)_")
 UNKNOWN = {"unknown", "synthetic", "self-written", "custom", "crowdsourced", "original"}
@@ -122,6 +126,62 @@ def texts_of(example: Example) -> list[str]:
     return list(dict.fromkeys(text for text in (*turns, own, *later, *example.references, *worse) if text))
 
 
+def texts_in(path: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the place of each row of a file within it, counted from 1, and its texts.
+
+    A test set need not be anything to train on: of a file in no known format, and of a row that cannot be
+    used, all texts count, a table's first line too.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    file = Path(path)
+    if is_pairs(file) or is_task(file):
+        for number, example in enumerate(rows_in(path), start=1):
+            yield str(number), texts_of(example)
+    elif not _is_known(file):
+        for raw in rows_of(file):
+            value = raw.value
+            if raw.tabular and raw.number == 2 and isinstance(value, dict):
+                yield "1", list(cast("dict[str, object]", value))
+            yield str(raw.number), list(_strings(cast("object", value)))
+    else:
+        rejects: list[Reject] = []
+        try:
+            for example in iter_rows(file, on_reject=rejects.append, own=True):
+                yield str(example.origin["row"]), texts_of(example)
+        except DataError:
+            if not rejects:
+                raise
+        for reject in rejects:
+            place = re.search(r"(\d+)\D*$", reject["where"].removeprefix(path))
+            yield place.group(1) if place else "", list(_strings(reject["row"]))
+
+
+def _is_known(file: Path) -> bool:
+    """Tell whether rows are in a format that can be trained on. Raises DataError where there are none."""
+    rows = [raw for raw in islice(spelt(rows_of(file), ()), TOLD) if not raw.error]
+    try:
+        detect_format(file, rows)
+    except (DataError, IndexError):
+        return not rows  # who reads them says what is wrong
+    return True
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Yield all texts in a value of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        inner = (
+            cast("dict[str, object]", value).values()
+            if isinstance(value, dict)
+            else cast("list[object]", value)
+        )
+        for item in inner:
+            yield from _strings(item)
+
+
 class _Places:
     """Where the rows stand that were read, by their number."""
 
@@ -136,10 +196,9 @@ class _Places:
             for file in map(str, files_of(place_of(path)).paths):
                 self.files.append(file)
                 self._starts.append(len(self._rows))
-                counted = is_pairs(Path(file)) or is_task(Path(file))
-                for number, example in enumerate(rows_in(file), start=1):
-                    self._rows.append(str(number if counted else example.origin.get("row", number)))
-                    yield texts_of(example)
+                for place, texts in texts_in(file):
+                    self._rows.append(place)
+                    yield texts
 
     def of(self, number: int) -> str:
         """Return file:row."""

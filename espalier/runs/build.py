@@ -26,9 +26,9 @@ from espalier.data.dataset_card import Made, write_card
 from espalier.data.exporting import Exported, check_export, export
 from espalier.data.filters.judgement import filters
 from espalier.data.formats.folders import files_of, name_of
-from espalier.data.formats.hub import place_of
-from espalier.data.formats.rows import iter_rows, numbered
+from espalier.data.formats.load import iter_rows, numbered
 from espalier.data.funnel import FUNNEL, Asked, Funnel, Source, make_funnel, read_funnel
+from espalier.data.mixture import place_of
 from espalier.data.pairs import Pairs, is_pairs, join, write_pairs, write_verdicts
 from espalier.data.templates import Show, available, to_examples
 from espalier.report.build import write_build_report
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from espalier.core.build_recipe import BuildRecipe, FilterChoice, SourceSection
     from espalier.core.records import Example
     from espalier.data.filters.judgement import Filter, Judgement
-    from espalier.tasks.rows import Reject
+    from espalier.tasks.raw_rows import Reject
 
 TABLE, SOURCES, VERDICTS = "pairs.parquet", "sources.json", "verdicts"
 EVERY = 5_000  # rows after which it is said how many have been read

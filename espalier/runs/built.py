@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from espalier.core.errors import RecipeError, nearest
 from espalier.data.dataset_card import Made, write_card
 from espalier.data.exporting import Exported, export
-from espalier.data.formats.rows import numbered
+from espalier.data.formats.load import numbered
 from espalier.data.pairs import Pairs, is_pairs
 from espalier.data.same_source import rows_in
 from espalier.runs.build import find_build

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from espalier.core.errors import DataError, RecipeError
 from espalier.data.contamination import contamination
 from espalier.data.filters.judgement import PASSES, Judgement, filters
-from espalier.data.same_source import rows_in, shared_source, texts_of
+from espalier.data.same_source import shared_source, texts_in, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,8 +29,8 @@ def build_contamination(
     refused = tests if same_source == "refuse" else ()
 
     def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
-        held = [row for test in tests for row in rows_in(test)]
-        found = contamination(map(texts_of, _refused(rows, refused)), map(texts_of, held))
+        held = [(f"{test}:{place}", texts) for test in tests for place, texts in texts_in(test)]
+        found = contamination(map(texts_of, _refused(rows, refused)), [texts for _, texts in held])
         by_row = {match.train: match for match in found.matches}
         matched = set(found.rows)
         for number, _ in enumerate(rows):
@@ -39,7 +39,7 @@ def build_contamination(
                 continue
             match = by_row.get(number)
             what = f": “{match.passage}” ({match.kind})." if match else ", as a row before this one has."
-            near = held[match.test].id if match else ""
+            near = held[match.test][0] if match else ""
             yield Judgement(False, f"A test set has it{what}", match.share if match else None, near)
 
     return judge
