@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from espalier.core.build_recipe import load_build
+from espalier.data.filters.judgement import filters
 from espalier.data.pairs import Pairs
 from espalier.runs.build import Build, build
 from espalier.runs.events import listening
@@ -290,3 +292,25 @@ def test_the_report_shows_what_was_found_and_loads_nothing(place: Path, espalier
     report.unlink()
     espalier("report", "runs/small", cwd=place)
     assert report.read_text() == text
+
+
+def test_the_page_shows_what_works(place: Path, monkeypatch: pytest.MonkeyPatch, espalier) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "building.md").read_text()
+    recipe, code = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("toml", "python"))
+    assert recipe
+    assert code
+    monkeypatch.chdir(place)
+    (place / "build.toml").write_text(recipe.group(1))
+    exec(compile(code.group(1), "building.md", "exec"), {})
+    test = {"instruction": "Say it.", "output": ROWS[0]["instruction"]}
+    (place / "test.jsonl").write_text(json.dumps(test) + "\n")
+    commands = [line.strip() for line in page.split("\n") if line.startswith("    espalier ")]
+    other = espalier("build", "build.toml", "-o", "name=other", cwd=place)
+    assert other.code == 0, other
+    for command in commands:
+        command = command.replace("novelty", "same_prompt")
+        result = espalier(*command.split()[1:], cwd=place)
+        assert result.code == 0, result
+    assert json.loads(result.out)["tests_matched"] == 1
+    listed = re.findall(r"^\| `(\w+)`(?:, `(\w+)`)? \|", page.partition("## Filters")[2], re.MULTILINE)
+    assert sorted(name for names in listed for name in names if name) == filters.names()
