@@ -7,7 +7,8 @@ own, so that a filter that changes is done again alone, and then joined to the r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from espalier.core.records import Example
+    from espalier.data.filters.judgement import Filter
 
     Bools: TypeAlias = NDArray[np.bool_]
 
@@ -127,13 +129,37 @@ def write_pairs(path: Path, examples: Iterable[Example]) -> int:
 
 def write_verdicts(path: Path, judgements: Iterable[Judgement]) -> int:
     """Write a filter's verdicts, in the order of the rows, and return how many there are."""
+    return _write(path, map(_as_verdicts, in_batches(judgements)), _as_verdicts([]).schema)
+
+
+def write_each(
+    filters: Mapping[Path, Filter], rows: Iterable[Example], on_rows: Callable[[int], object]
+) -> None:
+    """Write the verdicts of filters that look at each row by itself, all in one pass over the rows.
+
+    Args:
+        filters: by the file that their verdicts go to.
+        rows: read once.
+        on_rows: takes how many more rows have been judged.
+    """
+    parquet: Any = import_module("pyarrow.parquet")
+    with ExitStack() as stack:
+        new = {path: stack.enter_context(replacing(path)) for path in filters}
+        schema = _as_verdicts([]).schema
+        files = {
+            path: stack.enter_context(parquet.ParquetWriter(file, schema, compression="zstd"))
+            for path, file in new.items()
+        }
+        for batch in in_batches(rows):
+            for path, judge in filters.items():
+                files[path].write_table(_as_verdicts(list(judge(batch))))
+            on_rows(len(batch))
+
+
+def _as_verdicts(judgements: Sequence[Judgement]) -> Any:
     pa: Any = import_module("pyarrow")
-    schema = pa.schema([(VERDICT, _kind(pa))])
-    tables = (
-        pa.Table.from_pylist([{VERDICT: _row(one)} for one in batch], schema=schema)
-        for batch in in_batches(judgements, BATCH)
-    )
-    return _write(path, tables, schema)
+    rows = [{VERDICT: _row(one)} for one in judgements]
+    return pa.Table.from_pylist(rows, schema=pa.schema([(VERDICT, _kind(pa))]))
 
 
 def join(path: Path, verdicts: Mapping[str, Path]) -> None:

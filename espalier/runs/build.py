@@ -24,12 +24,12 @@ from espalier.core.run import RunFolder, open_run
 from espalier.core.text import counted
 from espalier.data.dataset_card import Made, write_card
 from espalier.data.exporting import Exported, check_export, export
-from espalier.data.filters.judgement import filters
+from espalier.data.filters.judgement import Each, filters
 from espalier.data.formats.folders import files_of, name_of
 from espalier.data.formats.load import iter_rows, numbered
 from espalier.data.funnel import FUNNEL, Asked, Funnel, Source, make_funnel, read_funnel
 from espalier.data.mixture import place_of
-from espalier.data.pairs import Pairs, is_pairs, join, write_pairs, write_verdicts
+from espalier.data.pairs import Pairs, is_pairs, join, write_each, write_pairs, write_verdicts
 from espalier.data.templates import Show, available, to_examples
 from espalier.report.build import write_build_report
 from espalier.runs.events import Logged, bar, emit, say, working
@@ -122,8 +122,7 @@ def build(recipe: BuildRecipe, path: Path, patience: float = 0.0) -> Build:
         write_changed(run.recipe, recipe.to_toml().encode())
         rows = content_hash([_said(*one) for one in zip(recipe.source, files, strict=True)])
         sources = _read(run, recipe, files, rows)
-        for stage in stages:
-            _judge(run, stage, rows)
+        _judge(run, stages, rows)
         table = _join(run, stages, rows)
         funnel = _funnel(run, recipe, stages, sources, table)
         if recipe.export:
@@ -268,19 +267,32 @@ def _of_build(error: EspalierError) -> EspalierError:
     return error
 
 
-def _judge(run: RunFolder, stage: _Stage, rows: str) -> None:
-    """Write a filter's verdicts on all rows, where they are not there."""
-    name, key = f"filter {stage.name}", content_hash([rows, stage.key])
-    file = run.path / VERDICTS / f"{stage.name}.parquet"
-    if run.is_done(name, key) and file.is_file():
-        return
-    run.forget(name)
-    started = time.monotonic()
+def _judge(run: RunFolder, stages: list[_Stage], rows: str) -> None:
+    """Write the verdicts that are not there: of filters that look at each row by itself in one pass."""
+    keys = {stage.name: content_hash([rows, stage.key]) for stage in stages}
+    files = {stage.name: run.path / VERDICTS / f"{stage.name}.parquet" for stage in stages}
+    left = [s for s in stages if not (run.is_done(_called(s), keys[s.name]) and files[s.name].is_file())]
     pairs = Pairs(run.path / TABLE)
-    with bar(f"Filter {stage.name}", len(pairs)) as advance:
-        write_verdicts(file, _told(stage.judge(pairs), lambda: advance(1, "")))
-    run.mark_done(name, key)
-    run.log_stage(name, started, 0)
+    alone = [[stage] for stage in left if not isinstance(stage.judge, Each)]
+    together = [stage for stage in left if isinstance(stage.judge, Each)]
+    for part in ([together] if together else []) + alone:
+        for stage in part:
+            run.forget(_called(stage))
+        started = time.monotonic()
+        names = ", ".join(stage.name for stage in part)
+        with bar(f"Filter {names}", len(pairs)) as advance:
+            if part is together:
+                found = {files[stage.name]: stage.judge for stage in part}
+                write_each(found, pairs, lambda count: advance(count, ""))
+            else:
+                write_verdicts(files[names], _told(part[0].judge(pairs), lambda: advance(1, "")))
+        for stage in part:
+            run.mark_done(_called(stage), keys[stage.name])
+        run.log_stage(f"filter {names}", started, 0)
+
+
+def _called(stage: _Stage) -> str:
+    return f"filter {stage.name}"
 
 
 def _told(judgements: Iterable[Judgement], tell: Callable[[], object]) -> Iterator[Judgement]:

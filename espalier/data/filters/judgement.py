@@ -57,6 +57,17 @@ Weighing: TypeAlias = Callable[[Likelihood], Filter]
 weighing: Registry[Weighing] = Registry("filter", "espalier.data.filters.difficulty")
 
 
+@dataclass(frozen=True, slots=True)
+class Each:
+    """A filter that looks at each row by itself, so that it may be given them in parts."""
+
+    judge: Callable[[Example], Judgement]
+
+    def __call__(self, rows: Iterable[Example]) -> Iterator[Judgement]:
+        """Yield a judgement of each row."""
+        return map(self.judge, rows)
+
+
 def each(judge: Callable[[Example], Judgement]) -> Filter:
     """Return the filter that looks at each row by itself."""
-    return lambda rows: map(judge, rows)
+    return Each(judge)
