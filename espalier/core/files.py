@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 
+_BEFORE, _AFTER = re.compile(r"\s*[\[,]\s*(?=\S)"), re.compile(r"\s*[,\]]")  # an item of a list
 MOST_DIGITS = 1000  # of a whole number; Python itself refuses to print one of more than 4,300
 
 
@@ -137,6 +138,31 @@ def parse_values(text: str) -> Iterator[tuple[int, object]]:
             raise ValueError("it is nested too deeply") from None
         yield line, value
         line += text.count("\n", begin.start(), end)
+
+
+def parse_items(parts: Iterable[str]) -> Iterator[object]:
+    """Yield the items of a JSON list that comes in parts, such as blocks of a file, each when it is whole.
+
+    Raises:
+        json.JSONDecodeError, ValueError: as `parse_json`; what stood before has been yielded.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole)
+    text, place, ends = "", 0, r"\s*\[?\s*\]\s*"
+    for part in parts:
+        text, place = text[place:] + part, 0
+        while before := _BEFORE.match(text, place):
+            try:
+                value, end = decoder.raw_decode(text, before.end())
+            except json.JSONDecodeError:  # it may go on in the next part
+                break
+            except RecursionError:
+                raise ValueError("it is nested too deeply") from None
+            if not _AFTER.match(text, end):  # a number may go on too
+                break
+            yield value
+            place, ends = end, r"\s*\]\s*"
+    if not re.compile(ends).fullmatch(text, place):
+        raise json.JSONDecodeError("Expecting value, ',' delimiter or ']'", text, place)
 
 
 def _whole(digits: str) -> int:

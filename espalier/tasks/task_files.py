@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError, nearest
 from espalier.core.files import read_text
+from espalier.core.signatures import first_bytes
 from espalier.tasks.event_duration import cautions
 from espalier.tasks.natural_instructions import load_natural_instructions
 from espalier.tasks.toml_task import load_toml_task, toml_parts
@@ -103,6 +104,9 @@ def is_task(file: Path) -> bool:
     """
     if file.is_dir() or file.suffix.lower() in ROWS or not (file.suffix == ".toml" or _is_text(file)):
         return False
+    if file.suffix == ".json" and file.is_file():
+        if first_bytes(file).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            return False  # a list of rows, which need not be read for that
     text = read_text(file).lstrip()
     if not text.startswith(("{", "[")):
         return True

@@ -13,6 +13,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from espalier.core.errors import DataError, RunError
 from espalier.core.files import (
@@ -21,6 +23,7 @@ from espalier.core.files import (
     file_sha256,
     inventory,
     jsonl,
+    parse_items,
     read_json,
     read_jsonl,
     read_text,
@@ -210,3 +213,23 @@ def test_a_file_is_read_once_for_its_hash_until_it_changes(tmp_path: Path) -> No
     assert file_sha256(path) == first  # as one that hides its change would find
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
     assert file_sha256(path) != first
+
+
+@given(
+    st.lists(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))),
+    st.sampled_from([None, 1]),
+    st.integers(1, 7),
+)
+def test_a_list_in_parts_is_that_list(values: list[object], indent: int | None, size: int) -> None:
+    text = f" {json.dumps(values, indent=indent)}\n"
+    assert list(parse_items(text[start : start + size] for start in range(0, len(text), size))) == values
+
+
+@pytest.mark.parametrize(
+    "text", ["[1,]", "[1 2]", "[1", "[1]]", "[,1]", "[1] x", "[1[2]]", "", "[[1]", '[{"a": 1, "a": 2}]']
+)
+def test_a_broken_list_is_no_list(text: str) -> None:
+    with pytest.raises(ValueError, match=r"Expecting|twice"):
+        list(parse_items([text]))
+    with pytest.raises(ValueError, match=r"Expecting|twice"):
+        list(parse_items(text))  # sign by sign

@@ -2,7 +2,7 @@
 
 What a file is, is told by its first bytes and its content; its name only tells CSV from TSV. Texts may be
 packed (gzip, zstd, lz4, bz2, xz). Rows come one after another, in batches from the readers of pyarrow and of
-Python; only a JSON list is read as a whole.
+Python; of a JSON list so much as its items need is held.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError, nearest
-from espalier.core.files import decoded, parse_json, parse_values
+from espalier.core.files import decoded, parse_items, parse_json, parse_values
 from espalier.core.signatures import (
     ARROW,
     HEAD,
@@ -35,6 +35,9 @@ from espalier.tasks.raw_rows import kind as word
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
+
+
+BLOCK = 1 << 20  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:
         if second is not None:
             text = chain([second], text)
         if first == "[" and not (second and _is(begin, list)):
-            yield from _of_list(path, begin + "".join(text))
+            yield from _of_list(path, chain([begin], text))
         elif first in "[{" or name.suffix in (".jsonl", ".ndjson"):
             yield from _of_lines(path, begin, text)
         else:
@@ -118,16 +121,34 @@ def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:
         raise
 
 
-def _of_list(path: Path, text: str) -> Iterator[Raw]:
+def _of_list(path: Path, text: Iterator[str]) -> Iterator[Raw]:
     try:
-        values = parse_json(text)
-    except json.JSONDecodeError as error:
-        where = f"{path}:{error.lineno}"
-        raise DataError(f"The file is not JSON: {error.msg}, column {error.colno}.", where=where) from None
-    except ValueError as error:
-        raise DataError(f"The file cannot be read as JSON: {error}.", where=str(path)) from None
-    for number, value in enumerate(cast("list[object]", values), start=1):
-        yield _raw(f"{path}, row {number}", number, value)
+        for number, value in enumerate(parse_items(_blocks(text)), start=1):
+            yield _raw(f"{path}, row {number}", number, value)
+    except ValueError:
+        with opened(path) as stream, as_text(stream, path) as whole:  # again, for the line
+            try:
+                parse_json(whole.read())
+            except json.JSONDecodeError as error:
+                told, where = f"is not JSON: {error.msg}, column {error.colno}", f"{path}:{error.lineno}"
+            except ValueError as error:
+                told, where = f"cannot be read as JSON: {error}", str(path)
+            else:
+                raise
+        raise DataError(f"The file {told}.", where=where) from None
+
+
+def _blocks(lines: Iterator[str]) -> Iterator[str]:
+    """Yield lines joined to blocks that are worth a look."""
+    held: list[str] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= BLOCK:
+            yield "".join(held)
+            held, size = [], 0
+    yield "".join(held)
 
 
 def _of_lines(path: Path, begin: str, text: Iterator[str]) -> Iterator[Raw]:
