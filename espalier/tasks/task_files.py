@@ -104,9 +104,8 @@ def is_task(file: Path) -> bool:
     """
     if file.is_dir() or file.suffix.lower() in ROWS or not (file.suffix == ".toml" or _is_text(file)):
         return False
-    if file.suffix == ".json" and file.is_file():
-        if first_bytes(file).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
-            return False  # a list of rows, which need not be read for that
+    if file.suffix == ".json" and file.is_file() and _begins_list(file):
+        return False  # rows, which need not be read for that
     text = read_text(file).lstrip()
     if not text.startswith(("{", "[")):
         return True
@@ -117,6 +116,10 @@ def is_task(file: Path) -> bool:
     except json.JSONDecodeError:
         return not _is_json(text.split("\n", 1)[0])
     return any(key.lower() == "definition" or key == "Instances" for key in keys)
+
+
+def _begins_list(file: Path) -> bool:
+    return first_bytes(file).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
 def _is_text(file: Path) -> bool:
