@@ -19,7 +19,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash
-from espalier.core.recipe import Choice, Section, apply_override, may_hold_rows, named, parsed, read_toml
+from espalier.core.recipe import Choice, Section, apply_override, named, parsed, read_toml
+from espalier.core.recipe_paths import may_hold_rows
 from espalier.core.run_name import run_name
 
 if TYPE_CHECKING:

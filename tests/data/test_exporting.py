@@ -100,6 +100,7 @@ def test_what_goes_out_comes_in_again_as_the_same(format: str, ending: str, tmp_
     if any(not one.rejected for one in rows):  # two of one kind, and one with more references than its answer
         more = ("A plain one.", "Another one.")
         rows = [*rows, rows[0], rows[0], made(list(rows[0].messages), references=more)]
+    rows = [*rows, replace(rows[1], facts={"tests": ["f(1) == 2"], "options": ["a", "b"]})]
     pairs = table(tmp_path, rows)
     path = tmp_path / f"out.{ending}"
     assert export(pairs, path, format).rows == len(rows)
