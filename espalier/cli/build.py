@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.cli.settings import Overrides, RecipeFile
+from espalier.core.build_recipe import load_build
+from espalier.runs.build import build as build_set
 from espalier.runs.events import say
 from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
@@ -26,9 +28,6 @@ def build(recipe: RecipeFile, override: Overrides = None) -> None:
 
     The same command goes on after an interruption; what is done is not done again.
     """
-    from espalier.core.build_recipe import load_build
-    from espalier.runs.build import build as build_set
-
     try:
         with stoppable():
             asked = load_build(recipe, override or ())

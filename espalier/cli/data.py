@@ -16,6 +16,8 @@ from espalier.cli.settings import Json
 from espalier.cli.terminal import as_json as as_line
 from espalier.core.errors import RunError
 from espalier.core.text import counted
+from espalier.data.same_source import shared
+from espalier.runs.built import compare_rows, export_rows, rows_with_verdicts
 from espalier.runs.events import say, working
 
 if TYPE_CHECKING:
@@ -39,8 +41,6 @@ def show(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many rows.")] = 20,
 ) -> None:
     """Show rows with their verdicts: a table in the terminal, a line of JSON a row in a pipe."""
-    from espalier.runs.built import rows_with_verdicts
-
     rows = islice(rows_with_verdicts(place, filter), n)
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -59,8 +59,6 @@ def show(
 @data.command()
 def diff(a: Rows, b: Rows, as_json: Json = False) -> None:
     """Show what differs between two builds or files: rows that only one has, and verdicts that changed."""
-    from espalier.runs.built import compare_rows
-
     found = compare_rows(a, b)
     if as_json:
         typer.echo(as_line(asdict(found)))
@@ -87,8 +85,6 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a build's rows in another format, with a card."""
-    from espalier.runs.built import export_rows
-
     if to.exists() and not overwrite:
         raise RunError("There is such a file already.", where=str(to), hint="Replace it with --overwrite.")
     exported, card = export_rows(folder, to, format, drop, mask or [])
@@ -102,8 +98,6 @@ def contamination(
     as_json: Json = False,
 ) -> None:
     """Show what training data has of test sets: the same passages, and tasks from one source."""
-    from espalier.data.same_source import shared
-
     with working("Looking for the tests' texts", aloud=False):
         found = shared(train, test)
     if as_json:

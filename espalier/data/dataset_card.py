@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from huggingface_hub import DatasetCardData
 
 from espalier.core.files import write_atomic
 from espalier.core.text import counted
@@ -74,7 +73,8 @@ def dataset_card(funnel: Funnel, exported: Exported, made: Made) -> str:
 
 def _head(funnel: Funnel, rows: int, made: Made) -> str:
     licences = sorted({source.licence.lower() or UNSTATED for source in funnel.sources})
-    head: Any = DatasetCardData(
+    hub: Any = import_module("huggingface_hub")  # late, for it takes long
+    head = hub.DatasetCardData(
         license=licences[0] if len(licences) == 1 else licences,
         task_categories=["text-generation"],
         size_categories=next((name for most, name in SIZES.items() if rows < most), "n>10M"),
