@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from espalier.cli.data_tail import longtail, tradeoff
 from espalier.cli.settings import Json
 from espalier.cli.terminal import as_json as as_line
 from espalier.core.errors import RunError
@@ -115,6 +116,10 @@ def contamination(
         f"{counted(found.tests_matched, 'test row')} of which {counted(found.rows_matched, 'training row')} "
         f"{'has' if found.rows_matched == 1 else 'have'} something.", markup=False, soft_wrap=True,
     )  # fmt: skip
+
+
+data.command()(longtail)
+data.command()(tradeoff)
 
 
 def _line(example: Example, verdicts: Verdicts) -> dict[str, Any]:

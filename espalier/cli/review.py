@@ -18,7 +18,8 @@ from espalier.core.errors import DataError
 from espalier.core.files import read_text, write_atomic
 from espalier.core.text import counted
 from espalier.data.review import document, texts_of
-from espalier.runs.review import Review, journal_at, rows_at
+from espalier.runs.built import rows_at
+from espalier.runs.review import Review, journal_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,6 +22,7 @@ from espalier.data.formats.cells import STRUCTURED
 from espalier.data.formats.folders import name_of
 from espalier.data.formats.written import writers
 from espalier.data.pairs import in_batches
+from espalier.data.review import Decided
 from espalier.tasks.raw_rows import kind
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Part
     from espalier.data.pairs import Pairs, Verdicts
+    from espalier.data.review import Decision
 
 ENDS = (".jsonl", ".csv", ".parquet")
 MASKED = "[MASKED]"  # where what was found has no kind
@@ -54,19 +56,26 @@ def check_export(path: Path, format: str, where: str = "export") -> None:
         )
 
 
-def going_out(pairs: Pairs, drop: Iterable[str], mask: Iterable[str]) -> Iterator[tuple[Example, bool]]:
+def going_out(
+    pairs: Pairs, drop: Iterable[str], mask: Iterable[str], decisions: Iterable[Decision] = ()
+) -> Iterator[tuple[Example, bool]]:
     """Yield the rows that go out, and whether something in them was masked.
 
     Args:
         pairs: the table.
         drop: names of the filters whose rows are taken out; a row that could not be judged stays.
         mask: names of the filters whose spans are replaced by a tag, wherever the row says the same again.
+        decisions: of people: a row that they kept or edited goes out whatever filters say, as it was edited
+            last, and one that they rejected does not.
     """
-    drop, mask = tuple(drop), tuple(mask)
+    drop, mask, decided = tuple(drop), tuple(mask), Decided(decisions)
     for example, verdicts in pairs.judged():
-        if not any(_fails(verdicts, name) for name in drop):
+        row, held = decided.merged(example)
+        if held.ok is None and any(_fails(verdicts, name) for name in drop):
+            continue
+        if held.ok is not False:
             spans = [span for name in mask if name in verdicts for span in verdicts[name].spans]
-            yield (_masked(example, spans), True) if spans else (example, False)
+            yield (_masked(example, row, spans), True) if spans else (row, False)
 
 
 def export(
@@ -76,11 +85,12 @@ def export(
     drop: Iterable[str] = (),
     mask: Iterable[str] = (),
     on_row: Callable[[], object] = lambda: None,
+    decisions: Iterable[Decision] = (),
 ) -> Exported:
     """Write the rows that go out, see `going_out`, and return how many these are.
 
     Args:
-        pairs, drop, mask: see `going_out`.
+        pairs, drop, mask, decisions: see `going_out`.
         path: .jsonl, .csv or .parquet.
         format: a name in the registry `writers`.
         on_row: called for each row that is written.
@@ -100,7 +110,7 @@ def export(
         lines = new if path.suffix.lower() == ".jsonl" else new.with_name(f"{new.name}.lines")
         try:
             with lines.open("w", encoding="utf-8") as file:
-                for example, changed in going_out(pairs, drop, mask):
+                for example, changed in going_out(pairs, drop, mask, decisions):
                     row = {**write(example), **_said_itself(example, own)}
                     for key, value in row.items():
                         kinds[key].add(kind(value))
@@ -131,8 +141,8 @@ def _said_itself(example: Example, own: str) -> dict[str, Any]:
     }
 
 
-def _masked(example: Example, spans: Iterable[tuple[int, int, int]]) -> Example:
-    """Return a row in which what stands at the spans is a tag, there and wherever it stands again."""
+def _masked(example: Example, row: Example, spans: Iterable[tuple[int, int, int]]) -> Example:
+    """Return the row made of an example, with a tag wherever it has what stands at the spans there."""
     found = {example.messages[turn].text[start:end] for turn, start, end in spans}
     tags = {text: _tag(text) for text in found if text.strip()}
     longest = sorted(tags, key=len, reverse=True)
@@ -147,12 +157,12 @@ def _masked(example: Example, spans: Iterable[tuple[int, int, int]]) -> Example:
         )
 
     return replace(
-        example,
-        messages=turns(example.messages),
-        rejected=turns(example.rejected),
-        references=tuple(map(hidden, example.references)),
-        input=hidden(example.input),
-        source=hidden(example.source),
+        row,
+        messages=turns(row.messages),
+        rejected=turns(row.rejected),
+        references=tuple(map(hidden, row.references)),
+        input=hidden(row.input),
+        source=hidden(row.source),
     )
 
 

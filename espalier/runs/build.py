@@ -35,6 +35,7 @@ from espalier.data.pairs import Pairs, is_pairs, join, write_each, write_pairs, 
 from espalier.data.templates import Show, available, to_examples
 from espalier.report.build import write_build_report
 from espalier.runs.events import Logged, bar, emit, say, working
+from espalier.runs.review import decisions_at
 from espalier.tasks.task_files import is_task, load_task
 
 if TYPE_CHECKING:
@@ -349,7 +350,9 @@ def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str) -> 
     if asked is None:
         return
     path = run.path / asked.path
-    key = content_hash([table, asked.model_dump(mode="json"), funnel.to_json()])
+    decisions = decisions_at(run.path)
+    reviewed = [decision.id for decision in decisions]
+    key = content_hash([table, asked.model_dump(mode="json"), funnel.to_json(), reviewed])
     done = run.done("export")
     size = path.stat().st_size if path.is_file() else -1
     written = done.files if done else {}
@@ -363,8 +366,9 @@ def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str) -> 
         )
     with bar(f"Writing {path.name}", funnel.out) as advance:
         exported = export(
-            Pairs(run.path / TABLE), path, asked.format, recipe.dropped, asked.mask, lambda: advance(1, "")
-        )
+            Pairs(run.path / TABLE), path, asked.format, recipe.dropped, asked.mask, lambda: advance(1, ""),
+            decisions,
+        )  # fmt: skip
     _card(recipe, funnel, exported, path)
     run.mark_done("export", key, {str(path): [path.stat().st_size, ""]})
 

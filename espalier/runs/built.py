@@ -14,6 +14,7 @@ from espalier.data.pairs import Pairs, is_pairs
 from espalier.data.same_source import rows_in
 from espalier.runs.build import find_build
 from espalier.runs.events import bar
+from espalier.runs.review import decisions_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +52,15 @@ def rows_with_verdicts(place: str, filter: str = "") -> Iterator[tuple[Example, 
         raise RecipeError(f"No filter '{filter}' has judged these rows.", hint=nearest(filter, names))
     rows = pairs.judged() if pairs else ((example, {}) for example in numbered(rows_in(place)))
     return ((example, found) for example, found in rows if not filter or found[filter].ok is False)
+
+
+def rows_at(place: Path) -> list[tuple[Example, Verdicts]]:
+    """Return the rows of a build's folder, or of a file in any format, with their verdicts; all in memory.
+
+    Raises:
+        RunError, DataError: the folder or the file cannot be used.
+    """
+    return list(rows_with_verdicts(str(place)))
 
 
 def compare_rows(first: str, second: str) -> RowsDiffer:
@@ -99,7 +109,9 @@ def export_rows(
             raise RecipeError(f"No filter '{name}' has judged these rows.", hint=nearest(name, names))
     funnel, recipe = build.funnel, build.recipe
     with bar(f"Writing {to.name}", funnel.rows) as advance:
-        exported = export(build.pairs, to, format, dropped, mask, lambda: advance(1, ""))
+        exported = export(
+            build.pairs, to, format, dropped, mask, lambda: advance(1, ""), decisions_at(folder)
+        )
     made = Made(to.name, format, dropped, mask, recipe.hash, recipe.to_toml())
     return exported, write_card(to.parent, funnel, exported, made)
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.journal import Journal
-from espalier.data.formats.load import load_rows
 from espalier.data.review import (
     DECIDING,
     Decided,
@@ -163,19 +162,15 @@ class Review:
         return decision
 
 
-def rows_at(place: Path) -> list[tuple[Example, Mapping[str, Judgement]]]:
-    """Return the rows of a file in any format, each with the verdicts that it has.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    return [(row, {}) for row in load_rows(place)]
-
-
 def decisions_of(journal: Journal) -> list[Decision]:
     """Return the decisions that a journal holds, from the first on."""
     found = [from_json(value) for value in journal.under(BEGIN).values()]
     return sorted(found, key=lambda one: (one.time, one.id))
+
+
+def decisions_at(folder: Path) -> list[Decision]:
+    """Return what people decided about a build; nothing where nobody was asked."""
+    return decisions_of(Journal(folder / NAME))
 
 
 def journal_at(place: Path) -> Journal:

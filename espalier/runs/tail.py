@@ -10,7 +10,8 @@ from espalier.data.filters.judgement import filters, weighing
 from espalier.data.longtail import facets, long_tail
 from espalier.data.review import reviewed
 from espalier.data.tradeoff import tradeoff
-from espalier.runs.review import decisions_of, journal_at, rows_at
+from espalier.runs.built import rows_at
+from espalier.runs.review import decisions_of, journal_at
 from espalier.tasks.checks import checks as checks_known
 
 if TYPE_CHECKING:

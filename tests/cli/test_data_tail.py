@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from espalier.cli.data_tail import longtail, tradeoff
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.journal import Journal
-from espalier.runs.review import Review, rows_at
+from espalier.runs.built import rows_at
+from espalier.runs.review import Review
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -203,9 +203,8 @@ def test_rows_of_a_held_out_file_are_told_with_the_passage(tmp_path: Path) -> No
         row("Which bird sings in a garden by day?", "A nightingale."),
         row("Which bird sings in the garden at night?", "A wren."),
     ]
-    found = judged("contamination", *rows, against=[str(held)])
+    found = judged("contamination", *rows, tests=[str(held)])
     assert [one.ok for one in found] == [False, True, False]
-    assert found[0].near == "test.jsonl:1"
     assert "which bird sings in the garden at night" in found[0].why
 
 
