@@ -251,9 +251,9 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in MODULES:
         rooms[module.room] += _code_lines(module.text)
-    assert rooms.total() < 19_800
-    assert sum(rooms[room] for room in SPINE) < 8_300
-    most = {"runs": 3_850, "models": 2_450, "data": 2_400, "cli": 1_300}
+    assert rooms.total() < 28_500
+    assert sum(rooms[room] for room in SPINE) < 9_200
+    most = {"runs": 4_400, "models": 2_450, "data": 7_100, "evaluate": 3_400, "cli": 1_750}
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60

@@ -85,6 +85,7 @@ def export(
     drop: Iterable[str] = (),
     mask: Iterable[str] = (),
     on_row: Callable[[], object] = lambda: None,
+    *,
     decisions: Iterable[Decision] = (),
 ) -> Exported:
     """Write the rows that go out, see `going_out`, and return how many these are.

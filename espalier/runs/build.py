@@ -367,7 +367,7 @@ def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str) -> 
     with bar(f"Writing {path.name}", funnel.out) as advance:
         exported = export(
             Pairs(run.path / TABLE), path, asked.format, recipe.dropped, asked.mask, lambda: advance(1, ""),
-            decisions,
+            decisions=decisions,
         )  # fmt: skip
     _card(recipe, funnel, exported, path)
     run.mark_done("export", key, {str(path): [path.stat().st_size, ""]})

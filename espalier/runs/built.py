@@ -110,7 +110,7 @@ def export_rows(
     funnel, recipe = build.funnel, build.recipe
     with bar(f"Writing {to.name}", funnel.rows) as advance:
         exported = export(
-            build.pairs, to, format, dropped, mask, lambda: advance(1, ""), decisions_at(folder)
+            build.pairs, to, format, dropped, mask, lambda: advance(1, ""), decisions=decisions_at(folder)
         )
     made = Made(to.name, format, dropped, mask, recipe.hash, recipe.to_toml())
     return exported, write_card(to.parent, funnel, exported, made)
