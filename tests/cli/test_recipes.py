@@ -40,4 +40,4 @@ def test_a_wrong_name_is_told_the_nearest(espalier, tmp_path: Path, command: tup
 def test_a_wrong_verb_is_told_the_nearest(espalier) -> None:
     result = espalier("recpies")
     assert result.code == 2
-    assert "No such command 'recpies'. Did you mean 'recipes', 'recipe'?" in result.err
+    assert "No such command 'recpies'. Did you mean 'recipes', 'recipe', 'review'?" in result.err

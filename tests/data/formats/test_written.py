@@ -15,9 +15,10 @@ from espalier.core.records import Example, Message, Thought, ToolCall, ToolList,
 from espalier.data.formats.format import Row, example
 from espalier.data.formats.load import load_rows
 from espalier.data.formats.written import writers
+from espalier.tasks.raw_rows import is_blank
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20).filter(
-    lambda text: bool(text.strip())
+    lambda text: not is_blank(text)
 )
 
 
