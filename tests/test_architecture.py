@@ -313,4 +313,4 @@ def test_rooms_without_torch_stay_without() -> None:
 def test_import_and_help_are_quick() -> None:
     command = str(Path(sys.executable).with_name("espalier"))
     assert min(_run(sys.executable, "-c", "import espalier") for _ in range(3)) < 0.5
-    assert min(_run(command, "--help") for _ in range(3)) < 1.5
+    assert min(_run(command, "--help") for _ in range(3)) < 0.8

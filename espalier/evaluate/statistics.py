@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from espalier.core.records import Estimate
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
-Z = float(ndtri(0.975))
+Z = 1.959963984540054  # the normal quantile at 0.975
 RESAMPLES = 10_000
 FOLDS = 2_000  # resamples where each is a call of a function
 _STILL = 1e-12  # the spread of values that are all the same but for rounding
@@ -134,6 +133,8 @@ def folded_difference(
 
 def detectable(difference: Estimate) -> float:
     """Return the smallest true difference that such a comparison finds with 80 % power at the 5 % level."""
+    from scipy.special import ndtri  # pyright: ignore[reportMissingTypeStubs]
+
     standard_error = (difference.high - difference.low) / (2 * Z)
     return (Z + float(ndtri(0.8))) * standard_error
 
@@ -164,6 +165,8 @@ def _effective(y: Floats, groups: Ints) -> float:
         return float(count)  # rows of one source that agree count once
     clustered = float((_residuals(y, groups) ** 2).sum()) * count / (count - 1) / n**2
     inflation = max(clustered / variance, 1.0)
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
     few = float(stdtrit(n - 1, 0.975) / stdtrit(count - 1, 0.975))
     return n / inflation * few**2
 
@@ -282,6 +285,8 @@ def _resampled(sums: Floats, sizes: Floats, seed: int) -> Floats:
 
 def _bca_levels(means: Floats, value: float, rest: Floats) -> Floats:
     """Return the two quantile levels of the BCa interval, from the bias and the skew of the estimate."""
+    from scipy.special import ndtr, ndtri  # pyright: ignore[reportMissingTypeStubs]
+
     below = ((means < value).mean() + (means <= value).mean()) / 2
     bias = float(ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES)))
     lean = rest.mean() - rest
