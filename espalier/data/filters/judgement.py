@@ -71,3 +71,21 @@ class Each:
 def each(judge: Callable[[Example], Judgement]) -> Filter:
     """Return the filter that looks at each row by itself."""
     return Each(judge)
+
+
+def compared_texts(rows: Iterable[Example], of: str = "prompt") -> tuple[list[str], list[str]]:
+    """Return the text of each row that is compared with others, and its id; the system turn is left out.
+
+    Args:
+        rows: gone over once.
+        of: "prompt", "answer", or else both.
+    """
+    texts: list[str] = []
+    ids: list[str] = []
+    for example in rows:
+        turns = [turn.text for turn in example.prompt if turn.role != "system"]
+        texts.append(
+            "\n".join({"prompt": turns, "answer": [example.answer]}.get(of, [*turns, example.answer]))
+        )
+        ids.append(example.id)
+    return texts, ids

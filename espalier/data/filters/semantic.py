@@ -22,7 +22,7 @@ import numpy as np
 
 from espalier.core.errors import MissingExtra, ModelError, RecipeError
 from espalier.core.text import folded, word_count, words
-from espalier.data.filters.judgement import PASSES, Judgement, filters
+from espalier.data.filters.judgement import PASSES, Judgement, compared_texts, filters
 from espalier.data.vectors import BLOCK, near_pairs, vectors
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def semantic(
     embed = _embedder(embeddings) if embeddings else None
 
     def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
-        texts, ids = _texts(rows, of)
+        texts, ids = compared_texts(rows, of)
         texts, marks = _unframed(texts)
         pairs = _near(embed(texts), threshold) if embed else near_pairs(vectors(texts)[0], threshold)
         stays = np.ones(len(texts), np.bool_)
@@ -68,18 +68,6 @@ def semantic(
             yield Judgement(False, why, found[1], ids[found[0]])
 
     return judge
-
-
-def _texts(rows: Iterable[Example], of: str) -> tuple[list[str], list[str]]:
-    texts: list[str] = []
-    ids: list[str] = []
-    for example in rows:
-        asked = [turn.text for turn in example.prompt if turn.role != "system"]
-        texts.append(
-            "\n".join({"prompt": asked, "answer": [example.answer]}.get(of, [*asked, example.answer]))
-        )
-        ids.append(example.id)
-    return texts, ids
 
 
 def _unframed(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:

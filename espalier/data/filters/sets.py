@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from espalier.core.errors import RecipeError
 from espalier.core.text import folded, unpunctuated
 from espalier.data.duplicates import duplicates
-from espalier.data.filters.judgement import PASSES, Judgement, filters
+from espalier.data.filters.judgement import PASSES, Judgement, compared_texts, filters
 from espalier.data.novelty import novelty
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def build_novelty(*, threshold: float = 0.7) -> Filter:
     _share(threshold, "novelty")
 
     def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
-        texts, ids = _asked(rows)
+        texts, ids = compared_texts(rows)
         kept: list[str] = []
         for name, near in zip(ids, novelty(texts, threshold=threshold), strict=True):
             if near is None:
@@ -48,7 +48,7 @@ def build_duplicates(
     _share(threshold, "duplicates")
 
     def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
-        texts, ids = _asked(rows, of)
+        texts, ids = compared_texts(rows, of)
         for near in duplicates(texts, threshold, words):
             if near is None:
                 yield PASSES
@@ -81,19 +81,6 @@ def contradictions() -> Filter:
 
 def _key(example: Example) -> str:
     return "\x1e".join(f"{turn.role}\x1f{folded(turn.text)}" for turn in example.prompt)
-
-
-def _asked(rows: Iterable[Example], of: str = "prompt") -> tuple[list[str], list[str]]:
-    """Return the texts that are compared, and the ids of their rows."""
-    texts: list[str] = []
-    ids: list[str] = []
-    for example in rows:
-        turns = [turn.text for turn in example.prompt if turn.role != "system"]
-        texts.append(
-            "\n".join({"prompt": turns, "answer": [example.answer]}.get(of, [*turns, example.answer]))
-        )
-        ids.append(example.id)
-    return texts, ids
 
 
 def _share(value: float, name: str) -> None:
