@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.rows import cases
-from bench.side import Clock, Job, Side, commands
+from bench.side import Clock, Job, Side, answers_in_turns, commands
 from espalier.data.templates import Show, available, to_examples
 from espalier.tasks.task_files import load_task
 
@@ -88,16 +87,7 @@ def main(
     sides = {
         name: Side(name, run, _job(model, threads, settings, **own)) for name, (run, own) in runs.items()
     }
-    taken: dict[str, list[tuple[Measured, list[list[int]]]]] = {name: [] for name in sides}
-    loads: list[float] = []
-    for number in range(rounds + 1):
-        for name, side in sides.items():
-            taken[name].append(side.ask())
-        loads.append(os.getloadavg()[0])
-        times = ", ".join(f"{name} {results[-1][0].seconds:.1f} s" for name, results in taken.items())
-        say(f"  round {number}{' (warm-up)' if not number else ''}: {times}, load {loads[-1]:.1f}")
-    for side in sides.values():
-        side.close()
+    taken, loads = answers_in_turns(sides, rounds, say)
     return {**compared(taken), "batches": batches, "trials": trials, "load": loads}
 
 

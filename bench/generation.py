@@ -7,14 +7,13 @@ on prompts sorted by length. Both decode greedily in fp32, so that the rows must
 
 from __future__ import annotations
 
-import os
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.decoding import BATCHES
-from bench.side import Clock, Job, Side, commands
+from bench.side import Clock, Job, Side, answers_in_turns, commands
 from espalier.core.records import Completion, Example, Generator, message
 from espalier.tasks.task_files import load_task
 
@@ -55,16 +54,7 @@ def main(model: str, say: Say, *, threads: int = 2, rounds: int = 3) -> dict[str
         "espalier": Side("espalier", run_espalier, _job(model, threads)),
         "transformers": Side("transformers", run_transformers, _job(model, threads, batch=batch)),
     }
-    taken: dict[str, list[tuple[Measured, list[Row]]]] = {name: [] for name in sides}
-    loads: list[float] = []
-    for number in range(rounds + 1):
-        for name, side in sides.items():
-            taken[name].append(side.ask())
-        loads.append(os.getloadavg()[0])
-        times = ", ".join(f"{name} {results[-1][0].seconds:.1f} s" for name, results in taken.items())
-        say(f"  round {number}{' (warm-up)' if not number else ''}: {times}, load {loads[-1]:.1f}")
-    for side in sides.values():
-        side.close()
+    taken, loads = answers_in_turns(sides, rounds, say)
     return {**_compared(taken), "batch": batch, "trials": trials, "load": loads}
 
 

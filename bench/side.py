@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from espalier.core.records import Encoded
 
@@ -126,6 +126,26 @@ def take_turns(
     for side in sides:
         side.close()
     return loads
+
+
+def answers_in_turns(
+    sides: Mapping[str, Side], rounds: int, say: Callable[[str], None]
+) -> tuple[dict[str, list[tuple[Measured, Any]]], list[float]]:
+    """Do as `take_turns` does with sides that send what they wrote beside each measurement.
+
+    Returns what each side sent, the round of the warm-up first, and the load after each round.
+    """
+    taken: dict[str, list[tuple[Measured, Any]]] = {name: [] for name in sides}
+    loads: list[float] = []
+    for number in range(rounds + 1):
+        for name, side in sides.items():
+            taken[name].append(side.ask())
+        loads.append(os.getloadavg()[0])
+        times = ", ".join(f"{name} {results[-1][0].seconds:.1f} s" for name, results in taken.items())
+        say(f"  round {number}{' (warm-up)' if not number else ''}: {times}, load {loads[-1]:.1f}")
+    for side in sides.values():
+        side.close()
+    return taken, loads
 
 
 def fastest(
