@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.build_recipe import load_build
 from espalier.core.errors import DataError, EspalierError, RunError
 from espalier.core.files import content_hash, file_sha256, read_json, write_atomic, write_changed
+from espalier.core.memory import peak_resident
 from espalier.core.recipe import read_toml
 from espalier.core.run import RunFolder, open_run
 from espalier.core.text import counted
@@ -222,7 +221,7 @@ def _read(run: RunFolder, recipe: BuildRecipe, files: list[list[Path]], key: str
         run.write_rejects({"rows": rejects})
         write_atomic(counts, json.dumps(read))
         run.mark_done("rows", key)
-        run.log_stage("rows", started, _peak())
+        run.log_stage("rows", started, peak_resident())
     found = cast("list[dict[str, Any]]", read_json(counts))
     sources = [
         Source(source.path, source.licence or one["licence"], one["rows"], one["rejected"])
@@ -291,13 +290,7 @@ def _judge(run: RunFolder, stages: list[_Stage], rows: str) -> None:
                 write_verdicts(files[names], _told(part[0].judge(pairs), lambda: advance(1, "")))
         for stage in part:
             run.mark_done(_called(stage), keys[stage.name])
-        run.log_stage(f"filter {names}", started, _peak())
-
-
-def _peak() -> float:
-    """Return the most memory that this process has held, in bytes; no model is loaded to ask it."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        run.log_stage(f"filter {names}", started, peak_resident())
 
 
 def _called(stage: _Stage) -> str:

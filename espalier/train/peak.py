@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from espalier.core.memory import peak_resident
 
 
 def peak_mb() -> float:
     """Return the peak so far, in MB: since `forget_peak`, or else since the process began."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
-    # Unlike getrusage's, the kernel's own mark knows nothing of the process that started this one.
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return peak_resident() / 1e6
 
 
 def peak_bytes() -> float:
