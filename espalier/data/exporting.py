@@ -10,17 +10,18 @@ import csv
 import json
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import RecipeError
 from espalier.core.files import replacing
-from espalier.core.records import Example, Media, Message, Text, Thought, ToolCall
+from espalier.core.records import Example
 from espalier.data.filters.personal import KINDS, personal_in
 from espalier.data.formats.cells import STRUCTURED
 from espalier.data.formats.folders import name_of
 from espalier.data.formats.written import writers
+from espalier.data.masking import changed
 from espalier.data.pairs import in_batches
 from espalier.data.review import Decided
 from espalier.tasks.raw_rows import kind
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from espalier.core.records import Part
     from espalier.data.pairs import Pairs, Verdicts
     from espalier.data.review import Decision
 
@@ -111,13 +111,13 @@ def export(
         lines = new if path.suffix.lower() == ".jsonl" else new.with_name(f"{new.name}.lines")
         try:
             with lines.open("w", encoding="utf-8") as file:
-                for example, changed in going_out(pairs, drop, mask, decisions):
+                for example, hides in going_out(pairs, drop, mask, decisions):
                     row = {**write(example), **_said_itself(example, own)}
                     for key, value in row.items():
                         kinds[key].add(kind(value))
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     sources[str(example.origin.get("source", ""))] += 1
-                    masked += changed
+                    masked += hides
                     on_row()
             if lines != new:
                 {".csv": _csv, ".parquet": _parquet}[path.suffix.lower()](lines, new, kinds)
@@ -152,31 +152,7 @@ def _masked(example: Example, row: Example, spans: Iterable[tuple[int, int, int]
     def hidden(text: str) -> str:
         return pattern.sub(lambda match: tags[match.group()], text)
 
-    def turns(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        return tuple(
-            replace(turn, parts=tuple(_changed(part, hidden) for part in turn.parts)) for turn in messages
-        )
-
-    return replace(
-        row,
-        messages=turns(row.messages),
-        rejected=turns(row.rejected),
-        references=tuple(map(hidden, row.references)),
-        input=hidden(row.input),
-        source=hidden(row.source),
-    )
-
-
-def _changed(part: Part, change: Callable[[str], str]) -> Part:
-    match part:
-        case Text(text):
-            return Text(change(text))
-        case Thought(text):
-            return Thought(change(text))
-        case ToolCall(name, arguments):
-            return ToolCall(name, change(arguments))
-        case Media() | _:
-            return part
+    return changed(row, hidden)
 
 
 def _tag(text: str) -> str:

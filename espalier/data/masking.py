@@ -1,7 +1,7 @@
 """Personal data and secrets in a row's texts, each put out by the name of its kind: [EMAIL], [PHONE], …
 
-`export` masks what the filter `personal` has found. Tool calls stay valid JSON, and what stands in a row
-twice (its input is a part of its prompt) is masked in both places.
+`export` masks what filters have found, by the same walk over a row (`changed`). Tool calls stay valid JSON,
+and what stands in a row twice (its input is a part of its prompt) is masked in both places.
 """
 
 from __future__ import annotations
@@ -14,24 +14,32 @@ from espalier.core.records import Message, Text, Thought, ToolCall
 from espalier.data.filters.personal import KINDS, personal_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
 
     from espalier.core.records import Example, Part
 
+    Change: TypeAlias = Callable[[str], str]
+
 
 def masked(example: Example, kinds: tuple[str, ...] = tuple(KINDS)) -> Example:
-    """Return a row without what is personal in any of its texts; the row itself where there is nothing.
+    """Return a row without what is personal in any of its texts; the row itself where there is nothing."""
+    return changed(example, lambda text: masked_text(text, kinds))
 
-    Its messages, its references, its rejected answers, its input and its source are masked. The id stays,
-    as it is what verdicts and decisions name the row by.
+
+def changed(example: Example, change: Change) -> Example:
+    """Return a row with all its texts changed; the row itself where none is.
+
+    These are its messages, its references, its rejected answers, its input and its source. The id stays, as
+    it is what verdicts and decisions name the row by.
     """
     found = replace(
         example,
-        messages=tuple(_turn(turn, kinds) for turn in example.messages),
-        rejected=tuple(_turn(turn, kinds) for turn in example.rejected),
-        references=tuple(masked_text(text, kinds) for text in example.references),
-        input=masked_text(example.input, kinds),
-        source=masked_text(example.source, kinds),
+        messages=tuple(_turn(turn, change) for turn in example.messages),
+        rejected=tuple(_turn(turn, change) for turn in example.rejected),
+        references=tuple(map(change, example.references)),
+        input=change(example.input),
+        source=change(example.source),
     )
     return example if found == example else found
 
@@ -65,43 +73,44 @@ def replaced(text: str, places: Iterable[tuple[int, int, str]]) -> tuple[str, li
     return "".join([*pieces, text[done:]]), moved
 
 
-def _turn(turn: Message, kinds: Sequence[str]) -> Message:
-    parts = tuple(_part(part, tuple(kinds)) for part in turn.parts)
+def _turn(turn: Message, change: Change) -> Message:
+    parts = tuple(_part(part, change) for part in turn.parts)
     return turn if parts == turn.parts else replace(turn, parts=parts)
 
 
-def _part(part: Part, kinds: tuple[str, ...]) -> Part:
+def _part(part: Part, change: Change) -> Part:
     match part:
         case Text(text):
-            return Text(masked_text(text, kinds))
+            return Text(change(text))
         case Thought(text):
-            return Thought(masked_text(text, kinds))
+            return Thought(change(text))
         case ToolCall(name, arguments):
-            return ToolCall(name, _json(arguments, kinds))
+            return ToolCall(name, _json(arguments, change))
         case _:
             return part
 
 
-def _json(text: str, kinds: tuple[str, ...]) -> str:
-    """Return JSON with its texts masked, and its numbers where they are personal; else as it was written."""
-    if not any(personal_in(text, kinds)):
+def _json(text: str, change: Change) -> str:
+    """Return JSON with its texts changed, and its numbers where they would be; else as it was written."""
+    plain = change(text)
+    if plain == text:
         return text
     try:
         value: object = json.loads(text)
     except ValueError:
-        return masked_text(text, kinds)
-    return json.dumps(_value(value, kinds), ensure_ascii=False)
+        return plain
+    return json.dumps(_value(value, change), ensure_ascii=False)
 
 
-def _value(value: object, kinds: tuple[str, ...]) -> object:
+def _value(value: object, change: Change) -> object:
     match value:
         case str():
-            return masked_text(value, kinds)
+            return change(value)
         case dict():
-            return {str(key): _value(item, kinds) for key, item in value.items()}  # pyright: ignore
+            return {str(key): _value(item, change) for key, item in value.items()}  # pyright: ignore
         case list():
-            return [_value(item, kinds) for item in value]  # pyright: ignore
-        case int() if not isinstance(value, bool) and (text := masked_text(str(value), kinds)) != str(value):
+            return [_value(item, change) for item in value]  # pyright: ignore
+        case int() if not isinstance(value, bool) and (text := change(str(value))) != str(value):
             return text
         case _:
             return value
