@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What a recipe's `[mix]` says.
+    """How sources are mixed.
 
     Attributes:
         rows: of the mixture; 0 is as many as there are without a source that comes more than once.

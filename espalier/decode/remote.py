@@ -103,7 +103,7 @@ class Remote:
             raise GenerationError(
                 f"The journal holds {held:,} of {len(jobs):,} answers, and a replay asks nobody.",
                 where=str(self.journal.path),
-                hint="Run it without --replay, or with the recipe and rows that it was made with.",
+                hint="Ask without `replay`, or with the recipe and rows that it was made with.",
             )
         for key in jobs:
             if entry := found.get(f"request:{key}"):
