@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.rows import cases
 from bench.side import Clock, Job, Side, answers_in_turns, commands
-from espalier.data.templates import Show, available, to_examples
 from espalier.tasks.task_files import load_task
+from espalier.tasks.templates import Show, available, to_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

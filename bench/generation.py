@@ -109,7 +109,7 @@ class _Batches:
 
 def _serve(job: Job, connection: Connection, generator: Generator) -> None:
     from espalier.core.recipe import Choice
-    from espalier.data.generate.author import Author, steps, unanswered
+    from espalier.generate.author import Author, steps, unanswered
 
     settings = Choice.model_validate({"kind": "greedy", "limit": LIMIT})
     author = Author(generator, Path(job.model).name, settings)

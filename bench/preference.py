@@ -17,11 +17,11 @@ from bench import espalier, trl
 from bench.rows import DATA
 from bench.side import Job, Side, fastest, steady, take_turns
 from espalier.core.records import Example, example_id, message
-from espalier.data.formats.load import load_rows
-from espalier.data.templates import Show, available, to_examples
 from espalier.encode.tokens import encode_unit
 from espalier.encode.tree import build_tree, stats
+from espalier.formats.load import load_rows
 from espalier.tasks.task_files import load_task
+from espalier.tasks.templates import Show, available, to_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from bench import espalier, trl
 from bench.side import Job, Side, fastest, steady, take_turns
 from espalier.core.records import Example
-from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import schedule
 from espalier.encode.tokens import encode_unit
 from espalier.tasks.task_files import load_task
+from espalier.tasks.templates import Show, available, to_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.espalier import units_of
-from espalier.data.formats.load import load_rows
-from espalier.data.templates import Show, available, to_examples
 from espalier.encode.batches import schedule
 from espalier.encode.tokens import encode
 from espalier.encode.tree import build_tree, stats
+from espalier.formats.load import load_rows
 from espalier.tasks.task_files import load_task
+from espalier.tasks.templates import Show, available, to_examples
 
 if TYPE_CHECKING:
     from espalier.core.records import Encoded, Example

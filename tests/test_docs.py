@@ -14,13 +14,13 @@ import typer.main
 from espalier.cli.main import app
 from espalier.core.recipe import Choice
 from espalier.core.records import Completion, Example, Score, message
-from espalier.data.generate.author import Author, steps
 from espalier.decode.strategies import strategies
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.evaluate.compare import estimate
 from espalier.evaluate.measures import metric_of
 from espalier.evaluate.scorers.registry import scorers
+from espalier.generate.author import Author, steps
 from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
 from espalier.runs.reference import reference

@@ -18,7 +18,7 @@ from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
 
 if TYPE_CHECKING:
-    from espalier.data.funnel import Funnel
+    from espalier.building.funnel import Funnel
 
 GOES_ON = "The same command goes on from here: what is complete is not done again."
 

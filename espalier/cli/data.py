@@ -17,7 +17,7 @@ from espalier.cli.settings import Json
 from espalier.cli.terminal import as_json as as_line
 from espalier.core.errors import RunError
 from espalier.core.text import counted
-from espalier.data.same_source import shared
+from espalier.filters.same_source import shared
 from espalier.runs.built import compare_rows, export_rows, rows_with_verdicts
 from espalier.runs.events import say, working
 

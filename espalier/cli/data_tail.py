@@ -20,8 +20,8 @@ from espalier.report.plots import tail_plot, tradeoff_plot
 from espalier.runs.tail import Sweep, sweep, tail_of
 
 if TYPE_CHECKING:
-    from espalier.data.longtail import LongTail
-    from espalier.data.tradeoff import Tradeoff
+    from espalier.building.longtail import LongTail
+    from espalier.building.tradeoff import Tradeoff
 
 Place = Annotated[
     Path,

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
+from espalier.building.review import document, texts_of
 from espalier.core.errors import DataError
 from espalier.core.files import read_text, write_atomic
 from espalier.core.text import counted
-from espalier.data.review import document, texts_of
 from espalier.runs.built import rows_at
 from espalier.runs.review import Review, journal_at
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from espalier.core.records import Example
-    from espalier.data.filters.judgement import Judgement
+    from espalier.data.judgement import Judgement
 
 KEYS = "k keep · e edit · r reject · l label · s skip · u undo · q quit"
 FORMAT = {".csv": "csv", ".json": "label-studio"}

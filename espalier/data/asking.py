@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from espalier.core.records import Example
-    from espalier.data.templates import Show
+    from espalier.tasks.templates import Show
 
 
 SHOWN = 60  # characters of a text that is quoted

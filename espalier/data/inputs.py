@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError
 from espalier.core.files import read_text
 from espalier.core.records import Example, message
-from espalier.data import templates
 from espalier.data.asking import under
-from espalier.data.formats.conversations import MESSAGES, SHAREGPT
-from espalier.data.formats.format import Row
-from espalier.data.formats.instructions import PAIRS, prompted
-from espalier.data.formats.load import FORMATS, spelt
-from espalier.data.formats.questions import CHOICES
-from espalier.data.formats.readers import rows_of
-from espalier.data.formats.turns import text as checked
+from espalier.formats.conversations import MESSAGES, SHAREGPT
+from espalier.formats.format import Row
+from espalier.formats.instructions import PAIRS, prompted
+from espalier.formats.load import FORMATS, spelt
+from espalier.formats.questions import CHOICES
+from espalier.formats.readers import rows_of
+from espalier.formats.turns import text as checked
+from espalier.tasks import templates
 from espalier.tasks.raw_rows import mapping
 from espalier.tasks.task_files import is_task, load_task
 

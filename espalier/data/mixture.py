@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from espalier.core.errors import DataError
 from espalier.core.files import content_hash
 from espalier.core.records import Task, TaskRow
-from espalier.data.formats.folders import files_of, is_split, name_of, not_read, within
-from espalier.data.formats.hub import fetch_rows, is_hub_name
-from espalier.data.formats.load import has_columns, load_rows
-from espalier.data.templates import Show, available, to_examples
+from espalier.formats.folders import files_of, is_split, name_of, not_read, within
+from espalier.formats.hub import fetch_rows, is_hub_name
+from espalier.formats.load import has_columns, load_rows
 from espalier.tasks.task_files import is_task, load_task, name_and_files, task_path, tasks_in
+from espalier.tasks.templates import Show, available, to_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -19,14 +19,14 @@ import numpy as np
 
 from espalier.core.errors import DataError
 from espalier.core.files import replacing
-from espalier.data.filters.judgement import Judgement
+from espalier.data.judgement import Judgement
 from espalier.data.table import as_rows, columns, from_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from espalier.core.records import Example
-    from espalier.data.filters.judgement import Filter
+    from espalier.data.judgement import Filter
 
     Bools: TypeAlias = NDArray[np.bool_]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from espalier.core.records import Task, TaskRow
-from espalier.data.formats.folders import files_of
-from espalier.data.formats.load import load_rows
-from espalier.data.formats.readers import rows_of
 from espalier.data.table import is_table, read_examples
+from espalier.formats.folders import files_of
+from espalier.formats.load import load_rows
+from espalier.formats.readers import rows_of
 from espalier.tasks.task_files import is_task, load_task, task_path
 
 if TYPE_CHECKING:

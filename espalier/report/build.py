@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from espalier.building.funnel import FUNNEL, read_funnel
 from espalier.core.files import write_atomic
 from espalier.core.run import RunFolder
 from espalier.core.text import counted
-from espalier.data.funnel import FUNNEL, read_funnel
 from espalier.report.charts import histograms
 from espalier.report.lengths import Lengths
 from espalier.report.page import UNWRITABLE
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from espalier.data.funnel import Funnel
+    from espalier.building.funnel import Funnel
 
 
 def is_build(folder: Path) -> bool:

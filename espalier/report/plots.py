@@ -14,8 +14,8 @@ from espalier.report.charts import Tick, ticks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espalier.data.longtail import LongTail
-    from espalier.data.tradeoff import Tradeoff
+    from espalier.building.longtail import LongTail
+    from espalier.building.tradeoff import Tradeoff
 
 LEFT, RIGHT, TOP, BOTTOM = 50, 450, 50, 350  # of the box that lines are drawn in
 LABEL = 15  # between two names of lines

@@ -16,6 +16,9 @@ from inspect import getsourcefile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from espalier.building.dataset_card import Made, write_card
+from espalier.building.exporting import Exported, check_export, export
+from espalier.building.funnel import FUNNEL, Asked, Funnel, Source, make_funnel, read_funnel
 from espalier.core.build_recipe import load_build
 from espalier.core.errors import DataError, EspalierError, RunError
 from espalier.core.files import content_hash, file_sha256, read_json, write_atomic, write_changed
@@ -23,26 +26,23 @@ from espalier.core.memory import peak_resident
 from espalier.core.recipe import read_toml
 from espalier.core.run import RunFolder, open_run
 from espalier.core.text import counted
-from espalier.data.dataset_card import Made, write_card
-from espalier.data.exporting import Exported, check_export, export
-from espalier.data.filters.judgement import Each, filters
-from espalier.data.formats.folders import files_of, name_of
-from espalier.data.formats.load import iter_rows, numbered
-from espalier.data.funnel import FUNNEL, Asked, Funnel, Source, make_funnel, read_funnel
+from espalier.data.judgement import Each, filters
 from espalier.data.mixture import place_of
 from espalier.data.pairs import Pairs, is_pairs, join, write_each, write_pairs, write_verdicts
-from espalier.data.templates import Show, available, to_examples
+from espalier.formats.folders import files_of, name_of
+from espalier.formats.load import iter_rows, numbered
 from espalier.report.build import write_build_report
 from espalier.runs.events import Logged, bar, emit, say, working
 from espalier.runs.review import decisions_at
 from espalier.tasks.task_files import is_task, load_task
+from espalier.tasks.templates import Show, available, to_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from espalier.core.build_recipe import BuildRecipe, FilterChoice, SourceSection
     from espalier.core.records import Example
-    from espalier.data.filters.judgement import Filter, Judgement
+    from espalier.data.judgement import Filter, Judgement
     from espalier.tasks.raw_rows import Reject
 
 TABLE, SOURCES, VERDICTS = "pairs.parquet", "sources.json", "verdicts"

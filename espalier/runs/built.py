@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espalier.building.dataset_card import Made, write_card
+from espalier.building.exporting import Exported, export
 from espalier.core.errors import RecipeError, nearest
-from espalier.data.dataset_card import Made, write_card
-from espalier.data.exporting import Exported, export
-from espalier.data.formats.load import numbered
 from espalier.data.pairs import Pairs, is_pairs
-from espalier.data.same_source import rows_in
+from espalier.filters.same_source import rows_in
+from espalier.formats.load import numbered
 from espalier.runs.build import find_build
 from espalier.runs.events import bar
 from espalier.runs.review import decisions_at

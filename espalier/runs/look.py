@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, TemplateError
 from espalier.core.recipe import TaskSection
-from espalier.data.formats.folders import is_split
-from espalier.data.formats.load import detect_format, spelt
-from espalier.data.formats.readers import rows_of
 from espalier.data.mixture import places, read
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit
+from espalier.formats.folders import is_split
+from espalier.formats.load import detect_format, spelt
+from espalier.formats.readers import rows_of
 from espalier.models.bundled import KNOWN, cached
 from espalier.models.load import load_template
 from espalier.models.places import find_model

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from espalier.core.errors import DataError, TemplateError
 from espalier.core.files import content_hash
 from espalier.core.text import counted
-from espalier.data.formats.load import LEAVE_OUT, has_columns
 from espalier.data.mixture import place_of, places, read
 from espalier.data.split import hold_out, limit, split
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit
+from espalier.formats.load import LEAVE_OUT, has_columns
 from espalier.runs.events import say, working
 
 if TYPE_CHECKING:

@@ -11,9 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from espalier.core.errors import DataError, RecipeError, nearest
-from espalier.core.journal import Journal
-from espalier.data.review import (
+from espalier.building.review import (
     DECIDING,
     Decided,
     Decision,
@@ -21,16 +19,18 @@ from espalier.data.review import (
     content_of,
     from_json,
 )
-from espalier.data.review_files import REVIEW_FORMATS
+from espalier.building.review_files import REVIEW_FORMATS
+from espalier.core.errors import DataError, RecipeError, nearest
+from espalier.core.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from espalier.building.review import Action, Agreement
+    from espalier.building.review_files import Answered, ReviewFormat
     from espalier.core.records import Example
-    from espalier.data.filters.judgement import Judgement
-    from espalier.data.review import Action, Agreement
-    from espalier.data.review_files import Answered, ReviewFormat
+    from espalier.data.judgement import Judgement
 
 BEGIN = "review:"
 NAME = "review.sqlite"

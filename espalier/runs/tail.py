@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from espalier.building.longtail import facets, long_tail
+from espalier.building.review import reviewed
+from espalier.building.tradeoff import tradeoff
 from espalier.core.errors import DataError, RecipeError
-from espalier.data.filters.judgement import filters, weighing
-from espalier.data.longtail import facets, long_tail
-from espalier.data.review import reviewed
-from espalier.data.tradeoff import tradeoff
+from espalier.data.judgement import filters, weighing
 from espalier.runs.built import rows_at
 from espalier.runs.review import decisions_of, journal_at
 from espalier.tasks.checks import checks as checks_known
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from espalier.building.longtail import LongTail
+    from espalier.building.tradeoff import Tradeoff
     from espalier.core.records import Example
-    from espalier.data.filters.judgement import Judgement
-    from espalier.data.longtail import LongTail
-    from espalier.data.tradeoff import Tradeoff
+    from espalier.data.judgement import Judgement
 
 SWEPT = ("task", "verb", "length", "topic")
 

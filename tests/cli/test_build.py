@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from espalier.core.build_recipe import load_build
-from espalier.data.filters.judgement import filters
+from espalier.data.judgement import filters
 from espalier.data.pairs import Pairs
 from espalier.runs.build import Build, build
 from espalier.runs.events import listening

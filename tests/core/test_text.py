@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.core.text import counted, first_words, folded, unpunctuated, word_count, words
-from espalier.data.templates import normalised
 from espalier.tasks.task_files import load_task
+from espalier.tasks.templates import normalised
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import pytest
 from espalier.core.errors import DataError
 from espalier.core.records import Example
 from espalier.data.asking import asking_of
-from espalier.data.formats.load import load_rows
 from espalier.data.inputs import read_questions
-from espalier.data.templates import Show, to_examples
 from espalier.encode.template import Template
 from espalier.encode.tokens import encode_unit
+from espalier.formats.load import load_rows
 from espalier.tasks.task_files import load_task
+from espalier.tasks.templates import Show, to_examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

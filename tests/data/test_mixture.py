@@ -10,8 +10,8 @@ import pytest
 
 from espalier.core.errors import DataError
 from espalier.core.recipe import TaskSection
-from espalier.data.formats.load import load_rows
 from espalier.data.mixture import places, read
+from espalier.formats.load import load_rows
 
 CHAT = {"messages": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]}
 

@@ -8,9 +8,9 @@ import pytest
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message, Text, ToolCall, message
-from espalier.data.filters.judgement import PASSES, Judgement
-from espalier.data.formats.load import numbered
+from espalier.data.judgement import PASSES, Judgement
 from espalier.data.pairs import BATCH, Pairs, is_pairs, join, write_pairs, write_verdicts
+from espalier.formats.load import numbered
 
 COUNT = 2 * BATCH + 7
 

@@ -24,9 +24,9 @@ from espalier.core.journal import Journal
 from espalier.core.recipe import Choice
 from espalier.core.records import Example, Generator, Media, Message, message
 from espalier.core.spending import Price
-from espalier.data.generate.author import Author, steps
 from espalier.decode import remote
 from espalier.decode.remote import Remote, Server, remote_of
+from espalier.generate.author import Author, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,13 +10,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from espalier.core.records import Encoded
-from espalier.data.templates import Show, to_examples
 from espalier.encode.tokens import encode
 from espalier.encode.tree import build_tree
 from espalier.models.adapters import peft_as_it_is
 from espalier.models.forward import _Logprobs, edge_logprobs
 from espalier.models.load import load_model
 from espalier.tasks.task_files import load_task
+from espalier.tasks.templates import Show, to_examples
 
 if TYPE_CHECKING:
     from pathlib import Path

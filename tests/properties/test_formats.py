@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from espalier.core.errors import DataError
-from espalier.data.formats.load import FORMATS, load_rows
+from espalier.formats.load import FORMATS, load_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -167,9 +167,9 @@ def test_sampling_equals_recomputation(
 
 @pytest.mark.model
 def test_real_rows_are_answered_as_transformers_answers_them(bundled_model: Path, shared_data: Path):
-    from espalier.data.templates import Show, to_examples
     from espalier.models.load import load_model
     from espalier.tasks.task_files import load_task
+    from espalier.tasks.templates import Show, to_examples
 
     loaded = load_model(str(bundled_model))
     path = "natural-instructions-v2/tasks/task003_mctaco_question_generation_event_duration.json"

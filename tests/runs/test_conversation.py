@@ -10,10 +10,10 @@ import pytest
 from espalier.core.errors import DataError
 from espalier.core.records import Message, Text, ToolList, message
 from espalier.data.asking import Asking
-from espalier.data.formats.format import Row
-from espalier.data.formats.load import FORMATS
-from espalier.data.formats.readers import rows_of
 from espalier.encode.template import Template
+from espalier.formats.format import Row
+from espalier.formats.load import FORMATS
+from espalier.formats.readers import rows_of
 from espalier.runs.conversation import Conversation
 from espalier.tasks.raw_rows import mapping
 

@@ -2,7 +2,7 @@
 
 Python alone is run. The tests are assertions: a text or a list of texts (MBPP), functions that are called
 `test…`, or HumanEval's `check(candidate)` with an `entry_point`. What the processes are kept from, and where
-that cannot be, is said in `evaluate/limited/isolation.py`; how tests stay honest, in `limited/remote.py`.
+that cannot be, is said in `sandbox/isolation.py`; how tests stay honest, in `sandbox/remote.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import cast
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Metric, Score, Scorer
 from espalier.evaluate.blocks import block
-from espalier.evaluate.limited.worker import Worker
 from espalier.evaluate.scorers.by_row import ByRow
+from espalier.sandbox.worker import Worker
 
 CODE = Metric(
     "Passes its tests",
@@ -43,7 +43,7 @@ def build_code(*, seconds: float = 5.0, memory: int = 1024) -> Scorer:
         if not code.strip():
             return Score(0.0, "there is no code")
         setup, entry = (str(example.facts.get(key) or "") for key in ("setup", "entry_point"))
-        with tempfile.TemporaryDirectory() as folder, Worker("espalier.evaluate.limited.referee") as worker:
+        with tempfile.TemporaryDirectory() as folder, Worker("espalier.sandbox.referee") as worker:
             limits = {"folder": folder, "seconds": math.ceil(seconds) + 1, "memory": memory * MIB}
             parts: list[object] = [{"code": code, "setup": setup, **limits}, {"tests": tests, "entry": entry}]
             reply = worker.ask(parts, seconds)

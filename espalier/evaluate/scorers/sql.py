@@ -2,7 +2,7 @@
 
 Zhong, Yu and Klein, "Semantic Evaluation for Text-to-SQL with Distilled Test Suites", 2020, is the idea:
 one database is not enough, as different queries often agree on it. Here the databases are made from the
-schema and from what the queries compare (`evaluate/databases.py`); `evaluate/queries.py` says when two
+schema and from what the queries compare (`sandbox/databases.py`); `sandbox/queries.py` says when two
 results are the same. All is run in a process of its own, as some functions of SQLite cannot be interrupted.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Metric, Score, Scorer
 from espalier.evaluate.blocks import block
-from espalier.evaluate.limited.worker import Worker
+from espalier.sandbox.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Sql:
 
     def score(self, examples: Sequence[Example], completions: Sequence[Completion]) -> list[Score]:
         """Return 1 or 0 for each query; not scored where the row or the databases do not tell."""
-        with Worker("espalier.evaluate.limited.queries") as worker:
+        with Worker("espalier.sandbox.query_process") as worker:
             return [self._judged(worker, *pair) for pair in zip(examples, completions, strict=True)]
 
     def _judged(self, worker: Worker, example: Example, completion: Completion) -> Score:

@@ -14,8 +14,8 @@ import pytest
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Score, message
 from espalier.evaluate.blocks import block
-from espalier.evaluate.limited.worker import Worker
 from espalier.evaluate.scorers.code import build_code
+from espalier.sandbox.worker import Worker
 
 ADDS = ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"]
 
@@ -276,7 +276,7 @@ def test_no_process_is_left(tmp_path: Path) -> None:
     assert score(code, ADDS, seconds=0.5).value == 0
     time.sleep(0.3)
     mine = [p for p in Path("/proc").glob("[0-9]*/stat") if _parent(p) == 1 and "python" in _name(p)]
-    assert not [p for p in mine if b"espalier.evaluate.limited" in (p.parent / "cmdline").read_bytes()]
+    assert not [p for p in mine if b"espalier.sandbox" in (p.parent / "cmdline").read_bytes()]
 
 
 def _name(stat: Path) -> str:
@@ -300,7 +300,7 @@ def test_the_environment_stays_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_worker_that_died_is_started_anew() -> None:
-    with Worker("espalier.evaluate.limited.queries") as worker:
+    with Worker("espalier.sandbox.query_process") as worker:
         assert worker.ask(["no job"], 5) is None
         job = {"schema": "CREATE TABLE t (a)", "wanted": "SELECT a FROM t", "query": "SELECT a FROM t"}
         assert worker.ask([{**job, "count": 2, "seconds": 1}], 10) == {"value": 1.0, "why": ""}

@@ -1,0 +1,202 @@
+"""What a build did to its rows: how many came in, what each filter found in all of them, how many go out.
+
+Filters judge independently, so there are two counts of each: what it found, and what is left after it and all
+that stand before it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from espalier.core.errors import DataError
+from espalier.core.files import read_json
+from espalier.core.registry import recipe_error
+from espalier.core.text import word_count
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from espalier.core.records import Example
+    from espalier.data.judgement import Judgement
+    from espalier.data.pairs import Pairs
+
+FUNNEL = "funnel.json"  # in a build's folder
+SHOWN = 3  # rows of what a filter found
+LENGTHS = 5_000  # rows whose lengths are counted
+LONGEST = 600  # characters of a text that is kept as an example
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows came from: the recipe's path, the licence, how many came in and how many could not."""
+
+    path: str
+    licence: str
+    rows: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A row that a filter found, with its evidence; `near` is the row that it is told beside."""
+
+    id: str
+    where: str
+    prompt: str
+    answer: str
+    why: str
+    score: float | None = None
+    near: str = ""
+    near_text: str = ""
+    marked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a filter did.
+
+    Attributes:
+        name: the column of its verdicts.
+        kind, params: what it is.
+        found: rows that it does not let pass.
+        unjudged: rows that it could not judge.
+        left: rows that it and all before it let pass, as far as these take rows out.
+        drops: whether its rows are taken out.
+        examples: some of what it found.
+    """
+
+    name: str
+    kind: str
+    params: Mapping[str, Any]
+    found: int
+    unjudged: int
+    left: int
+    drops: bool
+    examples: tuple[Found, ...] = ()
+
+    @property
+    def settings(self) -> str:
+        """The parameters as a recipe has them."""
+        return ", ".join(f"{key} = {json.dumps(value)}" for key, value in self.params.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """The rows of a build from its sources to what goes out; `lengths` are words of prompts and answers."""
+
+    name: str
+    sources: tuple[Source, ...]
+    rows: int
+    steps: tuple[Step, ...]
+    out: int
+    lengths: Mapping[str, Sequence[int]]
+
+    def to_json(self) -> str:
+        """Return it as text; see `read_funnel`."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n"
+
+
+def read_funnel(path: Path) -> Funnel:
+    """Return what `Funnel.to_json` wrote. Raises DataError where it is not that."""
+    try:
+        return TypeAdapter(Funnel).validate_python(read_json(path))
+    except ValidationError as error:
+        wrong = recipe_error(error)
+        raise DataError(
+            f"The funnel cannot be read: {wrong.where}: {wrong.message}",
+            where=str(path),
+            hint="Build again: it is written anew.",
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A filter as the recipe names it."""
+
+    name: str
+    kind: str
+    params: Mapping[str, Any]
+
+
+def make_funnel(
+    name: str, pairs: Pairs, sources: Sequence[Source], filters: Sequence[Asked], dropped: Collection[str]
+) -> Funnel:
+    """Return what the verdicts of a table come to, with rows as examples."""
+    alive = np.ones(len(pairs), bool)
+    steps: list[Step] = []
+    for asked in filters:
+        found, unjudged = pairs.outcome(asked.name)
+        drops = asked.name in dropped
+        if drops:
+            alive &= ~found
+        places = np.flatnonzero(found)
+        spread = np.unique(np.linspace(0, len(places) - 1, min(SHOWN, len(places))).astype(int))
+        shown = _examples(pairs, asked.name, [int(place) for place in places[spread]])
+        steps.append(
+            Step(
+                asked.name,
+                asked.kind,
+                asked.params,
+                len(places),
+                int(unjudged.sum()),
+                int(alive.sum()),
+                drops,
+                shown,
+            )
+        )
+    return Funnel(name, tuple(sources), len(alive), tuple(steps), int(alive.sum()), _lengths(pairs, alive))
+
+
+def _examples(pairs: Pairs, name: str, places: Sequence[int]) -> tuple[Found, ...]:
+    rows = [(example, verdicts[name]) for example, verdicts in pairs.at(places)]
+    wanted = {verdict.near for _, verdict in rows if verdict.near}
+    near = {example.id: example for example, _ in pairs.at(pairs.places(wanted))}
+    return tuple(_found(example, verdict, near.get(verdict.near)) for example, verdict in rows)
+
+
+def _found(example: Example, verdict: Judgement, near: Example | None) -> Found:
+    texts = [turn.text for turn in example.messages]
+    return Found(
+        example.id,
+        place_of_row(example),
+        short(example.input or example.prompt[-1].text),
+        short(example.answer or next((turn.text for turn in example.rejected), "")),
+        verdict.why,
+        verdict.score,
+        verdict.near,
+        short(near.input) if near else "",
+        tuple(dict.fromkeys(texts[turn][start:end] for turn, start, end in verdict.spans)),
+    )
+
+
+def place_of_row(example: Example) -> str:
+    """Return where a row comes from: file and row, or what wrote it."""
+    origin = example.origin
+    if {"file", "row"} <= origin.keys():
+        return f"{origin['file']}:{origin['row']}"
+    return str(origin.get("request") or origin.get("model") or example.id)
+
+
+def short(text: str) -> str:
+    """Return a text, or its beginning where it is long."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _lengths(pairs: Pairs, alive: NDArray[np.bool_]) -> dict[str, list[int]]:
+    places = range(0, len(alive), 1 + len(alive) // LENGTHS)
+    found: dict[str, list[int]] = {"answers that came in": [], "answers that go out": []}
+    for place, (example, _) in zip(places, pairs.at(places), strict=True):
+        count = word_count(example.answer)
+        found["answers that came in"].append(count)
+        if alive[place]:
+            found["answers that go out"].append(count)
+    return found

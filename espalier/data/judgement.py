@@ -1,0 +1,91 @@
+"""What a filter says of a row. It takes none away: that is `export`, by the verdicts that a person chose.
+
+A filter is a function from rows to a judgement of each, in their order. It may go over the rows more than
+once, and holds no more of them than it needs. To add one, write a factory whose parameters are what a recipe
+sets, and register it; `kind = "my_module:function"` names one from outside the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from espalier.core.records import Example, Likelihood
+from espalier.core.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A filter's verdict on one row, with its evidence.
+
+    Attributes:
+        ok: whether the row passes; None where it cannot be judged.
+        why: the reason, in a sentence for a person; '' where it passes.
+        score: the number that it was decided by, where there is one.
+        near: id of the row that it is told beside: the one that it repeats, or contradicts.
+        spans: parts of the row's texts that are meant: (number of the message, start, end) in characters.
+    """
+
+    ok: bool | None
+    why: str = ""
+    score: float | None = None
+    near: str = ""
+    spans: tuple[tuple[int, int, int], ...] = ()
+
+
+PASSES = Judgement(True)
+Filter: TypeAlias = Callable[[Iterable[Example]], Iterator[Judgement]]
+
+filters: Registry[Filter] = Registry(
+    "filter",
+    "espalier.filters.form",
+    "espalier.filters.refusals",
+    "espalier.filters.personal",
+    "espalier.filters.sets",
+    "espalier.filters.language",
+    "espalier.filters.checked",
+    "espalier.filters.toxicity",
+    "espalier.filters.semantic",
+    "espalier.filters.complexity",
+    "espalier.filters.executed",
+    "espalier.filters.contaminated",
+)
+
+# Filters that ask a model how likely it finds texts: whoever builds one gives it that model.
+Weighing: TypeAlias = Callable[[Likelihood], Filter]
+weighing: Registry[Weighing] = Registry("filter", "espalier.filters.difficulty")
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """A filter that looks at each row by itself, so that it may be given them in parts."""
+
+    judge: Callable[[Example], Judgement]
+
+    def __call__(self, rows: Iterable[Example]) -> Iterator[Judgement]:
+        """Yield a judgement of each row."""
+        return map(self.judge, rows)
+
+
+def each(judge: Callable[[Example], Judgement]) -> Filter:
+    """Return the filter that looks at each row by itself."""
+    return Each(judge)
+
+
+def compared_texts(rows: Iterable[Example], of: str = "prompt") -> tuple[list[str], list[str]]:
+    """Return the text of each row that is compared with others, and its id; the system turn is left out.
+
+    Args:
+        rows: gone over once.
+        of: "prompt", "answer", or else both.
+    """
+    texts: list[str] = []
+    ids: list[str] = []
+    for example in rows:
+        turns = [turn.text for turn in example.prompt if turn.role != "system"]
+        texts.append(
+            "\n".join({"prompt": turns, "answer": [example.answer]}.get(of, [*turns, example.answer]))
+        )
+        ids.append(example.id)
+    return texts, ids

@@ -1,0 +1,90 @@
+"""Filters that look at a row beside others: what is new, what repeats, and what contradicts.
+
+All compare the prompt without its system turn, as that says what a row asks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Literal
+
+from espalier.core.errors import RecipeError
+from espalier.core.text import folded, unpunctuated
+from espalier.data.judgement import PASSES, Judgement, compared_texts, filters
+from espalier.filters.duplicates import duplicates
+from espalier.filters.novelty import novelty
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from espalier.core.records import Example
+    from espalier.data.judgement import Filter
+
+
+@filters.register("novelty")
+def build_novelty(*, threshold: float = 0.7) -> Filter:
+    """Self-Instruct's rule: no instruction before has a ROUGE-L over the threshold with this one."""
+    _share(threshold, "novelty")
+
+    def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
+        texts, ids = compared_texts(rows)
+        kept: list[str] = []
+        for name, near in zip(ids, novelty(texts, threshold=threshold), strict=True):
+            if near is None:
+                kept.append(name)
+                yield PASSES
+            else:
+                why = f"It asks what another row asks: ROUGE-L {100 * near.value:.0f}."
+                yield Judgement(False, why, near.value, kept[near.row])
+
+    return judge
+
+
+@filters.register("duplicates")
+def build_duplicates(
+    *, threshold: float = 0.8, of: Literal["prompt", "answer", "row"] = "row", words: int = 2
+) -> Filter:
+    """Near duplicates by the Jaccard index of neighbouring words; of each set the first row stays."""
+    _share(threshold, "duplicates")
+
+    def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
+        texts, ids = compared_texts(rows, of)
+        for near in duplicates(texts, threshold, words):
+            if near is None:
+                yield PASSES
+            else:
+                same = "It is the same as" if near.value == 1 else "It is nearly the same as"
+                yield Judgement(False, f"{same} another row.", near.value, ids[near.row])
+
+    return judge
+
+
+@filters.register("contradictions")
+def contradictions() -> Filter:
+    """Rows that ask the same and answer otherwise: which of them is right is for a person to say."""
+
+    def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
+        answers: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for example in rows:
+            answers[_key(example)].setdefault(unpunctuated(example.answer), example.id)
+        for example in rows:
+            others = [(text, name) for text, name in answers[_key(example)].items()]
+            if len(others) < 2:
+                yield PASSES
+                continue
+            mine = unpunctuated(example.answer)
+            name = next(name for text, name in others if text != mine)
+            yield Judgement(False, f"The same prompt has {len(others)} answers.", float(len(others)), name)
+
+    return judge
+
+
+def _key(example: Example) -> str:
+    return "\x1e".join(f"{turn.role}\x1f{folded(turn.text)}" for turn in example.prompt)
+
+
+def _share(value: float, name: str) -> None:
+    if not 0 < value <= 1:
+        raise RecipeError(
+            f"threshold = {value} does not fit: it must be over 0 and at most 1.", where=f"filter.{name}"
+        )

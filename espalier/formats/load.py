@@ -1,0 +1,289 @@
+"""Files of rows to examples: JSON or JSONL, in the format that is named or that the rows' keys tell.
+
+A row that cannot be used is an error with its place and the fix, or goes to `on_reject` with that reason;
+none is dropped in silence. The same row twice is two examples with ids of their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from itertools import chain, islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from espalier.core.errors import DataError
+from espalier.core.records import example_id
+from espalier.core.registry import Registry
+from espalier.formats import conversations, instructions, openassistant, preferences, questions
+from espalier.formats.folders import TABLES, files_of, name_of, plain
+from espalier.formats.format import Format, Row, referenced
+from espalier.formats.masks import masked, masks_of
+from espalier.formats.readers import Raw, renamed, rows_of
+from espalier.formats.unused import unused, unused_note
+from espalier.tasks.facts import KEYS as FACTS
+from espalier.tasks.raw_rows import OnReject, writable
+from espalier.tasks.task_files import is_task
+
+if TYPE_CHECKING:
+    from espalier.core.records import Example
+
+# A row may have the keys of several: whichever stands first here has most to say about it.
+FORMATS = {
+    "preference": preferences.preference,
+    "kto": preferences.kto,
+    "openassistant": openassistant.openassistant,
+    "self-instruct": instructions.self_instruct,
+    "messages": conversations.messages,
+    "sharegpt": conversations.sharegpt,
+    "choices": questions.choices,
+    "passage": questions.passage,
+    "alpaca": instructions.alpaca,
+    "prompt-completion": instructions.prompt_completion,
+}
+formats: Registry[Format] = Registry("format")
+for _name, _factory in FORMATS.items():
+    formats.register(_name)(_factory)
+
+# Other names of what the formats know; "chosen_response" is one, too.
+ALSO = {"system_prompt": "system", "system_message": "system", "passage": "context"}
+MEDIA = ("images", "image", "videos", "audios")
+FEW = 12
+OWN = frozenset({"task", "references"})  # what exports write beside a format's own keys
+TOLD = 1000  # rows whose keys tell the format
+LEAVE_OUT = 'Or leave such rows out with task.on_bad = "reject".'
+
+
+def load_rows(
+    path: str | Path,
+    format: str = "auto",
+    on_reject: OnReject | None = None,
+    on_note: Callable[[str], object] = lambda _: None,
+    columns: Mapping[str, str] = MappingProxyType({}),
+    *,
+    name: str = "",
+) -> list[Example]:
+    """Return the examples of a file of rows, in file order.
+
+    Args:
+        path: a file or a folder, see `readers.py`.
+        format: a name in the registry `formats`, or "auto" to tell it from the keys.
+        on_reject: takes each row that cannot be used, as {"where", "reason", "row"}; without it such a row is
+            an error.
+        on_note: takes a sentence on what the file says and nothing looks at.
+        columns: which column of the file stands for which key of a format.
+        name: what the rows call their task; by default what the file is called.
+
+    Raises:
+        DataError: the file cannot be read, its format cannot be told, a row cannot be used, or none can.
+        RecipeError: no format has that name.
+    """
+    return list(numbered(iter_rows(path, format, on_reject, on_note, columns, name=name)))
+
+
+def iter_rows(
+    path: str | Path,
+    format: str = "auto",
+    on_reject: OnReject | None = None,
+    on_note: Callable[[str], object] = lambda _: None,
+    columns: Mapping[str, str] = MappingProxyType({}),
+    *,
+    name: str = "",
+    own: bool = False,
+) -> Iterator[Example]:
+    """Yield the examples of a file of rows one by one, so that a file of any size fits; see `load_rows`.
+
+    Repetitions have one id here: see `numbered`.
+
+    Args:
+        path, format, on_reject, on_note, columns: as for `load_rows`.
+        name: what the rows call their task; by default what the file is called.
+        own: whether a row that says `task` and `references` itself, as exports do, means it.
+
+    Raises:
+        DataError, RecipeError: as `load_rows`, each where it is come to.
+    """
+    place = Path(path)
+    files = files_of(place)
+    if files.note:
+        on_note(files.note)
+    for file in files.paths:
+        yield from _of_file(file, _Settings(name or name_of(place), format, on_reject, on_note, columns, own))
+
+
+def numbered(examples: Iterable[Example]) -> Iterator[Example]:
+    """Give an exact repetition an id of its own, made of the id and of how often it came before."""
+    seen: dict[str, int] = {}
+    for item in examples:
+        again = seen.get(item.id, 0) + 1
+        identifier = item.id
+        while again > 1 and (identifier := example_id(item.id, again)) in seen:
+            again += 1
+        seen[item.id] = again
+        if again > 1:
+            seen[identifier] = 1
+        yield replace(item, id=identifier) if again > 1 else item
+
+
+def has_columns(path: Path, columns: Mapping[str, str]) -> bool:
+    """Tell whether the first row of a file has one of the columns that are named. Raises DataError."""
+    if not columns or (path.is_file() and is_task(path)):
+        return False
+    first = next(rows_of(path), None)
+    return first is not None and bool(set(columns.values()) & {key for key, _ in _items(first.value)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What `load_rows` was asked for, and the name of the task that the rows are."""
+
+    task: str
+    format: str
+    on_reject: OnReject | None
+    on_note: Callable[[str], object]
+    columns: Mapping[str, str]
+    own: bool
+
+
+def _of_file(file: Path, asked: _Settings) -> Iterator[Example]:
+    rows = renamed(spelt(rows_of(file), asked.columns.values()), dict(asked.columns), str(file))
+    begin = list(islice(rows, TOLD))
+    if not begin:
+        raise DataError("The file has no rows.", where=str(file))
+    kind = detect_format(file, begin, asked.columns) if asked.format == "auto" else asked.format
+    count = made = 0
+    reader = formats.find(kind, "task.format")()
+    reason = ""
+    ignored: Counter[str] = Counter()
+    for raw in chain(begin, rows):
+        count += 1
+        try:
+            value = dict(_items(raw.value))
+            keys = OWN & _keys(value) if asked.own else frozenset[str]()
+            masks = masks_of(value, reader.words())
+            name = value["task"] if "task" in keys and isinstance(value["task"], str) else asked.task
+            read = _read(Row(str(file), name, raw.number, raw.where, {}), raw, reader)
+            examples = [masked(item, masks, raw.where) for item in read]
+            if "references" in keys:
+                examples = [referenced(item, value["references"], raw.where) for item in examples]
+            ignored.update(unused(value, reader) - masks.keys() - FACTS - keys)
+        except DataError as error:
+            where = error.where or raw.where
+            hint = f"{error.hint} A row of the format '{kind}': {reader.sample}".strip()
+            if asked.on_reject is None:
+                raise DataError(error.message, where=where, hint=f"{hint} {LEAVE_OUT}") from None
+            reason = reason or f"{error.message} {hint}"
+            asked.on_reject({"where": where, "reason": f"{error.message} {hint}", "row": writable(raw.value)})
+        else:
+            made += len(examples)
+            yield from examples
+    if not made:
+        message = f"None of the {count} rows can be used."
+        raise DataError(message, where=str(file), hint=f"The first: {reason}")
+    if ignored:
+        asked.on_note(unused_note(str(file), ignored, count))
+
+
+def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
+    """Yield rows with the formats' keys as those have them: by one name, small, without space around it.
+
+    A key stays as it is where it is `named`, or where the row has the other too.
+    """
+    words = {word for factory in FORMATS.values() for word in factory().words()}
+    for raw in raws:
+        row = dict(_items(raw.value))
+        small = {key: key.strip().lower() for key in row if key not in named}
+        plainly = {key: ALSO.get(word, word.removesuffix("_response")) for key, word in small.items()}
+        new = {key: word for key, word in plainly.items() if word in words and word not in row}
+        if new and len(set(new.values())) == len(new):
+            raw = replace(raw, value={new.get(key, key): item for key, item in row.items()})
+        yield raw
+
+
+def detect_format(file: Path, raws: list[Raw], columns: Collection[str] = ()) -> str:
+    """Return the name of the format that most rows have the keys of; one that has `columns` goes before.
+
+    Raises:
+        DataError: no row has those of any; what was found and the nearest format are named.
+    """
+    known = {name: factory() for name, factory in FORMATS.items()}
+    if columns:
+        meant = {
+            name: kind for name, kind in known.items() if set(columns) & set(" ".join(kind.shapes).split())
+        }
+        known = meant or known
+    rows = [_keys(raw.value) for raw in raws if not raw.error]
+    if raws[0].error and not rows:
+        raise raws[0].error
+    votes = Counter(name for keys in rows for name in _first(known, keys))
+    if votes:
+        return votes.most_common(1)[0][0]
+    found = sorted({key for keys in rows for key in keys})
+    # The plainest formats are the last, and of equally near ones the likeliest.
+    near = min(reversed(known), key=lambda name: _distance(known[name], found))
+    hint = (
+        f"The nearest format is '{near}': {known[near].sample} Known: {', '.join(known)}. "
+        'Or say which columns are meant: task.columns = {prompt = "…", completion = "…"}.'
+    )
+    if plain(file).suffix.lower() in TABLES:
+        hint += " The first line of a table has to name its columns."
+    lists = [key for key, item in _items(raws[0].value) if _is_rows(item)]
+    if len(raws) == 1 and lists:
+        hint = f"The rows seem to be the list under '{lists[0]}': save that list as the file."
+    raise DataError(
+        f"The format of the rows cannot be told: they have the keys {', '.join(found[:FEW]) or '(none)'}.",
+        where=str(file),
+        hint=hint,
+    )
+
+
+def _distance(format: Format, found: list[str]) -> tuple[int, int]:
+    """Return how few keys of the format are there, or nearly, and then how many are missing."""
+    wanted = [[get_close_matches(key, found, 1, 0.8) for key in shape.split()] for shape in format.shapes]
+    return min((-sum(map(bool, keys)), sum(not key for key in keys)) for keys in wanted)
+
+
+def _first(known: dict[str, Format], keys: set[str]) -> list[str]:
+    return [name for name, format in known.items() if format.fits(keys)][:1]
+
+
+def _read(row: Row, raw: Raw, reader: Format) -> list[Example]:
+    if raw.error:
+        raise raw.error
+    value = dict(_items(raw.value))
+    if not reader.fits(_keys(value)):
+        key = reader.missing(_keys(value))[0]
+        raise DataError(
+            f"'{key}' is {'null' if key in value else 'missing'}.",
+            where=raw.where,
+            hint=f"The row has: {', '.join(value) or 'nothing'}.",
+        )
+    media = [key for key in MEDIA if value.get(key)]
+    if media:
+        raise DataError(
+            f"The row comes with {media[0]}; only text can be trained on.",
+            where=f"{raw.where}, {media[0]}",
+            hint="Remove the row.",
+        )
+    try:
+        return reader.read(replace(row, value={key: item for key, item in value.items() if item is not None}))
+    except UnicodeEncodeError:  # in a tool or a call, where the text of a turn is named by itself
+        message = "The row holds half a character (a lone surrogate)."
+        raise DataError(message, where=raw.where, hint="Write it again.") from None
+
+
+def _keys(value: object) -> set[str]:
+    """Return the keys of a row that hold something; files made from tables fill up the others with null."""
+    return {key for key, item in _items(value) if item is not None}
+
+
+def _items(value: object) -> list[tuple[str, Any]]:
+    return list(cast("dict[str, Any]", value).items()) if isinstance(value, dict) else []
+
+
+def _is_rows(value: object) -> bool:
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return any(isinstance(item, dict) and not item.keys() & {"role", "from"} for item in items)

@@ -1,0 +1,100 @@
+"""A task's rows as conversations: one user message that says what is asked, one trained answer.
+
+The message runs from what all rows share to what each row owns: definition, cautions, good and bad examples,
+and the row's input last. All rows of a task are then one prefix tree whose long trunk is computed once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from espalier.core.records import Demonstration, Example, Task, TaskRow, example_id, message
+from espalier.core.text import folded
+from espalier.tasks.facts import facts_of
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Which parts of a task the prompt shows; the fields are the recipe's keys under [task]."""
+
+    definition: bool = True
+    cautions: bool = True
+    positive: int = 2
+    negative: int = 1
+    explanations: bool = False
+
+
+def available(task: Task, show: Show) -> Show:
+    """Return `show` with at most as many examples as the task has: where they differ, fewer are shown."""
+    return replace(
+        show, positive=min(show.positive, len(task.positive)), negative=min(show.negative, len(task.negative))
+    )
+
+
+def prompt_parts(task: Task, show: Show) -> str:
+    """Return what the prompts of all rows begin with, up to a blank line; '' where nothing is shown."""
+    parts: list[str] = []
+    if show.definition:
+        parts.append(task.definition)
+    if show.cautions and task.cautions:
+        parts.append("\n".join(f"- {caution}" for caution in task.cautions))
+    for heading, shown in (
+        ("Good example", task.positive[: show.positive]),
+        ("Bad example", task.negative[: show.negative]),
+    ):
+        parts += [f"{heading}\n{_demonstration(item, show.explanations)}" for item in shown]
+    return "".join(f"{part}\n\n" for part in parts)
+
+
+def asked(task: Task, show: Show, text: str) -> str:
+    """Return the prompt for a text under a task's words."""
+    return _prompt(prompt_parts(task, show), text)
+
+
+def to_examples(task: Task, show: Show) -> list[Example]:
+    """Return one Example per row, in the task's order: the first output is trained, all outputs are
+    references. A row with rejected outputs only becomes a prompt with these.
+
+    The id depends on task, input, outputs and rejected ones, not on what is shown, so that runs with other
+    prompts can be compared row by row. `origin` names the file, the row and the row's tags.
+    """
+    prefix = prompt_parts(task, show)
+    seen: Counter[str] = Counter()
+    examples: list[Example] = []
+    for row in task.rows:
+        identifier = example_id(task.name, row.input, row.outputs, *row.rejected)
+        seen[identifier] += 1
+        if seen[identifier] > 1:  # an exact repetition is a row of its own
+            identifier = example_id(identifier, seen[identifier])
+        examples.append(_example(task, row, identifier, prefix))
+    return examples
+
+
+def normalised(text: str) -> str:
+    """Return what makes two inputs one source: the text without regard to case, width and spaces."""
+    return folded(text)
+
+
+def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
+    trained = [message("assistant", output, trained=True) for output in row.outputs[:1]]
+    return Example(
+        id=identifier,
+        task=task.name,
+        source=row.source or normalised(row.input),
+        messages=(message("user", _prompt(prefix, row.input)), *trained),
+        references=row.outputs,
+        rejected=tuple(message("assistant", text) for text in row.rejected),
+        origin={"file": task.origin, "row": row.id, **({"tags": dict(row.tags)} if row.tags else {})},
+        input=row.input,
+        facts=facts_of(row.tags),
+    )
+
+
+def _prompt(prefix: str, text: str) -> str:
+    return f"{prefix}Input: {text}" if prefix else text
+
+
+def _demonstration(item: Demonstration, explain: bool) -> str:
+    why = f"\nWhy: {item.explanation}" if explain and item.explanation else ""
+    return f"Input: {item.input}\nOutput: {item.output}{why}"

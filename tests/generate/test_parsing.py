@@ -1,0 +1,70 @@
+"""What models write is read as it was meant: in JSON, in fences, numbered, labelled, or wrapped in words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espalier.generate.parsing import after_label, bare, items_in, json_in, number_in, pairs_in, says_yes
+
+LISTS = [
+    '["Name a bird.", "Add two numbers."]',
+    '{"tasks": ["Name a bird.", "Add two numbers."]}',
+    'Sure! Here it is:\n```json\n{"tasks": ["Name a bird.", "Add two numbers."],}\n```\nHave fun.',
+    '[{"instruction": "Name a bird."}, {"task": "Add two numbers."}]',
+    "9. Name a bird.\n10. Add two numbers.",
+    "Here are more tasks:\n\n1) Name a bird.\n\n2) Add two numbers.",
+    "- Name a bird.\n- Add two numbers.",
+    "**1.** Name a bird.\n**2.** Add two numbers.",
+    "Task 9: Name a bird.\nTask 10: Add two numbers.",
+    "1. “Name a bird.”\n2. **Add two numbers.**",
+]
+PAIRS = [
+    "Input: 2 + 2\nOutput: 4\n\nInput: 3 + 3\nOutput: 6",
+    "**Input:** 2 + 2\n**Output:** 4\n\n**Input:** 3 + 3\n**Output:** 6",
+    "Output: 4\nInput: 2 + 2\n\nExample 2:\nOutput: 6\nInput: 3 + 3",
+    '{"examples": [{"input": "2 + 2", "output": "4"}, {"Input": "3 + 3", "Output": 6}]}',
+    '```json\n[{"input": "2 + 2", "output": 4}, {"input": "3 + 3", "output": "6"},]\n```',
+    "1. Input: 2 + 2\nOutput: 4\n2. Input: 3 + 3\nOutput: 6",
+]
+
+
+@pytest.mark.parametrize("text", LISTS)
+def test_lists_are_read(text: str) -> None:
+    assert items_in(text) == ["Name a bird.", "Add two numbers."]
+
+
+@pytest.mark.parametrize("text", PAIRS)
+def test_pairs_are_read(text: str) -> None:
+    assert pairs_in(text) == [("2 + 2", "4"), ("3 + 3", "6")]
+
+
+def test_what_is_in_an_item_stays_in_it() -> None:
+    assert items_in('1. Sort ["b", "a"].\n2. Fill {"x": 1}.') == ['Sort ["b", "a"].', 'Fill {"x": 1}.']
+    assert pairs_in('Input: {"input": 1}\nOutput: [1]') == [('{"input": 1}', "[1]")]
+    assert pairs_in("Input: none\nOutput: line one\nline two") == [("", "line one\nline two")]
+    assert pairs_in("Input: a sentence") == pairs_in("Nothing of the kind.") == []
+    assert items_in("A single task, without a number.") == []
+
+
+def test_short_answers() -> None:
+    assert says_yes("**Yes**, it does.") is True
+    assert says_yes("no") is False
+    assert says_yes("Nobody knows.") is says_yes("") is None
+    assert number_in("Grade: 8/10", 10) == 8
+    assert number_in("I would say 11 or 3.5", 10) is None
+    assert number_in("none", 10) is None
+    assert after_label("Sure.\nNew instruction: Name two birds.", "new instruction") == "Name two birds."
+    assert after_label("Name two birds.", "new instruction") == "Name two birds."
+    assert bare('"Name a bird."') == bare("```\nName a bird.\n```") == "Name a bird."
+    assert bare('"A" and "B"') == '"A" and "B"'
+    assert bare("It's the dog's.") == "It's the dog's."
+
+
+@given(st.text("[]{}\"',:1. \nInputOutput`*-\\ué", max_size=80))
+def test_no_text_is_an_error(text: str) -> None:
+    json_in(text)
+    items_in(text)
+    assert all(second for _, second in pairs_in(text))
+    bare(text)
