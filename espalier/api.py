@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from espalier.cli.keys import key_of
 from espalier.cli.notebook import drawn_in_cell, in_notebook
 from espalier.cli.progress import beating
 from espalier.core.recipe import as_recipe
@@ -22,12 +23,12 @@ from espalier.runs.events import heard, say, streamed
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
-    from espalier.core.build_recipe import BuildRecipe
+    from espalier.builds.build import Build
+    from espalier.builds.recipe import BuildRecipe
     from espalier.core.recipe import Precision, Recipe
     from espalier.core.records import Estimate
     from espalier.evaluate.score_records import Difference
     from espalier.runs.books import Way
-    from espalier.runs.build import Build
     from espalier.runs.events import Event
     from espalier.runs.model import Model
     from espalier.runs.run import Run
@@ -147,22 +148,31 @@ def compare(a: Run | str | Path, b: Run | str | Path) -> Mapping[str, Difference
     return runs[0].compare(runs[1])
 
 
-def build(recipe: str | Path | Mapping[str, Any] | BuildRecipe, *overrides: str) -> Build:
+def build(
+    recipe: str | Path | Mapping[str, Any] | BuildRecipe,
+    *overrides: str,
+    replay: bool = False,
+    cache: Path | None = None,
+) -> Build:
     """Build a data set, as `espalier build` does, and return it: its rows with verdicts, and the funnel.
 
     Args:
         recipe: a file, a table of the same keys, or a `BuildRecipe`.
         overrides: of its keys, such as "export.format=alpaca".
+        replay: write what a model wrote again, from the journal; ask no server.
+        cache: folder of bundled models.
 
     Raises:
         EspalierError: in one sentence what is wrong, and what to do.
     """
     with _shown("espalier.build"):
-        from espalier.core.build_recipe import as_build
-        from espalier.runs.build import build as build_set
+        from espalier.builds.authors import Terms
+        from espalier.builds.build import build as build_set
+        from espalier.builds.recipe import as_build
 
         asked = as_build(recipe, overrides)
-        return build_set(asked, Path(asked.folder) / asked.name)
+        terms = Terms(cache or default_cache(), key_of(asked), replay)
+        return build_set(asked, Path(asked.folder) / asked.name, terms)
 
 
 def _run(recipe: Recipe, exists: Way, cache: Path | None) -> Run:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from espalier.builds.recipe import load_build
 from espalier.core.recipe import load_recipe, recipe_keys
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ PACKAGE = ROOT / "espalier"
 ORDER = [
     *("core", "tasks", "sandbox", "evaluate", "formats", "data"),
     *("filters", "templating", "generate", "building"),
-    *("encode", "models", "decode", "train", "report", "runs", "study", "serve", "cli"),
+    *("encode", "models", "decode", "train", "report", "runs", "builds", "study", "serve", "cli"),
 ]
 # A room may import from those before it; a study and a server know nothing of each other.
 MAY_IMPORT = {room: set(ORDER[:place]) for place, room in enumerate(ORDER)}
@@ -255,9 +256,9 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in MODULES:
         rooms[module.room] += _code_lines(module.text)
-    assert rooms.total() < 28_500
+    assert rooms.total() < 30_000
     assert sum(rooms[room] for room in SPINE) < 9_200
-    most = {"runs": 4_400, "models": 2_450, "evaluate": 2_300, "cli": 1_750}
+    most = {"runs": 3_900, "models": 2_450, "evaluate": 2_300, "cli": 1_750}
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60
@@ -267,7 +268,7 @@ def test_the_package_stays_small() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.toml")), ids=lambda path: path.stem)
 def test_each_recipe_loads(path: Path) -> None:
-    assert load_recipe(path).name
+    assert (load_build if path.stem.startswith("build-") else load_recipe)(path).name
 
 
 def test_verbs_import_at_the_top_but_for_what_loads_torch() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from espalier.building.exporting import Exported
     from espalier.building.funnel import Funnel
+    from espalier.building.mixing import Portion
 
 SIZES = {
     1_000: "n<1K",
@@ -62,6 +63,7 @@ def dataset_card(funnel: Funnel, exported: Exported, made: Made) -> str:
     sections = {
         "Sources": _sources(funnel, exported.sources),
         "Filters": _filters(funnel),
+        **({"Mixture": _mixture(exported.portions)} if exported.portions else {}),
         "How it was made": _made(made),
     }
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
@@ -102,6 +104,19 @@ def _filters(funnel: Funnel) -> str:
         drops = "yes" if step.drops else "no"
         rows.append([step.name, step.settings, str(step.found), share, drops, str(step.left)])
     return "Each filter judged all rows by itself.\n\n" + _table(rows)
+
+
+def _mixture(portions: Sequence[Portion]) -> str:
+    rows = [["source", "rows that pass", "rows", "of all", "passes", "tokens", "of all"]]
+    for one in portions:
+        shares = (
+            f"{100 * one.row_share:.1f} %",
+            f"{one.epochs:.2f}",
+            str(one.tokens),
+            f"{100 * one.token_share:.1f} %",
+        )
+        rows.append([_name(one.source), str(one.available), str(one.rows), *shares])
+    return _table(rows)
 
 
 def _made(made: Made) -> str:

@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.building.review import Decided
@@ -27,9 +28,11 @@ from espalier.formats.written import writers
 from espalier.tasks.raw_rows import kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from espalier.building.mixer import Mixer
+    from espalier.building.mixing import Portion
     from espalier.building.review import Decision
     from espalier.data.pairs import Pairs, Verdicts
 
@@ -40,11 +43,12 @@ AS_JSON = ("tools", "arguments", "facts")  # of which each row may have other ke
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What went out: how many rows, of each source, and how many were masked."""
+    """What went out: how many rows, of each source, how many were masked, and what a mixture took."""
 
     rows: int
     sources: Mapping[str, int]
     masked: int
+    portions: tuple[Portion, ...] = ()
 
 
 def check_export(path: Path, format: str, where: str = "export") -> None:
@@ -87,6 +91,7 @@ def export(
     on_row: Callable[[], object] = lambda: None,
     *,
     decisions: Iterable[Decision] = (),
+    mixer: Mixer | None = None,
 ) -> Exported:
     """Write the rows that go out, see `going_out`, and return how many these are.
 
@@ -95,17 +100,18 @@ def export(
         path: .jsonl, .csv or .parquet.
         format: a name in the registry `writers`.
         on_row: called for each row that is written.
+        mixer: how much of each source goes out, and in which order; without it all, as they come.
 
     Raises:
-        RecipeError: see `check_export`.
+        RecipeError: see `check_export`; or the mixture does not fit.
         DataError: the format cannot hold a row, which is named.
         RunError: the file cannot be written.
     """
     check_export(path, format)
     write = writers.build(format, {}, "export")
     own = name_of(path)
-    sources: Counter[str] = Counter()
-    masked = 0
+    sources: list[str] = []
+    hidden: list[bool] = []
     kinds: defaultdict[str, set[str]] = defaultdict(set)
     with replacing(path) as new:
         lines = new if path.suffix.lower() == ".jsonl" else new.with_name(f"{new.name}.lines")
@@ -116,15 +122,37 @@ def export(
                     for key, value in row.items():
                         kinds[key].add(kind(value))
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    sources[str(example.origin.get("source", ""))] += 1
-                    masked += hides
+                    sources.append(str(example.origin.get("source", "")))
+                    hidden.append(hides)
+                    if mixer:
+                        mixer.see(example)
                     on_row()
+            order = mixer.order() if mixer else range(len(sources))
+            if mixer:
+                _reorder(lines, order)
             if lines != new:
                 {".csv": _csv, ".parquet": _parquet}[path.suffix.lower()](lines, new, kinds)
         finally:
             if lines != new:
                 lines.unlink(missing_ok=True)
-    return Exported(sources.total(), sources, masked)
+    counts = dict(Counter(sources[place] for place in order))
+    return Exported(
+        len(order), counts, sum(hidden[place] for place in order), mixer.portions if mixer else ()
+    )
+
+
+def _reorder(lines: Path, order: Sequence[int]) -> None:
+    """Write the lines of a file in an order, some of them more than once."""
+    mixed = lines.with_name(f"{lines.name}.mixed")
+    try:
+        with lines.open("rb") as file, mixed.open("wb") as out:
+            starts = [0, *accumulate(len(line) for line in file)]
+            for place in order:
+                file.seek(starts[place])
+                out.write(file.read(starts[place + 1] - starts[place]))
+        mixed.replace(lines)
+    finally:
+        mixed.unlink(missing_ok=True)
 
 
 def _fails(verdicts: Verdicts, name: str) -> bool:

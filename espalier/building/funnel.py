@@ -37,12 +37,54 @@ LONGEST = 600  # characters of a text that is kept as an example
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where rows came from: the recipe's path, the licence, how many came in and how many could not."""
+    """Where rows came from.
+
+    Attributes:
+        path: as the recipe has it; of rows that a model wrote, the step and the model.
+        licence: under which they were published.
+        rows: how many came in; `rejected` could not.
+        use: what for: "rows" of the data set, or only to write others from ("seeds", "prompts").
+        note: what else is to be said, such as how far annotators agree.
+        name: what the recipe calls it.
+    """
 
     path: str
     licence: str
     rows: int
     rejected: int
+    use: str = "rows"
+    note: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a step of generation came to.
+
+    Attributes:
+        name, kind: the step.
+        model: who wrote.
+        given: rows that it was given.
+        answers: what the model wrote, whatever it was good for.
+        rows: what came of it.
+        left_out: answers that could not be used, by reason.
+        requests, read, written: to a server, with the tokens of prompts and answers as it counted them.
+        money: what they cost, in the budget's currency.
+        unsure: tries of which nobody can say whether they were paid.
+    """
+
+    name: str
+    kind: str
+    model: str
+    given: int
+    answers: int
+    rows: int
+    left_out: Mapping[str, int]
+    requests: int = 0
+    read: int = 0
+    written: int = 0
+    money: float = 0.0
+    unsure: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +133,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """The rows of a build from its sources to what goes out; `lengths` are words of prompts and answers."""
+    """The rows of a build from its sources to what goes out.
+
+    `lengths` are words of answers, and `written` is what the steps of generation came to.
+    """
 
     name: str
     sources: tuple[Source, ...]
@@ -99,6 +144,7 @@ class Funnel:
     steps: tuple[Step, ...]
     out: int
     lengths: Mapping[str, Sequence[int]]
+    written: tuple[Written, ...] = ()
 
     def to_json(self) -> str:
         """Return it as text; see `read_funnel`."""
@@ -128,7 +174,12 @@ class Asked:
 
 
 def make_funnel(
-    name: str, pairs: Pairs, sources: Sequence[Source], filters: Sequence[Asked], dropped: Collection[str]
+    name: str,
+    pairs: Pairs,
+    sources: Sequence[Source],
+    filters: Sequence[Asked],
+    dropped: Collection[str],
+    written: Sequence[Written] = (),
 ) -> Funnel:
     """Return what the verdicts of a table come to, with rows as examples."""
     alive = np.ones(len(pairs), bool)
@@ -153,7 +204,8 @@ def make_funnel(
                 shown,
             )
         )
-    return Funnel(name, tuple(sources), len(alive), tuple(steps), int(alive.sum()), _lengths(pairs, alive))
+    out = int(alive.sum())
+    return Funnel(name, tuple(sources), len(alive), tuple(steps), out, _lengths(pairs, alive), tuple(written))
 
 
 def _examples(pairs: Pairs, name: str, places: Sequence[int]) -> tuple[Found, ...]:

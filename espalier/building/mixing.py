@@ -13,14 +13,24 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from espalier.core.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from espalier.core.records import Example
+
+class Identified(Protocol):
+    """Whatever stands for a row: an example, or where one is."""
+
+    @property
+    def id(self) -> str:
+        """The row's."""
+        ...
+
+
+T = TypeVar("T", bound=Identified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +80,19 @@ class Portion:
 
 
 @dataclass(frozen=True, slots=True)
-class Mixture:
+class Mixture(Generic[T]):
     """The rows of a mixture, mixed, and what each source gave."""
 
-    rows: tuple[Example, ...]
+    rows: tuple[T, ...]
     portions: tuple[Portion, ...]
 
 
 def mix(
-    sources: Mapping[str, Sequence[Example]],
+    sources: Mapping[str, Sequence[T]],
     rates: Rates,
     seed: int,
-    count_tokens: Callable[[Example], int],
-) -> Mixture:
+    count_tokens: Callable[[T], int],
+) -> Mixture[T]:
     """Return a mixture of sources.
 
     Args:
@@ -100,7 +110,7 @@ def mix(
         lengths = {name: [count_tokens(row) for row in full[name]] for name in rates.tokens if name in full}
     means = {name: sum(found) / len(found) for name, found in lengths.items()}
     counts = row_counts({name: len(rows) for name, rows in full.items()}, rates, means)
-    drawn: list[tuple[bytes, Example]] = []
+    drawn: list[tuple[bytes, T]] = []
     portions: list[Portion] = []
     tokens: dict[str, int] = {}
     for name, rows in full.items():
@@ -195,7 +205,7 @@ def _check(sizes: Mapping[str, int], rates: Rates) -> None:
         )
 
 
-def _taken(rows: Sequence[Example], count: int, seed: int, source: str) -> list[tuple[bytes, Example]]:
+def _taken(rows: Sequence[T], count: int, seed: int, source: str) -> list[tuple[bytes, T]]:
     """Return so many rows with their places in the mixture: whole passes, and the first of one more."""
     ordered = in_order(rows, seed, source)
     passes, rest = divmod(count, len(rows))
@@ -204,12 +214,12 @@ def _taken(rows: Sequence[Example], count: int, seed: int, source: str) -> list[
     return [(_place(seed, f"mixed\0{source}\0{turn}", row.id), row) for turn, row in picked]
 
 
-def in_order(rows: Iterable[Example], seed: int, purpose: str = "") -> list[Example]:
+def in_order(rows: Iterable[T], seed: int, purpose: str = "") -> list[T]:
     """Return rows in an order that depends on the seed and on each row alone."""
     return sorted(rows, key=lambda row: (_place(seed, purpose, row.id), row.id))
 
 
-def nested(rows: Sequence[Example], sizes: Sequence[int], seed: int) -> dict[int, list[Example]]:
+def nested(rows: Sequence[T], sizes: Sequence[int], seed: int) -> dict[int, list[T]]:
     """Return subsets of some sizes, for studies of size: each lies in every larger one, rows as they came.
 
     Raises:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from espalier.cli.settings import Overrides, RecipeFile
-from espalier.core.build_recipe import load_build
-from espalier.runs.build import build as build_set
+from espalier.builds.authors import Terms
+from espalier.builds.build import build as build_set
+from espalier.builds.recipe import load_build
+from espalier.cli.keys import key_of
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.runs.events import say
 from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
@@ -23,17 +25,24 @@ if TYPE_CHECKING:
 GOES_ON = "The same command goes on from here: what is complete is not done again."
 
 
-def build(recipe: RecipeFile, override: Overrides = None) -> None:
+def build(
+    recipe: RecipeFile,
+    override: Overrides = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Write the generated rows again from the journal; ask no server.")
+    ] = False,
+    cache: Cache = DEFAULT_CACHE,
+) -> None:
     """Build a data set, and show what became of its rows.
 
-    The same command goes on after an interruption; what is done is not done again.
+    The same command goes on after an interruption; what is done, answered or paid for is not done again.
     """
     try:
         with stoppable():
             asked = load_build(recipe, override or ())
             path = Path(asked.folder) / asked.name
             say(f"Build {asked.name}, in {path}")
-            made = build_set(asked, path)
+            made = build_set(asked, path, Terms(cache, key_of(asked), replay))
     except KeyboardInterrupt:
         say(f"Interrupted. {GOES_ON}")
         raise typer.Exit(130) from None
@@ -54,8 +63,10 @@ def print_funnel(funnel: Funnel) -> None:
         table.add_column(name, no_wrap=True, justify="right" if name else "left")
     table.add_column("for example", no_wrap=True, overflow="ellipsis", ratio=1)
     for source in funnel.sources:
-        rejected = f"{source.rejected} rows cannot be used" if source.rejected else ""
-        table.add_row(Text(f"from {Path(source.path).name}"), "", "", str(source.rows), Text(rejected))
+        notes = [f"{source.rejected} cannot be used"] if source.rejected else []
+        notes += ["to write from"] if source.use not in ("rows", "generated") else []
+        name = Text(f"{'by' if source.use in ('generated', 'step') else 'from'} {Path(source.path).name}")
+        table.add_row(name, "", "", str(source.rows), Text(", ".join(notes)))
     for step in funnel.steps:
         share = f"{100 * step.found / max(1, funnel.rows):.1f} %"
         shown = step.examples[0].why if step.examples else ""

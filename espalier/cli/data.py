@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from espalier.builds.built import compare_rows, export_rows, rows_with_verdicts
 from espalier.cli.data_tail import longtail, tradeoff
 from espalier.cli.settings import Json
 from espalier.cli.terminal import as_json as as_line
 from espalier.core.errors import RunError
 from espalier.core.text import counted
 from espalier.filters.same_source import shared
-from espalier.runs.built import compare_rows, export_rows, rows_with_verdicts
 from espalier.runs.events import say, working
 
 if TYPE_CHECKING:

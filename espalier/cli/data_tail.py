@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from espalier.builds.tail import Sweep, sweep, tail_of
 from espalier.cli.settings import Json
 from espalier.cli.terminal import as_json as as_line
 from espalier.core.errors import RecipeError
 from espalier.core.files import write_atomic
 from espalier.core.text import counted
 from espalier.report.plots import tail_plot, tradeoff_plot
-from espalier.runs.tail import Sweep, sweep, tail_of
 
 if TYPE_CHECKING:
     from espalier.building.longtail import LongTail

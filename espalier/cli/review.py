@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.rule import Rule
 
 from espalier.building.review import document, texts_of
+from espalier.builds.built import rows_at
+from espalier.builds.review import Review, journal_at
 from espalier.core.errors import DataError
 from espalier.core.files import read_text, write_atomic
 from espalier.core.text import counted
-from espalier.runs.built import rows_at
-from espalier.runs.review import Review, journal_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

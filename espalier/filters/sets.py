@@ -22,19 +22,23 @@ if TYPE_CHECKING:
 
 
 @filters.register("novelty")
-def build_novelty(*, threshold: float = 0.7) -> Filter:
-    """Self-Instruct's rule: no instruction before has a ROUGE-L over the threshold with this one."""
+def build_novelty(*, threshold: float = 0.7, of: Literal["prompt", "answer"] = "prompt") -> Filter:
+    """Self-Instruct's rule: no instruction before has a ROUGE-L over the threshold with this one.
+
+    Where all rows have one instruction, such as those of a task, `of = "answer"` compares what is answered.
+    """
     _share(threshold, "novelty")
 
     def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
-        texts, ids = compared_texts(rows)
+        said = "asks" if of == "prompt" else "says"
+        texts, ids = compared_texts(rows, of)
         kept: list[str] = []
         for name, near in zip(ids, novelty(texts, threshold=threshold), strict=True):
             if near is None:
                 kept.append(name)
                 yield PASSES
             else:
-                why = f"It asks what another row asks: ROUGE-L {100 * near.value:.0f}."
+                why = f"It {said} what another row {said}: ROUGE-L {100 * near.value:.0f}."
                 yield Judgement(False, why, near.value, kept[near.row])
 
     return judge

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from espalier.building.review import document, texts_of
 from espalier.building.review_files import escaped, unescaped
+from espalier.builds.review import Review, decisions_of
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.journal import Journal
 from espalier.core.records import Example, Message, ToolCall, message
 from espalier.data.judgement import Judgement
-from espalier.runs.review import Review, decisions_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from espalier.core.build_recipe import load_build
+from espalier.builds.authors import Terms
+from espalier.builds.build import Build, build
+from espalier.builds.recipe import load_build
 from espalier.data.judgement import filters
 from espalier.data.pairs import Pairs
-from espalier.runs.build import Build, build
 from espalier.runs.events import listening
 
+TERMS = Terms(Path("nowhere"))
 RECIPE = """
 name = "small"
 filter = ["length", "form", "novelty", "personal", "contradictions"]
@@ -134,7 +136,7 @@ class Kill(BaseException):
 @pytest.mark.parametrize("moment", [0, 1, 2, 5, 9, 14, 20])
 def test_a_build_that_is_stopped_at_any_moment_goes_on(place: Path, moment: int) -> None:
     recipe = load_build(place / "build.toml")
-    whole = build(recipe, place / "whole")
+    whole = build(recipe, place / "whole", TERMS)
     left = moment
 
     def stop(_: object) -> None:
@@ -144,15 +146,15 @@ def test_a_build_that_is_stopped_at_any_moment_goes_on(place: Path, moment: int)
             raise Kill
 
     with pytest.raises(Kill), listening(stop):
-        build(recipe, place / "stopped")
-    made = build(recipe, place / "stopped")
+        build(recipe, place / "stopped", TERMS)
+    made = build(recipe, place / "stopped", TERMS)
     for name in ("pairs.parquet", "out.jsonl", "funnel.json", "README.md", "rejects.jsonl"):
         assert (made.path / name).read_bytes() == (whole.path / name).read_bytes(), name
 
 
 def test_a_build_that_is_killed_goes_on(place: Path) -> None:
     command = [sys.executable, "-m", "espalier", "build", "build.toml"]
-    whole = build(load_build(place / "build.toml"), place / "whole")
+    whole = build(load_build(place / "build.toml"), place / "whole", TERMS)
     lottery = random.Random(7)
     for _ in range(4):
         process = subprocess.Popen(

@@ -10,11 +10,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from espalier.builds.built import rows_at
+from espalier.builds.review import Review
 from espalier.cli.data_tail import longtail, tradeoff
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.journal import Journal
-from espalier.runs.built import rows_at
-from espalier.runs.review import Review
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
+from espalier.builds.review import decisions_of
 from espalier.cli.main import app
 from espalier.core.journal import Journal
-from espalier.runs.review import decisions_of
 
 if TYPE_CHECKING:
     from pathlib import Path

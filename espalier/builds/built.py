@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from espalier.building.dataset_card import Made, write_card
 from espalier.building.exporting import Exported, export
+from espalier.builds.build import find_build
+from espalier.builds.review import decisions_at
 from espalier.core.errors import RecipeError, nearest
 from espalier.data.pairs import Pairs, is_pairs
 from espalier.filters.same_source import rows_in
 from espalier.formats.load import numbered
-from espalier.runs.build import find_build
 from espalier.runs.events import bar
-from espalier.runs.review import decisions_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from espalier.building.longtail import facets, long_tail
 from espalier.building.review import reviewed
 from espalier.building.tradeoff import tradeoff
+from espalier.builds.built import rows_at
+from espalier.builds.review import decisions_of, journal_at
 from espalier.core.errors import DataError, RecipeError
 from espalier.data.judgement import filters, weighing
-from espalier.runs.built import rows_at
-from espalier.runs.review import decisions_of, journal_at
 from espalier.tasks.checks import checks as checks_known
 
 if TYPE_CHECKING:

@@ -19,15 +19,43 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash
-from espalier.core.recipe import Choice, Section, apply_override, named, parsed, read_toml
+from espalier.core.recipe import (
+    Choice,
+    Named,
+    Precision,
+    Section,
+    apply_override,
+    named,
+    parsed,
+    read_toml,
+)
 from espalier.core.recipe_paths import may_hold_rows
 from espalier.core.run_name import run_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-LISTS = ("source", "filter")  # a single one may be written as a table
+LISTS = ("source", "generate", "filter")  # a single one may be written as a table
 COLUMNS = ("id", "task", "source", "input", "messages", "references", "rejected", "origin", "facts")
+
+
+class VotesSection(Section):
+    """Where several people's labels stand in a file, and what they come to."""
+
+    how: Literal["majority", "dawid_skene", "all", "distribution"] = "majority"
+    """What a row's label is: that of most, the likeliest, all of them, or their shares."""
+    row: str = "id"
+    """The column that names a row, where each line is one label."""
+    label: str = "label"
+    """The column of the label, or of all labels."""
+    annotator: str = "annotator"
+    """The column of who gave it, where each line is one label."""
+    annotators: tuple[str, ...] = ()
+    """The columns of the annotators, where each has one."""
+    level: Literal["nominal", "ordinal", "interval"] = "nominal"
+    """What labels are, for their agreement."""
+    order: tuple[str, ...] = ()
+    """Ranks, from the lowest."""
 
 
 class SourceSection(Section):
@@ -35,16 +63,91 @@ class SourceSection(Section):
 
     path: str
     """A file or folder of rows, FOLDER:SPLIT, a task file, a bundled task, or a data set of the hub."""
+    name: str = ""
+    """What the other sections call it; by default what the file is called."""
+    use: Literal["rows", "seeds", "prompts"] = "rows"
+    """What for: rows of the data set; or only for `generate`, rows with answers, or prompts without."""
+    template: str = ""
+    """A template, by name or file, that puts each row into words."""
+    wordings: int = Field(default=1, ge=0)
+    """How many of the template's wordings a row is put in, drawn by the seed; 0 is all."""
+    votes: VotesSection | None = None
+    """How the labels of several people become one, before the template."""
     format: str = "auto"
     """Format of a file of rows; "auto" tells it from the content."""
     columns: dict[str, str] = Field(default={})
     """Columns of the file whose names tell nothing: `{prompt = "ask", completion = "told"}`."""
     task: str = ""
-    """What its rows call their task; by default what the file is called."""
+    """What its rows call their task; by default the file's name. Prompts are put in that task's words."""
     licence: str = ""
     """Under which licence it was published, such as "apache-2.0"; by default what a task file says."""
     on_bad: Literal["raise", "reject"] = "reject"
     """A row that cannot be used: stop and name it, or leave it out into rejects.jsonl, counted."""
+
+
+class AuthorSection(Section):
+    """The model that writes rows, and weighs them for filters: of this machine, or behind a server."""
+
+    name: str = "smollm2-135m"
+    """A model by name or folder, or what the server calls it."""
+    server: str = ""
+    """Address of an OpenAI-compatible server, such as "http://localhost:8000/v1"; none is this machine."""
+    key_env: str = "OPENAI_API_KEY"
+    """The variable of the environment that holds the server's key."""
+    price_in: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """What a million tokens of prompts cost."""
+    price_out: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """What a million tokens of answers cost."""
+    budget: str = ""
+    """"5 USD" or "200000 tokens": nothing is sent that could go beyond it."""
+    concurrency: int = Field(default=8, ge=1)
+    """Most requests on their way at a time."""
+    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    """Seconds to wait for an answer."""
+    patience: float = Field(default=600.0, ge=0, allow_inf_nan=False)
+    """Seconds over which a request is tried again."""
+    schemas: bool = False
+    """Whether the server keeps to a JSON schema that it is sent."""
+    precision: Precision = "auto"
+    """Number format of products, on this machine; as `model.precision` of a run."""
+    device: str = "auto"
+    """As `model.device` of a run."""
+
+
+class GenerateChoice(Choice):
+    """A step that writes rows, with its parameters."""
+
+    name: str = ""
+    """What later steps and `[mix]` call it; by default its kind."""
+    rows: list[str] | None = None
+    """Names of the sources and steps whose rows it is given; by default those of the step before, or of the
+    sources that are for generation, or of all."""
+    keep: bool | None = None
+    """Whether its rows are for the data set; by default if no later step is given them."""
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or self.kind.rpartition(":")[2]
+
+
+class MixSection(Section):
+    """How much of each source and step goes out: in proportion to its rows, or as these keys say."""
+
+    rows: int = Field(default=0, ge=0)
+    """Rows of the mixture; 0 is as many as there are while none comes twice."""
+    cap: int = Field(default=0, ge=0)
+    """Rows of a source from which on more of them do not raise its share; 0 is none."""
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """1 is in proportion to the rows, and the larger, the more equal."""
+    weights: dict[str, float] = Field(default={})
+    """By source; one without has 1."""
+    tokens: dict[str, float] = Field(default={})
+    """Shares of the tokens by source, which then decide alone."""
+    epochs: dict[str, float] = Field(default={})
+    """Passes over a source, exactly so many."""
+    tokenizer: str = ""
+    """The model whose tokens are counted; by default the one that writes, on this machine."""
 
 
 class FilterChoice(Choice):
@@ -82,8 +185,15 @@ class BuildRecipe(Section):
     """Seed of all that is drawn."""
     source: tuple[SourceSection, ...] = Field(min_length=1)
     """Where rows come from, in this order."""
+    model: AuthorSection = AuthorSection()
+    decode: Named = Choice.model_validate({"kind": "sample", "limit": 256, "temperature": 0.7, "top_p": 0.95})
+    """How the model writes: a strategy with its parameters."""
+    generate: tuple[Annotated[GenerateChoice, BeforeValidator(named)], ...] = ()
+    """What writes rows, in this order."""
     filter: tuple[Annotated[FilterChoice, BeforeValidator(named)], ...] = ()
     """What is said of each row; no row is taken away by it."""
+    mix: MixSection | None = None
+    """How much of each source goes out; by default all."""
     export: ExportSection | None = None
 
     @property

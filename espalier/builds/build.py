@@ -19,33 +19,40 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.building.dataset_card import Made, write_card
 from espalier.building.exporting import Exported, check_export, export
 from espalier.building.funnel import FUNNEL, Asked, Funnel, Source, make_funnel, read_funnel
-from espalier.core.build_recipe import load_build
-from espalier.core.errors import DataError, EspalierError, RunError
+from espalier.building.mixer import Mixer
+from espalier.building.mixing import Portion, Rates
+from espalier.builds.authors import Authors, identity_of
+from espalier.builds.generation import rejected, renumbered, write_rows, writings
+from espalier.builds.recipe import load_build
+from espalier.builds.review import decisions_at
+from espalier.builds.sources import Found, places
+from espalier.core.errors import RunError
 from espalier.core.files import content_hash, file_sha256, read_json, write_atomic, write_changed
 from espalier.core.memory import peak_resident
 from espalier.core.recipe import read_toml
 from espalier.core.run import RunFolder, open_run
 from espalier.core.text import counted
-from espalier.data.judgement import Each, filters
-from espalier.data.mixture import place_of
-from espalier.data.pairs import Pairs, is_pairs, join, write_each, write_pairs, write_verdicts
-from espalier.formats.folders import files_of, name_of
-from espalier.formats.load import iter_rows, numbered
+from espalier.data.judgement import Each, filters, weighing
+from espalier.data.pairs import Pairs, join, write_each, write_pairs, write_verdicts
+from espalier.formats.load import numbered
 from espalier.report.build import write_build_report
 from espalier.runs.events import Logged, bar, emit, say, working
-from espalier.runs.review import decisions_at
-from espalier.tasks.task_files import is_task, load_task
-from espalier.tasks.templates import Show, available, to_examples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from espalier.core.build_recipe import BuildRecipe, FilterChoice, SourceSection
+    from espalier.building.exporting import Exported
+    from espalier.building.funnel import Written
+    from espalier.builds.authors import Terms
+    from espalier.builds.generation import Writing
+    from espalier.builds.recipe import BuildRecipe, FilterChoice
+    from espalier.builds.sources import Place
     from espalier.core.records import Example
+    from espalier.core.registry import Registry
     from espalier.data.judgement import Filter, Judgement
     from espalier.tasks.raw_rows import Reject
 
-TABLE, SOURCES, VERDICTS = "pairs.parquet", "sources.json", "verdicts"
+TABLE, SOURCES, VERDICTS, EXPORTED = "pairs.parquet", "sources.json", "verdicts", "exported.json"
 EVERY = 5_000  # rows after which it is said how many have been read
 
 
@@ -81,6 +88,13 @@ class Build:
         return self.path / asked.path if asked else None
 
     @property
+    def portions(self) -> list[Portion]:
+        """What each source gave to the mixture that went out; nothing where the recipe has no `[mix]`."""
+        file = self.path / EXPORTED
+        table = cast("dict[str, Any]", read_json(file)) if file.is_file() else {}
+        return [Portion(**one) for one in table.get("portions", [])]
+
+    @property
     def report(self) -> Path:
         """The report's file."""
         return RunFolder(self.path).report
@@ -91,44 +105,56 @@ class _Stage:
     """A filter that is ready, its settings with the defaults, and the hash of what it judges by."""
 
     choice: FilterChoice
-    judge: Filter
+    judge: Any  # a Filter, or a Weighing where it weighs
     params: Mapping[str, Any]
     key: str
+    weighs: bool = False
+
+    def ready(self, authors: Authors) -> Filter:
+        """Return the filter, bound to the model where it weighs. Raises ModelError, RecipeError."""
+        return self.judge(authors.likelihood()) if self.weighs else self.judge
 
     @property
     def name(self) -> str:
         return self.choice.column
 
 
-def build(recipe: BuildRecipe, path: Path, patience: float = 0.0) -> Build:
+def build(recipe: BuildRecipe, path: Path, terms: Terms, patience: float = 0.0) -> Build:
     """Do every stage of a build that is not done.
 
     Args:
         recipe: what to build.
         path: its folder.
+        terms: what the model is given besides.
         patience: seconds that another process may take to let go of the folder.
 
     Raises:
-        RecipeError: a filter, a format or a parameter is wrong; nothing was done.
+        RecipeError: a step, a filter, a format or a parameter is wrong; nothing was done.
         DataError: a source cannot be used, or a row cannot be exported; what was complete stays.
+        GenerationError: the server cannot be reached, or the budget is used up; what was answered stays.
+        ModelError: there is no such model.
         RunError: the folder is another's, or cannot be written.
     """
-    stages = [_stage(choice, number) for number, choice in enumerate(recipe.filter)]
+    stages = [_stage(choice, number, identity_of(recipe)) for number, choice in enumerate(recipe.filter)]
     if recipe.export:
         check_export(Path(recipe.export.path), recipe.export.format)
-    files = [_files(source) for source in recipe.source]
+    files = places(recipe.source, recipe.seed)
+    todo = writings(recipe, files)
     _check_folder(path)
-    with open_run(path, patience) as folder:
+    with open_run(path, patience) as folder, Authors(recipe, folder, terms) as authors:
         run = replace(folder, listen=lambda event: emit(Logged(event)))
         _sweep(path)
         write_changed(run.recipe, recipe.to_toml().encode())
-        rows = content_hash([_said(*one) for one in zip(recipe.source, files, strict=True)])
-        sources = _read(run, recipe, files, rows)
-        _judge(run, stages, rows)
+        written, made = write_rows(run, todo, files, authors, again=terms.replay)
+        rows = content_hash([[place.said for place in files], made])
+        read = _read(run, files, todo, rows)
+        sources = _sources(recipe, files, read) + _steps(written, todo)
+        _tell(sources, run)
+        _judge(run, stages, rows, authors)
         table = _join(run, stages, rows)
-        funnel = _funnel(run, recipe, stages, sources, table)
+        funnel = _funnel(run, recipe, stages, sources, written, table)
         if recipe.export:
-            _export(run, recipe, funnel, table)
+            _export(run, recipe, funnel, table, authors)
         write_build_report(path)
     return Build(path)
 
@@ -161,14 +187,18 @@ def _sweep(path: Path) -> None:
         left.unlink()
 
 
-def _stage(choice: FilterChoice, number: int) -> _Stage:
-    judge = filters.build(choice.kind, choice.params, f"filter.{number}")
-    params = filters.filled(choice.kind, choice.params)
-    code = getsourcefile(filters.find(choice.kind))
+def _stage(choice: FilterChoice, number: int, identity: list[Any]) -> _Stage:
+    """Return a filter that is ready, or what makes one of the model's likelihoods."""
+    registry: Registry[Any] = weighing if choice.kind in weighing.names() else filters
+    judge = registry.build(choice.kind, choice.params, f"filter.{number}")
+    params = registry.filled(choice.kind, choice.params)
+    code = getsourcefile(registry.find(choice.kind))
     read = [Path(code)] if code else []
     read += [Path(text) for text in _texts(params.values()) if os.path.isfile(text)]
     hashes = [file_sha256(file) for file in read]
-    return _Stage(choice, judge, params, content_hash([choice.kind, params, hashes, version("espalier-lm")]))
+    model = identity if registry is weighing else []
+    key = content_hash([choice.kind, params, hashes, model, version("espalier-lm")])
+    return _Stage(choice, judge, params, key, registry is weighing)
 
 
 def _texts(values: Iterable[object]) -> Iterator[str]:
@@ -179,97 +209,74 @@ def _texts(values: Iterable[object]) -> Iterator[str]:
             yield from _texts(cast("list[object]", value))
 
 
-def _files(source: SourceSection) -> list[Path]:
-    """Return the files of a source. Raises DataError where one is not there."""
-    found = files_of(place_of(source.path))
-    if found.note:
-        say(f"Note: {found.note}")
-    for file in found.paths:
-        if not file.is_file():
-            raise DataError("There is no such file.", where=str(file))
-    return list(found.paths)
-
-
-def _said(source: SourceSection, files: list[Path]) -> list[Any]:
-    """Return what determines the rows of a source: how it is read, and what its files hold."""
-    how = source.model_dump(exclude={"path", "licence"})
-    return [how, name_of(place_of(source.path)), [[file.name, file_sha256(file)] for file in files]]
-
-
-def _read(run: RunFolder, recipe: BuildRecipe, files: list[list[Path]], key: str) -> list[Source]:
-    """Read the rows of all sources into the table, and return how many came from each."""
+def _read(run: RunFolder, places: Sequence[Place], todo: Sequence[Writing], key: str) -> list[Found]:
+    """Read the rows of the data set into the table, and return what was found in each source and step."""
     counts = run.path / SOURCES
     if not (run.is_done("rows", key) and (run.path / TABLE).is_file() and counts.is_file()):
         run.forget("rows")
         started = time.monotonic()
+        found = [Found() for _ in places]
         rejects: list[Reject] = []
-        read: list[dict[str, Any]] = []
 
         def rows() -> Iterator[Example]:
-            for number, (source, places) in enumerate(zip(recipe.source, files, strict=True)):
-                found = {"licence": "", "rows": 0, "rejected": -len(rejects)}
-                read.append(found)
-                with working(f"Reading {source.path}") as tell:
-                    for example in _rows_of(source, places, rejects, found):
-                        found["rows"] += 1
-                        if found["rows"] % EVERY == 0:
-                            tell(f"Reading {source.path}: {found['rows']} rows", aloud=False)
-                        yield replace(example, origin={**example.origin, "source": number})
-                found["rejected"] += len(rejects)
+            for number, (place, one) in enumerate(zip(places, found, strict=True)):
+                for example in renumbered(_announced(place, one, rejects), number):
+                    if place.section.use == "rows":  # others are only counted here
+                        yield example
+            for number, writing in enumerate(todo, start=len(places)):
+                if writing.kept:
+                    yield from renumbered(iter(Pairs(writing.table(run))), number)
 
         write_pairs(run.path / TABLE, numbered(rows()))
-        run.write_rejects({"rows": rejects})
-        write_atomic(counts, json.dumps(read))
+        run.write_rejects({"rows": rejects, **rejected(run, todo)})
+        write_atomic(counts, json.dumps([asdict(one) for one in found], ensure_ascii=False))
         run.mark_done("rows", key)
         run.log_stage("rows", started, peak_resident())
-    found = cast("list[dict[str, Any]]", read_json(counts))
-    sources = [
-        Source(source.path, source.licence or one["licence"], one["rows"], one["rejected"])
-        for source, one in zip(recipe.source, found, strict=True)
+    return [Found(**one) for one in cast("list[dict[str, Any]]", read_json(counts))]
+
+
+def _announced(place: Place, found: Found, rejects: list[Reject]) -> Iterator[Example]:
+    """Yield the rows of a source, telling how many have come."""
+    with working(f"Reading {place.section.path}") as tell:
+        for example in place.read(found, rejects.append):
+            if found.rows % EVERY == 0:
+                tell(f"Reading {place.section.path}: {found.rows} rows", aloud=False)
+            yield example
+
+
+def _sources(recipe: BuildRecipe, places: Sequence[Place], read: Sequence[Found]) -> list[Source]:
+    """Return the sources as the funnel has them."""
+    return [
+        Source(s.path, s.licence or one.licence, one.rows, one.rejected, s.use, one.note, place.name)
+        for s, place, one in zip(recipe.source, places, read, strict=True)
     ]
+
+
+def _steps(written: Sequence[Written], todo: Sequence[Writing]) -> list[Source]:
+    """Return the steps of generation as sources, in the order in which rows number them."""
+    return [
+        Source(
+            f"{step.name} ({step.model})",
+            "",
+            step.rows,
+            sum(step.left_out.values()),
+            "generated" if writing.kept else "step",
+            name=step.name,
+        )
+        for step, writing in zip(written, todo, strict=True)
+    ]
+
+
+def _tell(sources: Sequence[Source], run: RunFolder) -> None:
+    """Say what is to be known of the sources before the rows are judged."""
+    for source in sources:
+        if source.note:
+            say(f"{source.name}: {source.note}")
     if rejected := sum(source.rejected for source in sources):
         say(f"Rows left out, cannot be used: {rejected}; see {run.rejects}.")
-    return sources
 
 
-def _rows_of(
-    source: SourceSection, files: list[Path], rejects: list[Reject], found: dict[str, Any]
-) -> Iterator[Example]:
-    """Yield the rows of a source; a task file's own licence is put into what was found of it."""
-    on_reject = rejects.append if source.on_bad == "reject" else None
-    name = source.task or name_of(place_of(source.path))
-    for file in files:
-        if is_pairs(file):
-            yield from Pairs(file)
-        elif source.format == "auto" and is_task(file):
-            task = load_task(file, on_reject)
-            found["licence"] = "" if task.licence == "Unknown" else task.licence
-            named = replace(task, name=source.task or task.name)
-            yield from to_examples(named, available(named, Show()))
-        else:
-            try:
-                yield from iter_rows(
-                    file, source.format, on_reject, _note, source.columns, name=name, own=not source.task
-                )
-            except EspalierError as error:
-                raise _of_build(error) from None
-
-
-def _note(text: str) -> None:
-    say(f"Note: {text}")
-
-
-def _of_build(error: EspalierError) -> EspalierError:
-    """Return an error of the readers with the keys that a build calls by another name."""
-    for attribute in ("message", "where", "hint"):
-        text = str(vars(error)[attribute])
-        for key in ("format", "columns", "on_bad"):
-            text = text.replace(f"task.{key}", f"source.{key}")
-        vars(error)[attribute] = text
-    return error
-
-
-def _judge(run: RunFolder, stages: list[_Stage], rows: str) -> None:
+def _judge(run: RunFolder, stages: list[_Stage], rows: str, authors: Authors) -> None:
     """Write the verdicts that are not there: of filters that look at each row by itself in one pass."""
     keys = {stage.name: content_hash([rows, stage.key]) for stage in stages}
     files = {stage.name: run.path / VERDICTS / f"{stage.name}.parquet" for stage in stages}
@@ -287,7 +294,7 @@ def _judge(run: RunFolder, stages: list[_Stage], rows: str) -> None:
                 found = {files[stage.name]: stage.judge for stage in part}
                 write_each(found, pairs, lambda count: advance(count, ""))
             else:
-                write_verdicts(files[names], _told(part[0].judge(pairs), lambda: advance(1, "")))
+                write_verdicts(files[names], _told(part[0].ready(authors)(pairs), lambda: advance(1, "")))
         for stage in part:
             run.mark_done(_called(stage), keys[stage.name])
         run.log_stage(f"filter {names}", started, peak_resident())
@@ -317,19 +324,23 @@ def _join(run: RunFolder, stages: list[_Stage], rows: str) -> str:
 
 
 def _funnel(
-    run: RunFolder, recipe: BuildRecipe, stages: list[_Stage], sources: list[Source], table: str
+    run: RunFolder,
+    recipe: BuildRecipe,
+    stages: list[_Stage],
+    sources: list[Source],
+    written: list[Written],
+    table: str,
 ) -> Funnel:
     """Return what became of the rows, counted where it is not written down yet."""
     asked = [Asked(stage.name, stage.choice.kind, stage.params) for stage in stages]
-    key = content_hash(
-        [table, recipe.name, recipe.dropped, list(map(asdict, sources)), list(map(asdict, asked))]
-    )
+    said = [[asdict(one) for one in part] for part in (sources, written, asked)]
+    key = content_hash([table, recipe.name, recipe.dropped, said])
     file = run.path / FUNNEL
     if run.is_done("funnel", key) and file.is_file():
         return read_funnel(file)
     run.forget("funnel")
     with working("Counting", aloud=False):
-        funnel = make_funnel(recipe.name, Pairs(run.path / TABLE), sources, asked, recipe.dropped)
+        funnel = make_funnel(recipe.name, Pairs(run.path / TABLE), sources, asked, recipe.dropped, written)
     write_atomic(file, funnel.to_json())
     run.mark_done("funnel", key)
     steps = [{"filter": s.name, "found": s.found, "left": s.left, "drops": s.drops} for s in funnel.steps]
@@ -337,7 +348,7 @@ def _funnel(
     return funnel
 
 
-def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str) -> None:
+def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str, authors: Authors) -> None:
     """Write what goes out and its card, where it is not written yet."""
     asked = recipe.export
     if asked is None:
@@ -345,7 +356,8 @@ def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str) -> 
     path = run.path / asked.path
     decisions = decisions_at(run.path)
     reviewed = [decision.id for decision in decisions]
-    key = content_hash([table, asked.model_dump(mode="json"), funnel.to_json(), reviewed])
+    mix = [recipe.seed, recipe.mix.model_dump(mode="json")] if recipe.mix else []
+    key = content_hash([table, asked.model_dump(mode="json"), funnel.to_json(), reviewed, mix])
     done = run.done("export")
     size = path.stat().st_size if path.is_file() else -1
     written = done.files if done else {}
@@ -357,13 +369,23 @@ def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str) -> 
             where=f"{path} (export.path)",
             hint="Name another, or move it.",
         )
+    mixer = _mixer(recipe, funnel, authors)
     with bar(f"Writing {path.name}", funnel.out) as advance:
         exported = export(
             Pairs(run.path / TABLE), path, asked.format, recipe.dropped, asked.mask, lambda: advance(1, ""),
-            decisions=decisions,
+            decisions=decisions, mixer=mixer,
         )  # fmt: skip
+    write_atomic(run.path / EXPORTED, json.dumps(asdict(exported), ensure_ascii=False))
     _card(recipe, funnel, exported, path)
     run.mark_done("export", key, {str(path): [path.stat().st_size, ""]})
+
+
+def _mixer(recipe: BuildRecipe, funnel: Funnel, authors: Authors) -> Mixer | None:
+    """Return what mixes the sources as the recipe says; None where it says nothing. Raises ModelError."""
+    if recipe.mix is None:
+        return None
+    rates = Rates(**recipe.mix.model_dump(exclude={"tokenizer"}))
+    return Mixer(rates, recipe.seed, [source.name for source in funnel.sources], authors.counter())
 
 
 def _card(recipe: BuildRecipe, funnel: Funnel, exported: Exported, path: Path) -> None:
