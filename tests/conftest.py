@@ -1,17 +1,25 @@
-"""What several rooms' tests need: the folder of real data, and a tiny model with a byte tokenizer."""
+"""What several rooms' tests need: the real data, a tiny model with a byte tokenizer, processes at once."""
 
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import re
+import runpy
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from io import StringIO
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from espalier.core.records import Encoded
+from espalier.core.runtime import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +34,95 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+# Processes are forked from one that has imported what takes seconds, and nothing that looks at its terminal.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    [
+        "espalier.runs.execute",
+        "espalier.train.loop",
+        "espalier.train.preference",
+        "espalier.train.reinforcement",
+        "espalier.decode.local",
+        "espalier.evaluate.rewards",
+        "torch.distributed.fsdp",
+        "torch.distributed.run",
+        "transformers.models.llama.modeling_llama",
+        "typer",
+    ]
+)
+
+
+class Forked:
+    """`python COMMAND` as `subprocess.Popen` starts it, but within milliseconds; warnings are errors.
+
+    The command is a file or ("-m", MODULE), and its arguments. Streams that are not given as descriptors are
+    pipes of text; with a descriptor for 0 it is a session of its own at that terminal.
+    """
+
+    def __init__(
+        self, *command: object, cwd: Path | None = None, streams: dict[int, int] | None = None, **env: str
+    ) -> None:
+        pipes = {number: os.pipe() for number in (1, 2) if number not in (streams or {})}
+        self.stdout, self.stderr = (os.fdopen(pipes[n][0]) if n in pipes else None for n in (1, 2))
+        theirs = {number: os.dup(end) for number, end in (streams or {}).items()}
+        theirs |= {number: end for number, (_, end) in pipes.items()}
+        connections = {number: Connection(end, readable=False) for number, end in theirs.items()}
+        told = {
+            "COMMAND": [*map(str, command)],
+            "FOLDER": str(cwd or Path.cwd()),
+            "ENVIRONMENT": {**os.environ, "OMP_NUM_THREADS": "1", **env},
+            "STREAMS": connections,
+        }
+        program = (str(ROOT / "tests" / "forked.py"), told, "__forked__")
+        self._process = SERVER.Process(target=runpy.run_path, args=program)
+        with mock.patch.dict(os.environ, {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}):
+            self._process.start()
+        for connection in connections.values():
+            connection.close()
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        assert self._process.exitcode is not None, f"still running after {timeout} s"
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Return all that it says until its end."""
+        with ThreadPoolExecutor(2) as threads:
+            said = [threads.submit(_read, stream) for stream in (self.stdout, self.stderr)]
+            try:
+                self.wait(timeout)
+            finally:
+                self.kill()
+            out, err = (text.result() for text in said)
+        return out, err
+
+
+def _read(stream: TextIO | None) -> str:
+    with stream or nullcontext(StringIO()) as text:
+        return text.read()
+
+
+@pytest.fixture(scope="session")
+def forked() -> type[Forked]:
+    """Starts programs as processes; see `Forked`."""
+    return Forked
 
 
 @pytest.fixture(scope="session")

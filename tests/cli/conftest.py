@@ -7,14 +7,13 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -93,19 +92,6 @@ def call(*arguments: object, stdin: str = "", cwd: Path | None = None) -> Result
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
-    """Start `espalier` as a process of its own, with as many threads as this one."""
-    warnings = ("-W", "error", "-W", "ignore::ResourceWarning")  # a signal may come while a file is opened
-    return subprocess.Popen(
-        [sys.executable, *warnings, "-m", "espalier.cli.main", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="session")
 def espalier() -> Callable[..., Result]:
     """Runs a command in this process; see `call`."""
@@ -113,12 +99,12 @@ def espalier() -> Callable[..., Result]:
 
 
 @pytest.fixture(scope="session")
-def espalier_process() -> Callable[..., subprocess.Popen[str]]:
-    """Starts a command as a process; see `start`."""
-    return start
+def espalier_process(forked: Callable[..., Any]) -> Callable[..., Any]:
+    """Starts a command as a process of its own; see `Forked`."""
+    return partial(forked, "-m", "espalier.cli.main")
 
 
-def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, pattern: str, process: Any) -> None:
     """Wait until a file of the process is there, and fail where the process ends before."""
     end = time.monotonic() + 120
     while not any(path.glob(pattern)):

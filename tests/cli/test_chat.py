@@ -6,8 +6,6 @@ import json
 import os
 import pty
 import select
-import subprocess
-import sys
 import termios
 import time
 from contextlib import suppress
@@ -69,24 +67,14 @@ def test_what_is_no_talker_is_told_before_a_word(finished, espalier) -> None:
 class Terminal:
     """`espalier chat` at a terminal."""
 
-    def __init__(self, *arguments: object, cwd: Path) -> None:
+    def __init__(self, espalier_process, *arguments: object, cwd: Path) -> None:
         self.end, other = pty.openpty()
         settings = termios.tcgetattr(other)
         settings[3] |= termios.NOFLSH  # else Ctrl-C throws away what was written and not read yet
         termios.tcsetattr(other, termios.TCSANOW, settings)
         self.seen = ""
-        command = [sys.executable, "-W", "error", "-m", "espalier.cli.main", *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb"}
-        # the session's terminal, so that Ctrl-C is a signal
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", LEADER, *command],
-            cwd=cwd,
-            env=environment,
-            stdin=other,
-            stdout=other,
-            stderr=other,
-            start_new_session=True,
-        )
+        streams = dict.fromkeys(range(3), other)
+        self.process = espalier_process(*arguments, cwd=cwd, streams=streams, TERM="dumb")
         os.close(other)
 
     def __enter__(self) -> Terminal:
@@ -121,24 +109,17 @@ class Terminal:
         self.seen = self.seen.split(text, 1)[1][least:]
 
 
-LEADER = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
-def test_ctrl_c_stops_the_answer_and_ctrl_d_the_chat(finished) -> None:
+def test_ctrl_c_stops_the_answer_and_ctrl_d_the_chat(finished, espalier_process) -> None:
     for _ in range(2):  # on a loaded machine a key can miss its moment
         with suppress(AssertionError):
-            talk(finished)
+            talk(finished, espalier_process)
             return
-    talk(finished)
+    talk(finished, espalier_process)
 
 
-def talk(finished) -> None:
+def talk(finished, espalier_process) -> None:
     """Stop two answers, and save what is left."""
-    with Terminal("chat", "tiny", "--limit", "3900", cwd=finished.home) as terminal:
+    with Terminal(espalier_process, "chat", "tiny", "--limit", "3900", cwd=finished.home) as terminal:
         for words in ("tell", "more"):  # an answer that was stopped changes nothing for the next
             terminal.wait_for("> ")
             terminal.type("/undo\n")

@@ -4,8 +4,6 @@ import json
 import os
 import pty
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 
@@ -48,11 +46,10 @@ def test_rows_that_are_left_out_are_named(home: Path, espalier) -> None:
     assert "more; `espalier run` writes all to rejects.jsonl." in result.out
 
 
-def test_trained_tokens_are_green_in_a_terminal(home: Path) -> None:
+def test_trained_tokens_are_green_in_a_terminal(home: Path, espalier_process) -> None:
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "espalier.cli.main", "inspect", "recipe.toml", "--rows", "1"]
-    environment = {**os.environ, "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=home, stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
+    command = ("inspect", "recipe.toml", "--rows", "1")
+    process = espalier_process(*command, cwd=home, streams={1: theirs}, TERM="xterm-256color")
     os.close(theirs)
     shown = b""
     while True:
@@ -64,7 +61,8 @@ def test_trained_tokens_are_green_in_a_terminal(home: Path) -> None:
             break
         shown += piece
     os.close(ours)
-    assert process.wait() == 0
+    _, err = process.communicate()
+    assert process.returncode == 0, err
     green = "".join(re.findall(r"\x1b\[1;32m(.*?)\x1b\[0m", shown.decode(), re.DOTALL))
     assert re.fullmatch(r"\w+s<\|im_end\|>", green)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -103,27 +102,24 @@ def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> N
     assert not different
 
 
-def run_and_kill(folder: Path, at: int | None, patience: int | None = None) -> list[dict]:
+def run_and_kill(forked, folder: Path, at: int | None, patience: int | None = None) -> list[dict]:
     """Run this file as a program, and kill it as soon as it reports step `at`."""
     seen = []
-    asked = [] if patience is None else [str(patience)]
-    with subprocess.Popen(
-        [sys.executable, __file__, str(folder), *asked], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout
-        for line in process.stdout:
-            seen.append(json.loads(line))
-            if seen[-1]["event"] == "step" and seen[-1]["step"] == at:
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == (0 if at is None else -signal.SIGKILL)
+    process = forked(__file__, folder, *([] if patience is None else [patience]))
+    for line in process.stdout:
+        seen.append(json.loads(line))
+        if seen[-1]["event"] == "step" and seen[-1]["step"] == at:
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == (0 if at is None else -signal.SIGKILL)
+    process.communicate()
     return seen
 
 
-def test_a_killed_run_goes_on_bitwise(tmp_path: Path):
+def test_a_killed_run_goes_on_bitwise(forked, tmp_path: Path):
     whole = [event for event in events(tmp_path / "whole") if event["event"] == "step"]
     assert len(whole) == STEPS
-    parts = [run_and_kill(tmp_path / "killed", at) for at in (4, 9, None)]
+    parts = [run_and_kill(forked, tmp_path / "killed", at) for at in (4, 9, None)]
     assert [part[0]["step"] for part in parts[:2]] == [0, 3]
     assert parts[2][0]["step"] in (6, 9)  # the kill races with the checkpoint after step 9
     assert_same(final_state(tmp_path / "killed"), final_state(tmp_path / "whole"))
@@ -165,11 +161,11 @@ def test_the_best_so_far_and_the_patience_go_on_too(patience: int, stops: list[i
         assert rest[-2:] == whole[-2:]
 
 
-def test_a_killed_run_goes_on_with_its_best_weights(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_with_its_best_weights(forked, tmp_path: Path) -> None:
     whole = list(events(tmp_path / "whole", patience=2))
     for at in (3, 6):
-        run_and_kill(tmp_path / "killed", at, patience=2)
-    assert run_and_kill(tmp_path / "killed", None, patience=2)[-2:] == whole[-2:]
+        run_and_kill(forked, tmp_path / "killed", at, patience=2)
+    assert run_and_kill(forked, tmp_path / "killed", None, patience=2)[-2:] == whole[-2:]
     assert whole[-2]["step"] < whole[-2]["last"]
 
 

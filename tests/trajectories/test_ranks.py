@@ -1,7 +1,7 @@
 """Runs on several processes that must coincide with a run on one: real processes, gloo, tiny models.
 
 This file is also the program that each process runs, with the environment that torchrun gives. The processes
-are forked from a server that has imported what they need, since importing takes longer than all the rest.
+are forked from one that has imported what they need; see `tests/conftest.py`.
 """
 
 from __future__ import annotations
@@ -54,17 +54,6 @@ if TYPE_CHECKING:
 STEPS = 5
 PROGRAM = "__ranks__"  # what this file is called where a process runs it
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    [
-        "espalier.train.preference",
-        "espalier.train.loop",
-        "espalier.train.reinforcement",
-        "espalier.decode.engine",
-        "espalier.evaluate.rewards",
-        "torch.distributed.fsdp",
-        "transformers.models.llama.modeling_llama",
-    ]
-)
 
 
 def units() -> list[Unit]:
