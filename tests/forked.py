@@ -35,6 +35,7 @@ def become(command: list[str], folder: str, environment: dict[str, str], streams
     sys.argv = command[1:] if module else command
     sys.path[0] = "" if module else os.path.dirname(command[0])
     if module:
+        sys.modules.pop(command[1], None)  # it may be among what is imported, and runs as if it were not
         runpy.run_module(command[1], run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(command[0], run_name="__main__")

@@ -56,7 +56,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_answers(
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(home: Path, espalier, espalier_process, wait_for) -> None:
-    long = (*COMMAND, "-o", "train.epochs=60")
+    long = (*COMMAND, "-o", "train.epochs=25")
     process = espalier_process(*long, cwd=home)
     wait_for(home / "runs" / "plural", "checkpoints/step-*", process)
     process.send_signal(signal.SIGINT)
@@ -76,7 +76,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(home: Path, espalier, espali
 def test_sigterm_finishes_the_step_and_leaves_a_checkpoint(
     home: Path, new_home, tmp_path: Path, espalier, espalier_process, wait_for
 ) -> None:
-    command = (*COMMAND, "-o", "train.epochs=40", "-o", "train.checkpoint=999")
+    command = (*COMMAND, "-o", "train.epochs=20", "-o", "train.checkpoint=999")
     run = home / "runs" / "plural"
     process = espalier_process(*command, cwd=home)
     wait_for(run, "events.jsonl", process)

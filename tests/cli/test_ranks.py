@@ -1,4 +1,7 @@
-"""`torchrun -m espalier run`: the same run as with one process, told once, written once."""
+"""`torchrun -m espalier run`: the same run as with one process, told once, written once.
+
+What torchrun itself does, one test shows; the others start its processes as it does, from what is imported.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,34 +21,27 @@ from torch.distributed import HashStore, Store
 from espalier.runs.meeting import meet
 
 
-def launch(home: Path, *options: str, restarts: int = 0) -> subprocess.Popen[str]:
-    """Start the recipe on two processes of this machine."""
-    command = (
-        "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", str(restarts),
-        "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "espalier", "run", "recipe.toml",
-    )  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, *command, *(part for option in options for part in ("-o", option))],
-        cwd=home,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @dataclass(frozen=True)
-class Launched:
-    """What torchrun left: its exit status, and what it and its processes said."""
+class Ended:
+    """What processes of one run left: the exit status of each, and what all of them said."""
 
-    returncode: int
-    stderr: str
+    codes: list[int]
+    err: str
 
 
-def torchrun(home: Path, *options: str) -> Launched:
-    process = launch(home, *options)
-    _, said = process.communicate(timeout=120)
-    return Launched(process.returncode, said)
+def two_ranks(espalier_process, home: Path, *options: str) -> Ended:
+    """Run the recipe on two processes of this machine, with the environment that torchrun gives."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = ("run", "recipe.toml", *(part for option in options for part in ("-o", option)))
+    processes = [
+        espalier_process(*command, cwd=home, RANK=str(rank), LOCAL_RANK=str(rank), **told)
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    return Ended([process.returncode for process in processes], "".join(said))
 
 
 def worker(launcher: int, rank: int) -> int:
@@ -62,19 +56,19 @@ def worker(launcher: int, rank: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, new_home) -> tuple[Path, Launched]:
+def two(tmp_path_factory: pytest.TempPathFactory, new_home, espalier_process) -> tuple[Path, Ended]:
     """The folder of a run on two processes that share out the weights, and what was said."""
     home = new_home(tmp_path_factory.mktemp("two") / "home")
-    result = torchrun(home, "train.parallel='fsdp'")
-    assert result.returncode == 0, result.stderr
+    result = two_ranks(espalier_process, home, "train.parallel='fsdp'")
+    assert result.codes == [0, 0], result.err
     return home / "runs" / "plural", result
 
 
 def test_two_processes_make_the_same_run(two, finished):
     run, result = two
-    assert "Traceback" not in result.stderr
+    assert "Traceback" not in result.err
     for said in ("Run plural, in runs/plural", "Answers of the tuned model: "):
-        assert result.stderr.count(said) == finished.result.err.count(said) == 1
+        assert result.err.count(said) == finished.result.err.count(said) == 1
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     single = [json.loads(line) for line in (finished.folder / "events.jsonl").read_text().splitlines()]
     assert [event["event"] for event in events] == [event["event"] for event in single]
@@ -89,7 +83,7 @@ def test_two_processes_make_the_same_run(two, finished):
     assert not list((run / "checkpoints").glob("*"))
 
 
-def test_two_processes_find_the_same_loss_of_rows_held_out(home: Path, espalier):
+def test_two_processes_find_the_same_loss_of_rows_held_out(home: Path, espalier, espalier_process):
     """Each computes some of the trees; the weights that are kept are gathered where they are shared out."""
     options = (
         "data.dev=0.3",
@@ -106,8 +100,8 @@ def test_two_processes_find_the_same_loss_of_rows_held_out(home: Path, espalier)
             result = espalier("run", "recipe.toml", *[p for o in asked for p in ("-o", o)], cwd=home)
             assert result.code == 0, result.err
         else:
-            result = torchrun(home, *asked, f"train.parallel='{name}'")
-            assert result.returncode == 0, result.stderr
+            result = two_ranks(espalier_process, home, *asked, f"train.parallel='{name}'")
+            assert result.codes == [0, 0], result.err
         lines = (home / "runs" / name / "events.jsonl").read_text().splitlines()
         events = [json.loads(line) for line in lines]
         losses = [event["loss"] for event in events if event["event"] == "dev"]
@@ -123,11 +117,15 @@ def test_two_processes_find_the_same_loss_of_rows_held_out(home: Path, espalier)
 
 
 def test_torchrun_starts_a_killed_worker_again_and_the_weights_are_the_same_bitwise(
-    home: Path, two, wait_for
+    home: Path, two, forked, wait_for
 ):
     """The first rank is killed: it is the one that holds the run folder."""
     run = home / "runs" / "plural"
-    process = launch(home, "train.parallel='fsdp'", restarts=2)
+    command = (
+        "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2",
+        "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "espalier", "run", "recipe.toml",
+    )  # fmt: skip
+    process = forked(*command, "-o", "train.parallel='fsdp'", cwd=home)
     wait_for(run, "checkpoints/step-*", process)
     os.kill(worker(process.pid, 0), signal.SIGKILL)
     _, said = process.communicate(timeout=120)
@@ -187,9 +185,8 @@ def test_only_adamw_moves_weights_that_are_shared_out(home: Path, espalier):
     assert "Error: train.optimizer: 'adafactor' cannot move weights that are shared out" in result.err
 
 
-def test_an_error_of_all_is_told_once(home: Path):
-    result = torchrun(home, "task.path='nowhere.toml'")
-    assert result.returncode == 1  # torchrun's own; it also says which process ended with 2
-    assert result.stderr.count("Error: nowhere.toml: There is no such task file.") == 1
-    assert "exitcode  : 2" in result.stderr
+def test_an_error_of_all_is_told_once(home: Path, espalier_process):
+    result = two_ranks(espalier_process, home, "task.path='nowhere.toml'")
+    assert result.codes == [2, 2]
+    assert result.err.count("Error: nowhere.toml: There is no such task file.") == 1
     assert not (home / "runs").exists()

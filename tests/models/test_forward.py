@@ -152,7 +152,8 @@ def test_both_are_exact_in_fp32_for_logits_in_bf16():
 @pytest.mark.model
 def test_the_bundled_model_is_exact_on_real_rows(shared_data: Path, bundled_model: Path):
     loaded = load_model(str(bundled_model))
-    loaded.model.config.num_hidden_layers = 6  # of 30: fp64 is slow
+    loaded.model.config.num_hidden_layers = 3  # of 30: fp64 is slow
+    loaded.model.model.layers = loaded.model.model.layers[:3]
     task = load_task(next(shared_data.glob("natural-instructions-v2/tasks/task003*.json")))
-    examples = to_examples(task, Show(cautions=False, positive=0, negative=0))[:3]
+    examples = to_examples(task, Show(cautions=False, positive=0, negative=0))[:2]
     check_exact(loaded.model.double(), build_tree([encode(example, loaded.template) for example in examples]))
