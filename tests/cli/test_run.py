@@ -9,6 +9,8 @@ from safetensors.numpy import load_file
 
 from espalier.report.gather import gather
 
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
 
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -209,20 +211,18 @@ def test_a_published_task_runs_as_it_is(home: Path, shared_data: Path, espalier,
     assert "ROUGE-L" in result.out
 
 
-def test_every_recipe_runs_at_toy_size(tmp_path: Path, tiny_model: Path, espalier) -> None:
-    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
-    assert recipes
-    for recipe in recipes:
-        train = tomllib.loads(recipe.read_text())["train"]
-        stages = [f"train.{n}" for n in range(len(train))] if isinstance(train, list) else ["train"]
-        changes = (
-            f"model.name={tiny_model}", f"folder={tmp_path}", "data.limit=6", "data.test_limit=3",
-            "decode.limit=3", *(f"{stage}.{few}" for stage in stages for few in ("rows=3", "epochs=0.5")),
-        )  # fmt: skip
-        result = espalier("run", recipe, *(word for change in changes for word in ("-o", change)))
-        assert result.code == 0, f"{recipe}: {result.err}"
-        assert "the loss rises" not in result.err
-        assert (tmp_path / recipe.stem / "report.html").exists()
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_runs_at_toy_size(tmp_path: Path, tiny_model: Path, espalier, recipe: Path) -> None:
+    train = tomllib.loads(recipe.read_text())["train"]
+    stages = [f"train.{n}" for n in range(len(train))] if isinstance(train, list) else ["train"]
+    changes = (
+        f"model.name={tiny_model}", f"folder={tmp_path}", "data.limit=6", "data.test_limit=3",
+        "decode.limit=3", *(f"{stage}.{few}" for stage in stages for few in ("rows=3", "epochs=0.5")),
+    )  # fmt: skip
+    result = espalier("run", recipe, *(word for change in changes for word in ("-o", change)))
+    assert result.code == 0, result.err
+    assert "the loss rises" not in result.err
+    assert (tmp_path / recipe.stem / "report.html").exists()
 
 
 def _made(folder: Path) -> Path:

@@ -5,6 +5,7 @@ This file is also the program that is killed: `python test_resume.py FOLDER` tra
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import sys
@@ -143,19 +144,26 @@ def test_random_states_go_on_too(tmp_path: Path, stop: int):
     assert_same(final_state(tmp_path / "parts"), final_state(tmp_path / "whole"))
 
 
+@functools.cache
+def undisturbed(patience: int) -> list[dict]:
+    """Return what a run tells that nobody stops."""
+    with tempfile.TemporaryDirectory() as folder:
+        return list(events(Path(folder), dropout=0.2, patience=patience))
+
+
 @pytest.mark.parametrize("patience", [0, 1, 2, 3])
 @given(stops=st.lists(st.integers(0, 12), max_size=4))
 @settings(max_examples=8, deadline=None)
 def test_the_best_so_far_and_the_patience_go_on_too(patience: int, stops: list[int]) -> None:
     """Wherever it is stopped, between whichever events: the same evaluations, the same end, the same best."""
+    whole = undisturbed(patience)
     with tempfile.TemporaryDirectory() as folder:
-        whole = list(events(Path(folder, "whole"), dropout=0.2, patience=patience))
         seen: dict[int, float] = {}
         for stop in stops:
-            part = events(Path(folder, "parts"), dropout=0.2, patience=patience)
+            part = events(Path(folder), dropout=0.2, patience=patience)
             seen |= {event["step"]: event["loss"] for event in islice(part, stop) if event["event"] == "dev"}
             part.close()
-        rest = list(events(Path(folder, "parts"), dropout=0.2, patience=patience))
+        rest = list(events(Path(folder), dropout=0.2, patience=patience))
         seen |= {event["step"]: event["loss"] for event in rest if event["event"] == "dev"}
         assert seen == {event["step"]: event["loss"] for event in whole if event["event"] == "dev"}
         assert rest[-2:] == whole[-2:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import subprocess
 from html import escape, unescape
 from pathlib import Path
@@ -98,9 +99,15 @@ def _answers(examples: list[Example], share: float, seed: int) -> list[Completio
 
 
 @pytest.fixture
-def run_folder(tmp_path: Path) -> Path:
+def run_folder(whole_run: Path, tmp_path: Path) -> Path:
+    """A copy of the complete run."""
+    return Path(shutil.copytree(whole_run, tmp_path / "runs" / "durations"))
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete run: 90 training rows, 30 test rows, four systems, 40 steps, two rejects."""
-    folder = tmp_path / "runs" / "durations"
+    folder = tmp_path_factory.mktemp("whole") / "durations"
     (folder / "data").mkdir(parents=True)
     examples = [_example(i) for i in range(120)]
     train, test = examples[:90], examples[90:]
