@@ -16,6 +16,7 @@ from espalier.core.errors import DataError
 from espalier.core.files import content_hash
 from espalier.core.records import Task, TaskRow
 from espalier.formats.folders import files_of, is_split, name_of, not_read, within
+from espalier.formats.format import fields_of
 from espalier.formats.hub import fetch_rows, is_hub_name
 from espalier.formats.load import has_columns, load_rows
 from espalier.tasks.task_files import is_task, load_task, name_and_files, task_path, tasks_in
@@ -221,7 +222,7 @@ def _rows(
 
 def _rows_hash(name: str, examples: Sequence[Example]) -> str:
     """Return the hash of rows as earlier versions wrote it down, which took them for a task without words."""
-    rows = [asdict(_row(example)) for example in examples]
+    rows = [fields_of(_row(example)) for example in examples]
     empty: dict[str, object] = dict.fromkeys(LISTS, ())
     words = {"name": name, "definition": "", "licence": "Unknown", "origin": "", **empty}
     return content_hash({**words, "rows": rows})

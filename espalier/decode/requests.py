@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from espalier.core.errors import GenerationError
 from espalier.core.files import content_hash
 from espalier.encode.tree import common_prefix
@@ -120,9 +118,9 @@ def groups_of(
     """
     group: list[Request] = []
     common, longest = 0, 0
-    previous = np.empty(0, np.int64)
+    previous: tuple[int, ...] = ()
     for request in sorted(requests, key=lambda request: request.prompt):
-        prompt = np.array(request.prompt, np.int64)
+        prompt = request.prompt
         size = request.size(limit)
         shared = min(common, common_prefix(previous, prompt)) if group else len(prompt)
         wide = max(longest, size)

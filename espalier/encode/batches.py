@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from espalier.core.errors import DataError
-from espalier.encode.tree import build_tree, common_prefix, path_length
+from espalier.encode.tree import TreeStats, build_tree, common_prefix, path_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +82,18 @@ def schedule(units: Sequence[Unit], size: int, seed: int) -> Callable[[int], lis
 
 
 def build_trees(groups: Sequence[Sequence[Encoded]], tokens: int) -> list[Tree]:
-    """Return the trees of one step's groups of rows, each of at most `tokens` distinct tokens.
+    """Return the trees of one step's groups of rows, see `rows_of_trees`. Raises DataError."""
+    return [build_tree(rows) for rows in rows_of_trees(groups, tokens)]
+
+
+def tree_sizes(groups: Sequence[Sequence[Encoded]], tokens: int) -> list[TreeStats]:
+    """Return the `stats` of `build_trees`, and build none. Raises DataError."""
+    trees = rows_of_trees(groups, tokens)
+    return [TreeStats(sum(map(path_length, rows)), group_size(rows)) for rows in trees]
+
+
+def rows_of_trees(groups: Sequence[Sequence[Encoded]], tokens: int) -> list[list[Encoded]]:
+    """Return the rows of each tree of one step, of at most `tokens` distinct tokens.
 
     Groups are taken in sorted order, where each shares most with its neighbour. A cut makes the prefix that
     the two groups at it share be computed twice; the cuts are those that cost the fewest tokens in all, where
@@ -113,7 +124,7 @@ def build_trees(groups: Sequence[Sequence[Encoded]], tokens: int) -> list[Tree]:
                 hint="Raise train.tokens, or leave the example out.",
             )
         best.append(min(options))
-    return [build_tree([row for place in span for row in groups[order[place]]]) for span in _spans(best)]
+    return [[row for place in span for row in groups[order[place]]] for span in _spans(best)]
 
 
 def group_size(group: Sequence[Encoded]) -> int:
@@ -121,8 +132,7 @@ def group_size(group: Sequence[Encoded]) -> int:
     if len(group) == 1:
         return path_length(group[0])
     paths = sorted(row.ids[: path_length(row)] for row in group)
-    arrays = [np.array(path, np.int64) for path in paths]
-    return sum(map(len, paths)) - sum(common_prefix(one, two) for one, two in pairwise(arrays))
+    return sum(map(len, paths)) - sum(map(common_prefix, paths, paths[1:]))
 
 
 def _spans(best: list[tuple[float, int, int]]) -> list[range]:
@@ -139,16 +149,15 @@ def _trunk(rows: Sequence[Encoded], prompt: tuple[int, ...] = ()) -> tuple[int, 
     """Return the tokens that are laid out in common for all the rows; the prompt where there is none."""
     if not rows:
         return prompt
-    paths = sorted(row.ids[: path_length(row)] for row in rows)
-    first, last = np.array(paths[0], np.int64), np.array(paths[-1], np.int64)
-    return paths[0][: common_prefix(first, last)]
+    paths = [row.ids[: path_length(row)] for row in rows]
+    first = min(paths)
+    return first if len(paths) == 1 else first[: common_prefix(first, max(paths))]
 
 
 def _sorted(paths: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
     """Return the paths' sorted order, and how many tokens each shares with the one before it."""
-    order = sorted(range(len(paths)), key=lambda at: paths[at])
-    arrays = (np.array(paths[at], np.int64) for at in order)
-    return order, [0, *(common_prefix(one, two) for one, two in pairwise(arrays))]
+    order = sorted(range(len(paths)), key=paths.__getitem__)
+    return order, [0, *(common_prefix(paths[one], paths[two]) for one, two in pairwise(order))]
 
 
 def _deal(

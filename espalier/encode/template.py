@@ -18,10 +18,12 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from inspect import signature
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import TemplateError
@@ -35,13 +37,14 @@ from espalier.encode.tools import lists_tools, template_turns
 from espalier.encode.voice import Frame, Rendering, Voice, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from espalier.core.records import Message
     from espalier.encode.tokenizer import Tokenizer
     from espalier.encode.tools import Turn
 
 RENDERING = Rendering()
+REMEMBERED = 1024  # conversations
 # The argument with which most templates that open a thought in their prompts can be asked not to.
 THINKING = "enable_thinking"
 
@@ -84,6 +87,7 @@ class Template:
         named = set(self._tokenizer.chat_control_tokens)
         added = tokenizer.added_tokens_decoder.values()
         self.control = any_of(token.content for token in added if token.special or token.content in named)
+        self._rendered = lru_cache(REMEMBERED)(self._render)
         self._voices: dict[bool, Voice | TemplateError] = {}
         self._main = self._voice("default" not in self._sources and "tool_use" in self._sources)
         self._reader = Reader(self._tokenizer, self._main.sample)
@@ -133,18 +137,25 @@ class Template:
             TemplateError: the template cannot render the conversation or loses a part of it, or the prompt's
                 ids are not the beginning of the conversation's.
         """
-        voice, turns, tools = self._turns_of(messages)
-        before = voice.render(turns[:-1], tools, True)
-        whole = voice.render(turns, tools, False)
+        voice, turns, tools, before, whole = self._rendered(tuple(messages))
         if not whole.startswith(before):
             raise self._parted(before, whole, messages)
         frame = voice.frame_of(turns, tools, whole)
         self._check(turns, before, whole.removesuffix(frame.closing))
-        prompt = self._ids(voice, turns[:-1], tools, before, opening=True)
-        ids = self._ids(voice, turns, tools, whole, opening=False)
+        named = bool(self._quotes(turns, tools))
+        prompt = self._ids(voice, turns[:-1], tools, before, opening=True, named=named)
+        ids = self._ids(voice, turns, tools, whole, opening=False, named=named)
         if ids[: len(prompt)] != prompt:
             raise self._straddled(prompt, ids, messages)
         return Answered(self.prefix + self._ended(ids, len(prompt), whole, frame), len(self.prefix + prompt))
+
+    def read_ahead(self, conversations: Iterable[Sequence[Message]]) -> None:
+        """Render and read conversations together, so that `answered` costs less for each of them."""
+        texts: list[str] = []
+        for messages in conversations:
+            with suppress(TemplateError):  # `answered` says so
+                texts.extend(self._rendered(tuple(messages))[-2:])
+        self._reader.read_ahead(texts)
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the ids that a model is prompted with to answer `messages`. Raises TemplateError."""
@@ -184,7 +195,8 @@ class Template:
 
     def quoted(self, messages: Sequence[Message]) -> set[str]:
         """Return the names of special tokens that the texts of messages hold."""
-        return names_in([asdict(part) for turn in messages for part in turn.parts], self.control)
+        parts = (part for turn in messages for part in turn.parts)
+        return names_in([getattr(part, field.name) for part in parts for field in fields(part)], self.control)
 
     @cached_property
     def _dress(self) -> Dress:
@@ -243,11 +255,23 @@ class Template:
         voice = self._voice(listing)
         return voice, *template_turns(messages, voice.traits, listing=listing)
 
+    def _render(self, messages: tuple[Message, ...]) -> tuple[Voice, list[Turn], list[Turn] | None, str, str]:
+        """Return what `_turns_of` does, and the texts of the prompt and of all of it."""
+        voice, turns, tools = self._turns_of(messages)
+        return voice, turns, tools, voice.render(turns[:-1], tools, True), voice.render(turns, tools, False)
+
     def _ids(
-        self, voice: Voice, turns: Sequence[Turn], tools: list[Turn] | None, text: str, *, opening: bool
+        self,
+        voice: Voice,
+        turns: Sequence[Turn],
+        tools: list[Turn] | None,
+        text: str,
+        *,
+        opening: bool,
+        named: bool = True,
     ) -> tuple[int, ...]:
-        """Return the ids of turns that are rendered as `text`."""
-        names = self._quotes(turns, tools)
+        """Return the ids of turns that are rendered as `text`; `named` is whether they may quote names."""
+        names = self._quotes(turns, tools) if named else set[str]()
         if not names:
             return self._reader.ids(text)
         acting = self._refused(
@@ -345,18 +369,17 @@ class Template:
             self._check_stops(own[prompt:])
             return (*own, stop)
         behind = frame.after.count(frame.stop)
-        places = [place for place in range(prompt, len(ids)) if ids[place] == stop]
-        if len(places) <= behind:
+        if ids[prompt:].count(stop) <= behind:
             raise self._refused(f"The tokenizer does not read {frame.stop!r} behind the answer as a token.")
-        end = places[-1 - behind]
+        ends = (place for place in range(len(ids) - 1, prompt - 1, -1) if ids[place] == stop)
+        end = next(islice(ends, behind, None))
         self._check_stops(ids[prompt:end])
         return ids[: end + 1]
 
     def _check_stops(self, answer: Sequence[int]) -> None:
         """Refuse an answer at whose beginning a model would have ended."""
-        early = next((token for token in answer if token in self.stop_ids), None)
-        if early is not None:
-            name = self.pieces([early])[0]
+        if not self.stop_ids.isdisjoint(answer):
+            name = self.pieces([next(token for token in answer if token in self.stop_ids)])[0]
             raise self._refused(f"The answer holds {name!r}, at which a model stops, before its end.")
 
     def _cut(self, ids: tuple[int, ...], whole: str, frame: Frame) -> tuple[int, ...]:

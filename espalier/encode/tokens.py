@@ -13,6 +13,8 @@ from espalier.core.errors import TemplateError
 from espalier.core.records import Encoded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from espalier.core.records import Example, Message
     from espalier.encode.template import Template
 
@@ -69,12 +71,21 @@ def encode_unit(example: Example, template: Template) -> Unit:
     return Unit(example.id, prompt, tuple(rows))
 
 
+def read_ahead(examples: Sequence[Example], template: Template) -> None:
+    """Turn examples into tokens together, so that `encode_unit` costs less for each of them."""
+    template.read_ahead(row for example in examples for row in _conversations(example))
+
+
 def foreign_answers(example: Example, template: Template) -> int:
     """Return how many answers of an example have other ids than the tokenizer gives; more than 0 is a bug."""
+    return sum(not template.is_own(row) for row in _conversations(example))
+
+
+def _conversations(example: Example) -> list[tuple[Message, ...]]:
+    """Return what an example's rows are read from: up to each trained answer, and to each worse one."""
     places = [place for place, turn in enumerate(example.messages) if turn.trained]
     rows = [example.messages[: place + 1] for place in places]
-    rows += [(*example.prompt, worse) for worse in example.rejected]
-    return sum(not template.is_own(row) for row in rows)
+    return rows + [(*example.prompt, replace(worse, trained=True)) for worse in example.rejected]
 
 
 def _answers(example: Example, template: Template) -> list[Encoded]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
+WIDTH = 16  # tokens that are compared first
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tree:
@@ -88,15 +90,15 @@ def build_tree(rows: Sequence[Encoded]) -> Tree:
     order = sorted(range(len(rows)), key=lambda row: rows[row].ids[: lengths[row]])
     paths: list[Ints] = [np.empty(0, np.int64)] * len(rows)
     ids: list[Ints] = []
-    before: Ints = np.empty(0, np.int64)
+    before: tuple[int, ...] = ()
     path: Ints = np.empty(0, np.int64)
     size = 0
     for row in order:
-        tokens = np.array(rows[row].ids[: lengths[row]], np.int64)
+        tokens = rows[row].ids[: lengths[row]]
         shared = common_prefix(before, tokens)
         new = len(tokens) - shared
         path = np.concatenate([path[:shared], np.arange(size, size + new)])
-        ids.append(tokens[shared:])
+        ids.append(np.array(tokens[shared:], np.int64))
         paths[row], before, size = path, tokens, size + new
     token_parents = np.full(size, -1, np.int64)
     positions = np.zeros(size, np.int64)
@@ -149,11 +151,18 @@ def path_length(row: Encoded) -> int:
     return next(index for index in range(len(row.weights) - 1, 0, -1) if row.weights[index])
 
 
-def common_prefix(one: Ints, two: Ints) -> int:
+def common_prefix(one: tuple[int, ...], two: tuple[int, ...]) -> int:
     """Return how many leading tokens two rows share."""
     size = min(len(one), len(two))
-    differ = np.flatnonzero(one[:size] != two[:size])
-    return int(differ[0]) if len(differ) else size
+    low, width = 0, WIDTH
+    # Slices are compared where one by one would take long: wider and wider ones, and then halves.
+    while low < size and one[low : low + width] == two[low : low + width]:
+        low, width = low + width, 2 * width
+    low, high = min(low, size), min(low + width, size)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[low:middle] == two[low:middle] else (low, middle - 1)
+    return low
 
 
 def _nodes(token_parents: Ints) -> tuple[Ints, Ints, Ints]:

@@ -7,13 +7,14 @@ in `load.py`, or `task.format = "my_module:function"`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.files import parse_json
-from espalier.core.records import Example, Message, example_id
+from espalier.core.records import Example, Message, Part, TaskRow, example_id
 from espalier.tasks.facts import facts_of
 from espalier.tasks.templates import normalised
 
@@ -53,14 +54,19 @@ class Format:
         """Tell whether a key of a row is looked at."""
         return self.optional == "*" or key in self.words()
 
-    def words(self) -> set[str]:
+    def words(self) -> frozenset[str]:
         """Return the keys that it knows."""
-        return {word for words in (*self.shapes, self.optional) for word in words.split()}
+        return _words((*self.shapes, self.optional))
 
     def missing(self, keys: set[str]) -> list[str]:
         """Return the keys that a row lacks of the shape that it comes nearest to."""
         lacks = [[key for key in shape.split() if key not in keys] for shape in self.shapes]
         return min(lacks, key=len)
+
+
+@lru_cache
+def _words(texts: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word for text in texts for word in text.split())
 
 
 def example(
@@ -104,7 +110,16 @@ def content_id(
 ) -> str:
     """Return the id of a conversation, see `Example.id`."""
     worse = [turn.text for turn in rejected]  # in one form, whatever a template makes of calls
-    return example_id(task, [asdict(turn) for turn in turns], references, worse)
+    said = [
+        {"role": turn.role, "parts": [fields_of(part) for part in turn.parts], "trained": turn.trained}
+        for turn in turns
+    ]
+    return example_id(task, said, references, worse)
+
+
+def fields_of(record: Part | TaskRow) -> dict[str, Any]:
+    """Return a record's fields as `asdict` does, which copies each value too: slow over many rows."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def referenced(example: Example, references: object, where: str) -> Example:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from espalier.encode.batches import build_trees, schedule, steps_per_epoch
-from espalier.encode.tree import stats
+from espalier.encode.batches import schedule, steps_per_epoch, tree_sizes
 
 if TYPE_CHECKING:
     from espalier.core.records import Encoded
@@ -21,20 +20,18 @@ def overview(stage: Stage, seed: int, template: Template) -> dict[str, Any]:
     units = learned(stage)
     steps = steps_per_epoch(len(units), size)
     units_at = schedule(units, size, seed)
-    sizes = [
-        [stats(tree) for tree in build_trees([unit.rows for unit in units_at(step)], tokens)]
-        for step in range(steps)
+    trees = [
+        size for step in range(steps) for size in tree_sizes([unit.rows for unit in units_at(step)], tokens)
     ]
     rows = [row for unit in units for row in unit.rows]
     first = visible(stage, rows[0])
-    trees = [size for step in sizes for size in step]
     return {
         "rows": len(rows),
         "steps": steps,
         "trees": len(trees),
         "tokens": sum(size.row_tokens for size in trees),
         "distinct_tokens": sum(size.distinct_tokens for size in trees),
-        "trained_tokens": sum(sum(weight > 0 for weight in row.weights) for row in rows),
+        "trained_tokens": sum(sum(map((0.0).__lt__, row.weights)) for row in rows),
         "longest": max(len(row.ids) for row in rows),
         "first": {
             "pieces": template.pieces(first.ids),
@@ -50,8 +47,11 @@ def learned(stage: Stage) -> list[Unit]:
     """
     kept: list[Unit] = []
     for unit in stage.encoded.units:
-        rows = {row for objective, _ in stage.shared for row in objective.learns(unit)}
-        kept.append(replace(unit, rows=tuple(row for row in unit.rows if row in rows)))
+        rows = [row for objective, _ in stage.shared for row in objective.learns(unit)]
+        if rows != [*unit.rows]:
+            taken = set(rows)
+            unit = replace(unit, rows=tuple(row for row in unit.rows if row in taken))
+        kept.append(unit)
     kept = kept if any(unit.rows for unit in kept) else stage.encoded.units
     if stage.rates:
         from espalier.models.reward import as_rated

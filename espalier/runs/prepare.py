@@ -12,7 +12,7 @@ from espalier.core.text import counted
 from espalier.data.mixture import place_of, places, read
 from espalier.data.split import hold_out, limit, split
 from espalier.encode.batches import group_size
-from espalier.encode.tokens import encode_unit
+from espalier.encode.tokens import encode_unit, read_ahead
 from espalier.formats.load import LEAVE_OUT, has_columns
 from espalier.runs.events import say, working
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 NAMES = 3  # of special tokens that are listed
 TASKS = 8  # that are listed
+AHEAD = 256  # examples whose texts the tokenizer is given at once
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,9 @@ def encode_units(
     result = Units([])
     sizes: list[int] = []  # of all rows of an example laid out together
     lengths: list[int] = []  # of its longest row
-    for example in examples:
+    for place, example in enumerate(examples):
+        if place % AHEAD == 0:
+            read_ahead(examples[place : place + AHEAD], template)
         try:
             unit = encode_unit(example, template)
         except TemplateError as error:

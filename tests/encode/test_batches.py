@@ -15,7 +15,7 @@ from scipy.stats import chi2
 
 from espalier.core.errors import DataError
 from espalier.core.records import Encoded
-from espalier.encode.batches import PRICE, build_trees, group_size, schedule, steps_per_epoch
+from espalier.encode.batches import PRICE, build_trees, group_size, schedule, steps_per_epoch, tree_sizes
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import row_tokens, stats
 
@@ -188,6 +188,7 @@ def test_groups_stay_whole_within_the_budget(taken: list[list[Encoded]], room: i
     assert sorted(map(id, itertools.chain(*(tree.rows for tree in trees)))) == sorted(
         map(id, itertools.chain(*taken))
     )
+    assert tree_sizes(taken, budget) == [stats(tree) for tree in trees]
     homes = [{row.example for row in tree.rows} for tree in trees]
     assert sum(map(len, homes)) == len(taken)
     sizes = [stats(tree).distinct_tokens for tree in trees]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espalier.core.records import Encoded
-from espalier.encode.tree import Tree, build_tree, row_path, row_tokens, stats
+from espalier.encode.tree import Tree, build_tree, common_prefix, row_path, row_tokens, stats
 from espalier.models import attention_plan
 from espalier.models.forward import edge_logprobs
 from espalier.models.tree_attention import TreeAttention
@@ -60,6 +60,14 @@ def test_positions_are_depths_and_every_token_is_on_a_path(rows: list[Encoded]):
     for path in paths:
         assert tree.positions[path].tolist() == list(range(len(path)))
     assert set(np.concatenate(paths).tolist()) == set(range(len(tree.ids)))
+
+
+@given(st.lists(st.integers(0, 1), max_size=80), st.lists(st.integers(0, 1), max_size=80), st.integers(0, 80))
+def test_rows_share_the_tokens_before_the_first_that_differs(one: list[int], two: list[int], kept: int):
+    two = one[:kept] + two
+    size = min(len(one), len(two))
+    naive = next((at for at in range(size) if one[at] != two[at]), size)
+    assert common_prefix(tuple(one), tuple(two)) == naive
 
 
 @given(row_sets())
