@@ -21,7 +21,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from inspect import signature
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from espalier.encode.tokenizer import Tokenizer
     from espalier.encode.tools import Turn
 
+    _Turns = tuple[Voice, list[Turn], list[Turn] | None]
+    _Rendered = tuple[Voice, list[Turn], list[Turn] | None, str, str]  # with the texts of prompt and of all
+
 RENDERING = Rendering()
-REMEMBERED = 1024  # conversations
 # The argument with which most templates that open a thought in their prompts can be asked not to.
 THINKING = "enable_thinking"
 
@@ -87,7 +89,7 @@ class Template:
         named = set(self._tokenizer.chat_control_tokens)
         added = tokenizer.added_tokens_decoder.values()
         self.control = any_of(token.content for token in added if token.special or token.content in named)
-        self._rendered = lru_cache(REMEMBERED)(self._render)
+        self._ready: dict[tuple[Message, ...], _Rendered] = {}
         self._voices: dict[bool, Voice | TemplateError] = {}
         self._main = self._voice("default" not in self._sources and "tool_use" in self._sources)
         self._reader = Reader(self._tokenizer, self._main.sample)
@@ -137,7 +139,8 @@ class Template:
             TemplateError: the template cannot render the conversation or loses a part of it, or the prompt's
                 ids are not the beginning of the conversation's.
         """
-        voice, turns, tools, before, whole = self._rendered(tuple(messages))
+        asked = tuple(messages)
+        voice, turns, tools, before, whole = self._ready.pop(asked, None) or self._render(asked)
         if not whole.startswith(before):
             raise self._parted(before, whole, messages)
         frame = voice.frame_of(turns, tools, whole)
@@ -150,12 +153,19 @@ class Template:
         return Answered(self.prefix + self._ended(ids, len(prompt), whole, frame), len(self.prefix + prompt))
 
     def read_ahead(self, conversations: Iterable[Sequence[Message]]) -> None:
-        """Render and read conversations together, so that `answered` costs less for each of them."""
-        texts: list[str] = []
-        for messages in conversations:
+        """Render and read conversations together, so that `answered` costs less for each of them, once."""
+        listed: list[tuple[tuple[Message, ...], _Turns]] = []
+        for messages in map(tuple, conversations):
             with suppress(TemplateError):  # `answered` says so
-                texts.extend(self._rendered(tuple(messages))[-2:])
-        self._reader.read_ahead(texts)
+                listed.append((messages, self._turns_of(messages)))
+        self._ready = {}
+        plain = [(messages, made) for messages, made in listed if made[0] is self._main and not made[2]]
+        with suppress(TemplateError):  # of any of them: `answered` renders each by itself
+            before = self._main.render_all([turns[:-1] for _, (_, turns, _) in plain], True)
+            whole = self._main.render_all([turns for _, (_, turns, _) in plain], False)
+            texts = zip(plain, before, whole, strict=True)
+            self._ready = {messages: (*made, asked, text) for (messages, made), asked, text in texts}
+            self._reader.read_ahead([*before, *whole])
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the ids that a model is prompted with to answer `messages`. Raises TemplateError."""
@@ -247,7 +257,7 @@ class Template:
             return False
         return knows.tools and bool(knows.calls)
 
-    def _turns_of(self, messages: Sequence[Message]) -> tuple[Voice, list[Turn], list[Turn] | None]:
+    def _turns_of(self, messages: Sequence[Message]) -> _Turns:
         for turn in messages:
             if any(isinstance(part, Media) for part in turn.parts):
                 raise TemplateError("A message holds a Media; this template renders text only.")
@@ -255,7 +265,7 @@ class Template:
         voice = self._voice(listing)
         return voice, *template_turns(messages, voice.traits, listing=listing)
 
-    def _render(self, messages: tuple[Message, ...]) -> tuple[Voice, list[Turn], list[Turn] | None, str, str]:
+    def _render(self, messages: tuple[Message, ...]) -> _Rendered:
         """Return what `_turns_of` does, and the texts of the prompt and of all of it."""
         voice, turns, tools = self._turns_of(messages)
         return voice, turns, tools, voice.render(turns[:-1], tools, True), voice.render(turns, tools, False)
@@ -369,10 +379,10 @@ class Template:
             self._check_stops(own[prompt:])
             return (*own, stop)
         behind = frame.after.count(frame.stop)
-        if ids[prompt:].count(stop) <= behind:
-            raise self._refused(f"The tokenizer does not read {frame.stop!r} behind the answer as a token.")
         ends = (place for place in range(len(ids) - 1, prompt - 1, -1) if ids[place] == stop)
-        end = next(islice(ends, behind, None))
+        end = next(islice(ends, behind, None), None)
+        if end is None:
+            raise self._refused(f"The tokenizer does not read {frame.stop!r} behind the answer as a token.")
         self._check_stops(ids[prompt:end])
         return ids[: end + 1]
 

@@ -106,7 +106,10 @@ class Reader:
         return self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
 
     def _interned(self, ids: list[int]) -> tuple[int, ...]:
-        return tuple(map(self._numbers.setdefault, ids, ids))
+        try:
+            return tuple(map(self._numbers.__getitem__, ids))
+        except KeyError:
+            return tuple(map(self._numbers.setdefault, ids, ids))
 
     def text(self, ids: Sequence[int], after: Sequence[int] = ()) -> str:
         """Return what the ids add to the text of those before them; as some decode, that loses no space."""

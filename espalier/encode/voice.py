@@ -113,7 +113,14 @@ class Voice:
 
     def render(self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool) -> str:
         """Return the text of turns. Raises TemplateError where the template refuses them."""
-        return str(self._applied(turns, tools, opening, {"tokenize": False}))
+        return str(self._applied(self.formed(turns), tools, opening, {"tokenize": False}))
+
+    def render_all(self, conversations: Sequence[Sequence[Turn]], opening: bool) -> list[str]:
+        """Return what `render` does of each, without tools. Raises TemplateError where any is refused."""
+        if not all(conversations):  # or a list of one empty list is taken for an empty conversation
+            raise TemplateError("A conversation has no turn.", where=self._tokenizer.name_or_path)
+        formed = [self.formed(turns) for turns in conversations]
+        return list(self._applied(formed, None, opening, {"tokenize": False})) if formed else []
 
     def ids(
         self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool, *, sanitised: bool
@@ -123,7 +130,9 @@ class Voice:
         Raises:
             TemplateError: the template refuses them, or the tokenizer cannot have the names as text.
         """
-        return tuple(self._applied(turns, tools, opening, {"sanitize_control_tokens": sanitised}))
+        return tuple(
+            self._applied(self.formed(turns), tools, opening, {"sanitize_control_tokens": sanitised})
+        )
 
     @cached_property
     def traits(self) -> Traits:
@@ -166,11 +175,11 @@ class Voice:
         return frame
 
     def _applied(
-        self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool, how: Mapping[str, bool]
+        self, turns: Sequence[Any], tools: list[Turn] | None, opening: bool, how: Mapping[str, bool]
     ) -> Any:
         try:
             return cast("Any", self._tokenizer).apply_chat_template(
-                self.formed(turns),
+                turns,
                 tools=tools,
                 chat_template=self._source,
                 add_generation_prompt=opening,
@@ -182,7 +191,7 @@ class Voice:
             raise TemplateError(
                 f"The chat template refuses these messages: {str(error).rstrip('.')}.",
                 where=self._tokenizer.name_or_path,
-                hint=f"Their roles are: {', '.join(turn['role'] for turn in turns)}.",
+                hint=f"Their roles are: {', '.join(turn['role'] for turn in turns if 'role' in turn)}.",
             ) from None
 
     def _asked(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from espalier.core.records import Example, message
 from espalier.encode.batches import build_trees
 from espalier.encode.template import Template
-from espalier.encode.tokens import encode_unit
+from espalier.encode.tokens import encode_unit, read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,3 +54,22 @@ def test_each_turn_is_a_row_where_histories_are_rendered_anew(
     assert unit.prompt == unit.rows[1].ids[: unit.rows[1].prompt] == unit.rows[2].ids[: unit.rows[2].prompt]
     (tree,) = build_trees([unit.rows], 1000)
     assert len(tree.ids) < sum(len(row.ids) for row in unit.rows[1:])
+
+
+def test_the_tokenizer_is_called_once_for_all_rows_that_are_read_ahead(
+    chat_tokenizer: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = Template(chat_tokenizer("chatml"))
+    said = [(message("user", f"Hello {n}"), message("assistant", f"Hi {n}", trained=True)) for n in range(9)]
+    examples = [Example(str(number), "task", "source", turns) for number, turns in enumerate(said)]
+    kind = type(template._tokenizer)
+    calls: list[object] = []
+    own = kind.__call__
+    monkeypatch.setattr(
+        kind, "__call__", lambda self, text, **how: calls.append(text) or own(self, text, **how)
+    )
+    read_ahead(examples, template)
+    units = [encode_unit(example, template) for example in examples]
+    assert len(calls) == 1
+    monkeypatch.undo()
+    assert units == [encode_unit(example, Template(chat_tokenizer("chatml"))) for example in examples]

@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerFast
 from espalier.core.errors import TemplateError
 from espalier.core.records import Example, Message, Text, Thought, ToolCall, ToolList, message
 from espalier.encode.template import Template
-from espalier.encode.tokens import encode_unit
+from espalier.encode.tokens import encode_unit, read_ahead
 from espalier.encode.voice import Rendering
 
 if TYPE_CHECKING:
@@ -392,3 +392,33 @@ def test_ids_are_the_tokenizer_s_own_or_refused(
     event(f"rows: {len(unit.rows)}")
     for row in unit.rows:
         check(tokenizer, chat, turns, row, kind)
+
+
+@given(
+    habits=few | habits,
+    kind=st.sampled_from(KINDS),
+    flag=st.sampled_from(["", "", *FLAGS]),
+    talks=st.lists(conversations(), min_size=1, max_size=4),
+)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_conversations_that_are_read_together_are_as_each_by_itself(
+    habits: Habits, kind: str, flag: str, talks: list[tuple[Message, ...]]
+) -> None:
+    tokenizer = templated(habits, kind, flag)
+    examples = [Example(str(number), "task", "source", turns) for number, turns in enumerate(talks)]
+
+    def units(chat: Template) -> list[object]:
+        found: list[object] = []
+        for example in examples:
+            try:
+                found.append(encode_unit(example, chat))
+            except TemplateError as error:
+                found.append((error.message, error.hint))
+        return found
+
+    try:
+        alone, together = Template(tokenizer), Template(tokenizer)
+    except TemplateError:
+        return
+    read_ahead(examples, together)
+    assert units(together) == units(alone)
