@@ -9,7 +9,6 @@ import re
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from espalier.building.funnel import FUNNEL, read_funnel
@@ -46,6 +45,8 @@ def write_build_report(folder: Path) -> Path:
 
 def render(funnel: Funnel) -> str:
     """Return the report as HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     loader = PackageLoader("espalier.report", "templates")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

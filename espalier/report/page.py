@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from espalier.core.errors import RecipeError
@@ -64,6 +63,8 @@ def write_report(folder: Path) -> Path:
 
 def render(material: Material) -> str:
     """Return the report as HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     loader = PackageLoader("espalier.report", "templates")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

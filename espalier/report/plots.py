@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from espalier.core.text import counted
 from espalier.report.charts import Tick, ticks
 
@@ -98,6 +96,8 @@ def _drawn(
     mark: tuple[float, float] | None = None,
     even: str = "",
 ) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     x, y = axes
     lines = [
         Line(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from espalier.core.errors import DataError, nearest
 from espalier.core.files import read_text
 from espalier.core.signatures import first_bytes
-from espalier.tasks.event_duration import cautions
 from espalier.tasks.natural_instructions import load_natural_instructions
 from espalier.tasks.toml_task import load_toml_task, toml_parts
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 # Name in a recipe → file in the package's folder `bundled`.
 BUNDLED = {
-    "event-duration": cautions.TASK_FILE,
+    "event-duration": "event_duration.toml",
     "duration-pairs": "duration_pairs.toml",
     "duration-thumbs": "duration_thumbs.toml",
     "conversations": "conversations.jsonl",

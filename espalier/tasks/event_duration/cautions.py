@@ -19,7 +19,6 @@ from espalier.tasks.event_duration.words import content_roots, same_root, words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TASK_FILE = "event_duration.toml"
 
 _UNITS = r"(?:seconds?|minutes?|hours?|days?|nights?|weeks?|months?|years?|decades?|centuries|time)"
 _ASKS = re.compile(
