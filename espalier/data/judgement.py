@@ -73,6 +73,21 @@ def each(judge: Callable[[Example], Judgement]) -> Filter:
     return Each(judge)
 
 
+def answered(example: Example) -> Iterator[tuple[int, str, str]]:
+    """Yield each answer that is trained on: its message's number, what was asked before it, and its text.
+
+    Without one it is the first reference; a row that has only worse answers has none.
+    """
+    asked = ""
+    for number, turn in enumerate(example.messages):
+        if turn.trained:
+            yield number, asked, turn.text
+        elif turn.role == "user":
+            asked = turn.text
+    if example.references and not any(turn.trained for turn in example.messages):
+        yield len(example.messages), asked, example.references[0]
+
+
 def compared_texts(rows: Iterable[Example], of: str = "prompt") -> tuple[list[str], list[str]]:
     """Return the text of each row that is compared with others, and its id; the system turn is left out.
 
