@@ -224,13 +224,19 @@ def _broken(example: Example, preamble: bool) -> Iterator[Judgement]:
         yield Judgement(False, f"The input is “{example.input.strip()}”, which says that there is none.")
     for number, asked, answer in answered(example):
         yield from _broken_answer(number, asked, answer)
-        if example.input and answer.strip() == example.input.strip() and word_count(answer) >= LINE:
+        if _is_input(answer.strip(), example.input.strip(), asked.strip()):
             yield Judgement(False, "The answer is the input.")
         if preamble and (found := _PREAMBLE.match(answer.lstrip())):
             yield Judgement(False, f"The answer first says that it answers: “{found.group()[:60]}”.")
     for number, text in turns:
         for why, start, end in remains_of_prompt(text, example.answer):
             yield Judgement(False, f"{why}: “{text[start:end]}”.", spans=((number, start, end),))
+
+
+def _is_input(answer: str, own: str, asked: str) -> bool:
+    """Tell whether an answer is what it was to be made of: the input, or the last paragraph of the prompt."""
+    ends = asked != answer and asked.endswith(f"\n{answer}") and word_count(answer) >= LOOP
+    return ends or (answer == own and word_count(answer) >= LINE)
 
 
 def _broken_answer(number: int, asked: str, answer: str) -> Iterator[Judgement]:

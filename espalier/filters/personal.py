@@ -1,7 +1,8 @@
 """Personal data and secrets: found by their form, and proven by their check digits where they have any.
 
 Mail addresses, telephone numbers, addresses of computers, payment cards (Luhn), bank accounts (ISO 13616) and
-keys to services. A form alone proves little: a version number is no address, and a year no telephone.
+keys to services. A form alone proves little: a version number is no address, and a year no telephone. What
+manuals and résumés make up is nobody's: user@example.com, (555) 555-5555.
 """
 
 from __future__ import annotations
@@ -19,18 +20,70 @@ if TYPE_CHECKING:
     from espalier.data.judgement import Filter
 
 
+# Of each issuer of cards how a number begins, and how many digits it has (ISO/IEC 7812).
+_ISSUERS = (
+    ("4", (13, 16, 19)),
+    ("5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)", (16,)),
+    ("3[47]", (15,)),
+    ("3(?:0[0-5]|[689])", (14, 16)),
+    ("6(?:011|5|4[4-9])|35(?:2[89]|[3-8])", (16, 19)),
+    ("62|81", (16, 17, 18, 19)),
+    ("5018|5020|5038|6304|6759|676[1-3]|220[0-4]", (16, 18, 19)),
+)
+_YEAR = r"(?:19|20)\d\d"
+_SAMPLE_MAIL = re.compile(
+    r"@(?:[\w-]+\.)*(?:(?:your|my|some|our)?-?(?:example|domain|company|website|organi[sz]ation|business"
+    r"|mail|email)"
+    r"(?:-?(?:name|domain|company|site))?|(?:your|my)-?e?mail)\.(?:com|org|net|edu|co|io)$|\.(?:test|invalid|example"
+    r"|localhost)$"
+    r"|^(?:your|my|user|some|first|last)?[._-]?(?:name|e?mail|user(?:name)?|example|someone"
+    r"|somebody)(?:[._-]?(?:name|here))?@"
+    r"|\.(?:png|jpe?g|gif|svg|webp|js|ts|py|css|md|txt|json|html?)$|^git@",
+    re.IGNORECASE,
+)
+_SAMPLE_PHONE = re.compile(r"555\D?(?:\d{3}\D?)?\d{4}$|^\D*(?:1\D)?0?123\D{0,3}45|(\d)(?:\D?\1){6,}")
+_BEFORE_PHONE = re.compile(
+    r"(?:phone|mobile|telephone|tel|call|fax|whats\s?app|cell|sms|ring|reach\s+\w+|contact\w*|handy"
+    r"|telefono?n?e?|tél(?:éphone)?"
+    r"|rufnummer|celular|móvil|movil|teléfono|telefone|portable|appelez|тел(?:ефон)?|звони\w*|电话|電話|手机"
+    r"|手機|號碼|号码|联系方式|전화|휴대폰"
+    r"|هاتف|جوال|موبايل|تليفون|फ़?ो?न|मोबाइल|điện\s+thoại)(?:\s+(?:number|no|nr|us|me|him|her|is|at|on|номер"
+    r"|numéro))*\W{0,4}"
+    r"(?:is|at|on|ist|est|es|é|:|：|是|为)?\W{0,3}$",
+    re.IGNORECASE,
+)
+# Numbers that are written as telephones are and nothing else: (0171) 23 45 67, 650-636-4884.
+_PHONES = re.compile(
+    rf"\((?!{_YEAR}\))\+?\d{{2,5}}\)[ .-]?\d{{2,5}}(?:[ .-]?\d{{2,5}}){{1,3}}"
+    r"|0[1-9]\d{0,4}(?:[ .-]\d{2,4}){2,4}|0[1-9]\d{1,4}[ /-]\d{5,8}"
+    r"|(?:1[ .-])?[2-9]\d{2}([ .-])[2-9]\d{2}\1\d{4}"
+    r"|8[ -]?\(?\d{3}\)?[ -]\d{3}[ -]\d{2}[ -]\d{2}|1[3-9]\d([ -])\d{4}\2\d{4}|[6-9]\d{4}[ -]\d{5}"
+    r"|\d{2}[ -]9\d{4}-\d{4}"
+)
+_VERSION = re.compile(
+    r"(?:\bv(?:er(?:sion)?)?|release|build|section|chapter|§|figure|table|firmware|update|==|>=|python"
+    r"|windows|chrome|firefox"
+    r"|kernel|sdk|driver|versión|версия|版本)\W{0,3}$",
+    re.IGNORECASE,
+)
+
+
 def is_card(text: str) -> bool:
-    """Tell whether digits pass the check of payment cards (Luhn, ISO/IEC 7812), and are not all the same."""
-    digits = [int(digit) for digit in re.sub(r"\D", "", text)]
-    if not 13 <= len(digits) <= 19 or len(set(digits)) < 2:
+    """Tell whether digits are those of a payment card: an issuer's (ISO/IEC 7812), with the check of Luhn."""
+    digits = re.sub(r"\D", "", text)
+    signs = set(re.findall(r"\D", text))
+    groups = [len(group) for group in re.findall(r"\d+", text)]
+    if len(signs) > 1 or (signs and (min(groups[:-1]) < 4 or max(groups) > 7 or len(groups) < 3)):
         return False
-    doubled = [2 * digit - 9 * (digit > 4) for digit in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+    if not any(len(digits) in sizes and re.match(begins, digits) for begins, sizes in _ISSUERS):
+        return False
+    doubled = [2 * int(digit) - 9 * (int(digit) > 4) for digit in digits[-2::-2]]
+    return len(set(digits)) > 1 and (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
 
 
 def is_account(text: str) -> bool:
     """Tell whether an IBAN passes its check (ISO 13616: 1 modulo 97)."""
-    plain = re.sub(r"\s", "", text).upper()
+    plain = re.sub(r"[\s-]", "", text).upper()
     moved = plain[4:] + plain[:4]
     return 15 <= len(plain) <= 34 and int("".join(str(int(sign, 36)) for sign in moved)) % 97 == 1
 
@@ -43,59 +96,94 @@ def is_address(text: str) -> bool:
         return False
 
 
-def is_phone(text: str) -> bool:
-    """Tell whether it can be a telephone number: 8 to 15 digits, with a prefix or in groups, no date."""
-    if re.search(r"(?:19|20)\d\d-\d\d-\d\d", text):
+def is_phone(text: str, before: str = "") -> bool:
+    """Tell whether it is a telephone number: it has the form of one, or a word before it says so.
+
+    None is a date, an address of a computer, an amount in thousands, or what is made up (555, 12345).
+    """
+    count = sum(character.isdigit() for character in text)
+    if not 7 <= count <= 15 or _SAMPLE_PHONE.search(text):
         return False
-    groups = re.findall(r"\d+", text)
-    count = sum(map(len, groups))
-    return 8 <= count <= 15 and (
-        text.startswith(("+", "(")) or (len(groups) > 2 and min(map(len, groups)) > 1)
-    )
+    if re.fullmatch(
+        rf"\d{{1,2}}([ ./-])\d{{1,2}}\1{_YEAR}|{_YEAR}([ ./-])\d\d?\2\d\d?|{_YEAR}(?:\W+{_YEAR})+", text
+    ):
+        return False
+    if text.startswith("+"):
+        return count >= 8 and not re.search(r"0{5}", text)
+    return bool(_PHONES.fullmatch(text) or _BEFORE_PHONE.search(before))
 
 
-def _always(text: str) -> bool:
-    return bool(text)
+def _is_mail(text: str) -> bool:
+    return not _SAMPLE_MAIL.search(text)
 
 
-KINDS: dict[str, tuple[str, re.Pattern[str], Callable[[str], bool]]] = {
+def _is_key(text: str) -> bool:
+    """Tell whether a key is none of a manual's: many different signs, digits, and no word for an example."""
+    made_up = re.search(r"example|your|xxxx|\.\.\.|0000", text, re.IGNORECASE)
+    varied = len(set(text)) >= 10 and any(character.isdigit() for character in text)
+    return "PRIVATE KEY" in text or (varied and not made_up)
+
+
+KINDS: dict[str, tuple[str, re.Pattern[str], Callable[[str, str], bool]]] = {
     "key": (
         "a key",
         re.compile(
-            r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{36,}\b"
-            r"|\bgithub_pat_\w{40,}|\bglpat-[\w-]{20,}|\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{20,}|\bhf_[A-Za-z0-9]{30,}\b"
-            r"|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bAIza[\w-]{35}\b|\b[sr]k_(?:live|test)_[A-Za-z0-9]{20,}"
-            r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"
+            r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"
+            r"(?:[\s\S]{0,4000}?-----END (?:[A-Z]+ )*PRIVATE KEY-----)?"
+            r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{36,}\b"
+            r"|\bgithub_pat_\w{40,}|\bglpat-[\w-]{20,}|\bsk-(?:proj-|ant-|or-)?[A-Za-z0-9_-]{20,}"
+            r"|\bhf_[A-Za-z0-9]{30,}\b"
+            r"|\bxox[abeprs]-[A-Za-z0-9-]{10,}|\bAIza[\w-]{35}\b|\b(?:[sr]k_(?:live|test)"
+            r"|whsec)_[A-Za-z0-9]{20,}"
+            r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}|\bSG\.[\w-]{16,}\.[\w-]{30,}"
+            r"|\bnpm_[A-Za-z0-9]{36}\b"
+            r"|\bpypi-[\w-]{50,}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}|\bdop_v1_[0-9a-f]{64}\b"
+            r"|\bshpat_[0-9a-f]{32}\b"
+            r"|\b(?:gsk|xai|r8|pplx|nvapi)[_-][A-Za-z0-9]{30,}|\b\d{8,10}:AA[\w-]{33}\b"
+            r"|hooks\.slack\.com/services/T\w+/B\w+/\w+|\bAccountKey=[\w+/]{80,}={0,2}"
         ),
-        _always,
+        lambda text, _: _is_key(text),
     ),
     "email": (
         "a mail address",
-        re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w-])"),
-        lambda text: (
-            not re.search(r"@(?:\w+\.)*example\.(?:com|org|net)$|\.(?:test|invalid|example)$", text.lower())
+        re.compile(
+            r"(?<![\w.+-])[\w.+-]{0,63}\w[@＠](?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w-])"
+            r"|\b[\w.+-]{1,64} ?[\[(]at[\])] ?[\w-]+(?: ?(?:[\[(]dot[\])]|\.) ?[A-Za-z]{2,24})+\b"
         ),
+        lambda text, _: _is_mail(text),
     ),
     "account": (
         "a bank account",
-        re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
-        is_account,
+        re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b"),
+        lambda text, _: is_account(text),
     ),
-    "card": ("a payment card", re.compile(r"(?<![\d.,-])\d(?:[ -]?\d){12,18}(?![\d-]|[.,]\d)"), is_card),
+    "card": (
+        "a payment card",
+        re.compile(r"(?<![\d.,+*/=^-])(?<![+*/=×÷^-] )\d(?:[ -]?\d){12,18}(?![\d%-]|[.,]\d| ?[+*/=×÷^])"),
+        lambda text, _: is_card(text),
+    ),
+    "identity": (
+        "an identity number",
+        re.compile(r"(?<![\d-])(?!000|666|9|123-45-6789)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])"),
+        lambda text, _: bool(text),
+    ),
     "ip": (
         "an address of a computer",
         re.compile(
-            r"(?<![\d.])(?<!ersion )(?<!\bv)(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)"
-            r"|(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,7}(?![\w:])"
+            r"(?<![\d.])(?<!\bv)(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)"
+            r"|(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){1,7}(?::?[0-9A-Fa-f]{1,4}){1,7}(?![\w:])"
         ),
-        is_address,
+        lambda text, before: is_address(text) and not _VERSION.search(before),
     ),
     "phone": (
         "a telephone number",
         re.compile(
-            r"(?<![\w+.,/*=$-])(?:\+\d{1,3}[ .-]?|\+?\d{1,3}[ .-])?(?:\(\d{1,4}\)[ .-]?)?"
-            r"\d{2,5}(?:[ .-]\d{2,5}){1,4}(?![\w*=%-]|[.,/]\d|\s?[*=+/])"
-            r"|(?<![\w+])\+\d{8,15}(?!\w)"
+            r"(?<![\w+])(?<![=×*] )\+\d{1,3}(?:[ .-]?(?:\(\d{1,4}\)|\d{1,5})){2,6}(?!\w)"
+            r"|(?<![\w+.,/*=$€£-])(?<![+*=×÷^$€£] )(?:\+\d{1,3}[ .-]?"
+            r"|\+?\d{1,3}[ .-])?(?:\(\+?\d{1,5}\)[ .-]?)?"
+            r"\d{2,5}(?:[ ./-]\d{2,8}){1,5}(?![\w*=%-]|[.,/]\d|\s?[*=+/])"
+            r"|(?<![\w+.,/*=$-])(?:\+\d{8,15}|\d{7,12})(?![\w%]|[.,]\d|\s?[*=+/])"
+            r"|\(\d{2,5}\)[ .-]?\d{4,9}(?!\w)"
         ),
         is_phone,
     ),
@@ -125,13 +213,22 @@ def personal(*, kinds: tuple[str, ...] = tuple(KINDS)) -> Filter:
 def personal_in(text: str, kinds: tuple[str, ...] = tuple(KINDS)) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the kind and the place of what is personal in a text, from its beginning on, none twice."""
     found = [
-        (match.start(), -match.end(), kind)
+        (match.start(), -match.start() - size, kind)
         for kind in kinds
         for match in KINDS[kind][1].finditer(text)
-        if KINDS[kind][2](match.group())
+        if (size := _proven(kind, match.group(), text[max(0, match.start() - 30) : match.start()]))
     ]
     end = 0
     for start, last, kind in sorted(found):
         if start >= end:
             end = -last
             yield kind, (start, end)
+
+
+def _proven(kind: str, text: str, before: str) -> int:
+    """Return how many characters of what has the form of a kind are of it: a word may follow an account."""
+    check = KINDS[kind][2]
+    text = re.sub(r"\d", lambda digit: str(int(digit.group())), text)
+    while text and not check(text, before):
+        text = text.rpartition(" ")[0] if kind == "account" else ""
+    return len(text)
