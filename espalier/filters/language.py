@@ -46,7 +46,7 @@ def language(
             return Judgement(False, f"{why[0].upper()}{why[1:]}.", max(one.sureness for _, one in others))
         known = [one for _, one in found if one.code in wanted]
         if not known:
-            return Judgement(None, "Its language cannot be told: it has too few words.")
+            return Judgement(None, "Its language cannot be told for sure.")
         return Judgement(True, score=min(one.sureness for one in known))
 
     return each(judge)

@@ -29,6 +29,7 @@ _WORDLESS = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|https?://\S+|\S+@\S+|<[^>\n]{1,80}>", re.DOTALL
 )
 _DENSE = frozenset({"Han", "Hangul", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan"})
+_SHARED = frozenset({"Latin", "Cyrillic", "Arabic"})  # by many languages
 _NAMED = {"Cjk": "Han", "Ideographic": "Han", "Hiragana": "Han", "Katakana": "Han", "Bopomofo": "Han"}
 
 
@@ -90,7 +91,7 @@ class Languages:
         enough = [
             one
             for one, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-            if count >= PART * counts.total() and count * (DENSE if one in _DENSE else 1) >= LETTERS
+            if count >= PART * counts.total() and count * _weight(one) >= LETTERS
         ]
         parts = [_only(plain, one) if len(counts) > 1 else plain for one in enough]
         found = ((part, self._values(part[:LOOKED_AT])) for part in parts)
@@ -110,6 +111,11 @@ class Languages:
             return language.code != "la"
         found = [self._values(half) for half in halves]
         return all(one is None or one.code == language.code for one in found)
+
+
+def _weight(script: str) -> int:
+    """Return how much a letter of a script tells: more where few languages share it, or each is a syllable."""
+    return DENSE if script in _DENSE else 1 if script in _SHARED else 2
 
 
 def _only(text: str, kept: str) -> str:

@@ -5,8 +5,9 @@ All compare the prompt without its system turn, as that says what a row asks.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from espalier.core.errors import RecipeError
 from espalier.core.text import folded, unpunctuated
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Example
     from espalier.data.judgement import Filter
+
+_Said: TypeAlias = tuple[str, tuple[str, ...]]
+_MARKED = re.compile(r"(?:(?<!\w)[-+\u2212])?\d+(?:[.,]\d+)*|\w[+#]+")
 
 
 @filters.register("novelty")
@@ -65,22 +69,32 @@ def build_duplicates(
 
 @filters.register("contradictions")
 def contradictions() -> Filter:
-    """Rows that ask the same and answer otherwise: which of them is right is for a person to say."""
+    """Rows that ask the same and answer otherwise: which of them is right is for a person to say.
+
+    An answer that a row accepts besides its own (its references) does not contradict it.
+    """
 
     def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
-        answers: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        answers: defaultdict[str, dict[_Said, str]] = defaultdict(dict)
         for example in rows:
-            answers[_key(example)].setdefault(unpunctuated(example.answer), example.id)
+            if example.answer.strip():
+                answers[_key(example)].setdefault(_said(example.answer), example.id)
         for example in rows:
-            others = [(text, name) for text, name in answers[_key(example)].items()]
-            if len(others) < 2:
+            accepted = {_said(answer) for answer in (example.answer, *example.references)}
+            others = [name for said, name in answers[_key(example)].items() if said not in accepted]
+            if not others or not example.answer.strip():
                 yield PASSES
                 continue
-            mine = unpunctuated(example.answer)
-            name = next(name for text, name in others if text != mine)
-            yield Judgement(False, f"The same prompt has {len(others)} answers.", float(len(others)), name)
+            count = len(others) + 1
+            yield Judgement(False, f"The same prompt has {count} answers.", float(count), others[0])
 
     return judge
+
+
+def _said(answer: str) -> _Said:
+    """Return what an answer says: its words without signs, but a number's own, and "c++" for C++."""
+    marked = tuple(found.replace(",", "") for found in _MARKED.findall(folded(answer)))
+    return unpunctuated(answer), marked
 
 
 def _key(example: Example) -> str:

@@ -115,6 +115,30 @@ def test_rows_that_repeat_or_contradict_are_told_beside_the_other() -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("-5", "5", False),
+        ("1.5", "15", False),
+        ("C++", "C", False),
+        ("1,000 birds", "1000 birds.", True),
+        ("Yes.", "yes", True),
+        ("from 3-8", "From 3–8.", True),
+    ],
+)
+def test_answers_contradict_by_what_they_say(one: str, other: str, same: bool) -> None:
+    found = judged("contradictions", row("What is it?", one), row("What is it?", other))
+    assert [judgement.ok for judgement in found] == [same, same]
+
+
+def test_an_answer_that_is_accepted_contradicts_none() -> None:
+    rows = [replace(row("Name a bird.", name), references=("wren", "owl")) for name in ("wren", "owl")]
+    assert [one.ok for one in judged("contradictions", *rows)] == [True, True]
+    assert [one.ok for one in judged("contradictions", *rows, row("Name a bird.", "carp"))] == [False] * 3
+    worse = replace(rows[0], messages=rows[0].messages[:1], references=(), rejected=rows[0].messages[1:])
+    assert [one.ok for one in judged("contradictions", rows[0], worse)] == [True, True]
+
+
+@pytest.mark.parametrize(
     ("kind", "params"), [("novelty", {"threshold": 0.0}), ("length", {"least": 9, "most": 3})]
 )
 def test_settings_that_do_not_fit_are_refused(kind: str, params: dict[str, Any]) -> None:

@@ -78,7 +78,10 @@ def test_a_mark_on_a_letter_is_no_other_script() -> None:
             False,
         ),
         ("Run `SELECT * FROM birds`.", "```sql\nSELECT name, colour FROM birds ORDER BY name;\n```", None),
+        ("आज मौसम कैसा है?", "आज मौसम बहुत अच्छा है।", False),
         ("2 + 2?", "4", None),
+        ("Say yes.", "ok", None),
+        ("🙂", "👍🏽", None),
     ],
 )
 def test_languages_of_prompt_and_answer(prompt: str, answer: str, ok: bool | None) -> None:
