@@ -203,7 +203,13 @@ def _languages(rows: Sequence[Example]) -> list[str]:
         languages = Languages()
     except MissingExtra:
         return [main_script(text) for text in texts]
-    return [next((one.name for one in languages.of(text)), main_script(text)) for text in texts]
+    return [next((one.name for one in languages.of(text)), _unknown(text)) for text in texts]
+
+
+def _unknown(text: str) -> str:
+    """Return what is said of a text whose language cannot be told; "Latin" is a language, too."""
+    script = main_script(text)
+    return f"unknown ({script} script)" if script else ""
 
 
 def _tail(facet: str, found: Iterable[str], ids: Sequence[str]) -> Tail:

@@ -6,6 +6,7 @@ is left to chance. Of many rows a sample finds the centres, and all rows then go
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,8 @@ ROUNDS = 30
 PART = 65_536
 NAMED_BY = 3  # words
 NONE = "(no words)"
+# Two letters that are grammar: with hiragana, or with a Chinese particle, number or counter.
+_GRAMMAR = re.compile(r"[ぁ-ん]|^[一-龯]?[的了是在和与一个些我你他它这那们请于]")
 
 
 def topics(texts: Sequence[str], count: int = 0, seed: int = 0) -> list[str]:
@@ -55,7 +58,11 @@ def _content(text: str) -> list[str]:
     return [
         word
         for word in word_features(text)
-        if len(word) > 1 and word not in FUNCTION_WORDS and word not in VERBS and not word.isdigit()
+        if len(word) > 1
+        and word not in FUNCTION_WORDS
+        and word not in VERBS
+        and not word.isdigit()
+        and not _GRAMMAR.search(word)
     ]
 
 

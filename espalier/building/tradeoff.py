@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Estimate
 
 STEPS = 40  # thresholds at most
+LEAST = 30  # judged rows, under which what a threshold leaves says too little for a knee
 BEND = 0.1  # of the way from corner to corner: a knee stands out at least so far from the straight line
 
 
@@ -140,13 +141,15 @@ def _point(bound: float | None, stays: Any, verdicts: Any, facets: Mapping[str, 
 
 def _knee(points: Sequence[Point]) -> tuple[int | None, str]:
     """Return the place of the knee with a sentence, or None and why there is none."""
-    told = [place for place, point in enumerate(points) if point.passing.n]
+    first = points[0].passing
+    least = max(1, min(LEAST, first.n // 10))
+    told = [place for place, point in enumerate(points) if point.passing.n >= least]
     if len(told) < 3:
         return None, "There is no knee: fewer than three thresholds leave rows that are judged."
-    first = points[0].passing
-    best = max((points[place].passing for place in told), key=lambda one: one.value)
-    if not best.low > first.value:
+    better = [points[place].passing for place in told if points[place].passing.low > first.value]
+    if not better:
         return None, "There is no knee: no threshold raises the share that passes beyond its interval."
+    best = max(better, key=lambda one: one.value)
     spread = 1 - min(points[place].coverage for place in told)
     rise = best.value - first.value
     if not spread:

@@ -114,7 +114,7 @@ class Languages:
 
 
 def _weight(script: str) -> int:
-    """Return how much a letter of a script tells: more where few languages share it, or each is a syllable."""
+    """Return how much a letter of a script tells: more where few languages share it."""
     return DENSE if script in _DENSE else 1 if script in _SHARED else 2
 
 

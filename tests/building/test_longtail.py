@@ -35,8 +35,16 @@ def row(number: int, prompt: str, answer: str = "x", task: str = "t") -> Example
         ("The list below is too long. Sort the names by length.", ("sort", "names")),
         ("Объясни закон Ома простыми словами.", ("объясни", "закон")),
         ("Erkläre den Unterschied zwischen Wetter und Klima.", ("erkläre", "unterschied")),
-        ("写一首关于冬天的诗。", ("写一", "的诗")),
-        ("हिंदी में एक कविता लिखो।", ("हिंदी", "कविता")),
+        ("写一首关于冬天的诗。", ("写", "诗")),
+        ("请翻译下面的句子成英文：今天很冷。", ("翻译", "英文")),
+        ("光合成を説明してください。", ("説明", "光合成")),
+        ("春についての詩を書いてください。", ("書", "詩")),
+        ("Пожалуйста, напиши стихи о весне", ("напиши", "стихи")),
+        ("لخص النص التالي من فضلك", ("لخص", "النص")),
+        ("ما هي عاصمة فرنسا؟", ("عاصمة", "فرنسا")),
+        ("다음 문장을 요약하세요", ("요약하세요", "문장을")),
+        ("Escreva um poema sobre a primavera", ("escreva", "poema")),
+        ("हिंदी में एक कविता लिखो।", ("लिखो", "कविता")),
         ("", ("", "")),
         ("12 + 7", ("", "")),
     ],
@@ -122,7 +130,7 @@ def test_rows_have_a_kind_under_each_facet() -> None:
     rows = [row(0, "Write a poem about the sea.", "Waves roll."), row(1, "写一首诗。", "海浪。")]
     found = facets(rows)
     assert all(len(kinds) == 2 for kinds in found.values())
-    assert found["verb and noun"] == ["write poem", "写一 首诗"]
+    assert found["verb and noun"] == ["write poem", "写 诗"]
     assert found["task"] == ["t", "t"]
     assert len(set(found["language"])) == 2
     assert facets([])["topic"] == []
@@ -143,3 +151,20 @@ def test_topics_gather_texts_of_the_same_words_and_are_deterministic() -> None:
     assert found[8] == "(no words)"
     assert Counter(topics([*birds, *sums, "!"], count=2)) == Counter(found)
     assert topics(["a", ""]) == ["(no words)"] * 2
+
+
+def test_topics_of_other_scripts_are_named_by_what_they_are_about() -> None:
+    texts = [
+        "春についての詩を書いてください。",
+        "冬についての詩を書いてください。",
+        "请写一篇关于大海的文章。",
+        "写一首关于大海的诗。",
+    ]
+    words = {word for name in topics(texts, count=2) for word in name.split(", ")}
+    assert "大海" in words
+    assert not {"てく", "くだ", "ださ", "の詩", "を書", "关于", "写一"} & words
+
+
+def test_a_script_without_a_known_language_is_no_language() -> None:
+    pytest.importorskip("lingua")
+    assert facets([row(0, "x = y", "z")])["language"] == ["unknown (Latin script)"]

@@ -147,3 +147,22 @@ def test_tasks_that_share_a_sentence_are_on_one_side() -> None:
         assert all(set(pair) <= sides[0] or set(pair) <= sides[1] for pair in ("ab", "cd", "ef"))
         assert not {one.source for one in train} & {one.source for one in test}
         assert len(train) + len(test) == len(every)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 5000), min_size=1),
+    st.integers(0, 4000),
+    st.integers(0, 3000),
+    st.sampled_from([0.5, 1.0, 2.0, 5.0, 100.0]),
+)
+def test_counts_are_those_of_the_formula(sizes: dict[str, int], total: int, cap: int, heat: float) -> None:
+    counts = row_counts(sizes, Rates(rows=total, cap=cap, temperature=heat), {})
+    rates = {name: min(size, cap or size) ** (1 / heat) for name, size in sizes.items()}
+    shares = {name: rate / sum(rates.values()) for name, rate in rates.items()}
+    if total:
+        assert sum(counts.values()) == total
+    else:
+        assert all(counts[name] <= sizes[name] for name in sizes)
+        assert any(counts[name] >= sizes[name] - 1 for name in sizes)
+    mixed = sum(counts.values())
+    assert all(abs(counts[name] - shares[name] * mixed) <= 1 + 1e-6 for name in sizes)

@@ -44,6 +44,17 @@ def test_low_scores_may_be_the_good_ones() -> None:
     assert found.points[found.knee].passing.value == 1
 
 
+def test_a_handful_of_rows_at_the_end_hides_no_knee() -> None:
+    # Scores tell good rows from bad ones, but for the very highest, of which there are three.
+    scores = [n / 1000 for n in range(1000)] + [5.0, 6.0, 7.0]
+    passes = [n % 2 == 0 if n < 500 else n % 20 > 0 for n in range(1000)] + [True] * 3
+    found = tradeoff(scores, passes, {"verb": [f"v{n % 40}" for n in range(1003)]})
+    assert found.knee is not None
+    knee = found.points[found.knee]
+    assert knee.passing.n >= 30
+    assert 0.9 < knee.passing.value < 1
+
+
 @pytest.mark.parametrize(
     ("passes", "sentence"),
     [
