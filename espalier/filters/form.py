@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from espalier.core.errors import RecipeError
 from espalier.core.text import folded, kinds, unpunctuated, word_count, words
 from espalier.data.judgement import PASSES, Judgement, answered, each, filters
+from espalier.filters.patterns import pattern
 from espalier.filters.remains import CODE, remains, remains_of_prompt
 
 if TYPE_CHECKING:
@@ -58,104 +59,16 @@ _CONTINUES = re.compile(r"[,(\[{–—-]\Z")
 _CLOSES = re.compile(r"[-_=*|]{3}\Z|\|\s*-\Z")  # a rule, a table
 _LISTED = re.compile(r"\s*(?:[-*•#|>]|\d+[.)]|[A-Za-z][.)])\s")
 _STOP = re.compile(r"[.!?](?=\s)|[。！？]")
-_REPEATS = re.compile(
-    r"\b(?:song|lyrics?|poem|rap|chorus|refrain|chant|mantra|verses?|rhyme|repeat\w*|times|pattern)\b",
-    re.IGNORECASE,
-)
-_ECHOES = re.compile(
-    r"repeat|copy|echo|restat|verbatim|continu|complet|finish|rewrit|edit|correct|fix|extend|expand|begin"
-    r"|start|add\b"
-    r"|insert|fill|format|proofread|improv|paraphras",
-    re.IGNORECASE,
-)
-_OF_SIGNS = re.compile(
-    r"punctuation|symbol|regular|regex|formula|operator|\bsigns?\b|\bmarks?\b|emoji|emoticon|ascii|morse"
-    r"|character|pattern|[+<>=*/^&|]",
-    re.IGNORECASE,
-)
-_PREAMBLE = re.compile(
-    r"(?:sure|certainly|of course|absolutely|great question|no problem|okay|ok|yes)\s?[,!.:]?\s"
-    r".{0,20}?\b(?:here\b|below\b|i can\b|i['’]d be\b|i['’]ll\b|let me\b|let['’]s\b)"
-    r"|here(?:['’]s| is| are)\b[^.\n]{0,80}:|好的[，,！!]|当然|natürlich[,!]|bien sûr|claro[,!]|por supuesto"
-    r"|конечно[,!]",
-    re.IGNORECASE,
-)
-_COMMAND = (  # how an instruction begins; what it tells others to do, or of, is none
-    r"(?:(?:^|[.:!?;)\n]\s*)(?:(?:please|now|then|also|kindly|hey|hi),?\s+)?"
-    r"|\b(?:can|could|would|will)\s+you\s+(?:please\s+)?|\b(?:i\s+want|i['’]?d\s+like|i\s+need)\s+you\s+to\s+"
-    r"|\byou\s+(?:need|have|are\s+asked|must|should)\s+(?:to\s+)?)"
-)
-_PICTURE = (
-    r"(?:image|picture|photo(?:graph)?|(?:pie|bar|line|scatter|radar|gantt)[ -]?(?:chart|graph|plot)|chart"
-    r"|graph|diagram"
-    r"|logo|infographic|video|animation|gif|painting|sketch|drawing|cartoon|meme|audio|sound"
-    r"|podcast\s+episode)s?"
-)
-_OTHER = (  # what is not drawn with a pencil, and words about pictures
-    r"(?!\s+(?:script|title|caption|description|prompt|idea|concept|game|essay|book|tag|app|editor"
-    r"|processing|processor"
-    r"|class|gallery|album|series|theory|database|editing|ad\b|campaign|recognition|classif|search|player"
-    r"|file\s+name))"
-)
-_DRAWN = (
-    r"(?!\s*(?:conclusion|comparison|parallel|inference|distinction|analog|lesson|connection|contrast|line\b"
-    r"|card|sample"
-    r"|attention|breath|diagram\s+in\s+ascii|proof|plan|outline|plot|argument|scene|vivid|verbal|word"
-    r"|character))"
-)
+_REPEATS = pattern("repeats")
+_ECHOES = pattern("echoes")
+_OF_SIGNS = pattern("of_signs")
+_PREAMBLE = pattern("preamble")
 # What asks for a picture, a file or the web, and not for a text about one.
-_BEYOND = re.compile(
-    rf"{_COMMAND}(?:draw|sketch|paint|photograph|illustrate)\s+(?:me\s+)?(?:an?|the|this|some)\s+{_DRAWN}\w"
-    rf"|{_COMMAND}(?:(?:design|create|make|generate|produce|show|render|find|send|take)\s+(?:me\s+|us\s+)?"
-    rf"(?:an?|the|some)\s+(?:(?!text|ascii|mermaid|svg|prompt|mental|word|verbal|big|list|table|for\b|of\b"
-    rf"|to\b)[\w-]+\s+)"
-    rf"{{0,3}}?(?<!the\ )(?!chart|graph|diagram|sketch){_PICTURE}\b{_OTHER})"
-    r"|\b(?:attached|uploaded|enclosed)\s+(?:\w+\s+)?(?:image|picture|photo|graph|chart|figure|map|video"
-    r"|audio|file"
-    r"|document|pdf|spreadsheet|screenshot)"
-    r"|\b(?:(?:following|given|above|below|provided)\s+(?:\w+\s+)?|this\s+)(?:images?|pictures?"
-    r"|photo(?:graph)?s?|screenshots?"
-    r"|videos?|audio(?:\s+clip)?|recordings?)\b(?!\s+(?:title|caption|description|prompt|script|game|tag"
-    r"|is\s+of))"
-    r"|\b(?:chart|graph|diagram|map|figure)\s+(?:shown\s+)?(?:above|below)\b"
-    rf"|{_COMMAND}(?:play|record|listen\s+to|watch|transcribe)\s+(?:me\s+)?(?:an?|the|this|some"
-    rf"|following)\s+(?:\w+\s+)?"
-    r"(?:song|video|music|audio|clip|track|recording|podcast|movie)\b"
-    rf"|{_COMMAND}(?:upload|attach|download|scan|open)\s+(?:me\s+)?(?:an?|the|this|some"
-    rf"|your)\s+(?:[\w-]+\s+)?"
-    r"(?:image|picture|photo|video|audio|song|file|document|pdf|data\s?set|app|qr\s+code|link|url"
-    r"|web\s?site)\b"
-    rf"|{_COMMAND}(?:go\s+to|visit|browse|search|look\s+up\s+on|google|check\s+out)\s+(?:(?:the|a|this|that"
-    rf"|following)\s+)*"
-    r"(?:[\w-]+\s+)?(?:web\s?(?:site|page)?|internet|page|link|url|google|online|https?:|www\.)"
-    r"|\bclick\s+(?:on\s+)?(?:the|this)\s+link|!\[[^\]\n]*\]\(http|<image>"
-    r"|(?:画|绘制|生成|制作|设计)(?:一)?(?:幅|张|個|个|段)?[^，。！？\n]{0,12}(?:图片|图像|照片|插画|视频"
-    r"|海报|标志)(?!描述|标题|脚本)"
-    r"|(?:^|[请。！])画(?:一|出|个)|(?:上|下|这张|该|附)图(?:中|片|所示|里)|根据(?:上|下|附|这张)图|附件"
-    r"|打开(?:这个|以下)?(?:链接|网址|网页)"
-    r"|\b(?:zeichne|male)\s+(?:mir\s+)?(?:ein|das|den|die)|\b(?:angehängte|beigefügte)\w*\s|\bauf\s+(?:dem"
-    r"|diesem)\s+(?:bild|foto)\b"
-    r"|\b(?:dibuja|dibújame|pinta|dessine(?:-moi)?|dessinez|desenhe|нарисуй(?:те)?)\s|\b(?:imagen|archivo"
-    r"|imagem|arquivo|foto)\s+(?:adjunt|anex)"
-    r"|\bci-joint|\bsur\s+(?:cette|l['’])\s?(?:image|photo)\b|\bна\s+(?:этой\s+)?(?:картинке"
-    r"|фото(?:графии)?)\b|прикреп\w+\s+файл",
-    re.IGNORECASE,
-)
+_BEYOND = pattern("beyond")
 # Words for such things that are texts: a drawing in characters, a program that draws, a picture that is told.
-_IN_TEXT = re.compile(
-    r"\b(?:ascii|svg|tikz|latex|mermaid|graphviz|plantuml|emoji|html|css|javascript|python|matplotlib|\bR\b"
-    r"|java|c\+\+"
-    r"|code|program|function|script|api|command|prompt|caption|write|alt\s+text|in\s+words)\b",
-    re.IGNORECASE,
-)
+_IN_TEXT = pattern("in_text")
 # A link, and to do something with what stands there.
-_LINKED = re.compile(
-    r"\b(?:summari[sz]e|tl;?dr|translate|analy[sz]e|review|critique|improve|extract|outline|classify"
-    r"|colou?ri[sz]e"
-    r"|describe|identify|transcribe|this\s+(?:page|article|link|website"
-    r"|video))\b[^\n]*(?:\n.{0,30})?https?://\S+\s*(?:\Z|\n)",
-    re.IGNORECASE,
-)
+_LINKED = pattern("linked")
 FAR = 300  # characters of a long prompt, from its ends, in which it says what it wants
 
 

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from espalier.data.judgement import PASSES, Judgement, each, filters
+from espalier.filters.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,41 +32,12 @@ _ISSUERS = (
     ("5018|5020|5038|6304|6759|676[1-3]|220[0-4]", (16, 18, 19)),
 )
 _YEAR = r"(?:19|20)\d\d"
-_SAMPLE_MAIL = re.compile(
-    r"@(?:[\w-]+\.)*(?:(?:your|my|some|our)?-?(?:example|domain|company|website|organi[sz]ation|business"
-    r"|mail|email)"
-    r"(?:-?(?:name|domain|company|site))?|(?:your|my)-?e?mail)\.(?:com|org|net|edu|co|io)$|\.(?:test|invalid|example"
-    r"|localhost)$"
-    r"|^(?:your|my|user|some|first|last)?[._-]?(?:name|e?mail|user(?:name)?|example|someone"
-    r"|somebody)(?:[._-]?(?:name|here))?@"
-    r"|\.(?:png|jpe?g|gif|svg|webp|js|ts|py|css|md|txt|json|html?)$|^git@",
-    re.IGNORECASE,
-)
+_SAMPLE_MAIL = pattern("sample_mail")
 _SAMPLE_PHONE = re.compile(r"555\D?(?:\d{3}\D?)?\d{4}$|^\D*(?:1\D)?0?123\D{0,3}45|(\d)(?:\D?\1){6,}")
-_BEFORE_PHONE = re.compile(
-    r"(?:phone|mobile|telephone|tel|call|fax|whats\s?app|cell|sms|ring|reach\s+\w+|contact\w*|handy"
-    r"|telefono?n?e?|tél(?:éphone)?"
-    r"|rufnummer|celular|móvil|movil|teléfono|telefone|portable|appelez|тел(?:ефон)?|звони\w*|电话|電話|手机"
-    r"|手機|號碼|号码|联系方式|전화|휴대폰"
-    r"|هاتف|جوال|موبايل|تليفون|फ़?ो?न|मोबाइल|điện\s+thoại)(?:\s+(?:number|no|nr|us|me|him|her|is|at|on|номер"
-    r"|numéro))*\W{0,4}"
-    r"(?:is|at|on|ist|est|es|é|:|：|是|为)?\W{0,3}$",
-    re.IGNORECASE,
-)
+_BEFORE_PHONE = pattern("before_phone")
 # Numbers that are written as telephones are and nothing else: (0171) 23 45 67, 650-636-4884.
-_PHONES = re.compile(
-    rf"\((?!{_YEAR}\))\+?\d{{2,5}}\)[ .-]?\d{{2,5}}(?:[ .-]?\d{{2,5}}){{1,3}}"
-    r"|0[1-9]\d{0,4}(?:[ .-]\d{2,4}){2,4}|0[1-9]\d{1,4}[ /-]\d{5,8}"
-    r"|(?:1[ .-])?[2-9]\d{2}([ .-])[2-9]\d{2}\1\d{4}"
-    r"|8[ -]?\(?\d{3}\)?[ -]\d{3}[ -]\d{2}[ -]\d{2}|1[3-9]\d([ -])\d{4}\2\d{4}|[6-9]\d{4}[ -]\d{5}"
-    r"|\d{2}[ -]9\d{4}-\d{4}"
-)
-_VERSION = re.compile(
-    r"(?:\bv(?:er(?:sion)?)?|release|build|section|chapter|§|figure|table|firmware|update|==|>=|python"
-    r"|windows|chrome|firefox"
-    r"|kernel|sdk|driver|versión|версия|版本)\W{0,3}$",
-    re.IGNORECASE,
-)
+_PHONES = pattern("phones")
+_VERSION = pattern("version")
 
 
 def is_card(text: str) -> bool:

@@ -114,7 +114,7 @@ def test_what_is_nobodys_is_not_found(text: str) -> None:
 
 @given(
     st.text(
-        st.characters(exclude_categories=["Cs", "Nd"], exclude_characters="@+.-_[](/*=$€£%:×÷^"), max_size=20
+        st.characters(exclude_categories=["Cs", "Nd"], exclude_characters="@+.-_[](/*=$€£%:×÷^§"), max_size=20
     ),
     st.sampled_from(["ada.l@post.org", "+44 20 7946 0958", "4539 1488 0343 6467", "84.23.11.9"]),
     st.text(st.characters(categories=["Lo", "Mn", "So"]), max_size=20),
