@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import math
 import os
 import random
 import secrets
@@ -32,11 +33,12 @@ from espalier.core.text import counted, spelt
 from espalier.decode.exchange import Job, Reply, Trouble, adapted, read_reply, read_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
 FIRST, LONGEST = 0.5, 30.0  # seconds between two tries of a request
+LONGER = 2.0  # times the wait for a byte that a whole answer may take
 AWAY = 60.0  # seconds over which a server is looked for that has answered nothing yet
-UNSURE = 10  # tries that may have been paid, before a request is given up
+MANY = 10  # tries in vain before a request is given up, and refusals in a row before all are
 PAUSE = 0.02  # seconds between two looks at the lock
 NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 
@@ -76,6 +78,7 @@ class Courier:
         self._client = openai.AsyncOpenAI(
             base_url=terms.url, api_key=terms.secret or "none", max_retries=0, timeout=terms.timeout
         )
+        self._aside: dict[str, dict[str, Any]] = {}  # refused, and nothing answered since: see `_put_aside`
         self._budget = Budget(*terms.budget) if terms.budget else None
         self._ledger = Ledger(None, Price(*terms.price), self._journal)
         self._queue: deque[Job] = deque()
@@ -164,6 +167,10 @@ class Courier:
                     self._skip_answered()
                     woken = asyncio.ensure_future(self._wake.wait())
         woken.cancel()
+        if self._aside and self._last_answer is None:
+            self._end(Trouble("fatal", next(iter(self._aside.values()))["why"]))
+        if self._stop is None:
+            self._settle_aside()
 
     def _skip_answered(self) -> None:
         """Hand on what another courier has answered since the request was looked for."""
@@ -184,6 +191,7 @@ class Courier:
                 self._tell({"batch": batch, "error": self._stop.why, "retryable": again})
             self._wanted.clear()
             self._queue.clear()
+            self._aside.clear()
             self._stop = None
 
     def _forget(self, keys: Collection[str]) -> None:
@@ -205,6 +213,7 @@ class Courier:
             self._journal.add({f"request:{job.key}": entry})
             self._ledger.settle(job.key, *entry["tokens"])
             self._hand_on(job.key, entry)
+            self._settle_aside()
         except EspalierError as error:  # the journal cannot be written
             self._stop = Trouble("fatal", str(error))
 
@@ -214,7 +223,7 @@ class Courier:
         body, said = dict(job.body), list[str]()
         for why in self._adaptions:
             body = adapted(body, why) or body
-        began, tries, unsure = 0.0, 0, 0
+        began, tries, unsure, vain = 0.0, 0, 0, 0
         while True:
             await self._until(lambda: self._open_from)
             if self._closed or self._stop is not None:
@@ -226,38 +235,72 @@ class Courier:
             found = await self._once(body)
             match found:
                 case Reply():
-                    self._last_answer = clock()
-                    self._width = min(self._width + 1, self._terms.concurrency)
-                    self._adaptions += [why for why in said if why not in self._adaptions]
+                    self._learn(said)
                     return _made(found, job, tries)
                 case Trouble("refused") if other := adapted(body, found.why):
                     body = other
                     said.append(found.why)
-                case Trouble("refused") if self._last_answer is not None:
-                    return _refused(found, tries)
-                case Trouble("refused" | "fatal"):
-                    return self._end(Trouble("fatal", found.why))
+                case Trouble("refused"):
+                    return self._put_aside(job.key, {**cost, **_refused(found, tries)}, found)
+                case Trouble("fatal"):
+                    return self._end(found)
                 case _:
+                    vain += not (found.busy or found.away)
                     if found.kind == "unsure":
                         unsure += 1
                         self._journal.add({f"lost:{name}:{tries}": {**cost, "why": found.why}})
                         self._ledger.lose(*job.worst)
-                    waited = clock() - max(began, self._last_answer or 0.0) + (found.wait or 0)
-                    patience = self._terms.patience
-                    if found.away and not self._last_answer:  # it may be a wrong address
-                        patience = min(patience, AWAY)
-                    if waited > patience or unsure >= UNSURE:
+                    if vain >= MANY and (self._last_answer or 0.0) > began:  # others are answered
+                        own = replace(found, own=True)
+                        return self._put_aside(job.key, {**cost, **_refused(found, tries)}, own)
+                    if unsure >= MANY or self._too_long(found, began):
                         return self._end(found, tries)
                     await self._wait(found, tries)
 
+    def _learn(self, said: Sequence[str]) -> None:
+        """Note that there was an answer, and what the server had said that it does not know."""
+        self._last_answer = asyncio.get_running_loop().time()
+        self._width = min(self._width + 1, self._terms.concurrency)
+        self._adaptions += [why for why in said if why not in self._adaptions]
+
+    def _too_long(self, trouble: Trouble, began: float) -> bool:
+        """Say whether a request has waited for long enough, or would have once the server wants it back."""
+        waited = asyncio.get_running_loop().time() - max(began, self._last_answer or 0.0)
+        # Where nothing was ever answered and nobody is there, it may be a wrong address.
+        most = AWAY if trouble.away and not self._last_answer else math.inf
+        return waited + (trouble.wait or 0) > min(most, self._terms.patience)
+
+    def _put_aside(self, key: str, entry: dict[str, Any], trouble: Trouble) -> None:
+        """Keep a refusal until another request is answered: it may be of how all are asked.
+
+        Only then it is written down as the prompt's own, and never asked again.
+        """
+        self._aside[key] = {**entry, "session": self._session}
+        if trouble.own and self._last_answer is not None:
+            self._settle_aside()
+        elif len(self._aside) >= MANY:
+            self._end(replace(trouble, kind="fatal"))
+
+    def _settle_aside(self) -> None:
+        """Write down what was refused, and hand it on. Raises RunError."""
+        if self._aside:
+            self._journal.add({f"request:{key}": entry for key, entry in self._aside.items()})
+        for key, entry in self._aside.items():
+            self._hand_on(key, entry)
+        self._aside = {}
+
     async def _once(self, body: dict[str, Any]) -> Reply | Trouble:
         try:
-            raw = await self._client.chat.completions.with_raw_response.create(**body)
+            async with asyncio.timeout(LONGER * self._terms.timeout):
+                raw = await self._client.chat.completions.with_raw_response.create(**body)
             return read_reply(raw.http_response.content.decode(errors="replace"))
         except openai.APIStatusError as error:
             found = read_status(error.status_code, error.response.text, error.response.headers)
+            led = f" (at {error.response.url}, where it leads)" if error.response.history else ""
             # A server may say the key again that it did not like.
-            return replace(found, why=found.why.replace(self._terms.secret or "\0", "…"))
+            return replace(found, why=found.why.replace(self._terms.secret or "\0", "…") + led)
+        except TimeoutError:
+            return Trouble("unsure", f"no whole answer came within {LONGER * self._terms.timeout:g} s")
         except openai.APITimeoutError as error:
             away = type(error.__cause__).__name__ in NEVER_SENT
             kind = "again" if away else "unsure"
@@ -265,7 +308,9 @@ class Courier:
         except openai.APIConnectionError as error:
             cause = error.__cause__
             if type(cause).__name__ in NEVER_SENT:
-                return Trouble("again", f"the server cannot be reached: {cause}", away=True)
+                return Trouble("again", f"the server cannot be reached: {cause}".rstrip(": "), away=True)
+            if type(cause).__name__ == "TooManyRedirects":
+                return Trouble("fatal", "the server leads from one address to the next, without end")
             return Trouble("unsure", f"the server broke off: {cause or error}")
 
     def _end(self, trouble: Trouble, tries: int = 0) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,8 +25,19 @@ if TYPE_CHECKING:
 
 OVERHEAD = 64  # tokens: what a server's template can put around the messages
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-REFUSED = frozenset({400, 413, 422})  # of this prompt; what else is wrong is so for every request
+REFUSED = frozenset({400, 413, 422, 501})  # of this request; what else is wrong is so for every one
+# What a server says of a prompt itself, and not of how all are asked.
+OWN = re.compile(
+    r"context|too (?:long|large|many)|length|filter|flagged|moderat|safety|policy", re.IGNORECASE
+)
+ADVICE = {
+    401: "; is the key right?",
+    403: "; may this key ask this model?",
+    404: "; is the model's name right, and does the address end in /v1?",
+    405: "; is this the address of an OpenAI-compatible server?",
+}
 SHOWN = 300  # characters of what a server says
+ENOUGH = 100_000_000  # tokens: who counts more for a request does not count
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +139,7 @@ class Trouble:
         wait: seconds that the server asks to wait; None where it does not say.
         busy: whether the server said that it has too much to do.
         away: whether nobody was there.
+        own: whether the refusal is of the prompt itself, by what the server says.
     """
 
     kind: Literal["again", "unsure", "refused", "fatal"]
@@ -134,48 +147,54 @@ class Trouble:
     wait: float | None = None
     busy: bool = False
     away: bool = False
+    own: bool = False
 
 
 def read_reply(text: str) -> Reply | Trouble:
     """Return what the body of a reply with status 200 comes to."""
     try:
-        body: Any = json.loads(text)
+        body: Any = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
+        if text.lstrip().startswith("<"):  # of a login, or of another program at this address
+            return Trouble("again", f"a web page answers, and no model: {_short(text)}", away=True)
         return Trouble("unsure", f"the server's answer is no JSON: {_short(text)}")
     match body:
         case {"choices": [{"message": {**message}, **choice}, *_]}:
             return _answer(cast("dict[str, Any]", body), message, choice)
+        case {"choices": [], "usage": usage} if tokens := _usage(usage):  # paid, and kept back
+            return Reply("", "error", str(body.get("model") or ""), tokens, "the answer holds no choice")
+        case {"error": {"code": int(code)}} if code >= 400:
+            return read_status(code, text, {})
         case {"error": said} if said:
             return Trouble("again", f"the server says: {_short(_message(said))}")
         case _:
             return Trouble("unsure", f"the server's answer holds no choice: {_short(text)}")
 
 
-def _answer(
-    body: Mapping[str, Any], message: Mapping[str, Any], choice: Mapping[str, Any]
-) -> Reply | Trouble:
+def _answer(body: Mapping[str, Any], message: Mapping[str, Any], choice: Mapping[str, Any]) -> Reply:
     content: Any = message.get("content")
     if isinstance(content, list):  # in parts, as some servers write
         parts = cast("list[Any]", content)
-        content = "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
+        content = "".join(str(part.get("text") or "") for part in parts if isinstance(part, dict))
     if content is None:
         content = message.get("refusal")
     ended = choice.get("finish_reason")
-    if content is None and ended in ("length", "content_filter"):
-        content = ""
-    if not isinstance(content, str):
-        return Trouble("unsure", "the server's answer holds no text")
     finish: Finish = "length" if ended == "length" else "error" if ended == "content_filter" else "stop"
     why = "the server's content filter stopped it" if finish == "error" else ""
+    if not isinstance(content, str):  # thought alone, or the call of a tool: made, and paid for
+        content, why = "", why or "the answer holds no text"
     # Half of a surrogate pair, which JSON can hold and no file in UTF-8.
     text = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return Reply(text, finish, str(body.get("model") or ""), _usage(body.get("usage")), why)
 
 
 def _usage(usage: Any) -> tuple[int, int] | None:
+    """Return what a server counted; None where it did not, or what no request can have."""
     match usage:
-        case {"prompt_tokens": int(read), "completion_tokens": int(written)} if min(read, written) >= 0:
-            return read, written
+        case {"prompt_tokens": int() | float() as read, "completion_tokens": int() | float() as written} if (
+            0 < read < ENOUGH and 0 <= written < ENOUGH and bool not in (type(read), type(written))
+        ):
+            return int(read), int(written)
         case _:
             return None
 
@@ -187,11 +206,15 @@ def read_status(status: int, text: str, headers: Mapping[str, str]) -> Trouble:
     except (ValueError, RecursionError):
         body = text
     said = body.get("error", body) if isinstance(body, dict) else body
-    why = f"the server answers {status}: {_short(_message(said))}"
-    code = said.get("code") if isinstance(said, dict) else None
-    if status in AGAIN and code != "insufficient_quota":
-        return Trouble("again", why, waiting(headers), busy=status == 429)
-    return Trouble("refused" if status in REFUSED else "fatal", why)
+    why = f"the server answers {status}: {_short(_message(said))}".rstrip(": ")
+    kinds = (said.get("code"), said.get("type")) if isinstance(said, dict) else ()
+    if status in AGAIN and "insufficient_quota" not in kinds:
+        # Where a gateway gave up, the model behind it may well have answered.
+        kind = "unsure" if status in (504, 524) else "again"
+        return Trouble(kind, why, waiting(headers), busy=status == 429)
+    if status in REFUSED:
+        return Trouble("refused", why, own=status == 413 or OWN.search(why) is not None)
+    return Trouble("fatal", why.rstrip(".") + ADVICE.get(status, ""))
 
 
 def waiting(headers: Mapping[str, str]) -> float | None:
@@ -213,15 +236,19 @@ def waiting(headers: Mapping[str, str]) -> float | None:
 
 
 def adapted(body: Mapping[str, Any], why: str) -> dict[str, Any] | None:
-    """Return a body without what a server said that it does not know; None where it named nothing.
+    """Return a body without what a server said that it does not know; None where nothing is left to try.
 
-    Newer models want the limit under another name, and draw as they like; some servers know no schema.
+    Newer models want the limit under another name, and draw as they like; some servers know no schema, and
+    say so in words of their own.
     """
-    if "max_completion_tokens" in why and "max_tokens" in body:
+    renamed = "max_completion_tokens" in why or ("max_tokens" in why and not OWN.search(why))
+    if renamed and "max_tokens" in body:
         rest = {name: value for name, value in body.items() if name != "max_tokens"}
         return {**rest, "max_completion_tokens": body["max_tokens"]}
     words = ("response_format", "json_schema", "temperature", "top_p", "seed")
-    named = {"response_format" if word == "json_schema" else word for word in words if word in why}
+    named = {"response_format" if word == "json_schema" else word for word in words if word in why} & {*body}
+    if not named and not OWN.search(why):
+        named = {"response_format"}
     rest = {name: value for name, value in body.items() if name not in named}
     return rest if len(rest) < len(body) else None
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from espalier.core.errors import GenerationError, MissingExtra, RecipeError
 from espalier.core.records import Completion
@@ -47,7 +48,7 @@ class Server:
         price: of a million tokens, for the money that is counted.
         budget: "5 USD" or "200000 tokens", past which nothing is sent; "" for no bound.
         concurrency: most requests on their way at a time.
-        timeout: seconds to wait for an answer.
+        timeout: seconds to wait for a byte of an answer; the whole may take twice as long.
         patience: seconds over which a request is tried again.
     """
 
@@ -148,7 +149,7 @@ def remote_of(
         MissingExtra: the client is not installed.
         RecipeError: the terms cannot be.
     """
-    if not server.url.startswith(("http://", "https://")):
+    if not _is_address(server.url):
         raise RecipeError(
             f"'{server.url}' is no address of a server.",
             where="model.server",
@@ -164,7 +165,7 @@ def remote_of(
     if importlib.util.find_spec("openai") is None:
         raise MissingExtra("Asking a server", "build")
     terms = {
-        "url": server.url,
+        "url": server.url.rstrip("/").removesuffix("/chat/completions"),
         "secret": server.secret,
         "journal": str(journal.path.absolute()),
         "concurrency": server.concurrency,
@@ -174,6 +175,15 @@ def remote_of(
         "budget": (budget.amount, budget.unit) if budget else None,
     }
     return Remote(model, journal, step, _Line(terms, server.url))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that cannot be
+        return False
+    return named and parts.scheme in ("http", "https") and not parts.query and url.split() == [url]
 
 
 def _completions(
@@ -259,8 +269,8 @@ class _Line:
 
 
 def _advice(retryable: bool) -> dict[str, Any]:
-    hint = "Run the same command again: what is answered is not asked, or paid for, again."
-    return {"hint": hint, "retryable": retryable}
+    run = "Run the same command again" if retryable else "Mend that, and run the same command again"
+    return {"hint": f"{run}: what is answered is not asked, or paid for, again.", "retryable": retryable}
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:

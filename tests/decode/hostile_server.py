@@ -94,6 +94,14 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 self.connection.close()
                 self.close_connection = True
+            case "drip":  # a byte now and then, and never an answer
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                for _ in range(100):
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
+                self.close_connection = True
             case "silent":
                 time.sleep(5)
                 self.close_connection = True

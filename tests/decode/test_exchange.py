@@ -34,7 +34,14 @@ def reply(content: Any, finish: str = "stop", **more: Any) -> str:
     [
         (reply("Hm."), Reply("Hm.", "stop", "m", (3, 4))),
         (reply("Hm", "length"), Reply("Hm", "length", "m", (3, 4))),
-        (reply(None, "length"), Reply("", "length", "m", (3, 4))),
+        (reply(None, "length"), Reply("", "length", "m", (3, 4), "the answer holds no text")),
+        *((reply(no), Reply("", "stop", "m", (3, 4), "the answer holds no text")) for no in (None, 7, {})),
+        (reply(None, "tool_calls"), Reply("", "stop", "m", (3, 4), "the answer holds no text")),
+        (
+            reply([{"type": "thinking"}, "a", {"text": None}, {"text": "Hm."}]),
+            Reply("Hm.", "stop", "m", (3, 4)),
+        ),
+        ("\ufeff" + reply("Hm."), Reply("Hm.", "stop", "m", (3, 4))),
         (reply(None, refusal="No."), Reply("No.", "stop", "m", (3, 4))),
         (reply([{"type": "text", "text": "Hm."}]), Reply("Hm.", "stop", "m", (3, 4))),
         (reply("a\ud800b"), Reply("a\ufffdb", "stop", "m", (3, 4))),
@@ -51,7 +58,18 @@ def test_a_filtered_answer_is_an_error_that_costs() -> None:
     assert "filter" in found.why
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "3", "completion_tokens": -1}, [1, 2]])
+def test_an_answer_without_a_choice_is_paid_where_tokens_are_counted() -> None:
+    found = read_reply('{"choices": [], "usage": {"prompt_tokens": 3.0, "completion_tokens": 0}}')
+    assert found == Reply("", "error", "", (3, 0), "the answer holds no choice")
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        *(None, {}, [1, 2], {"prompt_tokens": "3", "completion_tokens": -1}),
+        *({"prompt_tokens": n, "completion_tokens": 4} for n in (0, True, -1, 10**15, float("nan"))),
+    ],
+)
 def test_tokens_that_are_not_said_are_not_known(usage: Any) -> None:
     found = read_reply(json.dumps({**json.loads(reply("Hm.")), "usage": usage}))
     assert isinstance(found, Reply)
@@ -61,11 +79,12 @@ def test_tokens_that_are_not_said_are_not_known(usage: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        *((text, "unsure") for text in ("", "{", "[]", "null", "<html>", reply("Hm.")[:-5], "[" * 5000)),
+        *((text, "unsure") for text in ("", "{", "[]", "null", reply("Hm.")[:-5], "[" * 5000)),
         *((text, "unsure") for text in ('{"choices": []}', '{"choices": [{}]}', '{"choices": null}')),
-        (reply(None), "unsure"),
-        (reply(7), "unsure"),
+        ("\n<html>Log in</html>", "again"),
         ('{"error": {"message": "overloaded"}}', "again"),
+        ('{"error": {"message": "upstream", "code": 504}}', "unsure"),
+        ('{"error": {"message": "who?", "code": 401}}', "fatal"),
     ],
 )
 def test_what_is_no_answer_is_asked_for_again(body: str, kind: str) -> None:
@@ -81,7 +100,10 @@ def test_what_is_no_answer_is_asked_for_again(body: str, kind: str) -> None:
         (503, "gone", "again"),
         (500, "", "again"),
         (429, '{"error": {"message": "pay", "code": "insufficient_quota"}}', "fatal"),
+        (429, '{"error": {"message": "pay", "type": "insufficient_quota", "code": null}}', "fatal"),
+        (504, "<html>Gateway Time-out</html>", "unsure"),
         (400, '{"error": {"message": "too long"}}', "refused"),
+        (501, '{"error": "no such thing"}', "refused"),
         (401, '{"error": "who?"}', "fatal"),
         (404, '{"detail": "no model"}', "fatal"),
     ],
@@ -90,6 +112,14 @@ def test_a_status_says_whether_to_ask_again(status: int, body: str, kind: str) -
     found = read_status(status, body, {})
     assert found.kind == kind
     assert str(status) in found.why
+
+
+def test_what_is_wrong_for_all_says_what_to_look_at() -> None:
+    assert read_status(401, "{}", {}).why.endswith("; is the key right?")
+    assert "end in /v1?" in read_status(404, '{"error": "No such model."}', {}).why
+    assert read_status(413, "", {}).own
+    assert read_status(400, '{"error": "maximum context length"}', {}).own
+    assert not read_status(400, '{"error": "No model is loaded."}', {}).own
 
 
 def test_the_time_to_wait_is_read_in_all_its_forms() -> None:
@@ -109,7 +139,10 @@ def test_what_a_server_does_not_know_is_left_out() -> None:
     }
     assert "response_format" not in (adapted(body, "json_schema is not supported") or body)
     assert "temperature" not in (adapted(body, "temperature must be 1") or body)
+    assert "max_tokens" not in (adapted(body, "max_tokens: Extra inputs are not permitted") or body)
+    assert "response_format" not in (adapted(body, "No guided decoding here.") or body)
     assert adapted(body, "The prompt is too long.") is None
+    assert adapted(body, "max_tokens is too large: 5.") is None
     assert adapted({"model": "m"}, "temperature must be 1") is None
 
 

@@ -35,6 +35,10 @@ HOSTILE = Path(__file__).with_name("hostile_server.py")
 GREEDY = Choice.model_validate({"kind": "greedy", "limit": 16})
 PRICE = Price(2.0, 8.0)
 KEY = "sk-not-to-be-written"
+HASTY = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from espalier.decode import courier; "
+    "courier.FIRST = 0.01; courier.main()"
+)
 
 
 def asked(count: int) -> list[Example]:
@@ -278,14 +282,21 @@ def test_two_iterators_may_be_read_by_turns(served: Callable[..., Served], tmp_p
 
 
 @contextmanager
-def replying(*replies: tuple[int, dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Serve these replies in turn, the last one again and again; yield the address and what was asked."""
+def replying(
+    *replies: tuple[int, dict[str, Any]], unless: Callable[[dict[str, Any]], bool] = lambda _: False
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Serve these replies in turn, the last one again and again; yield the address and what was asked.
+
+    A body of which `unless` says so gets a good answer.
+    """
     bodies: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             status, reply = replies[min(len(bodies), len(replies)) - 1]
+            if unless(bodies[-1]):
+                status, reply = good("fine")
             data = json.dumps(reply).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
@@ -326,20 +337,66 @@ def test_a_prompt_that_is_refused_is_one_row_and_no_end(tmp_path: Path) -> None:
     refused = (400, {"error": {"message": "The prompt was filtered."}})
     with replying(good("a"), refused, good("c")) as (url, bodies):
         journal = Journal(tmp_path / "j.sqlite")
-        with remote_of(Server(url, concurrency=1), "m", journal) as model:
+        with remote_of(Server(f"{url}/chat/completions", concurrency=1), "m", journal) as model:
             found = [(c.example, c.text, c.finish) for c in model.generate(asked(3), GREEDY)]
             assert sorted(found) == [("0", "a", "stop"), ("1", "", "error"), ("2", "c", "stop")]
             assert [c.finish for c in model.generate(asked(3), GREEDY)] == ["stop", "error", "stop"]
         assert len(bodies) == 3
         assert model.spent()[""].requests == 2
         assert model.spent()[""].estimated == 2  # this server says no tokens
+
+
+def test_what_may_be_refused_of_all_is_no_answer_of_any(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    first, other = (400, {"error": "The prompt is flagged."}), (400, {"error": "No model is loaded."})
+    for replies, count in (((first,), 3), ((good("a"), *[other] * 30), 11)):
+        with (
+            replying(*replies) as (url, bodies),
+            remote_of(Server(url, concurrency=1), "m", journal) as model,
+            pytest.raises(
+                GenerationError, match=f"The server answers 400: {replies[-1][1]['error']}"
+            ) as caught,
+        ):
+            texts(model, asked(30 if count > 3 else 3))
+        assert len(bodies) == count
+        assert not caught.value.retryable
+        assert "Mend that, and run the same command again" in caught.value.hint
+    with replying(first, good("b")) as (url, _), remote_of(Server(url, concurrency=1), "m", journal) as model:
+        rows = texts(model, asked(3))  # of the two that are left, the first alone is refused
+    assert sorted(rows.values()) == ["", "a", "b"]
+    assert not model.spent()[""].unsure
+
+
+def test_a_prompt_at_which_the_server_always_fails_is_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "START", HASTY)
+    journal = Journal(tmp_path / "j.sqlite")
+
+    def fine(body: dict[str, Any]) -> bool:
+        return "Question 3:" not in body["messages"][0]["content"]
+
     with (
-        replying(refused) as (url, bodies),
-        remote_of(Server(url, concurrency=1), "m", Journal(tmp_path / "other.sqlite")) as model,
-        pytest.raises(GenerationError, match="The prompt was filtered"),
+        replying((500, {"error": "overflow"}), unless=fine) as (url, bodies),
+        remote_of(Server(url, concurrency=2), "m", journal) as model,
     ):
-        texts(model, asked(3))  # the first of all is refused: it may be what all are asked with
-    assert len(bodies) == 1
+        found = {c.example: c.finish for c in model.generate(asked(60), GREEDY)}
+    assert found.pop("3") == "error"
+    assert Counter(found.values()) == {"stop": 59}
+    assert sum(not fine(body) for body in bodies) == 10
+    assert not model.spent()[""].unsure
+    entries = journal.under("request:").values()
+    assert ["overflow" in entry["why"] for entry in entries if entry["finish"] == "error"] == [True]
+
+
+def test_a_drip_of_blanks_is_given_up(served: Callable[..., Served], tmp_path: Path) -> None:
+    server = served(faults={"drip": 1.0})
+    with (
+        asking(server, tmp_path, timeout=0.3, patience=0.5) as model,
+        pytest.raises(GenerationError, match=r"no whole answer came within 0\.6 s"),
+    ):
+        texts(model, asked(1))
+    assert model.spent()[""].unsure >= 1
 
 
 def test_what_a_server_does_not_know_is_left_out_from_then_on(tmp_path: Path) -> None:
@@ -363,8 +420,16 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
             remote_of(Server("http://x/v1", price=PRICE, budget=wrong), "m", journal)
     with pytest.raises(RecipeError, match="needs the price of tokens"):
         remote_of(Server("http://x/v1", budget="$5"), "m", journal)
-    with pytest.raises(RecipeError, match="no address of a server"):
-        remote_of(Server("localhost:8000/v1"), "m", journal)
+    for url in (
+        "localhost:8000/v1",
+        "http://",
+        "http:///v1",
+        "http://x:99999/v1",
+        "http://a b/v1",
+        "http://x/v1?a=1",
+    ):
+        with pytest.raises(RecipeError, match="no address of a server"):
+            remote_of(Server(url), "m", journal)
     with pytest.raises(RecipeError, match="At least 1 request"):
         remote_of(Server("http://x/v1", concurrency=0), "m", journal)
     model = remote_of(Server("http://x/v1"), "m", journal)
