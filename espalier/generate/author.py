@@ -15,12 +15,14 @@ from espalier.core.errors import RecipeError
 from espalier.core.recipe import Choice
 from espalier.core.records import Example, Finish, Message, example_id, message
 from espalier.core.registry import Registry
+from espalier.generate.parsing import unthought
 from espalier.tasks.templates import normalised
 
 if TYPE_CHECKING:
     from espalier.core.records import Generator
 
 BATCH = 256  # prompts that are asked at once
+SHORT = 4  # tokens of a yes, a no or a grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def ask(author: Author, prompts: Sequence[str | Sequence[Message]]) -> list[list
     found: dict[str, dict[int, Said]] = {row.id: {} for row in rows}
     distinct = list({row.id: row for row in rows}.values())
     for one in author.generator.generate(distinct, author.settings) if distinct else ():
-        found[one.example][one.sample] = Said(one.text.strip(), one.request, one.finish)
+        found[one.example][one.sample] = Said(unthought(one.text), one.request, one.finish)
     return [[said for _, said in sorted(found[row.id].items())] for row in rows]
 
 
@@ -126,6 +128,21 @@ def ask_one(author: Author, prompts: Sequence[str | Sequence[Message]]) -> list[
     """Return the first answer to each prompt; of a prompt without one, an error."""
     none = Said("", "", "error")
     return [(answers or [none])[0] for answers in ask(author.drawing(1, ""), prompts)]
+
+
+def decide(author: Author, prompts: Sequence[str]) -> list[Said]:
+    """Return short answers to prompts that ask for a word or a number.
+
+    One who thinks first, and so comes to no word within a few tokens, is asked again with all its tokens.
+    """
+    said = ask_one(author.deciding(SHORT), prompts)
+    again = [place for place, one in enumerate(said) if one.finish == "length" and not one.text]
+    limit = author.settings.params.get("limit", SHORT)
+    if again and limit > SHORT:
+        longer = ask_one(author.deciding(limit), [prompts[place] for place in again])
+        for place, one in zip(again, longer, strict=True):
+            said[place] = one
+    return said
 
 
 def unanswered(

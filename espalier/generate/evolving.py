@@ -27,6 +27,7 @@ from espalier.generate.author import (
     ask_one,
     asked_in,
     batches,
+    decide,
     origin_of,
     steps,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 Way = Literal["deepen", "constrain", "concretise", "reason", "widen"]
 WAYS: tuple[Way, ...] = ("deepen", "constrain", "concretise", "reason", "widen")
+LABELS = ("new instruction", "rewritten instruction", "rewritten prompt", "instruction")
 APOLOGY = 80  # words: a longer answer that is sorry may still be one
 _COPIED = re.compile(
     r"\b(?:given|rewritten|new|original|created)[ -]?(?:prompt|instruction)s?\b|\binstruction below\b"
@@ -95,7 +97,7 @@ def _evolved(states: Sequence[_State], taken: Sequence[Way], author: Author) -> 
         places = [place for place, own in enumerate(taken) if own == way]
         prompts = [PROMPTS[way].format(instruction=asked_in(states[place].row)) for place in places]
         said.update(zip(places, ask_one(author, prompts), strict=True))
-    texts = [after_label(said[place].text, "new instruction", "instruction") for place in range(len(states))]
+    texts = [after_label(said[place].text, *LABELS) for place in range(len(states))]
     faults = [
         said[place].fault or _unusable(asked_in(states[place].row), texts[place])
         for place in range(len(states))
@@ -103,7 +105,7 @@ def _evolved(states: Sequence[_State], taken: Sequence[Way], author: Author) -> 
     good = [place for place, fault in enumerate(faults) if not fault]
     pairs = [(asked_in(states[place].row), texts[place]) for place in good]
     question = PROMPTS["no-gain"]
-    same = ask_one(author.deciding(4), [question.format(first=old, second=new) for old, new in pairs])
+    same = decide(author, [question.format(first=old, second=new) for old, new in pairs])
     for place, one in zip(good, same, strict=True):
         if says_yes(one.text):
             faults[place] = "It asks for the same as before."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from espalier.generate.author import BATCH, ask_one
+from espalier.generate.author import BATCH, decide
 from espalier.generate.parsing import number_in
 from espalier.generate.prompts import PROMPTS
 
@@ -24,5 +24,5 @@ def grades(author: Author, pairs: Sequence[tuple[str, str]]) -> list[int | None]
             PROMPTS["grade"].format(instruction=instruction, answer=answer)
             for instruction, answer in pairs[start : start + BATCH]
         ]
-        found += [number_in(said.text, MOST) for said in ask_one(author.deciding(4), prompts)]
+        found += [number_in(said.text, MOST) for said in decide(author, prompts)]
     return found

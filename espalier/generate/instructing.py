@@ -26,6 +26,7 @@ from espalier.generate.author import (
     ask_one,
     asked_in,
     batches,
+    decide,
     origin_of,
     steps,
 )
@@ -65,7 +66,7 @@ def self_instruct(
             wanted = [about[(number * ROUND + place) % len(about)] if about else "" for place in range(ROUND)]
             found: list[_Instruction] = []
             for one in _instructions(author, shown, wanted):
-                fault = _fault(one.text)
+                fault = one.fault or _fault(one.text)
                 if fault := fault or ("It resembles a task that is there." if pool.try_add(one.text) else ""):
                     yield Reject("self_instruct", fault, one.text, one.parents, one.request)
                 else:
@@ -73,8 +74,9 @@ def self_instruct(
             before = made
             for instruction, row in _instances(author, found[: count - made], rows[0]):
                 if isinstance(row, Example) and made < count:
-                    if not own or own[-1].text != instruction.text:
-                        own.append(_Shown(instruction.text, row.id))
+                    line = " ".join(instruction.text.split())
+                    if not own or own[-1].text != line:
+                        own.append(_Shown(line, row.id))
                     made += 1
                     yield row
                 elif isinstance(row, Reject):
@@ -99,7 +101,9 @@ def backtranslate(*, least: int = 0) -> Step:
             if least:
                 given = grades(author, [(asked[place], texts[place]) for place in good])
                 for place, grade in zip(good, given, strict=True):
-                    if grade is None or grade < least:
+                    if grade is None:
+                        faults[place] = "The author gives the pair no grade."
+                    elif grade < least:
                         faults[place] = "The author grades the pair too low."
             for row, text, one, instruction, fault in zip(part, texts, said, asked, faults, strict=True):
                 if fault:
@@ -119,11 +123,12 @@ class _Shown(NamedTuple):
 
 
 class _Instruction(NamedTuple):
-    """A new instruction, the rows that it was asked with, and its request."""
+    """A new instruction, the rows that it was asked with, its request, and why there is none."""
 
     text: str
     parents: tuple[str, ...]
     request: str
+    fault: str = ""
 
 
 def _seed(row: Example) -> _Shown:
@@ -158,8 +163,13 @@ def _instructions(
         found = items_in(one.text)
         if one.finish == "length" and len(found) > 1:
             found.pop()  # it was cut off
-        for text in found[:MORE] or [""]:
-            yield _Instruction(" ".join(text.split()), parents, one.request)
+        for text in found[:MORE]:
+            # Lines have no meaning in a list of one task a line, but in code.
+            plain = text if "```" in text else " ".join(text.split())
+            yield _Instruction(plain, parents, one.request)
+        if not found:
+            fault = one.fault or "No instruction can be read from the answer."
+            yield _Instruction(one.text, parents, one.request, fault)
 
 
 def _fault(text: str) -> str:
@@ -180,7 +190,7 @@ def _instances(
 ) -> Iterator[tuple[_Instruction, Made]]:
     """Yield the rows of new instructions: one, or of a classification one for each answer."""
     question = PROMPTS["is-classification"]
-    kinds_said = ask_one(author.deciding(4), [question.format(instruction=one.text) for one in found])
+    kinds_said = decide(author, [question.format(instruction=one.text) for one in found])
     names = ["output-first" if says_yes(said.text) else "input-first" for said in kinds_said]
     writer = author.keeping_to(EXAMPLES)
     prompts = [PROMPTS[name].format(instruction=one.text) for name, one in zip(names, found, strict=True)]
@@ -190,7 +200,7 @@ def _instances(
         for place, one in zip(places, ask_one(writer, [prompts[place] for place in places]), strict=True):
             said[place] = one
     for instruction, kind, name, one in zip(found, kinds_said, names, said, strict=True):
-        pairs = pairs_in(one.text)
+        pairs = [*dict.fromkeys(pairs_in(one.text))]
         if one.finish == "length":
             pairs = pairs[:-1]  # it was cut off
         if not pairs:

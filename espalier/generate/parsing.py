@@ -5,56 +5,104 @@ What cannot be read is None or empty, and never an error: the step counts it.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import warnings
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
 _COMMA = re.compile(r",(?=\s*[\]}])")
+_ESCAPE = re.compile(r"\\(?![\"\\/bfnrtu])")  # one that JSON does not know, as in a pattern
+_KIND = "(?:task|instruction|question|example)"
 _ITEM = re.compile(
-    r"^[ \t]*(?:\*\*|#+[ \t]*)?(?:(?:task|instruction|question|example)[ \t]+)?"
-    r"(?:\(?\d{1,3}[.):、]|[-*•–][ \t])(?:\*\*)?[ \t]*",
+    r"^(?P<indent>[ \t]*)(?:\*\*|#+[ \t]*)?(?:"
+    rf"(?:{_KIND}[ \t]+)?\(?(?P<number>\d{{1,3}}(?:\\?[.):、．]|[ \t]+[-–][ \t])|[①-⑳])"
+    rf"|(?P<heading>{_KIND}[ \t]+\d{{1,3}}(?=[ \t*]*$))"
+    r"|[-*•–][ \t](?:\[[ xX]\])?)(?:\*\*)?[ \t]*",
     re.IGNORECASE | re.MULTILINE,
 )
-_LABEL = r"^[ \t>*#]*(?:\d{{1,3}}[.)][ \t]*)?({names})[ \t]*(?:\d{{1,3}})?[ \t]*\**[ \t]*[:：][ \t]*\**[ \t]*"
-_HEAD = re.compile(  # of the next pair
-    r"\n[ \t>*#-]*(?:example[ \t]*\d*[.):]?|\d+[.):])[ \t*]*\s*\Z", re.IGNORECASE
+# A label before a text, "Input:" or "**Output 2**:", or in a line of its own, "### Input".
+_LABEL = (
+    r"^[ \t>*#]*(?:\d{{1,3}}[.)][ \t]*)?({names})[ \t]*(?:\d{{1,3}})?[ \t]*[*#]*[ \t]*[:：][ \t]*\**[ \t]*"
+    r"|^[ \t]*[*#]+[ \t]*({names})[ \t]*[*#]*[ \t]*$"
 )
+_HEAD = re.compile(  # of the next pair, or a line between the two
+    r"\n[ \t>*#-]*(?:example[ \t]*\d*[.):]?|\d+[.):]|--)[ \t*]*\s*\Z", re.IGNORECASE
+)
+_TAIL = re.compile(  # what models say once they have done what was asked
+    r"\n[ \t]*\n\s*(?:-{3,}\s*)?(?:\W*explanation\W*:|(?:let me know|i hope|hope this)\b"
+    r"|feel free to (?:ask|let|reach)\b)",
+    re.IGNORECASE,
+)
+_THOUGHT = re.compile(
+    r"\A\s*<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z)|\A.*?^[ \t]*</think>[ \t]*$",
+    re.IGNORECASE | re.DOTALL | re.MULTILINE,
+)
+_RANGE = re.compile(r"\b\d+[ \t]*(?:-|–|to)[ \t]*\d+\b|(?:/|\b(?:out )?of)[ \t]*\d+\b")
+_NUMBER = r"(?<![\d.,-])(\d{1,3})(?!\d)"
+_GRADE = re.compile(rf"(?:grade|rating|score)\b\D{{0,12}}?{_NUMBER}", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"\W*(?:(?:the )?answer(?: is)?\W+)?"
+    r"(?:(?P<yes>(?:yes|true|ja|oui|sí|sim|да)\b|是|对|はい)|(?:(?:no|false|nein|non|não|нет)\b|不|否|いいえ))(?!/)",
+    re.IGNORECASE,
+)
+# Labels as a model writes them that answers in the language of what it read.
+NAMES = {
+    "input": "input|entrada|entrée|eingabe|вход|输入|輸入|入力|입력",
+    "output": "output|salida|saída|sortie|ausgabe|выход|输出|輸出|出力|출력",
+}
+TEXTS = ("instruction", "task", "question", "prompt", "text")  # keys of an item's text
 _QUOTES = {'"': '"', "“": "”", "'": "'", "«": "»", "「": "」", "`": "`"}
 _LEAD = re.compile(
     r"^(?:sure|certainly|of course|okay|here(?:'s| is| are))\b[^\n]{0,120}:[ \t]*\n+", re.IGNORECASE
 )
 EARLY = 2000  # characters before which JSON begins, where it is meant
-NONE = frozenset({"", "none", "n/a", "na", "no input", "<noinput>", "noinput", "(none)", "[none]", "-"})
+_NONE = re.compile(
+    r"\W*|\W*(?:none|n/?a|(?:no|none) ?(?:input|needed|required|necessary|\s)*)\W*", re.IGNORECASE
+)
+
+
+def unthought(text: str) -> str:
+    """Return a text without what a model thought before it, in marks; one that ends in thought is ''."""
+    return _THOUGHT.sub("", text, count=1).strip()
 
 
 def json_in(text: str) -> Any:
     """Return the first JSON object or list in a text, in a fence or not; None where there is none.
 
-    A comma before the end of a list, which JSON does not allow and models write, is overlooked.
+    What JSON does not allow and models write is overlooked: a comma before the end of a list, lines and
+    unknown escapes within texts, and Python's quotes.
     """
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(strict=False)
     for part in (*_FENCE.findall(text), text):
         begins = (found.start() for found in re.finditer(r"[\[{]", part))
         for begin in takewhile(lambda place: place <= EARLY, begins):
-            for candidate in (part[begin:], _COMMA.sub("", part[begin:])):
+            plain = part[begin:]
+            for candidate in (plain, _COMMA.sub("", plain), _ESCAPE.sub(r"\\\\", _COMMA.sub("", plain))):
                 try:
                     return decoder.raw_decode(candidate)[0]
                 except (ValueError, RecursionError):
                     continue
+            if re.match(r"[\[{]\s*['\[{]", plain) and (found := _literal(plain)):
+                return found
     return None
 
 
 def items_in(text: str) -> list[str]:
     """Return the items of a list: JSON, or numbered or marked lines; of a text without any, none."""
-    marks = list(_ITEM.finditer(text))
+    text = _opened(text)
+    marks = _item_marks(text)
     texts = [_text(item) for item in _list_in(json_in(_before(text, marks)))]
     if not any(texts):
-        texts = [bare(part) for _, part in _parts(text, marks)]
+        parts = [part for _, part in _parts(text, marks)]
+        if parts and not any("\n\n" in part.strip() for part in parts[:-1]):
+            parts[-1] = parts[-1].strip().split("\n\n", 1)[0]  # what follows is of no item
+        texts = [after_label(part, *TEXTS) for part in parts]
     return [text for text in texts if text]
 
 
@@ -63,19 +111,19 @@ def pairs_in(text: str, first: str = "input", second: str = "output") -> list[tu
 
     "none" and its like are '' as the first of a pair. A pair without its second is left out.
     """
+    text = _opened(text)
     names = (first, second)
-    marks = list(re.finditer(_LABEL.format(names="|".join(names)), text, re.IGNORECASE | re.MULTILINE))
+    known = {name: NAMES.get(name, name) for name in names}
+    marks = _labels(text, "|".join(known.values()))
     found = _objects(json_in(_before(text, marks)))
-    rows = [row for item in found if (row := _labelled(item, names))] or _sections(text, marks)
+    rows = [row for item in found if (row := _labelled(item, names))] or _sections(text, marks, known)
     made = [(row.get(first, ""), row.get(second, "")) for row in rows]
-    return [("" if left.lower().rstrip(".") in NONE else left, right) for left, right in made if right]
+    return [("" if _NONE.fullmatch(left) else left, right) for left, right in made if right]
 
 
 def bare(text: str) -> str:
     """Return a text without what models put around one: an announcement, a fence, quotes, stars."""
-    plain = _LEAD.sub("", text.strip()).strip()
-    fence = _FENCE.fullmatch(plain)
-    plain = fence[1].strip() if fence else plain
+    plain = _opened(text).strip()
     if len(plain) > 4 and plain.startswith("**") and plain.endswith("**") and plain.count("**") == 2:
         plain = plain[2:-2].strip()
     closing = _QUOTES.get(plain[:1])
@@ -86,39 +134,94 @@ def bare(text: str) -> str:
 
 
 def after_label(text: str, *labels: str) -> str:
-    """Return what stands behind the first of the labels that a text begins a line with; else all of it."""
-    names = "|".join(map(re.escape, labels))
-    found = re.search(_LABEL.format(names=names), text, re.IGNORECASE | re.MULTILINE)
-    return bare(text[found.end() :] if found else text)
+    """Return what stands behind the first of the labels that a text begins with; else all of it.
+
+    Labels of several words ("new instruction") may also stand further down. An object of JSON is its text.
+    """
+    plain = _opened(text)
+    if plain.startswith("{") and isinstance(found := json_in(plain), dict):
+        return _text(cast("object", found)) or bare(plain)
+    for mark in _labels(plain, "|".join(map(re.escape, labels))):
+        if " " in (mark[1] or mark[2]) or not plain[: mark.start()].strip():
+            plain = plain[mark.end() :]
+            break
+    return bare(_TAIL.split(plain, maxsplit=1)[0])
 
 
 def number_in(text: str, most: int) -> int | None:
-    """Return the first whole number up to `most` in a text, as a grade; None where there is none."""
-    found = next((int(digits) for digits in re.findall(r"(?<![\d.])\d{1,3}(?!\d)", text)), None)
-    return found if found is not None and 0 <= found <= most else None
+    """Return the first whole number up to `most` in a text, as a grade; None where there is none.
+
+    One behind "grade" comes first, and a range, as in "from 1 to 10", is none.
+    """
+    plain = _RANGE.sub(" ", text)
+    found = _GRADE.search(plain) or re.search(_NUMBER, plain)
+    return number if found and 0 <= (number := int(found[1])) <= most else None
 
 
 def says_yes(text: str) -> bool | None:
     """Tell whether a text begins with yes or with no; None where with neither."""
-    word = re.match(r"\W*(yes|no)\b", text, re.IGNORECASE)
-    return word[1].lower() == "yes" if word else None
+    found = _ANSWER.match(text)
+    return found["yes"] is not None if found else None
+
+
+def _opened(text: str) -> str:
+    """Return a text without an announcement before it, and without the fence that it stands in whole."""
+    plain = _LEAD.sub("", text.strip()).strip()
+    fence = _FENCE.fullmatch(plain)
+    return fence[1] if fence and "```" not in fence[1] else plain
+
+
+def _outside(text: str, marks: list[re.Match[str]]) -> list[re.Match[str]]:
+    """Return the marks that stand in no fence; where all of them do, all."""
+    fences = [fence.span() for fence in _FENCE.finditer(text)]
+    return [mark for mark in marks if not any(a <= mark.start() < b for a, b in fences)] or marks
+
+
+def _item_marks(text: str) -> list[re.Match[str]]:
+    """Return the marks of a list's items: of the first one's kind, and no deeper, so of no list within."""
+    marks = _outside(text, [*_ITEM.finditer(text)])
+    return [
+        mark
+        for mark in marks
+        if (mark["number"] is None) == (marks[0]["number"] is None)
+        and len(mark["indent"]) <= len(marks[0]["indent"]) + 1
+    ]
+
+
+def _labels(text: str, names: str) -> list[re.Match[str]]:
+    found = re.finditer(_LABEL.format(names=names), text, re.IGNORECASE | re.MULTILINE)
+    return _outside(text, [*found])
+
+
+def _literal(text: str) -> Any:
+    """Return the list or object that a text begins with in Python's own form; None where it does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes that Python does not know
+        try:
+            return ast.literal_eval(text[: text.rfind("]" if text[0] == "[" else "}") + 1])
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
 
 
 def _text(item: object) -> str:
-    """Return an item of a JSON list as text: itself, or the first text of an object."""
+    """Return an item of a JSON list as text: itself, or an object's instruction, or its first text."""
     if isinstance(item, dict):
-        values = cast("dict[str, object]", item).values()
+        entry = {key.lower(): value for key, value in cast("dict[str, object]", item).items()}
+        values = (*(entry.get(key) for key in TEXTS), *entry.values())
         return next((value.strip() for value in values if isinstance(value, str) and value.strip()), "")
     return item.strip() if isinstance(item, str) else ""
 
 
 def _list_in(found: Any) -> list[Any]:
-    """Return a list, or the first list in an object."""
-    values = cast("dict[str, Any]", found).values() if isinstance(found, dict) else [found]
+    """Return a list, or the first list in an object; of an object numbered like a list its values."""
+    values = [*cast("dict[str, Any]", found).values()] if isinstance(found, dict) else [found]
     for value in values:
         if isinstance(value, list):
             return cast("list[Any]", value)
-    return []
+        if isinstance(value, dict) and (inside := _list_in(cast("dict[str, Any]", value))):
+            return inside
+    numbered = isinstance(found, dict) and all(key.isdigit() for key in cast("dict[str, Any]", found))
+    return values if numbered else []
 
 
 def _objects(found: Any) -> list[dict[str, Any]]:
@@ -149,12 +252,13 @@ def _parts(text: str, marks: Sequence[re.Match[str]]) -> Iterator[tuple[re.Match
         yield mark, text[mark.end() : end]
 
 
-def _sections(text: str, marks: Sequence[re.Match[str]]) -> list[dict[str, str]]:
+def _sections(text: str, marks: Sequence[re.Match[str]], known: Mapping[str, str]) -> list[dict[str, str]]:
     """Return the labelled parts of a text, a new row where a label comes again."""
     rows: list[dict[str, str]] = []
     for mark, part in _parts(text, marks):
-        name = mark[1].lower()
+        label = mark[1] or mark[2]
+        name = next(name for name, labels in known.items() if re.fullmatch(labels, label, re.IGNORECASE))
         if not rows or name in rows[-1]:
             rows.append({})
-        rows[-1][name] = bare(_HEAD.sub("", part))
+        rows[-1][name] = bare(_TAIL.split(_HEAD.sub("", part), maxsplit=1)[0])
     return rows

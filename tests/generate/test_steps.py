@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -354,6 +354,56 @@ def test_the_same_prompt_is_asked_once() -> None:
     assert [said[0].text for said in answers] == ["a", "b", "a"]
     assert len(scripted.calls[0]) == 2
     assert ask(Author(scripted, "scripted", GREEDY), []) == []
+
+
+def test_thoughts_are_left_out_and_have_room() -> None:
+    def answer(prompt: str, sample: int) -> str:
+        return "<think>\nA grade? 2, or 3.\n</think>\n" + ("9" if "Grade" in prompt else "It is long.")
+
+    @dataclass
+    class Thinker(Scripted):
+        def generate(self, examples: Sequence[Example], settings: Choice) -> Iterator[Completion]:
+            for one in Scripted.generate(self, examples, settings):
+                short = settings.params["limit"] < 10
+                yield replace(one, text="<think>\nA", finish="length") if short else one
+
+    thinker = Thinker(answer)
+    step = steps.build("respond", {"candidates": 2, "judge": "author"}, "generate")
+    (made,) = step([row("Is it long?", "x")], Author(thinker, "thinker", SAMPLE))
+    assert isinstance(made, Example)
+    assert made.answer == "It is long."
+    assert [settings.params["limit"] for settings in thinker.settings] == [100, 4, 100]
+
+
+def test_self_instruct_keeps_code_and_says_what_was_cut() -> None:
+    code = "Say what this code does:\n```python\nfor x in y:\n    f(x)\n```"
+
+    def answer(prompt: str, sample: int) -> str:
+        if prompt.startswith("Below is a list"):
+            return f"9. {code}" if "x = 1" not in prompt else "Well, I…"
+        return (
+            "No."
+            if "yes or no" in prompt
+            else "Input: none\nOutput: It calls f.\n\nInput: none\nOutput: It calls f."
+        )
+
+    examples, _, _ = made_by("self_instruct", SEEDS, answer, count=1)
+    assert examples[0].prompt[0].text == code
+    _, rejects, _ = made_by("self_instruct", [row("Do x = 1 and tell me.", "x")], answer, count=1)
+    assert {one.reason for one in rejects} == {"The answer was cut off at the limit of tokens."}
+
+
+def test_the_same_example_twice_is_one() -> None:
+    def answer(prompt: str, sample: int) -> str:
+        if prompt.startswith("Output") or "classification" in prompt:
+            return "Yes."
+        if prompt.startswith("Below"):
+            return f"9. {NEW[1]}"
+        return "Output: good\nInput: Fine.\n\nOutput: good\nInput: Fine.\n\nOutput: bad\nInput: Poor."
+
+    examples, rejects, _ = made_by("self_instruct", SEEDS, answer, count=2)
+    assert [one.answer for one in examples] == ["good", "bad"]
+    assert not [one for one in rejects if "several answers" in one.reason]
 
 
 def test_the_registry_knows_all_steps() -> None:
