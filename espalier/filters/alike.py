@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -77,28 +77,42 @@ class Alike:
     def __init__(self, least: float) -> None:
         self._least = least
         self._rows = 0
-        # By element and group of the row's size, in one number.
-        self._holders: defaultdict[int, list[int]] = defaultdict(list)
+        # By element and group of the row's size, in one number: a row, or several.
+        self._holders: dict[int, int | list[int]] = {}
         self._prefixes: dict[int, list[tuple[int, int]]] = {}
 
-    def add(self, elements: Sequence[int]) -> int:
-        """Add a row, its elements sorted by `Ranks`, and return its number, counted from 0."""
-        row, size = self._rows, len(elements)
+    def add(self, elements: Sequence[int], lonely: int = 0) -> int:
+        """Add a row and return its number, counted from 0.
+
+        Args:
+            elements: its elements, numbered such that rare ones come first, and sorted.
+            lonely: how many more it has that no other row ever will; they are the rarest, and not searched.
+        """
+        row, size = self._rows, len(elements) + lonely
         self._rows += 1
         longest = max((prefix for _, prefix in self._fitting(size)), default=0)
-        group = _group(size)
-        for element in elements[:longest]:
-            self._holders[element * GROUPS + group].append(row)
+        group, holders = _group(size), self._holders
+        for element in elements[: max(0, longest - lonely)]:
+            key = element * GROUPS + group
+            held = holders.get(key)
+            if held is None:
+                holders[key] = row
+            elif isinstance(held, int):
+                holders[key] = [held, row]
+            else:
+                held.append(row)
         return row
 
-    def candidates(self, elements: Sequence[int]) -> list[int]:
+    def candidates(self, elements: Sequence[int], lonely: int = 0) -> list[int]:
         """Return the numbers of all rows that may be alike to this one, ascending, and of few others."""
         found: set[int] = set()
         holders = self._holders
-        for group, prefix in self._fitting(len(elements)):
-            for element in elements[:prefix]:
+        for group, prefix in self._fitting(len(elements) + lonely):
+            for element in elements[: max(0, prefix - lonely)]:
                 held = holders.get(element * GROUPS + group)
-                if held:
+                if isinstance(held, int):
+                    found.add(held)
+                elif held:
                     found.update(held)
         return sorted(found)
 

@@ -9,16 +9,24 @@ Of each set of duplicates the first row stays; the others are told with the row 
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from espalier.core.text import words
-from espalier.filters.alike import Alike, Ranks
+from espalier.filters.alike import Alike
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    Numbers: TypeAlias = NDArray[np.signedinteger[Any]]
 
 THRESHOLD = 0.8
+BLOCK = 1 << 20  # shingles that are looked up at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,44 +51,70 @@ def shingles(text: str, size: int = 2) -> frozenset[str]:
     return frozenset(map(" ".join, runs)) or frozenset(found)
 
 
-def duplicates(texts: Sequence[str], threshold: float = THRESHOLD, size: int = 2) -> Iterator[Repeats | None]:
+def duplicates(texts: Iterable[str], threshold: float = THRESHOLD, size: int = 2) -> Iterator[Repeats | None]:
     """Yield for each text, in order, None where it stays, or which kept one before it it repeats.
 
     A row is compared with the rows that stay, and repeats the one that is nearest, the first of equals.
 
     Args:
-        texts: read twice.
+        texts: read once.
         threshold: Jaccard index from which on two are near duplicates, over 0 and up to 1.
         size: words of a shingle; 1 compares words whatever their order.
     """
-    ranks = Ranks(shingles(text, size) for text in texts)
+    numbers, ends = _numbered(texts, size)
     alike = Alike(2 * threshold / (1 + threshold))
-    same: dict[tuple[int, ...], int] = {}
-    kept: list[tuple[int, ...]] = []
-    rows: list[int] = []
-    for number, text in enumerate(texts):
-        elements = tuple(ranks.sorted(shingles(text, size)))
-        if elements in same:
-            yield Repeats(rows[same[elements]], 1.0)
+    same: dict[bytes, int] = {}
+    kept: list[int] = []
+    for row in range(len(ends) - 1):
+        mine = _shared(numbers, ends, row)
+        count = int(ends[row + 1] - ends[row])
+        elements, lonely = mine.tolist(), count - len(mine)
+        if not lonely and (again := same.get(mine.tobytes())) is not None:
+            yield Repeats(again, 1.0)
             continue
-        near = _nearest(elements, alike.candidates(elements), kept, threshold)
-        if near is not None:
-            yield Repeats(rows[near[0]], near[1])
-            continue
-        same[elements] = alike.add(elements)
-        kept.append(elements)
-        rows.append(number)
-        yield None
+        best: Repeats | None = None
+        wanted = frozenset(elements)
+        for place in alike.candidates(elements, lonely):
+            other = kept[place]
+            common = len(wanted.intersection(_shared(numbers, ends, other).tolist()))
+            value = common / (count + int(ends[other + 1] - ends[other]) - common)
+            if value >= threshold and (best is None or value > best.value):
+                best = Repeats(other, value)
+        if best is None:
+            if not lonely:
+                same[mine.tobytes()] = row
+            alike.add(elements, lonely)
+            kept.append(row)
+        yield best
 
 
-def _nearest(
-    elements: Sequence[int], candidates: Iterable[int], kept: Sequence[Sequence[int]], threshold: float
-) -> tuple[int, float] | None:
-    mine, best = frozenset(elements), None
-    for candidate in candidates:
-        theirs = kept[candidate]
-        common = len(mine.intersection(theirs))
-        value = common / (len(mine) + len(theirs) - common)
-        if value >= threshold and (best is None or value > best[1]):
-            best = candidate, value
-    return best
+def _shared(numbers: Numbers, ends: Numbers, row: int) -> Numbers:
+    """Return the numbers of a row's shingles that other rows have too, ascending."""
+    mine = np.sort(numbers[ends[row] : ends[row + 1]])
+    return mine[np.searchsorted(mine, 0) :]
+
+
+def _numbered(texts: Iterable[str], size: int) -> tuple[Numbers, Numbers]:
+    """Return a number for each shingle of all texts, rare ones low and -1 for what one text alone has.
+
+    A long text's shingles are mostly its own, so that keeping them by their words would take the most memory:
+    they are told apart by 64 bits of their hash. Where the texts' shingles end comes with them, from 0 on.
+    """
+    found, ends = array("q"), array("q", [0])
+    for text in texts:
+        found.extend(map(hash, shingles(text, size)))
+        ends.append(len(found))
+    hashes = np.frombuffer(found, np.int64) if found else np.zeros(0, np.int64)
+    ordered = np.sort(hashes)
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    counts = np.diff(starts, append=len(ordered))
+    known, counts = ordered[starts][counts > 1], counts[counts > 1]
+    del ordered, starts
+    rank = np.zeros(len(known), np.int32)
+    rank[np.argsort(counts, kind="stable")] = np.arange(len(known), dtype=np.int32)
+    numbers = np.full(len(hashes), -1, np.int32)
+    for start in range(0, len(hashes) if len(known) else 0, BLOCK):
+        block = hashes[start : start + BLOCK]
+        places = np.minimum(np.searchsorted(known, block), len(known) - 1)
+        numbers[start : start + BLOCK] = np.where(known[places] == block, rank[places], -1)
+    return numbers, np.frombuffer(ends, np.int64)
