@@ -158,7 +158,7 @@ class Example:
     def __post_init__(self) -> None:
         if not self.messages:
             raise DataError("A row has no message.", where=str(self.origin or self.id))
-        if not (self.references or self.rejected or any(m.trained for m in self.messages)):
+        if not (self.references or self.rejected or self.facts or any(m.trained for m in self.messages)):
             raise DataError(
                 "A row has nothing to train on and nothing to score.", where=str(self.origin or self.id)
             )

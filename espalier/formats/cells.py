@@ -9,7 +9,7 @@ import ast
 import csv
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -29,6 +29,7 @@ STRUCTURED = {
 }
 WORDS = {word for pair in PAIRS for word in pair}
 LABELLED = {"completion", "messages", "conversations", "kto_tag"}
+THUMBS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 # How cells are quoted: as usual, not at all, behind a space, or with a backslash before a quote inside.
 HABITS = ("", "bare", "spaced", "escaped")
@@ -41,12 +42,13 @@ Way: TypeAlias = tuple[str, str]  # a delimiter and a habit
 Cells: TypeAlias = tuple[str, int, object, DataError | None]
 
 
-def rows_of_cells(path: Path, lines: Iterator[str]) -> Iterator[Cells]:
+def rows_of_cells(path: Path, lines: Iterator[str], columns: Collection[str] = ()) -> Iterator[Cells]:
     """Yield the rows of a table of texts below its header; an empty cell is one that the row does not have.
 
     Args:
         path: the file, for places.
         lines: its lines, with their ends.
+        columns: those that are meant: where they are numbers, and none is called so, there is no header.
 
     Raises:
         DataError: two columns have one name, or a quote is never closed.
@@ -73,8 +75,12 @@ def rows_of_cells(path: Path, lines: Iterator[str]) -> Iterator[Cells]:
         if not any(cell.strip() for cell in cells):
             continue
         if not names:
-            names = _named(cells, where)
-        elif len(cells) != len(names):
+            numbers = [str(column) for column in range(1, len(cells) + 1)]
+            bare = bool(columns) and {*columns} <= {*numbers} - {*cells}
+            names = numbers if bare else _named(cells, where)
+            if not bare:
+                continue
+        if len(cells) != len(names):
             message = f"The row has {len(cells)} cells, and the header {len(names)}."
             hint = f"Put a cell that holds {delimiter!r} or a line end into quotes."
             yield where, number, cells, DataError(message, where=where, hint=hint)
@@ -162,8 +168,8 @@ def opened_cell(name: str, cell: object, row: Mapping[str, object]) -> object:
             return parse_json(cell)
         except ValueError:
             return _literal(cell)
-    if name in ("label", "kto_tag") and row.keys() & LABELLED and cell.lower() in ("true", "false"):
-        return cell.lower() == "true"
+    if name == "correct" or (name in ("label", "kto_tag") and row.keys() & LABELLED):
+        return THUMBS.get(cell.strip().lower(), cell)
     return cell
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from espalier.core.errors import DataError
@@ -15,6 +16,7 @@ from espalier.tasks.templates import normalised
 PAIRS = (
     *(("prompt", "completion"), ("prompt", "response")),
     *(("question", "answer"), ("question", "answers"), ("question", "response")),
+    ("question", "ground_truth"),
     *(("query", "response"), ("query", "answer")),
     *(("problem", "solution"), ("input", "output"), ("input", "target"), ("source", "target")),
     *(("article", "highlights"), ("document", "summary"), ("text", "label")),
@@ -45,6 +47,7 @@ def self_instruct() -> Format:
     def read(row: Row) -> list[Example]:
         asked = text(row.value["instruction"], f"{row.where}, instruction")
         instances: object = row.value["instances"]
+        instances = [instances] if isinstance(instances, dict) else instances
         made: list[Example] = []
         hint = 'Write [{"input": "…", "output": "…"}].'
         for index, item in enumerate(items(instances, f"{row.where}, instances", "instances", hint)):
@@ -80,6 +83,25 @@ def prompt_completion() -> Format:
 
     shapes = tuple(" ".join(pair) for pair in PAIRS)
     return Format(shapes, read, '{"prompt": "…", "completion": "…"}', FRAME)
+
+
+def predictions() -> Format:
+    """A prompt with what several models wrote: an example of each completion, its model in the origin."""
+
+    def read(row: Row) -> list[Example]:
+        prompt = prompted(row.value, "prompt", row.where)
+        made: list[Example] = []
+        hint = 'Write [{"model": "…", "completion": "…"}].'
+        for index, item in enumerate(items(row.value["completions"], row.where, "completions", hint)):
+            where = f"{row.where}, completions[{index}]"
+            one = {"completion": item} if isinstance(item, str) else mapping(item, where, "a completion")
+            told = answer(one.get("completion"), prompt, f"{where}.completion")
+            written = example(row, [*framed(row.value, prompt, where), told])
+            by = {"model": str(one["model"])} if "model" in one else {}
+            made.append(replace(written, origin={**written.origin, **by}))
+        return made
+
+    return Format(("prompt completions",), read, '{"prompt": "…", "completions": ["…", "…"]}', FRAME)
 
 
 def instructed(value: Mapping[str, Any], where: str) -> list[Message]:

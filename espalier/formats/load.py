@@ -42,14 +42,20 @@ FORMATS = {
     "choices": questions.choices,
     "passage": questions.passage,
     "alpaca": instructions.alpaca,
+    "predictions": instructions.predictions,
     "prompt-completion": instructions.prompt_completion,
+    "questions": questions.questions,
 }
 formats: Registry[Format] = Registry("format")
 for _name, _factory in FORMATS.items():
     formats.register(_name)(_factory)
 
 # Other names of what the formats know; "chosen_response" is one, too.
-ALSO = {"system_prompt": "system", "system_message": "system", "passage": "context"}
+ALSO = {
+    **{"system_prompt": "system", "system_message": "system", "passage": "context"},
+    **{"is_correct": "correct", "inputs": "input", "targets": "output"},
+    **{"definition": "instruction", "positive_examples": "instances"},  # Natural Instructions, a task a row
+}
 MEDIA = ("images", "image", "videos", "audios")
 FEW = 12
 OWN = frozenset({"task", "references"})  # what exports write beside a format's own keys
@@ -132,7 +138,7 @@ def has_columns(path: Path, columns: Mapping[str, str]) -> bool:
     """Tell whether the first row of a file has one of the columns that are named. Raises DataError."""
     if not columns or (path.is_file() and is_task(path)):
         return False
-    first = next(rows_of(path), None)
+    first = next(rows_of(path, columns.values()), None)
     return first is not None and bool(set(columns.values()) & {key for key, _ in _items(first.value)})
 
 
@@ -149,7 +155,8 @@ class _Settings:
 
 
 def _of_file(file: Path, asked: _Settings) -> Iterator[Example]:
-    rows = renamed(spelt(rows_of(file), asked.columns.values()), dict(asked.columns), str(file))
+    meant = asked.columns.values()
+    rows = renamed(spelt(_within(rows_of(file, meant)), meant), dict(asked.columns), str(file))
     begin = list(islice(rows, TOLD))
     if not begin:
         raise DataError("The file has no rows.", where=str(file))
@@ -203,6 +210,19 @@ def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
         yield raw
 
 
+def _within(raws: Iterator[Raw]) -> Iterator[Raw]:
+    """Yield rows; of a file that is one object with nothing but a list of rows, those in the list."""
+    begin = list(islice(raws, 2))
+    ((key, items),) = (
+        _items(begin[0].value) if len(begin) == 1 and len(_items(begin[0].value)) == 1 else (("", 0),)
+    )
+    if not _is_rows(items) or any(factory().fits({key}) for factory in FORMATS.values()):
+        yield from chain(begin, raws)
+        return
+    for number, item in enumerate(cast("list[object]", items), start=1):
+        yield Raw(f"{begin[0].where}, {key}[{number - 1}]", number, item)
+
+
 def detect_format(file: Path, raws: list[Raw], columns: Collection[str] = ()) -> str:
     """Return the name of the format that most rows have the keys of; one that has `columns` goes before.
 
@@ -223,13 +243,17 @@ def detect_format(file: Path, raws: list[Raw], columns: Collection[str] = ()) ->
         return votes.most_common(1)[0][0]
     found = sorted({key for keys in rows for key in keys})
     # The plainest formats are the last, and of equally near ones the likeliest.
-    near = min(reversed(known), key=lambda name: _distance(known[name], found))
+    plainest = [name for name in reversed(known) if name != "questions"] or list(known)
+    near = min(plainest, key=lambda name: _distance(known[name], found))
     hint = (
         f"The nearest format is '{near}': {known[near].sample} Known: {', '.join(known)}. "
         'Or say which columns are meant: task.columns = {prompt = "…", completion = "…"}.'
     )
     if plain(file).suffix.lower() in TABLES:
-        hint += " The first line of a table has to name its columns."
+        hint += (
+            " The first line of a table has to name its columns; where it is a row, name them by their numbers: "
+            'task.columns = {prompt = "1", completion = "2"}.'
+        )
     lists = [key for key, item in _items(raws[0].value) if _is_rows(item)]
     if len(raws) == 1 and lists:
         hint = f"The rows seem to be the list under '{lists[0]}': save that list as the file."

@@ -13,6 +13,7 @@ from espalier.formats.format import Format, Row, example
 from espalier.formats.instructions import instructed, prompted
 from espalier.formats.turns import FRAME, answer, check, conversation, framed, has_text, turns
 from espalier.tasks.raw_rows import kind
+from espalier.tasks.templates import normalised
 
 # Who speaks next, where a conversation is one text.
 SPEAKER = re.compile(r"(?:\A|\n)\n(Human|Assistant):")
@@ -52,11 +53,15 @@ def preference() -> Format:
 
 
 def kto() -> Format:
-    """Single answers with a thumb: `messages` or `prompt` and `completion`, and `label` true or false."""
+    """Single answers with a thumb: `messages` or `prompt` and `completion`, and `label` true or false.
+
+    Or a question with one candidate for its answer, and whether that is `correct`; the question may be on a
+    `context`, and then all that is asked on it is one source.
+    """
 
     def read(row: Row) -> list[Example]:
         value, where = row.value, row.where
-        key = "label" if "label" in value else "kto_tag"
+        key = next(key for key in ("label", "kto_tag", "correct") if key in value)
         label: object = value[key]
         if not isinstance(label, bool):
             raise DataError(
@@ -70,18 +75,20 @@ def kto() -> Format:
             asked = [replace(turn, trained=False) for turn in asked]
         else:
             prompt = _prompt(value, where)
-            name = "completion" if "completion" in value else "output"
+            name = next(name for name in ("completion", "output", "answer") if name in value)
             last = answer(value[name], prompt, f"{where}, {name}")
             asked = _history(value, prompt, where)
+        source = normalised(value["context"]) if key == "correct" and has_text(value, "context") else ""
         if label:
-            return [example(row, [*asked, replace(last, trained=True)])]
-        return [example(row, asked, rejected=(replace(last, trained=False),))]
+            return [example(row, [*asked, replace(last, trained=True)], source=source)]
+        return [example(row, asked, rejected=(replace(last, trained=False),), source=source)]
 
     shapes = (
         "messages label",
         "conversations label",
         "prompt completion label",
         "instruction output kto_tag",
+        "question answer correct",
     )
     sample = '{"prompt": "…", "completion": "…", "label": true}'
     return Format(shapes, read, sample, f"input context history {FRAME}")
@@ -109,6 +116,8 @@ def _turns_of(said: str) -> list[dict[str, str]]:
 
 def _prompt(value: Mapping[str, Any], where: str) -> list[Message]:
     """Return the prompt that the row names, without its system text and tools, or what its answers share."""
+    if "correct" in value and has_text(value, "context"):
+        return instructed({"instruction": value["context"], "input": value["question"]}, where)
     for key in ASKED:
         if key in value:
             return prompted(value, key, where)

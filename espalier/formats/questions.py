@@ -7,7 +7,8 @@ from typing import Any, cast
 from espalier.core.errors import DataError
 from espalier.core.records import Example, message
 from espalier.formats.format import Format, Row, example
-from espalier.formats.turns import items, text
+from espalier.formats.instructions import prompted
+from espalier.formats.turns import FRAME, framed, items, text
 from espalier.tasks.raw_rows import kind, mapping
 from espalier.tasks.templates import normalised
 
@@ -65,6 +66,39 @@ def choices() -> Format:
 
     shapes = tuple(f"question {listed} {key}" for listed in (*CHOICES, "A B") for key in KEYS)
     return Format(shapes, read, '{"question": "…", "choices": ["…", "…"], "answer": 0}', "C D E F")
+
+
+def questions() -> Format:
+    """What is asked, for a model to answer: a benchmark's `turns`, with a `reference` for each or without.
+
+    Without them only the first turn can be asked; all are kept as facts. A row is trained on where it has
+    answers, and else says that it is not. Of a `prompt` it has to be clear that no answer is missing:
+    beside it stands what checks the answer (IFEval's `instruction_id_list`), or its `facts`.
+    """
+
+    def read(row: Row) -> list[Example]:
+        value, where = row.value, row.where
+        if "turns" not in value:
+            prompt = framed(value, prompted(value, "prompt", where), where)
+            return [example(row, prompt, (), facts={"train": False})]
+        asked = [
+            text(item, f"{where}, turns") for item in items(value["turns"], where, "turns", "Write one.")
+        ]
+        told = cast("list[object]", value["reference"]) if isinstance(value.get("reference"), list) else []
+        if len(told) != len(asked) or not all(isinstance(item, str) and item.strip() for item in told):
+            more = {"turns": asked if len(asked) > 1 else [], "reference": told}
+            unsaid = {"train": False, **{key: item for key, item in more.items() if item}}
+            return [example(row, framed(value, [message("user", asked[0])], where), (), facts=unsaid)]
+        said = [text(item, f"{where}, reference") for item in told]
+        turns = [
+            turn
+            for ask, reply in zip(asked, said, strict=True)
+            for turn in (message("user", ask), message("assistant", reply, trained=True))
+        ]
+        return [example(row, framed(value, turns, where))]
+
+    shapes = ("turns", "prompt instruction_id_list", "prompt facts")
+    return Format(shapes, read, '{"turns": ["…"]}', f"reference {FRAME}")
 
 
 def _listed(value: object, where: str) -> tuple[list[str], list[str]]:

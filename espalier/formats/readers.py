@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -54,8 +54,10 @@ class Raw:
     tabular: bool = False
 
 
-def rows_of(path: Path) -> Iterator[Raw]:
+def rows_of(path: Path, columns: Collection[str] = ()) -> Iterator[Raw]:
     """Yield the rows of a file or of a folder of files, each with its place, and the reason if it is none.
+
+    Where the `columns` that are meant are numbers, and no column is called so, a table's first line is a row.
 
     Raises:
         DataError: it is missing or empty, or holds no rows; what it is instead is said.
@@ -63,12 +65,12 @@ def rows_of(path: Path) -> Iterator[Raw]:
     paths = files_of(path).paths
     number = 0
     for file in paths:
-        for raw in _of_file(file):
+        for raw in _of_file(file, columns):
             number += 1
             yield replace(raw, number=number) if len(paths) > 1 else raw
 
 
-def _of_file(path: Path) -> Iterator[Raw]:
+def _of_file(path: Path, columns: Collection[str]) -> Iterator[Raw]:
     head = first_bytes(path)
     if not head.strip():
         raise DataError("The file is empty.", where=str(path))
@@ -81,19 +83,19 @@ def _of_file(path: Path) -> Iterator[Raw]:
                 yield Raw(f"{path}, row {number}", number, value, tabular=True)
         else:
             with opened(path) as stream, as_text(stream, path) as text:
-                yield from _of_text(path, text)
+                yield from _of_text(path, text, columns)
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise DataError(f"The file cannot be read to its end: {error}.", where=str(path)) from None
 
 
-def _of_text(path: Path, stream: TextIOWrapper) -> Iterator[Raw]:
+def _of_text(path: Path, stream: TextIOWrapper, columns: Collection[str]) -> Iterator[Raw]:
     name = plain(path)
     text: Iterator[str] = stream
     try:
         if name.suffix.lower() in TABLES:
             first = next(text, "")
             if not _is(first, dict):
-                for where, number, value, error in rows_of_cells(path, chain([first], text)):
+                for where, number, value, error in rows_of_cells(path, chain([first], text), columns):
                     yield Raw(where, number, value, error, tabular=True)
                 return
             text = chain([first], text)

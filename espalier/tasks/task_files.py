@@ -14,7 +14,7 @@ from espalier.core.errors import DataError, nearest
 from espalier.core.files import read_text
 from espalier.core.signatures import first_bytes
 from espalier.tasks.natural_instructions import load_natural_instructions
-from espalier.tasks.toml_task import load_toml_task, toml_parts
+from espalier.tasks.toml_task import NOT_TOML, load_toml_task, toml_parts
 
 if TYPE_CHECKING:
     from espalier.core.records import Task
@@ -58,7 +58,16 @@ def load_task(path: str | Path, on_reject: OnReject | None = None) -> Task:
     # Content decides, for TOML cannot begin with "{"; but both may begin with "[", and then the suffix does.
     if text.lstrip()[0] == "{" or file.suffix == ".json":
         return load_natural_instructions(file, on_reject)
-    return load_toml_task(file, on_reject)
+    try:
+        return load_toml_task(file, on_reject)
+    except DataError as error:
+        if file.suffix == ".toml" or not error.message.startswith(NOT_TOML):
+            raise
+        raise DataError(
+            "The file is a text that holds neither rows nor a task.",
+            where=str(file),
+            hint="Rows are JSON, JSONL, Parquet or a table (.csv, .tsv); a task is .json or .toml.",
+        ) from None
 
 
 def name_and_files(file: Path) -> tuple[str, tuple[Path, ...]]:

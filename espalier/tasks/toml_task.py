@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from espalier.core.records import Demonstration
 
 
+NOT_TOML = "The file is not TOML"
+
+
 class _Shown(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     input: str
@@ -115,7 +118,7 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
-        raise DataError(f"The file is not TOML: {error}.", where=str(path)) from None
+        raise DataError(f"{NOT_TOML}: {error}.", where=str(path)) from None
 
 
 def _demonstrations(shown: tuple[_Shown, ...], where: str) -> tuple[Demonstration, ...]:
