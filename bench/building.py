@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espalier.core.memory import peak_resident
-from espalier.filters.duplicates import duplicates, shingles
 from espalier.core.build_recipe import as_build
+from espalier.core.memory import peak_resident
 from espalier.core.run import RunFolder
+from espalier.filters.duplicates import duplicates, shingles
 from espalier.runs.build import build
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What leaves a build: rows without those that were judged away, what is masked, in the format that is asked.
 
 Rows go to a file of lines first, and from there to CSV or Parquet, whose columns are known when all rows are.
-A row whose task or references a format has no word for says them itself, as `task` and `references`.
+What a format has no word for, each row says itself (`formats/faithful.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.building.review import Decided
+from espalier.building.task_export import ENDS as TASK_ENDS
+from espalier.building.task_export import TASKS, export_tasks
 from espalier.core.errors import RecipeError
 from espalier.core.files import replacing
 from espalier.core.records import Example
@@ -23,8 +25,10 @@ from espalier.data.pairs import in_batches
 from espalier.filters.masking import changed
 from espalier.filters.personal import KINDS, personal_in
 from espalier.formats.cells import STRUCTURED
+from espalier.formats.faithful import as_written
 from espalier.formats.folders import name_of
 from espalier.formats.written import writers
+from espalier.tasks.facts import OURS
 from espalier.tasks.raw_rows import kind
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 
 ENDS = (".jsonl", ".csv", ".parquet")
 MASKED = "[MASKED]"  # where what was found has no kind
-AS_JSON = ("tools", "arguments", "facts")  # of which each row may have other keys
+AS_JSON = ("tools", "arguments", "facts", OURS)  # of which each row may have other keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,11 @@ class Exported:
 def check_export(path: Path, format: str, where: str = "export") -> None:
     """Check a file's ending and a format's name, before any time is spent. Raises RecipeError."""
     writers.find(format, f"{where}.format")
-    if path.suffix.lower() not in ENDS:
-        raise RecipeError(
-            f"'{path.name}' does not end in {', '.join(ENDS[:-1])} or {ENDS[-1]}.", where=f"{where}.path"
-        )
+    ends = TASK_ENDS if format == TASKS else ENDS
+    if path.suffix.lower() not in ends:
+        hint = "A task is a .json file; several are a folder of them." if format == TASKS else ""
+        named = " or ".join(filter(None, ends))
+        raise RecipeError(f"'{path.name}' does not end in {named}.", where=f"{where}.path", hint=hint)
 
 
 def going_out(
@@ -97,7 +102,7 @@ def export(
 
     Args:
         pairs, drop, mask, decisions: see `going_out`.
-        path: .jsonl, .csv or .parquet.
+        path: .jsonl, .csv or .parquet; of tasks a .json file or a folder.
         format: a name in the registry `writers`.
         on_row: called for each row that is written.
         mixer: how much of each source goes out, and in which order; without it all, as they come.
@@ -108,37 +113,57 @@ def export(
         RunError: the file cannot be written.
     """
     check_export(path, format)
-    write = writers.build(format, {}, "export")
-    own = name_of(path)
+    if format == TASKS and mixer:
+        hint = "Export 'messages', or leave [mix] out."
+        raise RecipeError(
+            "Rows of task files have no order to be mixed in.", where="export.format", hint=hint
+        )
     sources: list[str] = []
     hidden: list[bool] = []
+
+    def rows() -> Iterator[Example]:
+        for example, hides in going_out(pairs, drop, mask, decisions):
+            yield example
+            sources.append(str(example.origin.get("source", "")))
+            hidden.append(hides)
+            if mixer:
+                mixer.see(example)
+            on_row()
+
+    order: Sequence[int] | None = None
+    if format == TASKS:
+        export_tasks(rows(), path)
+    else:
+        order = _export_rows(rows(), path, format, mixer)
+    order = range(len(sources)) if order is None else order
+    counts = dict(Counter(sources[place] for place in order))
+    return Exported(
+        len(order), counts, sum(hidden[place] for place in order), mixer.portions if mixer else ()
+    )
+
+
+def _export_rows(
+    rows: Iterable[Example], path: Path, format: str, mixer: Mixer | None
+) -> Sequence[int] | None:
+    """Write rows, a line a row where they are mixed, and return which are out in which order; None for all."""
     kinds: defaultdict[str, set[str]] = defaultdict(set)
     with replacing(path) as new:
         lines = new if path.suffix.lower() == ".jsonl" else new.with_name(f"{new.name}.lines")
         try:
             with lines.open("w", encoding="utf-8") as file:
-                for example, hides in going_out(pairs, drop, mask, decisions):
-                    row = {**write(example), **_said_itself(example, own)}
+                for row in as_written(rows, format, name_of(path), alone=mixer is not None):
                     for key, value in row.items():
                         kinds[key].add(kind(value))
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    sources.append(str(example.origin.get("source", "")))
-                    hidden.append(hides)
-                    if mixer:
-                        mixer.see(example)
-                    on_row()
-            order = mixer.order() if mixer else range(len(sources))
-            if mixer:
+            order = mixer.order() if mixer else None
+            if order is not None:
                 _reorder(lines, order)
             if lines != new:
                 {".csv": _csv, ".parquet": _parquet}[path.suffix.lower()](lines, new, kinds)
         finally:
             if lines != new:
                 lines.unlink(missing_ok=True)
-    counts = dict(Counter(sources[place] for place in order))
-    return Exported(
-        len(order), counts, sum(hidden[place] for place in order), mixer.portions if mixer else ()
-    )
+    return order
 
 
 def _reorder(lines: Path, order: Sequence[int]) -> None:
@@ -157,17 +182,6 @@ def _reorder(lines: Path, order: Sequence[int]) -> None:
 
 def _fails(verdicts: Verdicts, name: str) -> bool:
     return name in verdicts and verdicts[name].ok is False
-
-
-def _said_itself(example: Example, own: str) -> dict[str, Any]:
-    """Return what a reader would take for something else: the task, and references beside the answer."""
-    last = example.messages[-1]
-    usual = (last.text,) if last.trained else ()
-    return {
-        **({"task": example.task} if example.task != own else {}),
-        **({"references": list(example.references)} if example.references != usual else {}),
-        **({"facts": dict(example.facts)} if example.facts else {}),
-    }
 
 
 def _masked(example: Example, row: Example, spans: Iterable[tuple[int, int, int]]) -> Example:

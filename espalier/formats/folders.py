@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from espalier.core.errors import DataError, nearest
+from espalier.tasks.task_files import is_task
 
 PACKED = (".gz", ".zst", ".zstd", ".lz4", ".bz2", ".xz")
 TABLES = (".csv", ".tsv", ".tab", ".psv")
@@ -102,7 +103,8 @@ def _by_names(folder: Path, split: str) -> Files:
     if part:
         rows = [file for file in rows if part in map(str, (*file.parents, *file.parent.parts))]
     found = sorted({name for file in rows if (name := _split_of(file))})
-    if split or len(found) > 1:
+    # A task's file is of no split, whatever its name.
+    if split or (len(found) > 1 and not any(map(is_task, (folder / file for file in rows)))):
         chosen = _chosen(SPLITS.get(split, split), found, folder)
         # Beside splits that are named, what has no name belongs to none of them.
         others += [str(file) for file in rows if _split_of(file) != chosen]

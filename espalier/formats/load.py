@@ -25,6 +25,7 @@ from espalier.formats.masks import masked, masks_of
 from espalier.formats.readers import Raw, renamed, rows_of
 from espalier.formats.unused import unused, unused_note
 from espalier.tasks.facts import KEYS as FACTS
+from espalier.tasks.facts import OURS, kept
 from espalier.tasks.raw_rows import OnReject, writable
 from espalier.tasks.task_files import is_task
 
@@ -52,9 +53,15 @@ for _name, _factory in FORMATS.items():
 
 # Other names of what the formats know; "chosen_response" is one, too.
 ALSO = {
-    **{"system_prompt": "system", "system_message": "system", "passage": "context"},
-    **{"is_correct": "correct", "inputs": "input", "targets": "output"},
-    **{"definition": "instruction", "positive_examples": "instances"},  # Natural Instructions, a task a row
+    "system_prompt": "system",
+    "system_message": "system",
+    "passage": "context",
+    "is_correct": "correct",
+    # Natural Instructions, an instance or a task a row.
+    "definition": "instruction",
+    "inputs": "input",
+    "targets": "output",
+    "positive_examples": "instances",
 }
 MEDIA = ("images", "image", "videos", "audios")
 FEW = 12
@@ -168,15 +175,8 @@ def _of_file(file: Path, asked: _Settings) -> Iterator[Example]:
     for raw in chain(begin, rows):
         count += 1
         try:
-            value = dict(_items(raw.value))
-            keys = OWN & _keys(value) if asked.own else frozenset[str]()
-            masks = masks_of(value, reader.words())
-            name = value["task"] if "task" in keys and isinstance(value["task"], str) else asked.task
-            read = _read(Row(str(file), name, raw.number, raw.where, {}), raw, reader)
-            examples = [masked(item, masks, raw.where) for item in read]
-            if "references" in keys:
-                examples = [referenced(item, value["references"], raw.where) for item in examples]
-            ignored.update(unused(value, reader) - masks.keys() - FACTS - keys)
+            examples, known = read_row(raw, reader, str(file), asked.task, own=asked.own)
+            ignored.update(unused(dict(_items(raw.value)), reader) - FACTS - known)
         except DataError as error:
             where = error.where or raw.where
             hint = f"{error.hint} A row of the format '{kind}': {reader.sample}".strip()
@@ -192,6 +192,23 @@ def _of_file(file: Path, asked: _Settings) -> Iterator[Example]:
         raise DataError(message, where=str(file), hint=f"The first: {reason}")
     if ignored:
         asked.on_note(unused_note(str(file), ignored, count))
+
+
+def read_row(raw: Raw, reader: Format, file: str, task: str, *, own: bool) -> tuple[list[Example], set[str]]:
+    """Return the examples of a row, and those of its keys that say what its format has no word for.
+
+    Raises:
+        DataError: the row cannot be used.
+    """
+    value = dict(_items(raw.value))
+    keys = OWN & _keys(value) if own else frozenset[str]()
+    masks = masks_of(value, reader.words())
+    name = value["task"] if "task" in keys and isinstance(value["task"], str) else task
+    read = _read(Row(file, name, raw.number, raw.where, {}), raw, reader)
+    examples = [masked(item, masks, raw.where) for item in read]
+    if "references" in keys:
+        examples = [referenced(item, value["references"], raw.where) for item in examples]
+    return [kept(item, value) for item in examples], {OURS, *masks, *keys}
 
 
 def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
@@ -251,7 +268,7 @@ def detect_format(file: Path, raws: list[Raw], columns: Collection[str] = ()) ->
     )
     if plain(file).suffix.lower() in TABLES:
         hint += (
-            " The first line of a table has to name its columns; where it is a row, name them by their numbers: "
+            " The first line of a table has to name its columns; where it is a row, name them by numbers: "
             'task.columns = {prompt = "1", completion = "2"}.'
         )
     lists = [key for key, item in _items(raws[0].value) if _is_rows(item)]

@@ -8,7 +8,7 @@ from typing import Any, cast
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message
 from espalier.formats.format import Format, Row, example
-from espalier.formats.turns import check, text, turn
+from espalier.formats.turns import MASKS, check, text, turn
 from espalier.tasks.raw_rows import kind, mapping
 
 
@@ -72,7 +72,8 @@ def _nodes(row: Row) -> list[_Node]:
         item = mapping(value, where, "a message")
         if item.get("deleted") is True:
             continue
-        said = {"role": item.get("role"), "content": item.get("text")}
+        masks = {key: item[key] for key in MASKS if key in item}
+        said = {"role": item.get("role"), "content": item.get("text"), **masks}
         if "text" not in item:
             raise DataError("The message has no 'text'.", where=where, hint="Write what it says.")
         nodes.append(_Node(parent, turn(said, where), where))

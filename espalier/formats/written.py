@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from espalier.core.errors import DataError
 from espalier.core.records import Media, Text, Thought, ToolCall, ToolList
 from espalier.core.registry import Registry
+from espalier.tasks.templates import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,17 +40,13 @@ def messages() -> Writer:
 
 @writers.register("sharegpt")
 def sharegpt() -> Writer:
-    """ShareGPT's conversations: `from` and `value`."""
+    """ShareGPT's conversations: `from` and `value`, calls as `function_call`, and `tools` as JSON text."""
 
     def write(example: Example) -> dict[str, Any]:
         if example.rejected:
             raise _cannot(example, "sharegpt", "has rejected answers", "preference")
-        _texts_only(example, "sharegpt")
-        return {
-            "conversations": [
-                {"from": SHAREGPT[turn.role], "value": turn.text, **_mask(turn)} for turn in example.messages
-            ]
-        }
+        row = _framed(example.messages, "conversations", _said)
+        return {**row, **({"tools": _json(row["tools"])} if "tools" in row else {})}
 
     return write
 
@@ -124,6 +121,103 @@ def kto() -> Writer:
     return write
 
 
+@writers.register("self-instruct")
+def self_instruct() -> Writer:
+    """Self-Instruct's seed tasks: an instruction with one instance."""
+
+    def write(example: Example) -> dict[str, Any]:
+        asked, answer = _question(example, "self-instruct")
+        return {"instruction": asked, "instances": [{"input": "", "output": answer}]}
+
+    return write
+
+
+@writers.register("predictions")
+def predictions() -> Writer:
+    """A prompt with what a model wrote."""
+
+    def write(example: Example) -> dict[str, Any]:
+        asked, answer = _question(example, "predictions")
+        return {"prompt": asked, "completions": [{"completion": answer}]}
+
+    return write
+
+
+@writers.register("passage")
+def passage() -> Writer:
+    """SQuAD's rows: the context is what all questions on it have as their source."""
+
+    def write(example: Example) -> dict[str, Any]:
+        asked, _ = _question(example, "passage")
+        places = [at for at, sign in enumerate(asked) if sign == "\n"]
+        end = next((at for at in places if normalised(asked[:at]) == example.source), 0)
+        if not end:
+            raise _cannot(example, "passage", "has no passage before its question", "messages")
+        return {
+            "context": asked[:end],
+            "question": asked[end + 1 :],
+            "answers": {"text": [*example.references]},
+        }
+
+    return write
+
+
+@writers.register("choices")
+def choices() -> Writer:
+    """Questions with choices, and the place of the right one."""
+
+    def write(example: Example) -> dict[str, Any]:
+        asked, answer = _question(example, "choices")
+        lines = [str(line) for line in example.facts.get("options", ())]
+        shown = "\n".join(["", *lines])
+        if answer not in lines or not asked.endswith(shown):
+            raise _cannot(example, "choices", "shows no choices with one that is right", "messages")
+        texts = [line.partition(". ")[2] for line in lines]
+        return {"question": asked.removesuffix(shown), "choices": texts, "answer": lines.index(answer)}
+
+    return write
+
+
+@writers.register("questions")
+def questions() -> Writer:
+    """Prompts that nobody has answered, with the facts that say so."""
+
+    def write(example: Example) -> dict[str, Any]:
+        if example.rejected or example.references or example.prompt != example.messages or not example.facts:
+            raise _cannot(example, "questions", "has an answer", "messages")
+        return _prompt(example)
+
+    return write
+
+
+@writers.register("openassistant")
+def openassistant() -> Writer:
+    """OpenAssistant's trees: a tree of one thread; see `grown` for more."""
+    return lambda example: grown([example])
+
+
+def grown(examples: Sequence[Example]) -> dict[str, Any]:
+    """Return the tree of threads that begin alike; where they do not, only those that do are in it.
+
+    Raises:
+        DataError: a thread is more than texts.
+    """
+    root: list[dict[str, Any]] = []
+    for example in examples:
+        if example.rejected:
+            raise _cannot(example, "openassistant", "has rejected answers", "preference")
+        _texts_only(example, "openassistant")
+        level = root
+        for turn in example.messages:
+            said = {"role": "prompter" if turn.role == "user" else turn.role, "text": turn.text}
+            node = next((one for one in level if said.items() <= one.items()), None)
+            if node is None:
+                node = {**said, **_mask(turn), "replies": []}
+                level.append(node)
+            level = node["replies"]
+    return {"message_tree_id": examples[0].source, "prompt": root[0]}
+
+
 _TURNS = ("user", "assistant")
 
 
@@ -151,6 +245,29 @@ def _framed(turns: Sequence[Message], key: str, write: Callable[[Message], dict[
     tools = [part.schemas for turn in turns[:1] for part in turn.parts if isinstance(part, ToolList)]
     kept = [turn for turn in turns if not (turn.role == "system" and not turn.text and tools)]
     return {key: [write(turn) for turn in kept], **({"tools": json.loads(tools[0])} if tools else {})}
+
+
+def _question(example: Example, format: str) -> tuple[str, str]:
+    """Return what a row asks and its answer, where it is one question with one answer."""
+    if example.rejected or [turn.role for turn in example.messages] != [*_TURNS]:
+        raise _cannot(example, format, "is not one question with its answer", "messages")
+    _texts_only(example, format)
+    _all_trained(example, format)
+    return example.messages[0].text, example.messages[1].text
+
+
+def _said(turn: Message) -> dict[str, Any]:
+    """Return a turn as ShareGPT has it; what says more than calls is a turn with these beside it."""
+    made = _turn(turn)
+    more = {key: item for key, item in made.items() if key not in ("role", "content")}
+    if "tool_calls" in more and not made["content"] and "reasoning_content" not in more:
+        calls = [call["function"] for call in more.pop("tool_calls")]
+        return {"from": "function_call", "value": _json(calls if len(calls) > 1 else calls[0]), **more}
+    return {"from": SHAREGPT[turn.role], "value": made["content"], **more}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _turn(turn: Message) -> dict[str, Any]:
@@ -194,6 +311,11 @@ def _all_trained(example: Example, format: str) -> None:
 
 
 def _cannot(example: Example, format: str, why: str, other: str) -> DataError:
+    message = f"The row {why}, which '{format}' cannot hold."
+    return DataError(message, where=place_of(example), hint=f"'{other}' can.")
+
+
+def place_of(example: Example) -> str:
+    """Return where a row comes from, as errors say it."""
     origin = example.origin
-    where = f"{origin['file']}:{origin['row']}" if {"file", "row"} <= origin.keys() else f"row {example.id}"
-    return DataError(f"The row {why}, which '{format}' cannot hold.", where=where, hint=f"'{other}' can.")
+    return f"{origin['file']}:{origin['row']}" if {"file", "row"} <= origin.keys() else f"row {example.id}"

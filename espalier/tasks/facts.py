@@ -7,10 +7,13 @@ Whatever else a scorer needs, a row has under "facts", an object.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from espalier.core.records import Example
 
 # Name of a fact → what files call it. The last are IFEval's and HumanEval's.
 FACTS = {
@@ -19,6 +22,7 @@ FACTS = {
     "tests": ("tests", "test", "test_list", "unit_tests"),
     **{name: (name,) for name in ("entry_point", "instruction_id_list", "kwargs")},
 }
+OURS = "espalier"  # under which an export says what a reader would make otherwise: id, source, input
 KEYS = {"facts", *(key for keys in FACTS.values() for key in keys)}
 
 
@@ -34,6 +38,28 @@ def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
         del found["options"]
     own = given.get("facts")
     return {**found, **(cast("dict[str, Any]", own) if isinstance(own, dict) else {})}
+
+
+def to_keep(made: Example, meant: Example) -> dict[str, Any]:
+    """Return what a row has to say under `OURS`, so that what is made of it now is what is meant."""
+    texts = (("source", made.source, meant.source), ("input", made.input, meant.input))
+    found: dict[str, Any] = {key: new for key, old, new in texts if old != new}
+    return found if made.id == meant.id else {**found, "id": [made.id, meant.id]}
+
+
+def kept(made: Example, row: Mapping[str, Any]) -> Example:
+    """Return an example as its row keeps it; an id is that of its content, and no other content gets it."""
+    said = _value(row[OURS]) if row.get(OURS) else None
+    if not isinstance(said, dict):
+        return made
+    texts = {key: text for key, text in cast("dict[str, Any]", said).items() if isinstance(text, str)}
+    match cast("dict[str, Any]", said).get("id"):
+        case [of, str(name)] if of == made.id:
+            texts["id"] = name
+        case _:
+            texts["id"] = made.id
+    source, words = texts.get("source", made.source), texts.get("input", made.input)
+    return replace(made, id=texts["id"], source=source, input=words)
 
 
 def _value(value: object) -> object:

@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError, nearest
 from espalier.core.files import read_json
 from espalier.core.records import Task
-from espalier.tasks.raw_rows import OnReject, RawRow, demonstration, is_placeholder, kind, task_rows, texts
+from espalier.tasks.raw_rows import (
+    OnReject,
+    RawRow,
+    demonstration,
+    is_placeholder,
+    kind,
+    optional_text,
+    task_rows,
+    texts,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +40,7 @@ CAUTIONS = ("Things to Avoid", "Emphasis & Caution")
 
 
 def load_natural_instructions(path: Path, on_reject: OnReject | None = None) -> Task:
-    """Return the task of a v1 or v2 file; its name is the file's.
+    """Return the task of a v1 or v2 file; its name is the file's, or what an export says under "Name".
 
     Raises:
         DataError: not JSON (line and column), another shape, no definition, no usable instance; or a bad
@@ -50,7 +59,7 @@ def load_natural_instructions(path: Path, on_reject: OnReject | None = None) -> 
         raise DataError(f"'Examples' should be an object {{…}}; it is {kind(examples)}.", where=where)
     licences = texts(data.get("Instance License"), "Instance License", where)
     return Task(
-        name=path.stem,
+        name=optional_text(data.get("Name")) or path.stem,
         definition=_definition(data, where),
         rows=_rows(data, path, on_reject),
         positive=_demonstrations(cast("dict[str, Any]", examples), "Positive Examples", where),

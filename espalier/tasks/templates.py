@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from espalier.core.records import Demonstration, Example, Task, TaskRow, example_id, message
 from espalier.core.text import folded
-from espalier.tasks.facts import facts_of
+from espalier.tasks.facts import OURS, facts_of, kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,11 @@ def to_examples(task: Task, show: Show) -> list[Example]:
     examples: list[Example] = []
     for row in task.rows:
         identifier = example_id(task.name, row.input, row.outputs, *row.rejected)
-        seen[identifier] += 1
-        if seen[identifier] > 1:  # an exact repetition is a row of its own
-            identifier = example_id(identifier, seen[identifier])
-        examples.append(_example(task, row, identifier, prefix))
+        made = kept(_example(task, row, identifier, prefix), row.tags)
+        seen[made.id] += 1
+        if seen[made.id] > 1:  # an exact repetition is a row of its own
+            made = replace(made, id=example_id(identifier, seen[made.id]))
+        examples.append(made)
     return examples
 
 
@@ -77,6 +78,7 @@ def normalised(text: str) -> str:
 
 
 def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
+    tags = {key: tag for key, tag in row.tags.items() if key != OURS}
     trained = [message("assistant", output, trained=True) for output in row.outputs[:1]]
     return Example(
         id=identifier,
@@ -85,7 +87,7 @@ def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
         messages=(message("user", _prompt(prefix, row.input)), *trained),
         references=row.outputs,
         rejected=tuple(message("assistant", text) for text in row.rejected),
-        origin={"file": task.origin, "row": row.id, **({"tags": dict(row.tags)} if row.tags else {})},
+        origin={"file": task.origin, "row": row.id, **({"tags": tags} if tags else {})},
         input=row.input,
         facts=facts_of(row.tags),
     )

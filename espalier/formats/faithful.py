@@ -1,0 +1,111 @@
+"""Rows as a format writes them, each read back and found to be the same before it goes out.
+
+A row says itself what its format has no word for: `task`, `references`, `facts`, and under "espalier" what a
+reader would make otherwise (id, source, input). What is not the same even so is refused.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from espalier.core.errors import DataError
+from espalier.formats.load import formats, read_row
+from espalier.formats.readers import Raw
+from espalier.formats.written import grown, place_of, writers
+from espalier.tasks.facts import OURS, to_keep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from espalier.core.records import Example
+    from espalier.formats.format import Format
+
+
+def as_written(
+    examples: Iterable[Example], format: str, own: str, *, alone: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file.
+
+    Args:
+        examples: in their order.
+        format: a name in the registry `writers`.
+        own: what a reader of the file calls the task of its rows.
+        alone: whether each row is one example, where a format could hold several.
+
+    Raises:
+        DataError: the format cannot hold a row, which is named.
+    """
+    write, reader = writers.build(format, {}, "export"), formats.find(format)()
+    if alone or format != "openassistant":
+        for example in examples:
+            yield _whole(example, write(example), reader, own)
+        return
+    for _, threads in groupby(examples, key=lambda one: (one.source, one.task)):
+        group = list(threads)
+        tree = grown(group)
+        if len(group) > 1 and _is_read_as(group, row := {**tree, **_task(group[0], own)}, reader, own):
+            yield row
+        else:
+            for example in group:
+                yield _whole(example, write(example), reader, own)
+
+
+def difference(made: Example, meant: Example) -> str:
+    """Return in which of its fields an example is another than is meant; '' in none that is compared."""
+    fields = (
+        ("task", made.task == meant.task),
+        ("messages", made.messages == meant.messages),
+        ("references", made.references == meant.references),
+        ("rejected answers", made.rejected == meant.rejected),
+        ("facts", dict(made.facts) == dict(meant.facts)),
+    )
+    return next((name for name, same in fields if not same), "")
+
+
+def not_held(example: Example, why: str) -> DataError:
+    """Return the error for a row that would come in as another."""
+    return DataError(
+        f"The row would not be read as the same again: {why}.",
+        where=place_of(example),
+        hint="Another format can hold it, such as 'messages'.",
+    )
+
+
+def _whole(example: Example, row: Mapping[str, Any], reader: Format, own: str) -> dict[str, Any]:
+    last = example.messages[-1]
+    usual = (last.text,) if last.trained else ()
+    row = {
+        **row,
+        **_task(example, own),
+        **({"references": list(example.references)} if example.references != usual else {}),
+        **({"facts": dict(example.facts)} if example.facts else {}),
+    }
+    try:
+        made = _read(row, reader, own)
+    except DataError as error:
+        raise not_held(example, error.message.rstrip(".")) from None
+    if len(made) != 1:
+        raise not_held(example, f"it would be {len(made)} rows")
+    if name := difference(made[0], example):
+        raise not_held(example, f"its {name} would be others")
+    said = to_keep(made[0], example)
+    return {**row, OURS: said} if said else row
+
+
+def _is_read_as(group: list[Example], row: Mapping[str, Any], reader: Format, own: str) -> bool:
+    try:
+        made = _read(row, reader, own)
+    except DataError:
+        return False
+    return len(made) == len(group) and not any(
+        difference(one, meant) or to_keep(one, meant) for one, meant in zip(made, group, strict=True)
+    )
+
+
+def _read(row: Mapping[str, Any], reader: Format, own: str) -> list[Example]:
+    return read_row(Raw("", 1, dict(row)), reader, "", own, own=True)[0]
+
+
+def _task(example: Example, own: str) -> dict[str, str]:
+    return {"task": example.task} if example.task != own else {}
