@@ -248,7 +248,7 @@ def _parquet(lines: Path, path: Path, kinds: Mapping[str, set[str]]) -> None:
 def _value(key: str, value: Any, kinds: set[str]) -> Any:
     if value is None:
         return None
-    if key in AS_JSON or len(kinds) > 1:
+    if key in AS_JSON or len(kinds) > 1 or isinstance(value, str):
         return _cell(key, value)
     return _plain(value)
 
