@@ -122,7 +122,8 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=0.0, help="GiB of address space")
     asked = parser.parse_args()
     if asked.limit:
-        resource.setrlimit(resource.RLIMIT_AS, (int(asked.limit * 2**30),) * 2)
+        most = int(asked.limit * 2**30)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     if asked.what == "duplicates":
         near_duplicates(asked.rows, asked.words, asked.sample)
     else:

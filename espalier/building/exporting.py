@@ -1,7 +1,7 @@
 """What leaves a build: rows without those that were judged away, what is masked, in the format that is asked.
 
 Rows go to a file of lines first, and from there to CSV or Parquet, whose columns are known when all rows are.
-What a format has no word for, each row says itself (`formats/faithful.py`).
+What a format has no word for, each row says itself (`building/faithful.py`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from importlib import import_module
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
+from espalier.building.faithful import as_written
 from espalier.building.review import Decided
 from espalier.building.task_export import ENDS as TASK_ENDS
 from espalier.building.task_export import TASKS, export_tasks
+from espalier.building.written import writers
 from espalier.core.errors import RecipeError
 from espalier.core.files import replacing
 from espalier.core.records import Example
@@ -25,9 +27,7 @@ from espalier.data.pairs import in_batches
 from espalier.filters.masking import changed
 from espalier.filters.personal import KINDS, personal_in
 from espalier.formats.cells import STRUCTURED
-from espalier.formats.faithful import as_written
 from espalier.formats.folders import name_of
-from espalier.formats.written import writers
 from espalier.tasks.facts import OURS
 from espalier.tasks.raw_rows import kind
 

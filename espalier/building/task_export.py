@@ -13,12 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from espalier.building.faithful import difference, not_held
+from espalier.building.written import Writer, place_of, writers
 from espalier.core.errors import DataError, RunError
 from espalier.core.files import replacing
 from espalier.core.records import Demonstration, Task
 from espalier.core.text import some
-from espalier.formats.faithful import difference, not_held
-from espalier.formats.written import Writer, place_of, writers
 from espalier.tasks.facts import OURS, to_keep
 from espalier.tasks.raw_rows import RawRow, is_placeholder, task_rows
 from espalier.tasks.templates import Show, available, prompt_parts, to_examples

@@ -230,7 +230,7 @@ def load_build(path: str | Path, overrides: Sequence[str] = ()) -> BuildRecipe:
             that is named and not there.
         DataError: the file is missing or not UTF-8.
     """
-    file = recipe_path(path)
+    file = recipe_path(path, build=True)
     table = read_toml(file)
     _anchor(table, file.parent)
     return _whole(table, overrides)

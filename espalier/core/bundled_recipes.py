@@ -9,6 +9,7 @@ from pathlib import Path
 from espalier.core.errors import DataError, nearest
 
 SUFFIX = ".toml"
+BUILD = "build-"  # how the names of recipes of data sets begin
 
 
 def bundled_recipes() -> dict[str, Path]:
@@ -17,16 +18,16 @@ def bundled_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def recipe_path(recipe: str | Path) -> Path:
+def recipe_path(recipe: str | Path, *, build: bool = False) -> Path:
     """Return the file of a recipe: the path itself, or that of a bundled recipe with this name.
 
-    A file that exists goes before a bundled recipe of that name.
+    A file that exists goes before a bundled recipe of that name. Those of a `build` are called so.
 
     Raises:
         DataError: there is neither; the nearest file and the bundled names are given.
     """
     path = Path(recipe)
-    bundled = bundled_recipes()
+    bundled = {name: file for name, file in bundled_recipes().items() if name.startswith(BUILD) == build}
     # A folder of that name, such as the run's own, is not in a bundled recipe's way.
     if str(recipe) in bundled and not os.path.isfile(path):
         return bundled[str(recipe)]
@@ -36,8 +37,9 @@ def recipe_path(recipe: str | Path) -> Path:
     if _there(path):
         return path
     near = [name for name in _beside(path) if name.endswith(SUFFIX) and name != "pyproject.toml"][:20]
+    named = ", and no bundled recipe of this name" if bundled else ""
     raise DataError(
-        "There is no such file, and no bundled recipe of this name.",
+        f"There is no such file{named}.",
         where=str(path),
         hint=nearest(path.stem if path.stem in bundled else path.name, [*near, *bundled]),
     )

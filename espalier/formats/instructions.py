@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message, message
@@ -47,7 +47,8 @@ def self_instruct() -> Format:
     def read(row: Row) -> list[Example]:
         asked = text(row.value["instruction"], f"{row.where}, instruction")
         instances: object = row.value["instances"]
-        instances = [instances] if isinstance(instances, dict) else instances
+        if isinstance(instances, dict):  # the only one
+            instances = [cast("object", instances)]
         made: list[Example] = []
         hint = 'Write [{"input": "…", "output": "…"}].'
         for index, item in enumerate(items(instances, f"{row.where}, instances", "instances", hint)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espalier.core.errors import RunError
+from espalier.core.recipe import read_toml
 from espalier.core.records import ALONE
 from espalier.core.run import RunFolder
 from espalier.report.page import write_report
@@ -28,6 +30,12 @@ def start(
         EspalierError: in one sentence what is wrong, and what to do.
     """
     run = RunFolder(Path(recipe.folder) / recipe.name)
+    if run.recipe.is_file() and "task" not in read_toml(run.recipe):
+        raise RunError(
+            "A build of a data set has this name.",
+            where=str(run.path),
+            hint="Give this run a name of its own with -o name=NEW.",
+        )
     say(f"Run {recipe.name}, in {run.path}")
     prepared = announced(prepare(recipe))
     if is_sealed(run, recipe, prepared, cache, ranks):

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from espalier.building.exporting import export, going_out
-from espalier.core.errors import RecipeError
+from espalier.core.errors import DataError, RecipeError, RunError
 from espalier.core.records import Example, Message, Thought, ToolCall, ToolList, message
 from espalier.data.judgement import Filter, Judgement, filters
 from espalier.data.pairs import Pairs, join, write_pairs, write_verdicts
+from espalier.formats.folders import files_of
 from espalier.formats.format import Row, content_id, example
 from espalier.formats.load import iter_rows, numbered
+from espalier.tasks.task_files import load_task
+from espalier.tasks.templates import Show, available, to_examples
 
 HARD = (
     "A plain one.",
@@ -63,6 +66,9 @@ ROWS: dict[str, list[Example]] = {
     "sharegpt": [
         *(made([*asked(text), told(text)]) for text in HARD),
         made(LONG),
+        made(SHOWN),
+        made([listed("deep"), *asked("What flies?"), OTHER, message("tool", "A wren."), told("A wren.")]),
+        made([listed("high"), *asked("What else?"), CALL]),
     ],
     "alpaca": [
         *(made([*asked(text), told(text)]) for text in HARD),
@@ -105,8 +111,76 @@ def test_what_goes_out_comes_in_again_as_the_same(format: str, ending: str, tmp_
     path = tmp_path / f"out.{ending}"
     assert export(pairs, path, format).rows == len(rows)
     for again, one in zip(numbered(iter_rows(path, own=True)), pairs, strict=True):
-        # A history of Alpaca's is a source of its own, and where a row stood is another place now.
-        assert replace(again, origin=one.origin, source=one.source) == one
+        assert replace(again, origin=one.origin) == one  # where a row stood is another place now
+
+
+def test_trees_grow_together_again(tmp_path: Path) -> None:
+    def node(text: str, *replies: object) -> dict[str, object]:
+        return {"role": "prompter" if text.endswith("?") else "assistant", "text": text, "replies": replies}
+
+    bird = node("A bird?", node("A wren.", node("Another?", node("A jay."), node("A tit."))), node("An owl."))
+    file = tmp_path / "trees.jsonl"
+    trees = [{"message_tree_id": name, "prompt": {**bird, "text": f"{name}?"}} for name in "ab"]
+    file.write_text("\n".join(map(json.dumps, trees)))
+    pairs = table(tmp_path, list(iter_rows(file)))
+    export(pairs, tmp_path / "out.jsonl", "openassistant")
+    again = [*numbered(iter_rows(tmp_path / "out.jsonl", name="trees"))]
+    assert [replace(one, origin={}) for one in again] == [replace(one, origin={}) for one in pairs]
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [one["message_tree_id"] for one in found] == ["a", "b"]
+    assert found[0]["prompt"]["replies"][0]["replies"][0]["replies"][1]["text"] == "A tit."
+
+
+def test_a_task_goes_out_as_its_file(tmp_path: Path) -> None:
+    task = load_task("event-duration")
+    rows = to_examples(task, available(task, Show()))
+    pairs = table(tmp_path, [*rows, rows[0]])
+    export(pairs, tmp_path / "out.json", "natural-instructions")
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert [written["Name"], len(written["Positive Examples"])] == [task.name, 2]
+    assert written["Definition"][0].startswith(task.definition)
+    again = load_task(tmp_path / "out.json")
+    assert [*map(plain, to_examples(again, available(again, Show())))] == [*map(plain, pairs)]
+
+
+def test_several_tasks_are_a_folder_of_their_own(tmp_path: Path) -> None:
+    rows = [
+        example(
+            Row("f", name, 1, "f:1", {}),
+            [*asked(f"Say it{name}.\n\nInput: a"), told("b")],
+        )
+        for name in ("train set", "test set")
+    ]
+    rows = [replace(row, input="a") for row in rows]
+    pairs = table(tmp_path, rows)
+    with pytest.raises(DataError, match=r"2 tasks .*, and a file holds one"):
+        export(pairs, tmp_path / "out.json", "natural-instructions")
+    export(pairs, tmp_path / "tasks", "natural-instructions")
+    files = files_of(tmp_path / "tasks").paths
+    assert [file.name for file in files] == ["test_set.json", "train_set.json"]
+    assert {load_task(file).name for file in files} == {"train set", "test set"}
+    with pytest.raises(RunError, match=r"holds other tasks: test_set.json"):
+        export(table(tmp_path, rows[:1]), tmp_path / "tasks", "natural-instructions")
+
+
+def test_what_is_not_asked_as_a_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not begin with the definition"):
+        export(table(tmp_path, ROWS["kto"]), tmp_path / "out.json", "natural-instructions")
+    with pytest.raises(RecipeError, match=r"not end in .json. A task is a .json file"):
+        export(table(tmp_path, ROWS["kto"]), tmp_path / "out.jsonl", "natural-instructions")
+
+
+def test_an_id_is_kept_for_its_own_content_alone(tmp_path: Path) -> None:
+    (row,) = [replace(one, id="mine") for one in ROWS["alpaca"][:1]]
+    export(table(tmp_path, [row]), tmp_path / "out.jsonl", "alpaca")
+    text = (tmp_path / "out.jsonl").read_text()
+    assert [one.id for one in iter_rows(tmp_path / "out.jsonl", own=True)] == ["mine"]
+    (tmp_path / "out.jsonl").write_text(text.replace('"output": "A plain one."', '"output": "Another."'))
+    assert [one.id for one in iter_rows(tmp_path / "out.jsonl", own=True)] != ["mine"]
+
+
+def plain(row: Example) -> Example:
+    return replace(row, origin={})
 
 
 def test_rows_in_another_file_keep_their_task(tmp_path: Path) -> None:

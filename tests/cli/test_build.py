@@ -17,9 +17,12 @@ import pytest
 from espalier.builds.authors import Terms
 from espalier.builds.build import Build, build
 from espalier.builds.recipe import load_build
+from espalier.core.errors import DataError, RunError
+from espalier.core.recipe import load_recipe
 from espalier.data.judgement import filters
 from espalier.data.pairs import Pairs
 from espalier.runs.events import listening
+from espalier.runs.start import start
 
 TERMS = Terms(Path("nowhere"))
 RECIPE = """
@@ -182,7 +185,7 @@ def test_a_build_that_is_killed_goes_on(place: Path) -> None:
         ("source.pth=rows.jsonl", ["source.0.pth: ", "Did you mean 'path'?"]),
         ("source.format=alpca", ["source.format: ", "Did you mean 'alpaca'?"]),
         ("source.on_bad=raise", ["rows.jsonl:15: ", "source.on_bad"]),
-        ("export.path=out.xml", ["export.path: ", ".jsonl, .csv or .parquet"]),
+        ("export.path=out.xml", ["export.path: ", ".jsonl or .csv or .parquet"]),
         ("export.format=shargpt", ["export.format: ", "Did you mean 'sharegpt'?"]),
         ("export.drop=['novlty']", ["export.drop: ", "Did you mean 'novelty'?"]),
         ("export.format=preference", ["rows.jsonl:1: ", "'messages' can"]),
@@ -316,3 +319,15 @@ def test_the_page_shows_what_works(place: Path, monkeypatch: pytest.MonkeyPatch,
     assert json.loads(result.out)["tests_matched"] == 1
     listed = re.findall(r"^\| `(\w+)`(?:, `(\w+)`)? \|", page.partition("## Filters")[2], re.MULTILINE)
     assert sorted(name for names in listed for name in names if name) == filters.names()
+
+
+def test_a_build_and_a_run_keep_to_their_own_folders_and_recipes(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "event-duration"
+    folder.mkdir(parents=True)
+    (folder / "recipe.toml").write_text('[[source]]\npath = "a"\n')
+    recipe = load_recipe("event-duration", [f"folder={tmp_path / 'runs'}"])
+    with pytest.raises(RunError, match="A build of a data set has this name"):
+        start(recipe, tmp_path)
+    with pytest.raises(DataError) as caught:
+        load_build(tmp_path / "nope.toml")
+    assert "event-duration" not in str(caught.value).replace(str(tmp_path), "")

@@ -249,3 +249,25 @@ def test_a_line_that_is_a_list_of_turns_is_told_how_to_be_a_row(tmp_path: Path):
     path = _written(tmp_path / "rows.jsonl", (json.dumps(CHAT) + "\n").encode() * 2)
     with pytest.raises(DataError, match=r"rows.jsonl:1: .*it is a list.*\{\"messages\": \[…\]\}"):
         load_rows(path)
+
+
+def test_a_table_without_a_header_is_read_by_numbers(tmp_path: Path):
+    rows = 'The "old" mill burnt.\tHow long?\tan hour\tyes\nThe mill ran.\tHow long?\t"a second\tno\n'
+    path = _written(tmp_path / "rows.tsv", rows.encode())
+    columns = {"context": "1", "question": "2", "answer": "3", "correct": "4"}
+    good, bad = load_rows(path, columns=columns)
+    assert [good.input, good.answer] == ['The "old" mill burnt.\nHow long?', "an hour"]
+    assert [bad.source, bad.rejected[0].text, bad.answer] == ["the mill ran.", '"a second', ""]
+    header = "1\t2\t3\t4\n"
+    assert content(load_rows(_written(path, (header + rows).encode()), columns=columns)) == content(
+        [good, bad]
+    )
+    with pytest.raises(DataError, match="where it is a row, name them by numbers"):
+        load_rows(_written(path, rows.encode()))
+
+
+def test_rows_under_one_key_are_the_rows(tmp_path: Path):
+    path = _written(tmp_path / "rows.json", json.dumps({"predictions": [*PAIRS, 3]}).encode())
+    rejects: list[dict[str, object]] = []
+    assert content(load_rows(path, on_reject=rejects.append)) == content(load_rows(_jsonl(tmp_path, PAIRS)))
+    assert [reject["where"] for reject in rejects] == [f"{path}:1, predictions[5]"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from espalier.building.written import grown, place_of, writers
 from espalier.core.errors import DataError
 from espalier.formats.load import formats, read_row
 from espalier.formats.readers import Raw
-from espalier.formats.written import grown, place_of, writers
 from espalier.tasks.facts import OURS, to_keep
 
 if TYPE_CHECKING:

@@ -209,16 +209,17 @@ def grown(examples: Sequence[Example]) -> dict[str, Any]:
         _texts_only(example, "openassistant")
         level = root
         for turn in example.messages:
-            said = {"role": "prompter" if turn.role == "user" else turn.role, "text": turn.text}
-            node = next((one for one in level if said.items() <= one.items()), None)
-            if node is None:
-                node = {**said, **_mask(turn), "replies": []}
-                level.append(node)
-            level = node["replies"]
+            said: dict[str, Any] = {"role": _OPEN.get(turn.role, turn.role), "text": turn.text}
+            if not (there := [one for one in level if said.items() <= one.items()]):
+                replies: list[dict[str, Any]] = []
+                there = [{**said, **_mask(turn), "replies": replies}]
+                level += there
+            level = there[0]["replies"]
     return {"message_tree_id": examples[0].source, "prompt": root[0]}
 
 
 _TURNS = ("user", "assistant")
+_OPEN = {"user": "prompter"}
 
 
 def _prompt(example: Example) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espalier.building.written import writers
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message, Thought, ToolCall, ToolList, message
 from espalier.formats.format import Row, example
 from espalier.formats.load import load_rows
-from espalier.formats.written import writers
 from espalier.tasks.raw_rows import is_blank
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20).filter(
