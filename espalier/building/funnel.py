@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from espalier.data.judgement import Judgement
     from espalier.data.pairs import Pairs
 
-FUNNEL = "funnel.json"  # in a build's folder
+FUNNEL, TABLE = "funnel.json", "pairs.parquet"  # in a build's folder
 SHOWN = 3  # rows of what a filter found
 LENGTHS = 5_000  # rows whose lengths are counted
 LONGEST = 600  # characters of a text that is kept as an example
@@ -89,7 +89,11 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A row that a filter found, with its evidence; `near` is the row that it is told beside."""
+    """A row that a filter found, with its evidence; `near` is the row that it is told beside.
+
+    Texts that are long are cut around what is `marked` in them; beside another row the whole prompt counts,
+    and its middle is cut, as prompts are alike in their beginnings.
+    """
 
     id: str
     where: str
@@ -98,7 +102,9 @@ class Found:
     why: str
     score: float | None = None
     near: str = ""
-    near_text: str = ""
+    near_where: str = ""
+    near_prompt: str = ""
+    near_answer: str = ""
     marked: tuple[str, ...] = ()
 
 
@@ -217,17 +223,28 @@ def _examples(pairs: Pairs, name: str, places: Sequence[int]) -> tuple[Found, ..
 
 def _found(example: Example, verdict: Judgement, near: Example | None) -> Found:
     texts = [turn.text for turn in example.messages]
+    marked = tuple(dict.fromkeys(texts[turn][start:end] for turn, start, end in verdict.spans))
+    prompt = example.prompt[-1].text if near else example.input or example.prompt[-1].text
+    answer = _answer_of(example)
+    if marked and not any(part in text for part in marked for text in (prompt, answer)):
+        prompt = texts[verdict.spans[0][0]]
     return Found(
         example.id,
         place_of_row(example),
-        short(example.input or example.prompt[-1].text),
-        short(example.answer or next((turn.text for turn in example.rejected), "")),
+        _excerpt(prompt, marked, near is not None),
+        _excerpt(answer, marked),
         verdict.why,
         verdict.score,
         verdict.near,
-        short(near.input) if near else "",
-        tuple(dict.fromkeys(texts[turn][start:end] for turn, start, end in verdict.spans)),
+        place_of_row(near) if near else "",
+        _excerpt(near.prompt[-1].text, (), True) if near else "",
+        _excerpt(_answer_of(near)) if near else "",
+        marked,
     )
+
+
+def _answer_of(example: Example) -> str:
+    return example.answer or next((turn.text for turn in example.rejected), "")
 
 
 def place_of_row(example: Example) -> str:
@@ -238,9 +255,15 @@ def place_of_row(example: Example) -> str:
     return str(origin.get("request") or origin.get("model") or example.id)
 
 
-def short(text: str) -> str:
-    """Return a text, or its beginning where it is long."""
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+def _excerpt(text: str, marked: Sequence[str] = (), ends: bool = False) -> str:
+    """Return a text; of a long one the part around what is marked, or both ends, or the beginning."""
+    if len(text) <= LONGEST:
+        return text
+    if ends:
+        return f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    place = min((text.find(part) for part in marked if part in text), default=0)
+    start = max(0, min(place - LONGEST // 2, len(text) - LONGEST))
+    return f"{'…' * (start > 0)}{text[start : start + LONGEST]}{'…' * (start + LONGEST < len(text))}"
 
 
 def _lengths(pairs: Pairs, alive: NDArray[np.bool_]) -> dict[str, list[int]]:

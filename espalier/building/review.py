@@ -22,9 +22,13 @@ from espalier.evaluate.statistics import wilson
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from espalier.core.journal import Journal
     from espalier.core.records import Estimate, Example
+    from espalier.data.pairs import Pairs
 
 Action: TypeAlias = Literal["keep", "edit", "reject", "label", "undo"]
+BEGIN = "review:"  # of an entry's key in a journal
+NAME = "review.sqlite"  # the journal of a build, in its folder
 DECIDING: tuple[Action, ...] = ("keep", "edit", "reject")
 _SECTION = re.compile(r"^=== (\d+) [a-z]+ ===\n", re.MULTILINE)
 
@@ -64,6 +68,12 @@ def from_json(value: Mapping[str, Any]) -> Decision:
     """Return a decision that `as_json` wrote."""
     given: dict[str, Any] = {**value, "texts": tuple(value["texts"])}
     return Decision(**given)
+
+
+def decisions_of(journal: Journal) -> list[Decision]:
+    """Return the decisions that a journal holds, from the first on."""
+    found = [from_json(value) for value in journal.under(BEGIN).values()]
+    return sorted(found, key=lambda one: (one.time, one.id))
 
 
 def content_of(example: Example) -> str:
@@ -141,6 +151,39 @@ class Decided:
             False,
             f"Reviewers differ: {' and '.join(against)} rejects it, {' and '.join(kept)} keeps it.{told}",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What people settled about rows that filters had judged.
+
+    Attributes:
+        reviewers: who decided about a row as it is now.
+        back: rows that go out though a filter takes them out.
+        out: rows that no filter takes out, and that do not go out.
+        edited: rows that go out as somebody edited them.
+    """
+
+    reviewers: tuple[str, ...]
+    back: int
+    out: int
+    edited: int
+
+
+def settled(pairs: Pairs, dropping: Iterable[str], decisions: Sequence[Decision]) -> Settled:
+    """Return what decisions change of what the filters let out; only rows decided about are read."""
+    decided, names = Decided(decisions), tuple(dropping)
+    who: set[str] = set()
+    back = out = edited = 0
+    for row, verdicts in pairs.at(pairs.places({one.row for one in decisions})):
+        merged, held = decided.merged(row)
+        if held.ok is not None:
+            stays = all(verdicts[name].ok is not False for name in names)
+            who |= {name for name, one in decided.of(row).items() if one.decision is not None}
+            back += held.ok and not stays
+            out += stays and not held.ok
+            edited += held.ok and merged.messages != row.messages
+    return Settled(tuple(sorted(who)), back, out, edited)
 
 
 def reviewed(rows: Iterable[Example], decisions: Iterable[Decision]) -> Iterator[tuple[Example, Judgement]]:

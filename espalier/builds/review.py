@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from espalier.building.review import (
+    BEGIN,
     DECIDING,
+    NAME,
     Decided,
     Decision,
     agreements,
     content_of,
-    from_json,
+    decisions_of,
 )
 from espalier.building.review_files import REVIEW_FORMATS
 from espalier.core.errors import DataError, RecipeError, nearest
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
     from espalier.building.review_files import Answered, ReviewFormat
     from espalier.core.records import Example
     from espalier.data.judgement import Judgement
-
-BEGIN = "review:"
-NAME = "review.sqlite"
 
 
 @dataclass(frozen=True)
@@ -160,12 +159,6 @@ class Review:
         decision = Decision(name, row, content, reviewer, action, moment, texts, label, undoes)
         self._journal.add({name: decision.as_json()})
         return decision
-
-
-def decisions_of(journal: Journal) -> list[Decision]:
-    """Return the decisions that a journal holds, from the first on."""
-    found = [from_json(value) for value in journal.under(BEGIN).values()]
-    return sorted(found, key=lambda one: (one.time, one.id))
 
 
 def decisions_at(folder: Path) -> list[Decision]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from espalier.building.longtail import facets, long_tail
-from espalier.building.review import reviewed
+from espalier.building.review import decisions_of, reviewed
 from espalier.building.tradeoff import tradeoff
 from espalier.builds.built import rows_at
-from espalier.builds.review import decisions_of, journal_at
+from espalier.builds.review import journal_at
 from espalier.core.errors import DataError, RecipeError
 from espalier.data.judgement import filters, weighing
 from espalier.tasks.checks import checks as checks_known

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from espalier.building.funnel import FUNNEL, read_funnel
-from espalier.core.files import write_atomic
+from espalier.building.funnel import FUNNEL, TABLE, read_funnel
+from espalier.building.review import NAME, decisions_of, settled
+from espalier.core.files import read_text, write_atomic
+from espalier.core.journal import Journal
 from espalier.core.run import RunFolder
 from espalier.core.text import counted
+from espalier.data.pairs import Pairs
 from espalier.report.charts import histograms
 from espalier.report.lengths import Lengths
 from espalier.report.page import UNWRITABLE
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from espalier.building.funnel import Funnel
+    from espalier.building.review import Settled
 
 
 def is_build(folder: Path) -> bool:
@@ -32,18 +36,21 @@ def is_build(folder: Path) -> bool:
 
 
 def write_build_report(folder: Path) -> Path:
-    """Write `report.html` into a build's folder, from its funnel, and return its path.
+    """Write `report.html` into a build's folder, from its funnel and what people decided; return its path.
 
     Raises:
         DataError: the funnel cannot be read.
         RunError: the file cannot be written.
     """
-    path = RunFolder(folder).report
-    write_atomic(path, UNWRITABLE.sub("\ufffd", render(read_funnel(folder / FUNNEL))))
-    return path
+    run, funnel = RunFolder(folder), read_funnel(folder / FUNNEL)
+    decisions = decisions_of(Journal(folder / NAME))
+    dropping = [step.name for step in funnel.steps if step.drops]
+    people = settled(Pairs(folder / TABLE), dropping, decisions) if decisions else None
+    write_atomic(run.report, UNWRITABLE.sub("\ufffd", render(funnel, people, read_text(run.recipe))))
+    return run.report
 
 
-def render(funnel: Funnel) -> str:
+def render(funnel: Funnel, people: Settled | None = None, recipe: str = "") -> str:
     """Return the report as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -58,15 +65,23 @@ def render(funnel: Funnel) -> str:
     return environment.get_template("build.html").render(
         style=Markup(loader.get_source(environment, "report.css")[0]),
         funnel=funnel,
-        bars=_bars(funnel),
+        people=people,
+        out=_out(funnel, people),
+        recipe=recipe.strip(),
+        bars=_bars(funnel, people),
         lengths=_lengths(funnel),
         marked=_marked,
     )
 
 
-def _bars(funnel: Funnel) -> list[dict[str, Any]]:
+def _out(funnel: Funnel, people: Settled | None) -> int:
+    """Return how many rows go out once people have decided."""
+    return funnel.out + (people.back - people.out if people else 0)
+
+
+def _bars(funnel: Funnel, people: Settled | None) -> list[dict[str, Any]]:
     """Return the bars of the funnel: what is left, and what was found, in per cent of the rows in."""
-    whole = max(1, funnel.rows)
+    whole, out = max(1, funnel.rows), _out(funnel, people)
     rows = [{"name": "rows in", "left": 100.0, "found": 0.0, "count": funnel.rows, "of": None}]
     rows += [
         {
@@ -80,7 +95,7 @@ def _bars(funnel: Funnel) -> list[dict[str, Any]]:
     ]
     return [
         *rows,
-        {"name": "rows out", "left": 100 * funnel.out / whole, "found": 0.0, "count": funnel.out, "of": None},
+        {"name": "rows out", "left": 100 * out / whole, "found": 0.0, "count": out, "of": None},
     ]
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.building.review import document, texts_of
+from espalier.building.review import decisions_of, document, texts_of
 from espalier.building.review_files import escaped, unescaped
-from espalier.builds.review import Review, decisions_of
+from espalier.builds.review import Review
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.journal import Journal
 from espalier.core.records import Example, Message, ToolCall, message

@@ -88,7 +88,7 @@ def test_a_build_ends_with_its_funnel_and_keeps_every_row(place: Path, espalier)
     (form,) = made.funnel.steps[1].examples
     assert form.why == "The answer is “N/A”."
     (novelty,) = made.funnel.steps[2].examples
-    assert novelty.near_text == "Name a bird of the sea."
+    assert novelty.near_prompt == "Name a bird of the sea."
     assert made.funnel.sources[0].rejected == 1
     (reject,) = [json.loads(line) for line in (made.path / "rejects.jsonl").read_text().splitlines()]
     assert reject["where"].endswith("rows.jsonl:15")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from espalier.builds.review import decisions_of
+from espalier.building.review import decisions_of
 from espalier.cli.main import app
 from espalier.core.journal import Journal
 
