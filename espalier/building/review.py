@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from espalier.core.errors import DataError
 from espalier.core.records import Text, example_id
 from espalier.data.judgement import Judgement
+from espalier.evaluate.agreement import alpha
 from espalier.evaluate.statistics import wilson
 
 if TYPE_CHECKING:
@@ -266,16 +267,27 @@ class Agreement:
     differing: tuple[str, ...]
 
 
+def alpha_of(rows: Iterable[Example], decisions: Iterable[Decision]) -> Estimate:
+    """Return Krippendorff's alpha of all reviewers: whether they keep (edited or not) or reject a row.
+
+    Labels count as names; rows that one reviewer decided about count nothing. NaN where all agree on one.
+    """
+    decided = Decided(decisions)
+    return alpha([[*_votes(decided, example).values()] for example in rows])
+
+
+def _votes(decided: Decided, example: Example) -> dict[str, bool]:
+    """Return by reviewer whether he lets a row pass."""
+    opinions = decided.of(example).items()
+    return {who: one.decision.action != "reject" for who, one in opinions if one.decision is not None}
+
+
 def agreements(rows: Iterable[Example], decisions: Iterable[Decision]) -> list[Agreement]:
     """Return the agreement of each two reviewers who both decided about a row."""
     decided = Decided(decisions)
     votes: defaultdict[tuple[str, str], list[tuple[str, bool, bool]]] = defaultdict(list)
     for example in rows:
-        found = {
-            who: opinion.decision.action != "reject"
-            for who, opinion in decided.of(example).items()
-            if opinion.decision is not None
-        }
+        found = _votes(decided, example)
         for one, other in combinations(sorted(found), 2):
             votes[one, other].append((example.id, found[one], found[other]))
     return [_agreement(pair, found) for pair, found in sorted(votes.items())]

@@ -10,9 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from espalier.building.review import content_of, with_answer
@@ -26,14 +29,20 @@ if TYPE_CHECKING:
 
 # A cell that begins so is a formula to a spreadsheet, in full width too.
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+# And what it takes for a number or a date it writes back as another text: 12e4, 007, 1/2, 3 May.
+_MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_REWRITTEN = re.compile(
+    rf"[\d\s.,:/%$€£()-]*\d[\d\s.,:/%$€£()-]*(?:e[+-]?\d+)?|true|false"
+    rf"|(?:\d+[\s.,/-]*)?{_MONTH}[\s.,/-]*(?:\d+[\s.,/-]*)+|\d+[\s./-]*{_MONTH}\.?",
+    re.IGNORECASE,
+)
+LONGEST = 32_000  # characters of a cell: a spreadsheet cuts soon after
 COLUMNS = ("row", "content", "prompt", "answer", "verdicts", "decision", "new_answer", "label", "reviewer")
+ENDS = ("", ".users", ".status")  # of the columns of a flat record of Argilla
+QUESTIONS = ("decision", "new_answer", "label")
 DECISIONS = {
-    "keep": "keep",
-    "kept": "keep",
-    "yes": "keep",
-    "reject": "reject",
-    "rejected": "reject",
-    "no": "reject",
+    **dict.fromkeys(("keep", "kept", "yes", "y", "true", "1", "ok", "accept", "accepted", "approve"), "keep"),
+    **dict.fromkeys(("reject", "rejected", "no", "n", "false", "0", "drop", "discard"), "reject"),
 }
 LABELS = """<View>
   <Header value="Prompt"/><Text name="prompt" value="$prompt"/>
@@ -56,20 +65,22 @@ class Answered:
         row: id of the row; `content` the hash of what was sent out.
         decision: "keep", "edit", "reject" or '' for none.
         texts: of an edit, the text of each message.
-        label: '' for none.
+        labels: none, one or several.
         reviewer: '' where the file does not say.
         time: nanoseconds since 1970; 0 where the file does not say.
         where: its place, for errors.
+        touched: somebody wrote over the prompt or the answer, and gave no new answer: an edit was meant.
     """
 
     row: str
     content: str
     decision: str
     texts: tuple[str, ...]
-    label: str
+    labels: tuple[str, ...]
     reviewer: str
     time: int
     where: str
+    touched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +92,18 @@ class ReviewFormat:
 
 
 def escaped(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula; `unescaped` gives it back exactly."""
-    return f"'{cell}" if cell.lstrip("'").startswith(FORMULA) else cell
+    """Return a cell that a spreadsheet takes for the text that it is; `unescaped` gives it back exactly."""
+    return f"'{cell}" if _misread(cell) else cell
 
 
 def unescaped(cell: str) -> str:
     """Return what `escaped` was given."""
-    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and _misread(cell) else cell
+
+
+def _misread(cell: str) -> bool:
+    plain = cell.lstrip("'")
+    return plain.startswith(FORMULA) or bool(_REWRITTEN.fullmatch(plain))
 
 
 def to_csv(rows: Rows) -> str:
@@ -104,18 +120,23 @@ def to_csv(rows: Rows) -> str:
 
 def from_csv(text: str, known: Mapping[str, Example]) -> list[Answered]:
     """Return what a spreadsheet decided; its columns may be in another order, separated by ; or tabs."""
-    plain = text.removeprefix("\ufeff")
+    plain = re.sub(r"\A\ufeff?(?:\"?sep=.\"?\r?\n)?", "", text)
     head = plain.partition("\n")[0]
     mark = max(",;\t", key=head.count)
-    reader = csv.DictReader(io.StringIO(plain, newline=""), delimiter=mark)
-    names = [*(reader.fieldnames or [])]
-    for needed in ("row", "content", "decision"):
-        if needed not in names:
-            raise DataError(f"The file has no column '{needed}'.", hint=nearest(needed, names))
+    csv.field_size_limit(sys.maxsize)
+    reader = csv.reader(io.StringIO(plain, newline=""), delimiter=mark, strict=True)
     found: list[Answered] = []
-    for line in reader:
-        cells = {key: unescaped(line.get(key) or "") for key in COLUMNS}
-        found.append(_answered(cells, cells, known, f"line {reader.line_num}"))
+    try:
+        names = [name.strip().lower() for name in next(iter(reader), list[str]())]
+        for needed in ("row", "content", "decision"):
+            if needed not in names:
+                raise DataError(f"The file has no column '{needed}'.", hint=nearest(needed, names))
+        for line in reader:
+            told = {name: unescaped(cell) for name, cell in zip(names, line, strict=False)}
+            cells = {**told, "reviewer": told.get("reviewer") or told.get("annotator", "")}
+            found.append(_answered(cells, cells, known, f"line {reader.line_num}", shown=True))
+    except csv.Error as error:
+        raise DataError(f"The file is no CSV: {error}.", where=f"line {reader.line_num}") from None
     return found
 
 
@@ -125,22 +146,43 @@ def to_label_studio(rows: Rows) -> str:
 
 
 def from_label_studio(text: str, known: Mapping[str, Example]) -> list[Answered]:
-    """Return what Label Studio's JSON export decided; annotations that were skipped decide nothing."""
+    """Return what Label Studio's JSON or JSON_MIN decided; annotations that were skipped decide nothing."""
     found: list[Answered] = []
     for number, task in enumerate(_objects(text), 1):
-        data = _mapping(task.get("data"), f"task {number}, data")
+        where = f"task {number}"
+        if "data" not in task and "content" in task:  # JSON_MIN: one annotation, its answers beside the data
+            said = {name: _bare(task.get(name)) for name in QUESTIONS}
+            found.append(
+                _annotated(task, said, {**task, "completed_by": task.get("annotator")}, known, where)
+            )
+            continue
+        data = _mapping(task.get("data"), f"{where}, data")
         for annotation in _list(task.get("annotations") or []):
-            if annotation.get("was_cancelled"):
-                continue
-            said: dict[str, str] = {}
-            for result in _list(annotation.get("result") or []):
-                value = _mapping(result.get("value") or {}, f"task {number}, value")
-                given = cast("list[object]", value.get("choices") or value.get("text") or [""])
-                said[str(result.get("from_name"))] = str(given if isinstance(given, str) else given[-1])
-            said["reviewer"] = _who(annotation.get("completed_by"))
-            said["time"] = str(annotation.get("updated_at") or annotation.get("created_at") or "")
-            found.append(_answered(data, said, known, f"task {number}"))
+            if not annotation.get("was_cancelled"):
+                results = _list(annotation.get("result") or [])
+                said = {str(one.get("from_name")): _bare(one.get("value")) for one in results}
+                found.append(_annotated(data, said, annotation, known, where))
     return found
+
+
+def _annotated(
+    data: Mapping[str, Any],
+    said: Mapping[str, object],
+    annotation: Mapping[str, Any],
+    known: Mapping[str, Example],
+    where: str,
+) -> Answered:
+    time = str(annotation.get("updated_at") or annotation.get("created_at") or "")
+    who = _who(annotation.get("completed_by"))
+    return _answered(data, {**said, "reviewer": who, "time": time}, known, where)
+
+
+def _bare(value: object) -> object:
+    """Return what an answer of Label Studio's says: a text or several."""
+    if isinstance(value, dict):
+        answer = cast("dict[str, object]", value)
+        return next((answer[key] for key in ("choices", "text", "labels", "taxonomy") if answer.get(key)), "")
+    return value
 
 
 def to_argilla(rows: Rows) -> str:
@@ -162,18 +204,40 @@ def to_argilla(rows: Rows) -> str:
 
 
 def from_argilla(text: str, known: Mapping[str, Example]) -> list[Answered]:
-    """Return what Argilla's records decided, each user alone; drafts and discarded ones do not count."""
+    """Return what Argilla's records decided, each user alone; drafts and discarded ones do not count.
+
+    Answers stand by question, as version 2 writes them, by user as in version 1, or flat beside the fields.
+    """
     found: list[Answered] = []
     for number, record in enumerate(_objects(text), 1):
-        meta = {"row": record.get("id", ""), **_mapping(record.get("metadata") or {}, f"record {number}")}
-        said: dict[str, dict[str, str]] = {}
-        for question, responses in _mapping(record.get("responses") or {}, f"record {number}").items():
-            for response in _list(responses):
-                if response.get("status") in (None, "submitted"):
-                    who = _who(response.get("user_id"))
-                    said.setdefault(who, {"reviewer": who})[question] = str(response.get("value") or "")
-        found += [_answered(meta, one, known, f"record {number}") for one in said.values()]
+        where = f"record {number}"
+        metadata = _mapping(_loaded(record.get("metadata") or {}), where)
+        flat = {name.removeprefix("metadata."): value for name, value in record.items()}
+        meta = {"row": record.get("id") or record.get("external_id") or "", **flat, **metadata}
+        said: dict[str, dict[str, object]] = {}
+        for question, value, user, status in _responses(record, where):
+            if status in (None, "submitted"):
+                who = _who(user)
+                said.setdefault(who, {"reviewer": who})[question] = value
+        found += [_answered(meta, one, known, where) for one in said.values()]
     return found
+
+
+def _responses(record: Mapping[str, Any], where: str) -> Iterator[tuple[str, object, object, object]]:
+    """Yield question, answer, user and status of each answer of a record."""
+    given: object = record.get("responses") or {}
+    if isinstance(given, list):
+        for one in _list(cast("object", given)):
+            for question, answer in _mapping(one.get("values") or {}, where).items():
+                yield question, _mapping(answer, where).get("value"), one.get("user_id"), one.get("status")
+        return
+    for question, answers in _mapping(given, where).items():
+        for one in _list(answers):
+            yield question, one.get("value"), one.get("user_id"), one.get("status")
+    for question in QUESTIONS:
+        columns = [cast("list[object]", record.get(f"{question}.responses{end}") or []) for end in ENDS]
+        for value, user, status in islice(zip_longest(*columns), len(columns[0])):
+            yield question, value, user, status
 
 
 REVIEW_FORMATS: dict[str, ReviewFormat] = {
@@ -197,21 +261,60 @@ def _shown(example: Example, verdicts: Mapping[str, Judgement]) -> dict[str, str
 
 
 def _answered(
-    sent: Mapping[str, Any], said: Mapping[str, str], known: Mapping[str, Example], where: str
+    sent: Mapping[str, Any],
+    said: Mapping[str, object],
+    known: Mapping[str, Example],
+    where: str,
+    *,
+    shown: bool = False,
 ) -> Answered:
     """Return one answer: a new text of the answer is an edit, unless the row is rejected."""
     row, content = str(sent.get("row", "")), str(sent.get("content", ""))
-    word = said.get("decision", "").strip().lower()
+    word = _text(said.get("decision")).strip().lower()
     if word not in ("", "edit", *DECISIONS):
         raise DataError(f"'{word}' is no decision: keep, edit or reject.", where=where)
     decision, texts = DECISIONS.get(word, ""), ()
-    example, changed = known.get(row), said.get("new_answer", "").replace("\r\n", "\n")
+    example, changed = known.get(row), _text(said.get("new_answer")).replace("\r\n", "\n")
+    touched = shown and not changed.strip() and example is not None and _touched(sent, example)
     if decision != "reject" and changed.strip() and (example is None or changed != example.answer):
         decision, texts = "edit", with_answer(example, changed) if example else ()
-    elif word == "edit":
+    elif word == "edit" and not touched:
         raise DataError("The row is to be edited, and there is no new answer.", where=where)
-    label, reviewer = said.get("label", "").strip(), said.get("reviewer", "").strip()
-    return Answered(row, content, decision, texts, label, reviewer, _nanoseconds(said.get("time", "")), where)
+    given = said.get("label") or ""
+    labels = cast("list[object]", given) if isinstance(given, list) else [given]
+    return Answered(
+        row,
+        content,
+        decision,
+        texts,
+        tuple(name for label in labels if (name := _text(label).strip())),
+        _text(said.get("reviewer")).strip(),
+        _nanoseconds(_text(said.get("time"))),
+        where,
+        touched and decision != "reject",
+    )
+
+
+def _touched(sent: Mapping[str, Any], example: Example) -> bool:
+    """Tell whether somebody wrote over a cell of what is to be judged; one that is cut cannot tell."""
+    before = _shown(example, {})
+    cells = ((before[name], sent[name]) for name in ("prompt", "answer") if name in sent)
+    return sent.get("content") == before["content"] and any(
+        len(old) < LONGEST and old.split() != str(new).split() for old, new in cells
+    )
+
+
+def _text(value: object) -> str:
+    """Return an answer as text, of several the last."""
+    if isinstance(value, list):
+        several = cast("list[object]", value)
+        return _text(several[-1]) if several else ""
+    return "" if value is None else str(value)
+
+
+def _loaded(value: object) -> object:
+    """Return what a text holds as JSON, as a flat export has metadata; anything else as it is."""
+    return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
 
 
 def _nanoseconds(text: str) -> int:

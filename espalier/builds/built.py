@@ -54,13 +54,14 @@ def rows_with_verdicts(place: str, filter: str = "") -> Iterator[tuple[Example, 
     return ((example, found) for example, found in rows if not filter or found[filter].ok is False)
 
 
-def rows_at(place: Path) -> list[tuple[Example, Verdicts]]:
-    """Return the rows of a build's folder, or of a file in any format, with their verdicts; all in memory.
+def rows_at(place: Path, filter: str = "") -> list[tuple[Example, Verdicts]]:
+    """Return what `rows_with_verdicts` yields; all in memory.
 
     Raises:
+        RecipeError: there are no verdicts of that filter.
         RunError, DataError: the folder or the file cannot be used.
     """
-    return list(rows_with_verdicts(str(place)))
+    return list(rows_with_verdicts(str(place), filter))
 
 
 def compare_rows(first: str, second: str) -> RowsDiffer:

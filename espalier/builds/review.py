@@ -18,6 +18,7 @@ from espalier.building.review import (
     Decided,
     Decision,
     agreements,
+    alpha_of,
     content_of,
     decisions_of,
 )
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from espalier.building.review import Action, Agreement
     from espalier.building.review_files import Answered, ReviewFormat
-    from espalier.core.records import Example
+    from espalier.core.records import Estimate, Example
     from espalier.data.judgement import Judgement
 
 
@@ -43,11 +44,13 @@ class Taken:
         decisions: how many were new.
         changed: ids of rows whose content is no longer what was decided about: they are asked again.
         unknown: ids that no row has.
+        touched: ids of rows whose answer was written over in its place, and not as a new answer: they wait.
     """
 
     decisions: int
     changed: tuple[str, ...]
     unknown: tuple[str, ...]
+    touched: tuple[str, ...] = ()
 
 
 class Review:
@@ -95,6 +98,15 @@ class Review:
         """Return how far each two reviewers agree."""
         return agreements((row for row, _ in self.rows), self.decisions())
 
+    def alpha(self) -> Estimate:
+        """Return how far all reviewers agree beyond chance, see `alpha_of`."""
+        return alpha_of((row for row, _ in self.rows), self.decisions())
+
+    def labels(self, row: Example, reviewer: str) -> tuple[str, ...]:
+        """Return the labels that a reviewer gave a row as it is now."""
+        opinion = Decided(self.decisions()).of(row).get(reviewer)
+        return opinion.labels if opinion else ()
+
     def written(self, format: str, reviewer: str) -> str:
         """Return the file of a format with the rows that a reviewer has still to decide about."""
         return _format(format).write([*self.waiting(reviewer)])
@@ -115,9 +127,13 @@ class Review:
         decided = Decided(self.decisions())
         changed: dict[str, None] = {}
         unknown: dict[str, None] = {}
+        touched: dict[str, None] = {}
         count = 0
         for answer in answers:
-            if not (answer.decision or answer.label):
+            if answer.touched:
+                touched[answer.row] = None
+                continue
+            if not (answer.decision or answer.labels):
                 continue
             row = known.get(answer.row)
             if row is None:
@@ -126,7 +142,7 @@ class Review:
                 changed[answer.row] = None
             else:
                 count += self._take(row, answer, answer.reviewer or reviewer, decided)
-        return Taken(count, tuple(changed), tuple(unknown))
+        return Taken(count, tuple(changed), tuple(unknown), tuple(touched))
 
     def _take(self, row: Example, answer: Answered, reviewer: str, decided: Decided) -> int:
         opinion = decided.of(row).get(reviewer)
@@ -137,9 +153,10 @@ class Review:
         if action and (last is None or (last.action, last.texts) != (action, answer.texts)):
             self._add(row.id, answer.content, reviewer, action, texts=answer.texts, when=when)
             count += 1
-        if answer.label and answer.label not in (opinion.labels if opinion else ()):
-            self._add(row.id, answer.content, reviewer, "label", label=answer.label, when=when)
-            count += 1
+        for label in answer.labels:
+            if label not in (opinion.labels if opinion else ()):
+                self._add(row.id, answer.content, reviewer, "label", label=label, when=when)
+                count += 1
         return count
 
     def _add(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,12 +16,13 @@ from rich.rule import Rule
 from espalier.building.review import document, texts_of
 from espalier.builds.built import rows_at
 from espalier.builds.review import Review, journal_at
+from espalier.cli.progress import waiting
 from espalier.core.errors import DataError
 from espalier.core.files import read_text, write_atomic
 from espalier.core.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from espalier.core.records import Example
     from espalier.data.judgement import Judgement
@@ -54,11 +54,8 @@ def review(
 ) -> None:
     """Decide about rows, one at a time: keep, edit, reject, label. What is decided is never lost."""
     journal = journal_at(place)
-    rows = rows_at(place)
-    chosen = [
-        (row, found) for row, found in rows if not filter or (filter in found and found[filter].ok is False)
-    ]
-    state, who = Review(chosen, journal), reviewer or getpass.getuser()
+    rows = rows_at(place, "" if take else filter)
+    state, who = Review(rows, journal), reviewer or getpass.getuser()
     if out is not None:
         write_atomic(out, state.written(format or FORMAT.get(out.suffix, "csv"), who).encode())
         typer.echo(f"{out}: {counted(len([*state.waiting(who)]), 'row')} for {who}")
@@ -75,6 +72,13 @@ def _take(state: Review, file: Path, format: str, who: str) -> None:
     typer.echo(f"{counted(found.decisions, 'new decision')} from {file}")
     if found.changed:
         typer.echo(f"{counted(len(found.changed), 'row')} changed since, and will be asked again")
+    if found.touched:
+        rows = ", ".join(found.touched[:10])
+        typer.echo(
+            f"{counted(len(found.touched), 'row')} has another prompt or answer than was sent out, and no "
+            f"new_answer: not taken, and still waiting: {rows}. Write the answer into new_answer.",
+            err=True,
+        )
     if found.unknown:
         typer.echo(f"{counted(len(found.unknown), 'row')} of the file is unknown here", err=True)
 
@@ -82,27 +86,30 @@ def _take(state: Review, file: Path, format: str, who: str) -> None:
 def _ask(state: Review, who: str) -> None:
     """Go over the rows that wait, until there is none or the reviewer leaves."""
     console = Console(highlight=False)
-    waiting = [*state.waiting(who)]
+    left = [*state.waiting(who)]
     place = 0
-    while place < len(waiting):
-        row, verdicts = waiting[place]
-        _show(console, row, verdicts, f"{place + 1} of {len(waiting)}")
-        key = _key()
+    while place < len(left):
+        row, verdicts = left[place]
+        console.print(Rule(f"{place + 1} of {len(left)} · {row.id}"))
+        _show(console, row, verdicts, state.labels(row, who))
+        with waiting():
+            key = _key()
         if key in ("q", ""):
             return
         if key == "u":
             undone = state.undo(who)
             console.print(f"Undone: {undone.action}." if undone else "There is nothing to undo.")
-            places = [at for at, (one, _) in enumerate(waiting) if undone and one.id == undone.row]
+            places = [at for at, (one, _) in enumerate(left) if undone and one.id == undone.row]
             if undone and not places:
                 again = [pair for pair in state.rows if pair[0].id == undone.row]
-                waiting[place:place] = again
+                left[place:place] = again
             place = min([place, *places])
         elif key == "l":
-            label = _line("Label: ")
+            with waiting():
+                label = _line("Label: ")
             if label:
                 state.decide(row, who, "label", label=label)
-        elif key in "kers":
+        elif key in ("k", "e", "r", "s"):
             place += _decide(state, row, who, key, console)
         else:
             console.print(KEYS)
@@ -111,12 +118,11 @@ def _ask(state: Review, who: str) -> None:
 def _decide(state: Review, row: Example, who: str, key: str, console: Console) -> bool:
     """Write down what a key says; False where the row stays, as an edit was left or went wrong."""
     if key == "e":
-        changed = click.edit(
-            document(row), editor=os.environ.get("EDITOR"), extension=".md", require_save=False
-        )
         try:
+            with waiting():
+                changed = click.edit(document(row), extension=".md", require_save=False)
             texts = texts_of(changed or "", row)
-        except DataError as error:
+        except (DataError, click.ClickException) as error:  # the editor may not be there, or fail
             console.print(escape(str(error)))
             return False
         if texts == tuple(turn.text for turn in row.messages):
@@ -128,8 +134,7 @@ def _decide(state: Review, row: Example, who: str, key: str, console: Console) -
     return True
 
 
-def _show(console: Console, row: Example, verdicts: Mapping[str, Judgement], where: str) -> None:
-    console.print(Rule(f"{where} · {row.id}"))
+def _show(console: Console, row: Example, verdicts: Mapping[str, Judgement], labels: Sequence[str]) -> None:
     for turn in row.messages:
         console.print(f"[bold]{turn.role}[/bold]", _plain(turn.text), sep="\n")
     for turn in row.rejected:
@@ -137,6 +142,8 @@ def _show(console: Console, row: Example, verdicts: Mapping[str, Judgement], whe
     for name, one in verdicts.items():
         if one.ok is False:
             console.print(f"[red]{escape(name)}[/red]: {_plain(one.why)}")
+    if labels:
+        console.print(f"labelled: {_plain(', '.join(labels))}")
     console.print(f"[dim]{KEYS}[/dim]")
 
 
@@ -146,9 +153,16 @@ def _plain(text: str) -> str:
 
 
 def _key() -> str:
-    """Return the key that was pressed; without a keyboard a line's first letter, and '' at the end."""
+    """Return the key that was pressed; without a keyboard a line's first letter, and '' at the end.
+
+    Of several pressed at once only the first counts: the others were meant for a row that was not seen.
+    """
     if sys.stdin.isatty():
-        return click.getchar().lower()
+        try:
+            pressed = click.getchar().lower()
+        except EOFError:  # Ctrl-D
+            return ""
+        return pressed if pressed.startswith("\x1b") else pressed[:1]
     line = sys.stdin.readline()
     return line.strip().lower()[:1] or ("s" if line else "")
 
@@ -166,7 +180,12 @@ def _tell(state: Review, who: str) -> None:
         f"{verdicts.count(True)} kept, {verdicts.count(False)} rejected, {verdicts.count(None)} undecided; "
         f"{waiting} wait for {who}"
     )
-    for one in state.agreements():
+    found = state.agreements()
+    together = state.alpha()
+    if found and together.known:
+        span = f" ({together.low:.2f} to {together.high:.2f})" if together.bounded else ""
+        typer.echo(f"Krippendorff's alpha of all reviewers: {together.value:.2f}{span}")
+    for one in found:
         kappa = "" if one.kappa is None else f", kappa {one.kappa:.2f}"
         same = f"{100 * one.same.value:.0f} % ({100 * one.same.low:.0f} to {100 * one.same.high:.0f})"
         typer.echo(f"{' and '.join(one.reviewers)} agree on {same} of {counted(one.same.n, 'row')}{kappa}")

@@ -111,10 +111,31 @@ def test_an_edited_text_comes_back_as_messages() -> None:
         texts_of("=== 1 user ===\nHi.\n=== 2 assistant ===\nYes.\n", called)
 
 
-@given(st.text(alphabet="'=+-@\t\r\nab＝", max_size=8))
+@given(st.text(alphabet="'=+-@\t\r\nab＝0e1/", max_size=8))
 def test_no_cell_is_a_formula_and_each_comes_back(cell: str) -> None:
     assert not escaped(cell).startswith(tuple("=+-@\t\r\n＝"))
     assert unescaped(escaped(cell)) == cell
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "007",
+        "1/2",
+        "73928e0512345678",
+        "1234567890123456",
+        "3-4",
+        "3 May",
+        "May 2020",
+        "10:30",
+        "50 %",
+        "TRUE",
+        "(5)",
+    ],
+)
+def test_no_cell_is_a_number_or_a_date(cell: str) -> None:
+    assert escaped(cell) == f"'{cell}"
+    assert unescaped(escaped(cell)) == cell == escaped(f"x {cell}")[2:]
 
 
 def test_a_spreadsheet_goes_out_and_comes_back(tmp_path: Path) -> None:
@@ -140,6 +161,47 @@ def test_a_spreadsheet_goes_out_and_comes_back(tmp_path: Path) -> None:
     changed = over(tmp_path, [row(0, "A lark."), *rows[2:]])
     taken = changed.take(stream.getvalue(), "csv", "bo")
     assert (taken.decisions, taken.changed, taken.unknown) == (2, ("row0",), ("row1",))
+
+
+def sheet_of(state: Review, *changes: dict[str, str], end: str = "\r\n", mark: str = ",") -> str:
+    """Return a spreadsheet as it comes back, with some cells of its first lines changed."""
+    lines = [*csv.DictReader(io.StringIO(state.written("csv", "ada").removeprefix("\ufeff"), newline=""))]
+    for line, change in zip(lines, changes, strict=False):
+        line.update(change)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [*lines[0]], delimiter=mark, lineterminator=end)
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def test_what_spreadsheets_do_to_a_file_is_known(tmp_path: Path) -> None:
+    numbers = replace(row(0, "007"), id="73928e0512345678")
+    state = over(tmp_path, [numbers, row(1, "One,\ntwo; three."), row(2, "x" * 200_000)])
+    text = sheet_of(state, {"decision": "Y"}, {"new_answer": "Four.\r\nFive."}, {"decision": "no"}, mark=";")
+    text = text.replace("decision", "Decision ", 1) + ";;;;;;;;\r\n"
+    taken = state.take(f"\ufeffsep=;\r\n{text}", "csv", "ada")
+    assert (taken.decisions, taken.unknown, taken.touched) == (3, (), ())
+    assert [one.answer for one, _ in state.merged()][:2] == ["007", "Four.\nFive."]
+    assert verdicts(state) == [True, True, False]
+
+
+def test_an_answer_that_was_written_over_is_no_decision_on_the_old_one(state: Review) -> None:
+    text = sheet_of(
+        state, {"answer": "An owl.", "decision": "keep"}, {"decision": "edit", "prompt": "Name two."}
+    )
+    taken = state.take(text, "csv", "ada")
+    assert (taken.decisions, taken.touched) == (0, ("row0", "row1"))
+    text = sheet_of(
+        state, {"answer": "An owl.", "decision": "reject"}, {"answer": "A", "new_answer": "An owl."}
+    )
+    assert state.take(text, "csv", "ada").decisions == 2
+
+
+def test_a_file_that_is_no_csv_adds_nothing(state: Review) -> None:
+    with pytest.raises(DataError, match="is no CSV"):
+        state.take(sheet_of(state, {"decision": "keep"}) + '"cut off', "csv", "ada")
+    assert state.decisions() == []
 
 
 def test_label_studio_goes_out_and_comes_back(state: Review) -> None:
@@ -186,6 +248,52 @@ def test_argilla_goes_out_and_comes_back(state: Review) -> None:
     records[1]["responses"] = {"decision": [{"user_id": "u1", "value": "keep", "status": "draft"}]}
     assert state.take(json.dumps(records), "argilla", "me").decisions == 2
     assert [(one.reviewer, one.action) for one in state.decisions()] == [("u1", "keep"), ("u2", "reject")]
+
+
+def test_the_short_form_of_label_studio_comes_back(state: Review) -> None:
+    shown = [task["data"] for task in json.loads(state.written("label-studio", "ada"))]
+    about = {"id": 1, "annotation_id": 4, "updated_at": "2026-01-02T03:04:05.678901Z", "lead_time": 3.2}
+    tasks = [
+        {**shown[0], **about, "decision": "keep", "new_answer": "An owl.", "annotator": 7},
+        {**shown[1], **about, "decision": "reject", "label": {"text": ["odd", "short"]}, "annotator": "bo@x"},
+        {**shown[2], **about, "decision": {"choices": ["keep"]}, "annotator": 7},
+    ]
+    assert state.take(json.dumps(tasks), "label-studio", "me").decisions == 5
+    assert {(one.reviewer, one.action, one.texts[1:] or one.label) for one in state.decisions()} == {
+        ("7", "edit", ("An owl.",)),
+        ("bo@x", "reject", ""),
+        ("bo@x", "label", "odd"),
+        ("bo@x", "label", "short"),
+        ("7", "keep", ""),
+    }
+
+
+def test_the_older_and_the_flat_form_of_argilla_come_back(state: Review) -> None:
+    records = json.loads(state.written("argilla", "ada"))
+    answers = {"decision": {"value": "keep"}, "new_answer": {"value": "An owl."}}
+    older = {"external_id": "row0", "metadata": records[0]["metadata"]}
+    older["responses"] = [
+        {"user_id": "u1", "status": "submitted", "values": answers},
+        {"user_id": "u2", "status": "discarded", "values": {"decision": {"value": "reject"}}},
+    ]
+    flat = {
+        "id": "row1",
+        "metadata.content": records[1]["metadata"]["content"],
+        "decision.responses": ["reject", "keep", "keep"],
+        "decision.responses.users": ["u1", "u2", "u3"],
+        "decision.responses.status": ["submitted", "submitted", "draft"],
+        "label.responses": [["odd", "short"]],
+        "label.responses.users": ["u1"],
+        "label.responses.status": ["submitted"],
+    }
+    assert state.take(json.dumps([older, flat]), "argilla", "me").decisions == 5
+    assert {(one.row, one.reviewer, one.action, one.label) for one in state.decisions()} == {
+        ("row0", "u1", "edit", ""),
+        ("row1", "u1", "reject", ""),
+        ("row1", "u1", "label", "odd"),
+        ("row1", "u1", "label", "short"),
+        ("row1", "u2", "keep", ""),
+    }
 
 
 @pytest.mark.parametrize(

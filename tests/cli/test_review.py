@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,3 +74,57 @@ def test_rows_go_out_to_a_spreadsheet_and_come_back(file: Path, tmp_path: Path) 
     said = review(file, "--reviewer", "ada", "--in", sheet)
     assert "new decision" in said
     assert "0 kept" in said
+
+
+def test_an_editor_that_is_not_there_loses_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDITOR", "no-such-editor-here")
+    assert "1 kept" in review(file, "--reviewer", "ada", typed="e\nk\nq\n")
+    assert actions(file) == ["keep"]
+
+
+def test_labels_are_shown_and_three_reviewers_have_an_alpha(file: Path) -> None:
+    assert "labelled: odd" in review(file, "--reviewer", "ada", typed="l\nodd\nk\nk\nr\n")
+    review(file, "--reviewer", "bo", typed="k\nk\nr\n")
+    assert "alpha of all reviewers: 0.60" in review(file, "--reviewer", "cem", typed="k\nr\nr\n")
+
+
+def test_a_filter_that_did_not_judge_is_refused(file: Path) -> None:
+    done = CliRunner().invoke(app, ["review", str(file), "--filter", "novelty"])
+    assert "No filter 'novelty' has judged these rows" in str(done.exception)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
+def test_in_a_terminal_a_key_is_one_row_and_nothing_speaks_while_a_person_thinks(file: Path) -> None:
+    script = (
+        "import espalier.cli.progress as progress, espalier.cli.main as cli;progress.PERIOD = 0.2; cli.main()"
+    )
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", script, "review", str(file), "--reviewer", "ada"]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        seen(master, b"q quit")
+        time.sleep(0.4)  # what was about to be said while rows were read
+        while select.select([master], [], [], 0)[0]:
+            os.read(master, 65536)
+        assert not select.select([master], [], [], 1)[0]
+        os.write(master, b"ke")
+        seen(master, b"2 of 3")
+        time.sleep(0.4)
+        os.write(master, b"\x1b[A")
+        seen(master, b"2 of 3")
+        time.sleep(0.4)
+        os.write(master, b"\x04")
+        seen(master, b"wait for ada")
+        assert process.wait(60) == 0
+    os.close(master)
+    assert actions(file) == ["keep"]
+
+
+def seen(terminal: int, text: bytes) -> bytes:
+    """Read what a terminal shows until a text stands there."""
+    said, end = b"", time.monotonic() + 60
+    while text not in said:
+        assert time.monotonic() < end, said
+        if select.select([terminal], [], [], 1)[0]:
+            said += os.read(terminal, 65536)
+    return said
