@@ -89,6 +89,14 @@ class Material:
         names = [training] if training else self.trainings()
         return [step for name in names for _, step in sorted(found.get(name, {}).items())]
 
+    def taken_from(self, training: str) -> str:
+        """Return the run that a stage of training was taken from; '' where this run trained it itself."""
+        run = ""
+        for event in self.events:
+            if event.get("stage", "train") == training and event.get("event") in ("taken", "train"):
+                run = event.get("run", "")
+        return run
+
     def stages(self) -> list[dict[str, Any]]:
         """Return the stages in the order they first ran; of a stage that ran again, the last counts.
 

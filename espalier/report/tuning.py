@@ -94,7 +94,9 @@ def trainings(material: Material) -> list[Training]:
             dev = material.steps(name, "dev")
             label = f"Stage {number + 1}: {_kinds(section)}" if len(material.sections()) > 1 else ""
             rounds = _rounds(material, material.samples.get(name, []))
-            told, clipped = _said(section, steps) + _held_out(dev), _clipped(section, steps)
+            run = material.taken_from(name)
+            taken = f" Another run did this, {run}, and its model was taken from there." if run else ""
+            told, clipped = _said(section, steps) + _held_out(dev) + taken, _clipped(section, steps)
             found.append(Training(label, told, _plots(steps, dev), _updates(steps), clipped, rounds))
     return found
 
@@ -141,10 +143,12 @@ def _held_out(dev: Sequence[Mapping[str, Any]]) -> str:
     early = (
         f" There training ended, before its {last['steps']} steps." if last["step"] < last["steps"] else ""
     )
+    lowest = f"The loss of {rows} held out (dashed) was lowest at"
+    if best["step"] == last["step"]:
+        return f" {lowest} the last step (the dot), {best['loss']:.4f}, and its weights were kept.{early}"
     return (
-        f" The loss of {rows} held out (dashed) was lowest at step {best['step']} (the dot), "
-        f"{best['loss']:.4f}, and those weights were kept; at the last, {last['step']}, it was "
-        f"{last['loss']:.4f}.{early}"
+        f" {lowest} step {best['step']} (the dot), {best['loss']:.4f}, and those weights were kept; "
+        f"at the last, {last['step']}, it was {last['loss']:.4f}.{early}"
     )
 
 

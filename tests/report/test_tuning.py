@@ -93,6 +93,30 @@ def test_the_loss_of_rows_held_out_is_drawn_beside(staged: Path) -> None:
     assert page.count('class="beside"') == page.count('class="mark"') == 1
 
 
+def test_the_lowest_loss_may_be_the_last(staged: Path) -> None:
+    events = (staged / "events.jsonl").read_text()
+    dev = [
+        {"event": "dev", "stage": "train 0", "step": step, "steps": 4, "loss": loss, "rows": 7}
+        for step, loss in ((1, 9.0), (2, 3.5), (4, 3.0))
+    ]
+    (staged / "events.jsonl").write_text(events + jsonl(dev))
+    said = trainings(gather(staged))[0].said
+    assert said.endswith("was lowest at the last step (the dot), 3.0000, and its weights were kept.")
+
+
+def test_a_training_that_another_run_did_is_told_as_its(staged: Path) -> None:
+    events = (staged / "events.jsonl").read_text()
+    taken = jsonl([{"event": "taken", "stage": "train 0", "run": "the-first"}])
+    (staged / "events.jsonl").write_text(events + taken + taken)  # the line before is torn
+    sft, dpo, _ = trainings(gather(staged))
+    assert sft.said.endswith(" Another run did this, the-first, and its model was taken from there.")
+    assert "the-first" not in dpo.said
+    assert "in the run the-first" in write_report(staged).read_text()
+    again = jsonl([{"event": "train", "stage": "train 0", "step": 0}])
+    (staged / "events.jsonl").write_text(taken + again + events)
+    assert "the-first" not in trainings(gather(staged))[0].said
+
+
 def test_each_stage_is_told_and_drawn(staged: Path) -> None:
     material = gather(staged)
     said = how(material)
