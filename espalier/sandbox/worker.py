@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 1 << 20  # bytes of a reply
 # Nothing of the environment goes along: no keys, no proxies.
 ENVIRONMENT = {

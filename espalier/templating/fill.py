@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -148,10 +150,14 @@ def _example(template: Template, wording: Wording, fields: Mapping[str, Any], ra
 def _unfit(template: Template, raw: Raw, wording: str, why: str) -> DataError:
     which = f", wording '{wording}'" if wording else ""
     found = [str(name) for name in cast("Mapping[str, Any]", raw.value)]
+    missing = re.search(r"'(\w+)' is undefined|has no attribute '(\w+)'", why)
+    close = get_close_matches(missing[1] or missing[2], found, n=1, cutoff=0.5) if missing else []
+    guess = f"Did you mean '{close[0]}'? " if close else ""
+    there = ", ".join(found[:FEW]) or "nothing"
     return DataError(
         f"The row cannot be put into the template's words: {why}.",
         where=f"{raw.where}, template {template.origin or template.task.name}{which}",
-        hint=f"The row has: {', '.join(found[:FEW]) or 'nothing'}. Other names are set under [columns].",
+        hint=f"{guess}The row has: {there}. Other names are set under [columns].",
     )
 
 
@@ -223,7 +229,7 @@ def _choices(template: Template, wording: Wording, row: Mapping[str, Any]) -> di
     options = [rendered(option, one) for one in rows]
     if len(set(options)) != len(options):
         raise ValueError(f"two of the options {', '.join(options)} are the same")
-    return {**found, "choices": texts, "options": options}
+    return {**found, "choices": texts, "options": options, "answer_choices": options}
 
 
 def _texts(choices: Sequence[str] | str, row: Mapping[str, Any]) -> list[str]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from jinja2 import StrictUndefined, TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from espalier.core.errors import DataError
+from espalier.core.errors import DataError, nearest
 from espalier.evaluate.grids import grid
 from espalier.tasks.raw_rows import is_blank
 
@@ -132,7 +133,19 @@ def environment() -> ImmutableSandboxedEnvironment:
     filters = cast("dict[str, Callable[..., object]]", cast("Any", made).filters)
     filters |= {"place": place, "lettered": lettered, "bulleted": bulleted, "listed": listed}
     filters |= {"tojson": to_json, "markdown": markdown, "csv": separated}
+    cast("Any", made).getattr = _fields_first(made.getattr)
     return made
+
+
+def _fields_first(attribute: Callable[[Any, str], object]) -> Callable[[Any, str], object]:
+    """Return what gets an attribute: an object's field goes before Python's method of that name, items."""
+
+    def get(value: Any, name: str) -> object:
+        if isinstance(value, Mapping) and name in value:
+            return cast("Mapping[str, object]", value)[name]
+        return attribute(value, name)
+
+    return get
 
 
 ENVIRONMENT = environment()
@@ -143,7 +156,10 @@ def compiled(text: str, where: str) -> Template:
     try:
         return ENVIRONMENT.from_string(text)
     except TemplateError as error:
-        raise DataError(f"This is no template: {_reason(error)}.", where=where) from None
+        unknown = re.fullmatch(r"No (filter|test) named '(.*)'\.", str(error))
+        known = cast("dict[str, object]", vars(ENVIRONMENT)[f"{unknown[1]}s"]) if unknown else {}
+        hint = nearest(unknown[2], known) if unknown else ""
+        raise DataError(f"This is no template: {_reason(error)}.", where=where, hint=hint) from None
 
 
 def expression(text: str, where: str) -> Callable[[Mapping[str, Any]], object]:

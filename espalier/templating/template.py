@@ -49,7 +49,7 @@ class Wording(BaseModel):
 
     Attributes:
         name: by default its number.
-        prompt: what the user says, a Jinja template over the row's fields.
+        prompt: what the user says, a Jinja template over the row's fields; perhaps with ||| and the answer.
         answer: what the assistant says; by default the right option.
         flipped: it asks for the row's input, given its output: another task, without the task's facts.
         weight: how often it is taken beside the others.
@@ -119,16 +119,26 @@ def load_template(path: str | Path) -> Template:
         template = Template.model_validate({**table, "origin": str(file)})
     except ValidationError as error:
         raise _as_data_error(error, str(file)) from None
-    named = [
-        wording.model_copy(update={"name": wording.name or str(number)})
-        for number, wording in enumerate(template.wording, start=1)
-    ]
+    named = [_named(wording, number, file) for number, wording in enumerate(template.wording, start=1)]
     names = [wording.name for wording in named]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise DataError(f"Two wordings are called '{twice}'.", where=str(file))
     template = template.model_copy(update={"wording": tuple(named)})
     _try(template)
     return template
+
+
+def _named(wording: Wording, number: int, file: Path) -> Wording:
+    """Return a wording with its name, and with the answer that stands behind ||| as in promptsource."""
+    prompt, bar, answer = wording.prompt.partition("|||")
+    name = wording.name or str(number)
+    if not bar:
+        return wording.model_copy(update={"name": name})
+    if "answer" in wording.model_fields_set:
+        raise DataError(
+            "The wording has an answer behind ||| and another.", where=f"{file}, wording '{name}'"
+        )
+    return wording.model_copy(update={"name": name, "prompt": prompt, "answer": answer})
 
 
 def _found(path: str | Path, beside: Path) -> Path:

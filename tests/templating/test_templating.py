@@ -256,6 +256,49 @@ def test_rows_of_parquet_are_put_into_words(tmp_path: Path) -> None:
     assert len(found) == len(load_template("dialogue").wording)
 
 
+def test_a_wording_of_promptsource_stays_as_it_is(tmp_path: Path) -> None:
+    text = """
+[task]
+name = "nli"
+choices = ["Yes", "Maybe", "No"]
+right = "label"
+[[wording]]
+prompt = "{{ premise }} So {{ hypothesis }}, {{ choices | join(', ') }}? ||| {{ answer_choices[label] }}"
+"""
+    row = {"premise": "It rains.", "hypothesis": "it is wet", "label": 1}
+    (example,) = made(written(tmp_path, text), row, count=None)
+    assert example.prompt[-1].text == "It rains. So it is wet, Yes, Maybe, No?"
+    assert (example.answer, example.facts["options"]) == ("Maybe", ["Yes", "Maybe", "No"])
+    with pytest.raises(DataError, match="behind"):
+        written(tmp_path, f'{text}answer = "No"\n')
+
+
+def test_a_field_of_the_name_of_a_method_is_the_field(tmp_path: Path) -> None:
+    text = PLAIN.replace("{{ country }}?", "{{ row.country }}, {{ at.values }}, {{ at.items[0] }}?")
+    row = {"country": "Peru", "capital": "Lima", "at": {"values": "v", "items": ["i"]}}
+    assert "Peru, v, i?" in made(written(tmp_path, text), row, count=None)[0].prompt[-1].text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{{ contry }}", "Did you mean 'country'"),
+        ("{{ row.capitol }}", "Did you mean 'capital'"),
+    ],
+)
+def test_a_wrong_field_is_told_with_the_nearest(tmp_path: Path, text: str, said: str) -> None:
+    template = written(tmp_path, PLAIN.replace("{{ country }}", text, 1))
+    with pytest.raises(DataError) as error:
+        made(template, {"country": "Peru", "capital": "Lima"}, count=None)
+    assert said in error.value.hint
+
+
+def test_a_wrong_filter_is_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        written(tmp_path, PLAIN.replace("{{ country }}", "{{ country | letterd }}", 1))
+    assert "Did you mean 'lettered'" in error.value.hint
+
+
 HOSTILE = [
     "{{ ''.__class__.__mro__ }}",
     "{{ country.__class__.__base__.__subclasses__() }}",

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+import espalier
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Score, message
 from espalier.evaluate.blocks import block
 from espalier.evaluate.scorers.code import build_code
-from espalier.sandbox.worker import Worker
+from espalier.sandbox.worker import ROOT, Worker
 
 ADDS = ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"]
 
@@ -326,3 +327,7 @@ def test_settings_that_do_not_fit() -> None:
 )
 def test_the_block_that_is_meant(text: str, expected: str) -> None:
     assert block(text, "python", "py") == expected
+
+
+def test_the_process_runs_this_package_and_no_folder_around_it() -> None:
+    assert Path(espalier.__file__) == ROOT / "espalier" / "__init__.py"
