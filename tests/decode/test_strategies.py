@@ -11,7 +11,7 @@ import torch
 
 from espalier.core.errors import RecipeError
 from espalier.decode.requests import Draw, Request
-from espalier.decode.strategies import greedy, sample, strategies
+from espalier.decode.strategies import _uniform, greedy, sample, strategies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,21 @@ def test_samples_follow_the_distribution(temperature: float, top_p: float):
     shares = torch.bincount(picked, minlength=4) / count
     for share, weight in zip(shares.tolist(), weights.tolist(), strict=True):
         assert abs(share - weight) <= 4 * math.sqrt(weight * (1 - weight) / count)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 6.0])
+@pytest.mark.parametrize("top_p", [1e-9, 0.5, 0.9, 1 - 1e-9])
+def test_the_nucleus_is_that_of_all_tokens_sorted(top_p: float, spread: float):
+    torch.manual_seed(0)
+    logits = (torch.randn(40, 500) * spread * torch.rand(40, 1)).round(decimals=1)  # many are equal
+    names = [f"request-{i}" for i in range(40)]
+    seen = taken(strategies.build("sample", {"top_p": top_p}), logits, names).tolist()
+    probabilities, tokens = logits.double().softmax(-1).sort(dim=-1, descending=True, stable=True)
+    cumulated = probabilities.cumsum(-1)
+    nucleus = (probabilities * (cumulated - probabilities < top_p)).cumsum(-1)
+    draws = torch.tensor([[_uniform(0, name, 0)] for name in names]) * nucleus[:, -1:]
+    places = torch.searchsorted(nucleus, draws, right=True)
+    assert seen == tokens.gather(1, places)[:, 0].tolist()
 
 
 def test_a_draw_depends_on_seed_request_and_step():
