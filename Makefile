@@ -3,7 +3,7 @@
 #   make demo    tune the bundled model on the bundled task and write a report
 #   make test    run the tests
 #   make check   what is run before each commit: format, lint, types, tests with the docs in step
-#   make bench   measure against other trainers, side by side
+#   make bench   measure against other tools, side by side
 #   make conformance  put every model type of transformers through all rooms, and write docs/models.md
 #   make docs    write the generated pages again
 #

@@ -36,10 +36,16 @@ def main() -> None:
 
         peer = {"llama_python": options.llama_python, "gguf": options.gguf}
         found["decoding"] = decoding.main(model, _say, task=options.task, **peer, **length)
+    if options.what in ("filtering", "all"):
+        from bench import filtering
+
+        found["filtering"] = filtering.main(_say, rounds=options.rounds)
     if options.what == "generation":
         from bench import generation
 
-        found["generation"] = generation.main(model, _say, threads=options.threads, rounds=options.rounds)
+        tried = tuple(dict.fromkeys((formats.decoding, "fp32")))
+        own = {"threads": options.threads, "rounds": options.rounds, "only": options.case}
+        found["generation"] = generation.main(model, _say, formats=tried, **own)
     if options.what == "preference":
         from bench import preference
 
@@ -58,9 +64,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("training", "decoding", "generation", "preference", "reinforce", "all"),
+        choices=("training", "decoding", "filtering", "generation", "preference", "reinforce", "all"),
         default="all",
-        help="all is training and decoding",
+        help="all is training, decoding and filtering",
     )
     parser.add_argument("--model", default="smollm2-135m", help="a bundled model or a folder")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of converted models")
