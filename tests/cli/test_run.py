@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from espalier.report.gather import gather
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+assert RECIPES
 
 
 def lines(path: Path) -> list[dict]:
