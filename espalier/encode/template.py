@@ -145,9 +145,8 @@ class Template:
             raise self._parted(before, whole, messages)
         frame = voice.frame_of(turns, tools, whole)
         self._check(turns, before, whole.removesuffix(frame.closing))
-        named = bool(self._quotes(turns, tools))
-        prompt = self._ids(voice, turns[:-1], tools, before, opening=True, named=named)
-        ids = self._ids(voice, turns, tools, whole, opening=False, named=named)
+        prompt = self._ids(voice, turns[:-1], tools, before, opening=True)
+        ids = self._ids(voice, turns, tools, whole, opening=False)
         if ids[: len(prompt)] != prompt:
             raise self._straddled(prompt, ids, messages)
         return Answered(self.prefix + self._ended(ids, len(prompt), whole, frame), len(self.prefix + prompt))
@@ -271,17 +270,10 @@ class Template:
         return voice, turns, tools, voice.render(turns[:-1], tools, True), voice.render(turns, tools, False)
 
     def _ids(
-        self,
-        voice: Voice,
-        turns: Sequence[Turn],
-        tools: list[Turn] | None,
-        text: str,
-        *,
-        opening: bool,
-        named: bool = True,
+        self, voice: Voice, turns: Sequence[Turn], tools: list[Turn] | None, text: str, *, opening: bool
     ) -> tuple[int, ...]:
-        """Return the ids of turns that are rendered as `text`; `named` is whether they may quote names."""
-        names = self._quotes(turns, tools) if named else set[str]()
+        """Return the ids of turns that are rendered as `text`."""
+        names = self._quotes(turns, tools)
         if not names:
             return self._reader.ids(text)
         acting = self._refused(
