@@ -31,6 +31,15 @@ _ISSUERS = (
     ("62|81", (16, 17, 18, 19)),
     ("5018|5020|5038|6304|6759|676[1-3]|220[0-4]", (16, 18, 19)),
 )
+# One of these stands in each text that holds such a thing: most texts have none, and need no closer look.
+_SIGNS = {
+    "email": ("@", "＠", "(at)", "[at]"),
+    "key": tuple(
+        "-----BEGIN AKIA ASIA ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- sk- hf_ xox AIza k_live_ k_test_ whsec_ eyJ"
+        " SG. npm_ pypi- ya29. GOCSPX- dop_v1_ shpat_ gsk xai r8_ pplx nvapi :AA hooks.slack AccountKey=".split()
+    ),
+}
+_DIGIT = re.compile(r"\d")
 _YEAR = r"(?:19|20)\d\d"
 _SAMPLE_MAIL = pattern("sample_mail")
 _SAMPLE_PHONE = re.compile(r"555\D?(?:\d{3}\D?)?\d{4}$|^\D*(?:1\D)?0?123\D{0,3}45|(\d)(?:\D?\1){6,}")
@@ -184,9 +193,11 @@ def personal(*, kinds: tuple[str, ...] = tuple(KINDS)) -> Filter:
 
 def personal_in(text: str, kinds: tuple[str, ...] = tuple(KINDS)) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the kind and the place of what is personal in a text, from its beginning on, none twice."""
+    digits = _DIGIT.search(text) is not None
     found = [
         (match.start(), -match.start() - size, kind)
         for kind in kinds
+        if (any(sign in text for sign in _SIGNS[kind]) if kind in _SIGNS else digits)
         for match in KINDS[kind][1].finditer(text)
         if (size := _proven(kind, match.group(), text[max(0, match.start() - 30) : match.start()]))
     ]

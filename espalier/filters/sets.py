@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from espalier.core.errors import RecipeError
@@ -75,22 +76,30 @@ def contradictions() -> Filter:
     """
 
     def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
-        answers: defaultdict[str, dict[_Said, str]] = defaultdict(dict)
+        answers: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for example in rows:
             if example.answer.strip():
-                answers[_key(example)].setdefault(_said(example.answer), example.id)
+                answers[_key(example)].setdefault(example.answer, example.id)
         for example in rows:
-            accepted = {_said(answer) for answer in (example.answer, *example.references)}
-            others = [name for said, name in answers[_key(example)].items() if said not in accepted]
-            if not others or not example.answer.strip():
+            found = answers[_key(example)]
+            if len(found) < 2 or not example.answer.strip():
                 yield PASSES
                 continue
-            count = len(others) + 1
-            yield Judgement(False, f"The same prompt has {count} answers.", float(count), others[0])
+            accepted = {_said(one) for one in (example.answer, *example.references)}
+            others: dict[_Said, str] = {}
+            for one, name in found.items():
+                others.setdefault(_said(one), name)
+            left = [name for said, name in others.items() if said not in accepted]
+            if not left:
+                yield PASSES
+                continue
+            count = len(left) + 1
+            yield Judgement(False, f"The same prompt has {count} answers.", float(count), left[0])
 
     return judge
 
 
+@lru_cache(maxsize=16384)
 def _said(answer: str) -> _Said:
     """Return what an answer says: its words without signs, but a number's own, and "c++" for C++."""
     marked = tuple(found.replace(",", "") for found in _MARKED.findall(folded(answer)))
