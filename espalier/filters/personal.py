@@ -36,7 +36,8 @@ _SIGNS = {
     "email": ("@", "＠", "(at)", "[at]"),
     "key": tuple(
         """
-        -----BEGIN AKIA ASIA ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- sk- hf_ xox AIza k_live_ k_test_ whsec_ eyJ
+        -----BEGIN AKIA ASIA ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- sk- hf_ xox AIza k_live_ k_test_
+        whsec_ eyJ
         SG. npm_ pypi- ya29. GOCSPX- dop_v1_ shpat_ gsk xai r8_ pplx nvapi :AA hooks.slack AccountKey=
         """.split()  # noqa: SIM905
     ),
