@@ -31,10 +31,10 @@ OWN = re.compile(
     r"context|too (?:long|large|many)|length|filter|flagged|moderat|safety|policy", re.IGNORECASE
 )
 ADVICE = {
-    401: "; is the key right?",
-    403: "; may this key ask this model?",
-    404: "; is the model's name right, and does the address end in /v1?",
-    405: "; is this the address of an OpenAI-compatible server?",
+    401: "; look at the key",
+    403: "; look at what this key may ask",
+    404: "; look at the model's name, and whether the address ends in /v1",
+    405: "; look at the address",
 }
 SHOWN = 300  # characters of what a server says
 ENOUGH = 100_000_000  # tokens: who counts more for a request does not count

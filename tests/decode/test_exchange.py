@@ -115,8 +115,8 @@ def test_a_status_says_whether_to_ask_again(status: int, body: str, kind: str) -
 
 
 def test_what_is_wrong_for_all_says_what_to_look_at() -> None:
-    assert read_status(401, "{}", {}).why.endswith("; is the key right?")
-    assert "end in /v1?" in read_status(404, '{"error": "No such model."}', {}).why
+    assert read_status(401, "{}", {}).why.endswith("; look at the key")
+    assert "ends in /v1" in read_status(404, '{"error": "No such model."}', {}).why
     assert read_status(413, "", {}).own
     assert read_status(400, '{"error": "maximum context length"}', {}).own
     assert not read_status(400, '{"error": "No model is loaded."}', {}).own
