@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espalier.core.build_recipe import as_build
+from espalier.builds.authors import Terms
+from espalier.builds.build import build
+from espalier.builds.recipe import as_build
 from espalier.core.memory import peak_resident
 from espalier.core.run import RunFolder
 from espalier.filters.duplicates import duplicates, shingles
-from espalier.runs.build import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +106,7 @@ def whole_build(rows: int, words: int, filters: list[str]) -> None:
             "export": {"path": "out.jsonl", "mask": [name for name in filters if name == "personal"]},
         }
         with costs("build"):
-            made = build(as_build(recipe), Path(folder) / "bench")
+            made = build(as_build(recipe), Path(folder) / "bench", Terms(Path(folder)))
         for event in RunFolder(made.path).read_events():
             if event.get("event") == "stage":
                 print(f"  {event['stage']}: {event['seconds']:.0f} s, {event['peak_bytes'] / 2**30:.2f} GiB")

@@ -145,7 +145,7 @@ def export(
 def _export_rows(
     rows: Iterable[Example], path: Path, format: str, mixer: Mixer | None
 ) -> Sequence[int] | None:
-    """Write rows, a line a row where they are mixed, and return which are out in which order; None for all."""
+    """Write rows, a line a row where they are mixed, and return which are out in which order, or None."""
     kinds: defaultdict[str, set[str]] = defaultdict(set)
     with replacing(path) as new:
         lines = new if path.suffix.lower() == ".jsonl" else new.with_name(f"{new.name}.lines")
@@ -220,7 +220,7 @@ def _csv(lines: Path, path: Path, kinds: Mapping[str, set[str]]) -> None:
 def _cell(key: str, value: object) -> str:
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    if key in STRUCTURED and value.lstrip()[:1] in ("[", "{"):
+    if key in STRUCTURED and key != "tools" and value.lstrip()[:1] in ("[", "{"):
         role = "user" if key == "prompt" else "assistant"
         return json.dumps([{"role": role, "content": value}], ensure_ascii=False)
     return value

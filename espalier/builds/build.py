@@ -359,7 +359,7 @@ def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str, aut
     mix = [recipe.seed, recipe.mix.model_dump(mode="json")] if recipe.mix else []
     key = content_hash([table, asked.model_dump(mode="json"), funnel.to_json(), reviewed, mix])
     done = run.done("export")
-    size = path.stat().st_size if path.is_file() else -1
+    size = path.stat().st_size if path.exists() else -1
     written = done.files if done else {}
     if done and done.key == key and written.get(str(path), [0])[0] == size:
         return

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from espalier.core.build_recipe import as_build
+from espalier.builds.authors import Terms
+from espalier.builds.build import build
+from espalier.builds.recipe import as_build
 from espalier.core.errors import DataError
 from espalier.core.files import read_jsonl
-from espalier.runs.build import build
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+TERMS = Terms(Path("nowhere"))
 # What holds no rows of text, by its name's end, and what is said of it.
 NO_DATA = {
     "README.md": "neither rows nor a task",
@@ -34,10 +33,10 @@ def test_every_file_loads_or_says_what_it_is(shared_data: Path, tmp_path: Path) 
         why = next((why for end, why in NO_DATA.items() if file.name.endswith(end)), "")
         if why:
             with pytest.raises(DataError) as caught:
-                build(asked, tmp_path / "b")
+                build(asked, tmp_path / "b", TERMS)
             assert why in str(caught.value)
             continue
-        (source,) = build(asked, tmp_path / "b").funnel.sources
+        (source,) = build(asked, tmp_path / "b", TERMS).funnel.sources
         assert source.rows > 0, file
         reasons = [row["reason"] for _, row in read_jsonl(tmp_path / "b" / "rejects.jsonl")]
         assert all("text is empty" in reason for reason in reasons), file
