@@ -73,8 +73,13 @@ def dataset_card(funnel: Funnel, exported: Exported, made: Made) -> str:
     return f"---\n{_head(funnel, exported.rows, made)}\n---\n\n# {funnel.name}\n\n{lead}\n\n{body}\n"
 
 
+def hub_licence(licence: str) -> str:
+    """Return a licence as the hub calls it: "CC BY-SA 4.0" is "cc-by-sa-4.0", and '' is "unknown"."""
+    return "-".join(licence.lower().split()) or UNSTATED
+
+
 def _head(funnel: Funnel, rows: int, made: Made) -> str:
-    licences = sorted({source.licence.lower() or UNSTATED for source in funnel.sources})
+    licences = sorted({hub_licence(source.licence) for source in funnel.sources})
     hub: Any = import_module("huggingface_hub")  # late, for it takes long
     head = hub.DatasetCardData(
         license=licences[0] if len(licences) == 1 else licences,
