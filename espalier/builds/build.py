@@ -11,8 +11,6 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
-from inspect import getsourcefile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +24,7 @@ from espalier.builds.generation import rejected, renumbered, write_rows, writing
 from espalier.builds.recipe import load_build
 from espalier.builds.review import decisions_at
 from espalier.builds.sources import Found, places
+from espalier.core.code_hash import code_hash
 from espalier.core.errors import RunError
 from espalier.core.files import content_hash, file_sha256, read_json, write_atomic, write_changed
 from espalier.core.memory import peak_resident
@@ -192,12 +191,10 @@ def _stage(choice: FilterChoice, number: int, identity: list[Any]) -> _Stage:
     registry: Registry[Any] = weighing if choice.kind in weighing.names() else filters
     judge = registry.build(choice.kind, choice.params, f"filter.{number}")
     params = registry.filled(choice.kind, choice.params)
-    code = getsourcefile(registry.find(choice.kind))
-    read = [Path(code)] if code else []
-    read += [Path(text) for text in _texts(params.values()) if os.path.isfile(text)]
+    read = [Path(text) for text in _texts(params.values()) if os.path.isfile(text)]
     hashes = [file_sha256(file) for file in read]
     model = identity if registry is weighing else []
-    key = content_hash([choice.kind, params, hashes, model, version("espalier-lm")])
+    key = content_hash([choice.kind, params, hashes, model, code_hash(registry.find(choice.kind))])
     return _Stage(choice, judge, params, key, registry is weighing)
 
 
@@ -272,7 +269,8 @@ def _tell(sources: Sequence[Source], run: RunFolder) -> None:
     for source in sources:
         if source.note:
             say(f"{source.name}: {source.note}")
-    if rejected := sum(source.rejected for source in sources):
+    given = [source for source in sources if source.use not in ("generated", "step")]
+    if rejected := sum(source.rejected for source in given):
         say(f"Rows left out, cannot be used: {rejected}; see {run.rejects}.")
 
 

@@ -60,7 +60,8 @@ def print_funnel(funnel: Funnel) -> None:
         title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True
     )
     for name in ("", "found", "of all", "left after"):
-        table.add_column(name, no_wrap=True, justify="right" if name else "left")
+        side = "right" if name else "left"
+        table.add_column(name, no_wrap=True, justify=side, max_width=30, overflow="ellipsis")
     table.add_column("for example", no_wrap=True, overflow="ellipsis", ratio=1)
     for source in funnel.sources:
         notes = [f"{source.rejected} cannot be used"] if source.rejected else []

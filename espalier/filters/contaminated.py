@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from espalier.core.errors import DataError, RecipeError
 from espalier.data.judgement import PASSES, Judgement, filters
+from espalier.data.mixture import place_of
 from espalier.filters.contamination import contamination
 from espalier.filters.same_source import shared_source, texts_in, texts_of
+from espalier.formats.folders import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +27,10 @@ def build_contamination(
         raise RecipeError(
             "No test set is named.", where="filter.tests", hint="Name files that are not trained on."
         )
+    for test in tests:
+        for file in files_of(place_of(test)).paths:
+            if not file.is_file():
+                raise DataError("There is no such test set.", where=str(file))
 
     refused = tests if same_source == "refuse" else ()
 

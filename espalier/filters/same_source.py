@@ -97,7 +97,7 @@ def shared_source(one: str, other: str) -> str:
 
 def sources_of(file: str) -> set[str]:
     """Return what a task was made of, in small letters and digits; nothing where nobody says."""
-    path = Path(file)
+    path = place_of(file)
     named = load_task(path).sources if path.is_file() and is_task(path) else ()
     told = [name for name in named if not is_placeholder(name) and folded(name) not in UNKNOWN]
     if not told and (found := _NAMED.match(path.name)):
@@ -135,7 +135,7 @@ def texts_in(path: str) -> Iterator[tuple[str, list[str]]]:
     Raises:
         DataError: the file cannot be read.
     """
-    file = Path(path)
+    file = place_of(path)
     if is_pairs(file) or is_task(file):
         for number, example in enumerate(rows_in(path), start=1):
             yield str(number), texts_of(example)
