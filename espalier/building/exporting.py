@@ -10,18 +10,22 @@ import csv
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
+from pydantic import TypeAdapter, ValidationError
+
 from espalier.building.faithful import as_written
+from espalier.building.mixing import Portion
 from espalier.building.review import Decided
 from espalier.building.task_export import ENDS as TASK_ENDS
 from espalier.building.task_export import TASKS, export_tasks
 from espalier.building.written import writers
-from espalier.core.errors import RecipeError
-from espalier.core.files import replacing
+from espalier.core.errors import DataError, RecipeError
+from espalier.core.files import read_json, replacing
 from espalier.core.records import Example
 from espalier.data.pairs import in_batches
 from espalier.filters.masking import changed
@@ -32,17 +36,19 @@ from espalier.tasks.facts import OURS
 from espalier.tasks.raw_rows import kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from espalier.building.mixer import Mixer
-    from espalier.building.mixing import Portion
     from espalier.building.review import Decision
     from espalier.data.pairs import Pairs, Verdicts
 
 ENDS = (".jsonl", ".csv", ".parquet")
 MASKED = "[MASKED]"  # where what was found has no kind
 AS_JSON = ("tools", "arguments", "facts", OURS)  # of which each row may have other keys
+
+
+EXPORTED = "exported.json"  # in a build's folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,17 @@ class Exported:
     sources: Mapping[str, int]
     masked: int
     portions: tuple[Portion, ...] = ()
+
+
+def read_exported(folder: Path) -> Exported | None:
+    """Return what went out of a build's folder last; None where nothing has. Raises DataError."""
+    file = folder / EXPORTED
+    if not file.is_file():
+        return None
+    try:
+        return TypeAdapter(Exported).validate_python(read_json(file))
+    except ValidationError:
+        raise DataError("It does not say what went out.", where=str(file), hint="Build again.") from None
 
 
 def check_export(path: Path, format: str, where: str = "export") -> None:

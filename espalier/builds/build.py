@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from espalier.building.dataset_card import Made, write_card
-from espalier.building.exporting import Exported, check_export, export
-from espalier.building.funnel import FUNNEL, Asked, Funnel, Source, make_funnel, read_funnel
+from espalier.building.exporting import EXPORTED, Exported, check_export, export, read_exported
+from espalier.building.funnel import FUNNEL, TABLE, Asked, Funnel, Source, make_funnel, read_funnel
 from espalier.building.mixer import Mixer
 from espalier.building.mixing import Portion, Rates
 from espalier.builds.authors import Authors, identity_of
@@ -35,6 +34,7 @@ from espalier.data.judgement import Each, filters, weighing
 from espalier.data.pairs import Pairs, join, write_each, write_pairs, write_verdicts
 from espalier.formats.load import numbered
 from espalier.report.build import write_build_report
+from espalier.report.dataset_card import Made, write_card
 from espalier.runs.events import Logged, bar, emit, say, working
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from espalier.data.judgement import Filter, Judgement
     from espalier.tasks.raw_rows import Reject
 
-TABLE, SOURCES, VERDICTS, EXPORTED = "pairs.parquet", "sources.json", "verdicts", "exported.json"
+SOURCES, VERDICTS = "sources.json", "verdicts"
 EVERY = 5_000  # rows after which it is said how many have been read
 
 
@@ -89,9 +89,8 @@ class Build:
     @property
     def portions(self) -> list[Portion]:
         """What each source gave to the mixture that went out; nothing where the recipe has no `[mix]`."""
-        file = self.path / EXPORTED
-        table = cast("dict[str, Any]", read_json(file)) if file.is_file() else {}
-        return [Portion(**one) for one in table.get("portions", [])]
+        exported = read_exported(self.path)
+        return list(exported.portions) if exported else []
 
     @property
     def report(self) -> Path:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espalier.building.dataset_card import Made, write_card
 from espalier.building.exporting import Exported, export
 from espalier.builds.build import find_build
 from espalier.builds.review import decisions_at
@@ -14,6 +13,7 @@ from espalier.core.errors import RecipeError, nearest
 from espalier.data.pairs import Pairs, is_pairs
 from espalier.filters.same_source import rows_in
 from espalier.formats.load import numbered
+from espalier.report.dataset_card import Made, write_card
 from espalier.runs.events import bar
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from espalier.building.exporting import read_exported
 from espalier.building.funnel import FUNNEL, TABLE, read_funnel
 from espalier.building.review import NAME, decisions_of, settled
 from espalier.core.files import read_text, write_atomic
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from espalier.building.exporting import Exported
     from espalier.building.funnel import Funnel
     from espalier.building.review import Settled
 
@@ -46,11 +48,14 @@ def write_build_report(folder: Path) -> Path:
     decisions = decisions_of(Journal(folder / NAME))
     dropping = [step.name for step in funnel.steps if step.drops]
     people = settled(Pairs(folder / TABLE), dropping, decisions) if decisions else None
-    write_atomic(run.report, UNWRITABLE.sub("\ufffd", render(funnel, people, read_text(run.recipe))))
+    html = render(funnel, people, read_text(run.recipe), read_exported(folder))
+    write_atomic(run.report, UNWRITABLE.sub("\ufffd", html))
     return run.report
 
 
-def render(funnel: Funnel, people: Settled | None = None, recipe: str = "") -> str:
+def render(
+    funnel: Funnel, people: Settled | None = None, recipe: str = "", exported: Exported | None = None
+) -> str:
     """Return the report as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -66,7 +71,8 @@ def render(funnel: Funnel, people: Settled | None = None, recipe: str = "") -> s
         style=Markup(loader.get_source(environment, "report.css")[0]),
         funnel=funnel,
         people=people,
-        out=_out(funnel, people),
+        out=exported.rows if exported and exported.portions else _out(funnel, people),
+        portions=exported.portions if exported else (),
         recipe=recipe.strip(),
         bars=_bars(funnel, people),
         lengths=_lengths(funnel),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espalier.building.dataset_card import hub_licence
+from espalier.report.dataset_card import hub_licence
 
 
 @pytest.mark.parametrize(
