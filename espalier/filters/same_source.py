@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -97,7 +98,9 @@ def shared_source(one: str, other: str) -> str:
 
 def sources_of(file: str) -> set[str]:
     """Return what a task was made of, in small letters and digits; nothing where nobody says."""
-    path = place_of(file)
+    path = Path(file)
+    with suppress(DataError):  # of a file that is gone only the name is known
+        path = place_of(file)
     named = load_task(path).sources if path.is_file() and is_task(path) else ()
     told = [name for name in named if not is_placeholder(name) and folded(name) not in UNKNOWN]
     if not told and (found := _NAMED.match(path.name)):
@@ -117,13 +120,15 @@ def rows_in(path: str) -> Iterator[Example]:
 
 
 def texts_of(example: Example) -> list[str]:
-    """Return a row's own texts, each once: what it asks, without a task's words, and all its answers."""
+    """Return a row's own texts, each once: what it asks, without a task's words, answers and facts."""
     *before, asked = example.prompt or (None,)
     turns = [turn.text for turn in before if turn and turn.role != "system"]
     own = example.input or (asked.text if asked else "")
     later = [turn.text for turn in example.messages[len(example.prompt) :]]
     worse = [turn.text for turn in example.rejected]
-    return list(dict.fromkeys(text for text in (*turns, own, *later, *example.references, *worse) if text))
+    known = _strings(dict(example.facts))
+    texts = (*turns, own, *later, *example.references, *worse, *known)
+    return list(dict.fromkeys(text for text in texts if text))
 
 
 def texts_in(path: str) -> Iterator[tuple[str, list[str]]]:

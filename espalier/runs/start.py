@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espalier.core.errors import RunError
+from espalier.core.errors import EspalierError, RunError
 from espalier.core.recipe import read_toml
 from espalier.core.records import ALONE
 from espalier.core.run import RunFolder
@@ -30,7 +30,7 @@ def start(
         EspalierError: in one sentence what is wrong, and what to do.
     """
     run = RunFolder(Path(recipe.folder) / recipe.name)
-    if run.recipe.is_file() and "task" not in read_toml(run.recipe):
+    if _is_build(run.recipe):
         raise RunError(
             "A build of a data set has this name.",
             where=str(run.path),
@@ -50,3 +50,11 @@ def start(
     else:
         execute(choices, run.path, cache, ranks=ranks, way=way, patience=patience)
     return run
+
+
+def _is_build(recipe: Path) -> bool:
+    """Tell the recipe of a build from that of a run; one that is damaged is looked at later."""
+    try:
+        return "source" in read_toml(recipe)
+    except EspalierError:
+        return False

@@ -56,7 +56,7 @@ def test_a_wrong_value_is_named(home: Path, espalier, override: str, said: list[
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"Definition: none", "The file is not TOML"),
+        (b"Definition: none", "neither rows nor a task"),
         (b'{"Definition": hello}', ":1: The file is not JSON"),
         (b"", "The file is empty"),
         (b'{"Definition": ["Do."], "Instances": []}', "no instances"),

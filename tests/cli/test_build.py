@@ -19,7 +19,7 @@ from espalier.builds.build import Build, build
 from espalier.builds.recipe import load_build
 from espalier.core.errors import DataError, RunError
 from espalier.core.recipe import load_recipe
-from espalier.data.judgement import filters
+from espalier.data.judgement import filters, weighing
 from espalier.data.pairs import Pairs
 from espalier.runs.events import listening
 from espalier.runs.start import start
@@ -318,7 +318,8 @@ def test_the_page_shows_what_works(place: Path, monkeypatch: pytest.MonkeyPatch,
         assert result.code == 0, result
     assert json.loads(result.out)["tests_matched"] == 1
     listed = re.findall(r"^\| `(\w+)`(?:, `(\w+)`)? \|", page.partition("## Filters")[2], re.MULTILINE)
-    assert sorted(name for names in listed for name in names if name) == filters.names()
+    known = sorted([*filters.names(), *weighing.names()])
+    assert sorted(name for names in listed for name in names if name) == known
 
 
 def test_a_build_and_a_run_keep_to_their_own_folders_and_recipes(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from safetensors.numpy import load_file
 
 from espalier.report.gather import gather
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+FOLDER = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted(path for path in FOLDER.glob("*.toml") if not path.stem.startswith("build-"))
 assert RECIPES
 
 

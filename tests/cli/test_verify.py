@@ -44,9 +44,9 @@ def test_ids_that_are_not_the_tokenizer_s_are_noticed(home: Path, espalier, monk
     from espalier.encode.tokenizer import Reader
     from espalier.runs import verify
 
-    own = Reader.whole
+    own = Reader.ids
     monkeypatch.setattr(verify, "verify", lambda *_, **__: iter(()))
-    monkeypatch.setattr(Reader, "whole", lambda self, text: own(self, text.replace("cup", "mug")))
+    monkeypatch.setattr(Reader, "ids", lambda self, text: own(self, text.replace("cup", "mug")))
     shown = espalier("verify", "recipe.toml", cwd=home)
     assert shown.code == 1
     assert "TOO LARGE  answers with other ids than the tokenizer's" in shown.out

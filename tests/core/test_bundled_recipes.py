@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from espalier.core.bundled_recipes import bundled_recipes, recipe_path
+from espalier.builds.recipe import load_build
+from espalier.core.bundled_recipes import BUILD, bundled_recipes, recipe_path
 from espalier.core.errors import DataError
 from espalier.core.recipe import load_recipe
 
@@ -19,7 +20,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_bundled_recipe_loads_by_its_name_and_carries_it() -> None:
     assert "event-duration" in bundled_recipes()
     for name, path in bundled_recipes().items():
-        assert load_recipe(name).name == name
+        load = load_build if name.startswith(BUILD) else load_recipe
+        assert load(name).name == name
         assert path.read_text(encoding="utf-8").startswith("# ")  # what `espalier recipes` says of it
 
 
