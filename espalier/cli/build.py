@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.builds.authors import Terms
-from espalier.builds.build import build as build_set
 from espalier.builds.recipe import load_build
 from espalier.cli.keys import key_of
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
@@ -37,6 +36,8 @@ def build(
 
     The same command goes on after an interruption; what is done, answered or paid for is not done again.
     """
+    from espalier.builds.build import build as build_set
+
     try:
         with stoppable():
             asked = load_build(recipe, override or ())

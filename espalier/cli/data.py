@@ -12,13 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from espalier.builds.built import compare_rows, export_rows, rows_with_verdicts
 from espalier.cli.data_tail import longtail, tradeoff
 from espalier.cli.settings import Json
 from espalier.cli.terminal import as_json as as_line
 from espalier.core.errors import RunError
 from espalier.core.text import counted
-from espalier.filters.same_source import shared
 from espalier.runs.events import say, working
 
 if TYPE_CHECKING:
@@ -42,6 +40,8 @@ def show(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many rows.")] = 20,
 ) -> None:
     """Show rows with their verdicts: a table in the terminal, a line of JSON a row in a pipe."""
+    from espalier.builds.built import rows_with_verdicts
+
     rows = islice(rows_with_verdicts(place, filter), n)
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -60,6 +60,8 @@ def show(
 @data.command()
 def diff(a: Rows, b: Rows, as_json: Json = False) -> None:
     """Show what differs between two builds or files: rows that only one has, and verdicts that changed."""
+    from espalier.builds.built import compare_rows
+
     found = compare_rows(a, b)
     if as_json:
         typer.echo(as_line(asdict(found)))
@@ -86,6 +88,8 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a build's rows in another format, with a card."""
+    from espalier.builds.built import export_rows
+
     if to.exists() and not overwrite:
         raise RunError("There is such a file already.", where=str(to), hint="Replace it with --overwrite.")
     exported, card = export_rows(folder, to, format, drop, mask or [])
@@ -99,6 +103,8 @@ def contamination(
     as_json: Json = False,
 ) -> None:
     """Show what training data has of test sets: the same passages, and tasks from one source."""
+    from espalier.filters.same_source import shared
+
     with working("Looking for the tests' texts", aloud=False):
         found = shared(train, test)
     if as_json:

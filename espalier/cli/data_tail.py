@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from espalier.builds.tail import Sweep, sweep, tail_of
 from espalier.cli.settings import Json
 from espalier.cli.terminal import as_json as as_line
 from espalier.core.errors import RecipeError
@@ -42,6 +41,8 @@ def longtail(
     as_json: Json = False,
 ) -> None:
     """Tell how much of the rows sits in how few kinds, and which kinds are thin."""
+    from espalier.builds.tail import tail_of
+
     report = tail_of(place, topics)
     if svg is not None:
         write_atomic(svg, tail_plot(report, f"The long tail of {place.name}").encode())
@@ -71,6 +72,8 @@ def tradeoff(
     as_json: Json = False,
 ) -> None:
     """Sweep a filter's threshold: kinds that are still covered against rows that are right."""
+    from espalier.builds.tail import Sweep, sweep
+
     if keep not in ("over", "under"):
         raise RecipeError(f"'{keep}' does not fit: over or under.", where="--keep")
     names = tuple(name.strip() for name in checks.split(",") if name.strip())

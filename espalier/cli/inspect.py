@@ -12,6 +12,7 @@ from rich.tree import Tree as Branches
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.core.recipe import load_recipe
 from espalier.core.text import counted
+from espalier.evaluate.symptoms import of_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,6 @@ def inspect(
     from espalier.runs.plan import resolve
 
     choices = resolve(load_recipe(recipe, override or ()))
-    from espalier.evaluate.symptoms import of_limit
     from espalier.runs.inspection import branches, inspect_recipe, stretches
 
     console = Console(soft_wrap=True, highlight=False)

@@ -13,9 +13,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
-from espalier.building.review import document, texts_of
-from espalier.builds.built import rows_at
-from espalier.builds.review import Review, journal_at
 from espalier.cli.progress import waiting
 from espalier.core.errors import DataError
 from espalier.core.files import read_text, write_atomic
@@ -24,6 +21,7 @@ from espalier.core.text import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from espalier.builds.review import Review
     from espalier.core.records import Example
     from espalier.data.judgement import Judgement
 
@@ -53,6 +51,9 @@ def review(
     ] = "",
 ) -> None:
     """Decide about rows, one at a time: keep, edit, reject, label. What is decided is never lost."""
+    from espalier.builds.built import rows_at
+    from espalier.builds.review import Review, journal_at
+
     journal = journal_at(place)
     rows = rows_at(place, "" if take else filter)
     state, who = Review(rows, journal), reviewer or getpass.getuser()
@@ -118,6 +119,8 @@ def _ask(state: Review, who: str) -> None:
 def _decide(state: Review, row: Example, who: str, key: str, console: Console) -> bool:
     """Write down what a key says; False where the row stays, as an edit was left or went wrong."""
     if key == "e":
+        from espalier.building.review import document, texts_of
+
         try:
             with waiting():
                 changed = click.edit(document(row), extension=".md", require_save=False)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.core.text import counted
+from espalier.data.references import references_of
 
 if TYPE_CHECKING:
     from espalier.evaluate.predictions import PredictionScore
@@ -44,7 +45,6 @@ def score(
 
     They stand with their intervals, beside a constant answer and a copy of the input.
     """
-    from espalier.data.references import references_of
     from espalier.evaluate.predictions import score_predictions
 
     result = score_predictions(references_of(task), predictions, scorer, first, system)
