@@ -224,7 +224,9 @@ def _examples(pairs: Pairs, name: str, places: Sequence[int]) -> tuple[Found, ..
 def _found(example: Example, verdict: Judgement, near: Example | None) -> Found:
     texts = [turn.text for turn in example.messages]
     marked = tuple(dict.fromkeys(texts[turn][start:end] for turn, start, end in verdict.spans))
-    prompt = example.prompt[-1].text if near else example.input or example.prompt[-1].text
+    prompt, beside = example.input or example.prompt[-1].text, ""
+    if near:
+        prompt, beside = _apart(example.prompt[-1].text, near.prompt[-1].text)
     answer = _answer_of(example)
     if marked and not any(part in text for part in marked for text in (prompt, answer)):
         prompt = texts[verdict.spans[0][0]]
@@ -237,10 +239,20 @@ def _found(example: Example, verdict: Judgement, near: Example | None) -> Found:
         verdict.score,
         verdict.near,
         place_of_row(near) if near else "",
-        _excerpt(near.prompt[-1].text, (), True) if near else "",
+        _excerpt(beside, (), True),
         _excerpt(_answer_of(near)) if near else "",
         marked,
     )
+
+
+def _apart(one: str, other: str) -> tuple[str, str]:
+    """Return two prompts without a long beginning that they share, such as a task's words."""
+    pairs = enumerate(zip(one, other, strict=False))
+    shared = next((place for place, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
+    cut = one.rfind("\n", 0, shared) + 1
+    if cut < LONGEST // 2 or one == other:
+        return one, other
+    return f"…\n{one[cut:]}", f"…\n{other[cut:]}"
 
 
 def _answer_of(example: Example) -> str:

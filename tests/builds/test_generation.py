@@ -291,3 +291,17 @@ def test_a_model_of_this_machine_writes_and_weighs(
     again = made(recipe, tmp_path)
     assert (again.path / "generations.jsonl").read_text() == kept
     assert [row.id for row in again.pairs] == [row.id for row in done.pairs]
+
+
+def test_rows_of_one_task_are_shown_beside_each_other_without_its_words(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    words = "Say how long it takes, in a word or two, and nothing else. " * 8
+    rows = [{"instruction": f"{words}\nInput: {text}", "output": "An hour, I guess."} for text in SENTENCES]
+    (tmp_path / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    same = {"kind": "novelty", "of": "answer"}
+    done = made({**recipe, "source": recipe["source"][1:], "generate": [], "filter": [same]}, tmp_path)
+    (step,) = done.funnel.steps
+    assert [(one.prompt, one.near_prompt) for one in step.examples] == [
+        (f"…\nInput: {text}", f"…\nInput: {SENTENCES[0]}") for text in SENTENCES[1:]
+    ]
