@@ -123,6 +123,8 @@ class Decided:
 
     def of(self, example: Example) -> dict[str, Opinion]:
         """Return what each reviewer holds of a row as it is now."""
+        if not self._opinions:
+            return {}
         return self._opinions.get(opinion_key(example.id, content_of(example)), {})
 
     def waits(self, example: Example, reviewer: str) -> bool:
