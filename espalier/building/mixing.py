@@ -146,11 +146,11 @@ def row_counts(sizes: Mapping[str, int], rates: Rates, means: Mapping[str, float
     free = {name: size for name, size in sizes.items() if name not in fixed}
     shares = _shares(free, rates, means)
     total = rates.rows - sum(fixed.values())
-    if rates.rows and total < 0:
+    if rates.rows and (total < 0 or (total and not free)):
         raise RecipeError(
             f"The passes alone are {sum(fixed.values())} rows; the mixture is to have {rates.rows}.",
             where="mix.rows",
-            hint="Raise mix.rows, or lower mix.epochs.",
+            hint="Change mix.rows or mix.epochs.",
         )
     if not rates.rows:
         # As many as there can be while no source comes again: the first one that is used up decides.

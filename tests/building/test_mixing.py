@@ -73,6 +73,7 @@ def test_passes_over_a_source_are_exact_and_whole_before_one_begins_anew() -> No
         (Rates(weights={"a": -1}), "must be 0 or more"),
         (Rates(temperature=0), "over 0"),
         (Rates(rows=5, epochs={"a": 2}), "The passes alone are 20 rows"),
+        (Rates(rows=45, epochs={"a": 2, "b": 1}), "The passes alone are 24 rows"),
         (Rates(weights={"a": 0, "b": 0}), "No source has a share"),
         (Rates(tokens={"a": 1}, epochs={"a": 1}), "share of the tokens and passes"),
     ],
