@@ -49,5 +49,5 @@ def anchor(table: dict[str, Any], folder: Path) -> None:
 def may_hold_rows(path: Path) -> bool:
     """Tell a file, or a folder of files, from the folder of a run that is called like a bundled task."""
     if not os.path.exists(path) and ":" in path.name:  # FOLDER:SPLIT
-        path = path.with_name(path.name.rpartition(":")[0])
+        path = path.parent / path.name.rpartition(":")[0]
     return os.path.isfile(path) or (os.path.isdir(path) and not os.path.exists(path / "recipe.toml"))
