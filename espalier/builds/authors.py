@@ -52,11 +52,11 @@ def settings_of(recipe: BuildRecipe) -> Choice:
     return Choice.model_validate({**seed, **recipe.decode.model_dump()})
 
 
-def identity_of(recipe: BuildRecipe) -> list[Any]:
-    """Return what determines a model's answers, besides what it is asked."""
+def weights_of(recipe: BuildRecipe) -> list[Any]:
+    """Return what determines how likely a text is to a build's model."""
     model = recipe.model
     where = [model.schemas] if model.server else [model.precision, _files(Path(model.name))]
-    return [model.name, model.server, where, settings_of(recipe).model_dump(mode="json")]
+    return [model.name, model.server, where]
 
 
 class Authors:
@@ -74,7 +74,7 @@ class Authors:
 
     def __init__(self, recipe: BuildRecipe, run: RunFolder, terms: Terms) -> None:
         self.name = recipe.model.name
-        self.identity = identity_of(recipe)
+        self.identity = [*weights_of(recipe), settings_of(recipe).model_dump(mode="json")]
         self._recipe = recipe
         self._run = run
         self._terms = terms
@@ -98,15 +98,19 @@ class Authors:
         """Return what says how likely answers are. Raises ModelError: there is none, or it rates answers."""
         return self._local
 
+    @property
+    def tokenizer(self) -> str:
+        """The model whose tokens are counted."""
+        mix, model = self._recipe.mix, self._recipe.model
+        return (mix.tokenizer if mix else "") or (BUNDLED if model.server else model.name)
+
     def counter(self) -> Callable[[Example], int]:
         """Return what counts the tokens of a row. Raises ModelError."""
         from espalier.encode.tokens import encode_unit
         from espalier.models.load import load_template
         from espalier.models.places import find_model
 
-        mix, model = self._recipe.mix, self._recipe.model
-        own = BUNDLED if model.server else model.name
-        template = load_template(find_model((mix.tokenizer if mix else "") or own, self._terms.cache))
+        template = load_template(find_model(self.tokenizer, self._terms.cache))
 
         def count(row: Example) -> int:
             unit = encode_unit(row, template)

@@ -8,7 +8,6 @@ same), `events.jsonl`, `stages.json`, `report.html` and what was exported. A bui
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,14 +17,14 @@ from espalier.building.exporting import EXPORTED, Exported, check_export, export
 from espalier.building.funnel import FUNNEL, TABLE, Asked, Funnel, Source, make_funnel, read_funnel
 from espalier.building.mixer import Mixer
 from espalier.building.mixing import Portion, Rates
-from espalier.builds.authors import Authors, identity_of
-from espalier.builds.generation import rejected, renumbered, write_rows, writings
+from espalier.builds.authors import Authors, weights_of
+from espalier.builds.generation import FOLDER, rejected, renumbered, write_rows, writings
 from espalier.builds.recipe import load_build
 from espalier.builds.review import decisions_at
-from espalier.builds.sources import Found, places
+from espalier.builds.sources import Found, named_files, places
 from espalier.core.code_hash import code_hash
 from espalier.core.errors import RunError
-from espalier.core.files import content_hash, file_sha256, read_json, write_atomic, write_changed
+from espalier.core.files import content_hash, read_json, write_atomic, write_changed
 from espalier.core.memory import peak_resident
 from espalier.core.recipe import read_toml
 from espalier.core.run import RunFolder, open_run
@@ -133,7 +132,7 @@ def build(recipe: BuildRecipe, path: Path, terms: Terms, patience: float = 0.0) 
         ModelError: there is no such model.
         RunError: the folder is another's, or cannot be written.
     """
-    stages = [_stage(choice, number, identity_of(recipe)) for number, choice in enumerate(recipe.filter)]
+    stages = [_stage(choice, number, weights_of(recipe)) for number, choice in enumerate(recipe.filter)]
     if recipe.export:
         check_export(Path(recipe.export.path), recipe.export.format)
     files = places(recipe.source, recipe.seed)
@@ -181,28 +180,21 @@ def _check_folder(path: Path) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove what a kill left half-written."""
-    for left in (*path.glob(f".{TABLE}.*"), *(path / VERDICTS).glob(".*.parquet.*")):
-        left.unlink()
+    for folder in (path, path / VERDICTS, path / FOLDER):
+        for left in folder.glob(".*.parquet.*"):
+            left.unlink()
 
 
-def _stage(choice: FilterChoice, number: int, identity: list[Any]) -> _Stage:
+def _stage(choice: FilterChoice, number: int, weights: list[Any]) -> _Stage:
     """Return a filter that is ready, or what makes one of the model's likelihoods."""
     registry: Registry[Any] = weighing if choice.kind in weighing.names() else filters
     judge = registry.build(choice.kind, choice.params, f"filter.{number}")
     params = registry.filled(choice.kind, choice.params)
-    read = [Path(text) for text in _texts(params.values()) if os.path.isfile(text)]
-    hashes = [file_sha256(file) for file in read]
-    model = identity if registry is weighing else []
-    key = content_hash([choice.kind, params, hashes, model, code_hash(registry.find(choice.kind))])
+    model = weights if registry is weighing else []
+    key = content_hash(
+        [choice.kind, params, named_files(params.values()), model, code_hash(registry.find(choice.kind))]
+    )
     return _Stage(choice, judge, params, key, registry is weighing)
-
-
-def _texts(values: Iterable[object]) -> Iterator[str]:
-    for value in values:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _texts(cast("list[object]", value))
 
 
 def _read(run: RunFolder, places: Sequence[Place], todo: Sequence[Writing], key: str) -> list[Found]:
@@ -353,7 +345,7 @@ def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str, aut
     path = run.path / asked.path
     decisions = decisions_at(run.path)
     reviewed = [decision.id for decision in decisions]
-    mix = [recipe.seed, recipe.mix.model_dump(mode="json")] if recipe.mix else []
+    mix = [recipe.seed, recipe.mix.model_dump(mode="json"), authors.tokenizer] if recipe.mix else []
     key = content_hash([table, asked.model_dump(mode="json"), funnel.to_json(), reviewed, mix])
     done = run.done("export")
     size = path.stat().st_size if path.exists() else -1
@@ -366,6 +358,7 @@ def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str, aut
             where=f"{path} (export.path)",
             hint="Name another, or move it.",
         )
+    run.mark_done("export", "", {str(path): [0, ""]})  # the file is this build's, whatever comes between
     mixer = _mixer(recipe, funnel, authors)
     with bar(f"Writing {path.name}", funnel.out) as advance:
         exported = export(

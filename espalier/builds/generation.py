@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from espalier.building.funnel import Written
-from espalier.builds.sources import Found
+from espalier.builds.sources import Found, named_files
 from espalier.core.code_hash import code_hash
 from espalier.core.errors import RecipeError, nearest
-from espalier.core.files import content_hash, file_sha256, read_json, write_atomic
+from espalier.core.files import content_hash, read_json, write_atomic
 from espalier.core.memory import peak_resident
 from espalier.core.records import Example
 from espalier.core.text import counted
@@ -110,10 +110,10 @@ def writings(recipe: BuildRecipe, places: Sequence[Place]) -> list[Writing]:
 
 def _writing(choice: GenerateChoice, number: int, given: tuple[str, ...], last: bool) -> Writing:
     step = steps.build(choice.kind, choice.params, f"generate.{number}")
-    read = [Path(text) for text in choice.params.values() if isinstance(text, str) and Path(text).is_file()]
     params = steps.filled(choice.kind, choice.params)
-    hashes = [file_sha256(file) for file in read]
-    key = content_hash([choice.kind, params, hashes, code_hash(steps.find(choice.kind))])
+    key = content_hash(
+        [choice.kind, params, named_files(params.values()), code_hash(steps.find(choice.kind))]
+    )
     return Writing(choice, step, given, last if choice.keep is None else choice.keep, key)
 
 

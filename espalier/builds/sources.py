@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError, EspalierError
 from espalier.core.files import file_sha256
@@ -190,6 +191,18 @@ def places(sections: Sequence[SourceSection], seed: int) -> list[Place]:
             )
         found.append(place)
     return found
+
+
+def named_files(values: Iterable[object]) -> list[str]:
+    """Return the hashes of the files that parameters name, and of all files of the folders."""
+    hashes: list[str] = []
+    for value in values:
+        if isinstance(value, list | tuple):
+            hashes += named_files(cast("list[object]", value))
+        elif isinstance(value, str) and value and os.path.exists(value):
+            within = sorted(Path(value).rglob("*")) if os.path.isdir(value) else [Path(value)]
+            hashes += [file_sha256(file) for file in within if file.is_file()]
+    return hashes
 
 
 def _task(name: str) -> Task | None:

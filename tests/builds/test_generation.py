@@ -6,6 +6,7 @@ import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from espalier.builds.build import Build, build
 from espalier.builds.recipe import as_build
 from espalier.core.errors import GenerationError, RecipeError
 from espalier.core.journal import NAME, Journal
+from espalier.core.run import RunFolder
 from espalier.core.spending import spent
 from espalier.data.pairs import Pairs
 from espalier.runs.events import Said, listening
@@ -291,6 +293,23 @@ def test_a_model_of_this_machine_writes_and_weighs(
     again = made(recipe, tmp_path)
     assert (again.path / "generations.jsonl").read_text() == kept
     assert [row.id for row in again.pairs] == [row.id for row in done.pairs]
+
+
+def test_what_is_weighed_or_counted_is_keyed_by_the_model_alone(
+    recipe: dict[str, Any], tmp_path: Path, small_model: Path
+) -> None:
+    recipe |= {"source": recipe["source"][1:], "generate": [], "filter": ["difficulty"], "mix": {}}
+    recipe |= {"model": {"name": str(small_model), "precision": "fp32"}}
+    folder = RunFolder(made(recipe, tmp_path).path)
+    stages = folder.stages.read_text()
+    made({**recipe, "decode": {"kind": "greedy", "limit": 31}}, tmp_path)
+    assert folder.stages.read_text() == stages
+    # The tokens of a mixture are another model's.
+    copytree(small_model, tmp_path / "other")
+    made({**recipe, "model": {**recipe["model"], "name": str(tmp_path / "other")}, "filter": []}, tmp_path)
+    before = folder.done("export")
+    made({**recipe, "filter": []}, tmp_path)
+    assert folder.done("export") != before
 
 
 def test_rows_of_one_task_are_shown_beside_each_other_without_its_words(

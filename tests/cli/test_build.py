@@ -182,6 +182,7 @@ def test_a_build_that_is_killed_goes_on(place: Path) -> None:
         ("filter=['form', 'form']", ["filter.0.name: ", "taken twice"]),
         ("filter.0.name=origin", ["filter.0.name: ", "that of a column"]),
         ("source.path=row.jsonl", ["row.jsonl: ", "Did you mean 'rows.jsonl'?"]),
+        ("source.path=:held", ["No file is of the split 'held'"]),
         ("source.pth=rows.jsonl", ["source.0.pth: ", "Did you mean 'path'?"]),
         ("source.format=alpca", ["source.format: ", "Did you mean 'alpaca'?"]),
         ("source.on_bad=raise", ["rows.jsonl:15: ", "source.on_bad"]),
@@ -223,6 +224,34 @@ def test_a_file_or_a_readme_of_somebody_else_stays(place: Path, espalier) -> Non
     assert (place / "README.md").read_text() == "mine"
     assert (place / "mine.jsonl").read_text() == "mine"
     assert "Sources" in (place / "other.README.md").read_text()
+
+
+def test_a_test_set_that_is_a_folder_is_looked_at_again_where_it_has_changed(place: Path) -> None:
+    (place / "held").mkdir()
+    (place / "held" / "a.jsonl").write_text(json.dumps(row("Name a bird of the sea.", "A gull.")) + "\n")
+    asked = [f"filter=[{{kind = 'contamination', tests = ['{place / 'held'}']}}]", "export.mask=[]"]
+    recipe = load_build(place / "build.toml", asked)
+    assert build(recipe, place / "one", TERMS).funnel.steps[0].found == 2
+    (place / "held" / "b.jsonl").write_text(json.dumps(row(ASKED[0], "It hears it.")) + "\n")
+    assert build(recipe, place / "one", TERMS).funnel.steps[0].found == 3
+
+
+def test_what_a_kill_left_is_gone_on_with_or_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_build(place / "build.toml", [f"export.path={place / 'far.jsonl'}"])
+    left = place / "one" / "generated" / ".respond.parquet.abc"
+    left.parent.mkdir(parents=True)
+    left.touch()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("espalier.builds.build.write_card", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(recipe, place / "one", TERMS)
+    assert (place / "far.jsonl").exists()
+    assert not left.exists()
+    assert build(recipe, place / "one", TERMS).exported == place / "far.jsonl"
 
 
 def test_rows_are_shown_with_their_verdicts(place: Path, espalier) -> None:
