@@ -183,7 +183,7 @@ def make_funnel(
     name: str,
     pairs: Pairs,
     sources: Sequence[Source],
-    filters: Sequence[Asked],
+    filters: Sequence[Asked | Step],
     dropped: Collection[str],
     written: Sequence[Written] = (),
 ) -> Funnel:

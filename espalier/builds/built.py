@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.building.exporting import Exported, export
+from espalier.building.funnel import make_funnel
 from espalier.builds.build import find_build
 from espalier.builds.review import decisions_at
 from espalier.core.errors import RecipeError, nearest
@@ -108,7 +109,8 @@ def export_rows(
     for name in (*dropped, *mask):
         if name not in names:
             raise RecipeError(f"No filter '{name}' has judged these rows.", hint=nearest(name, names))
-    funnel, recipe = build.funnel, build.recipe
+    before, recipe = build.funnel, build.recipe
+    funnel = make_funnel(before.name, build.pairs, before.sources, before.steps, dropped, before.written)
     with bar(f"Writing {to.name}", funnel.rows) as advance:
         exported = export(
             build.pairs, to, format, dropped, mask, lambda: advance(1, ""), decisions=decisions_at(folder)

@@ -70,7 +70,7 @@ class Writing:
         """Return the file of its rows."""
         return run.path / FOLDER / f"{self.name}.parquet"
 
-    def said(self, run: RunFolder) -> Path:
+    def outcome(self, run: RunFolder) -> Path:
         """Return the file of what became of its answers."""
         return run.path / FOLDER / f"{self.name}.json"
 
@@ -139,19 +139,19 @@ def write_rows(
     for place in places:
         before = rows.get(place.name)
         rows[place.name] = _both(before, lambda place=place: place.read(Found(), lambda _: None))
-        keys[place.name] = content_hash([keys.get(place.name), place.said])
+        keys[place.name] = content_hash([keys.get(place.name), place.key])
     found: list[Written] = []
     for writing in todo:
         key = content_hash([[keys[name] for name in writing.given], writing.code, authors.identity])
         keys[writing.name] = key
         stage = f"generate {writing.name}"
-        table, said = writing.table(run), writing.said(run)
-        if again or not (run.is_done(stage, key) and table.is_file() and said.is_file()):
+        table, outcome = writing.table(run), writing.outcome(run)
+        if again or not (run.is_done(stage, key) and table.is_file() and outcome.is_file()):
             run.forget(stage)
             given = list(numbered(row for name in writing.given for row in rows[name]()))
             _write(run, writing, given, authors)
             run.mark_done(stage, key)
-        found.append(read_written(said))
+        found.append(read_written(outcome))
         rows[writing.name] = Pairs(table).__iter__
     return found, content_hash([[keys[writing.name], writing.kept] for writing in todo])
 
@@ -164,7 +164,7 @@ def read_written(file: Path) -> Written:
 
 def rejected(run: RunFolder, todo: Sequence[Writing]) -> dict[str, list[dict[str, Any]]]:
     """Return what the steps could not use, by stage, as `rejects.jsonl` holds it."""
-    tables = {writing.name: cast("dict[str, Any]", read_json(writing.said(run))) for writing in todo}
+    tables = {writing.name: cast("dict[str, Any]", read_json(writing.outcome(run))) for writing in todo}
     return {f"generate {name}": table["rejects"] for name, table in tables.items()}
 
 
@@ -211,7 +211,7 @@ def _write(run: RunFolder, writing: Writing, given: list[Example], authors: Auth
         **_cost(authors.spent().get(writing.name)),
     )
     lines = [_reject(reject) for reject in rejects]
-    write_atomic(writing.said(run), json.dumps({**asdict(written), "rejects": lines}, ensure_ascii=False))
+    write_atomic(writing.outcome(run), json.dumps({**asdict(written), "rejects": lines}, ensure_ascii=False))
     run.log_stage(f"generate {writing.name}", started, peak_resident())
     say(summary(written))
 

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 LISTS = ("source", "generate", "filter")  # a single one may be written as a table
 COLUMNS = ("id", "task", "source", "input", "messages", "references", "rejected", "origin", "facts")
 
+# Sections with paths, each with what tells one from a name; and their keys that hold names.
+ANCHORED = {"source": may_hold_rows, "generate": os.path.isfile, "filter": os.path.isfile}
+NAMES = {"kind", "name", "columns", "format", "task", "licence", "on_bad", "use", "rows"}
+
 
 class VotesSection(Section):
     """Where several people's labels stand in a file, and what they come to."""
@@ -222,8 +226,8 @@ class BuildRecipe(Section):
 def load_build(path: str | Path, overrides: Sequence[str] = ()) -> BuildRecipe:
     """Read a build's recipe, a file or a bundled one by its name, and apply `key.path=value` overrides.
 
-    Relative paths of sources, and of files that a filter is given, are meant from the recipe's folder, in an
-    override from the current one.
+    Relative paths of sources, and of files that a step or a filter is given, are meant from the recipe's
+    folder, in an override from the current one.
 
     Raises:
         RecipeError: not TOML, an unknown key (the nearest is named), a value that does not fit, or a filter
@@ -282,17 +286,20 @@ def _check_names(recipe: BuildRecipe) -> None:
 
 
 def _anchor(table: dict[str, Any], folder: Path) -> None:
-    """Make the paths of sources, and files that filters are given, absolute where they lead somewhere."""
+    """Make the paths of sources, and files that steps and filters name, absolute if they are there."""
 
     def anchored(value: object, is_one: Any) -> object:
         if isinstance(value, list):
             return [anchored(item, is_one) for item in cast("list[object]", value)]
-        return str((folder / value).resolve()) if isinstance(value, str) and is_one(folder / value) else value
+        leads = isinstance(value, str) and value and is_one(folder / value)
+        return str((folder / cast("str", value)).resolve()) if leads else value
 
-    for section, is_one in (("source", may_hold_rows), ("filter", os.path.isfile)):
+    for section, is_one in ANCHORED.items():
         found = table.get(section)
         for values in cast("list[object]", found if isinstance(found, list) else [found]):
             if isinstance(values, dict):
                 inner = cast("dict[str, Any]", values)
-                for key in inner.keys() - {"kind", "name", "columns", "format", "task", "licence", "on_bad"}:
+                for key in inner.keys() - NAMES:
                     inner[key] = anchored(inner[key], is_one)
+                if "task" in inner and (section == "generate" or inner.get("use") == "prompts"):
+                    inner["task"] = anchored(inner["task"], os.path.isfile)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from espalier.core.code_hash import code_hash
 from espalier.core.errors import DataError, EspalierError
 from espalier.core.files import file_sha256
 from espalier.core.records import message
@@ -71,12 +72,22 @@ class Place:
         return load_template(self.section.template) if self.section.template else None
 
     @property
-    def said(self) -> list[Any]:
-        """What determines its rows: how they are read, and what the files hold."""
+    def key(self) -> list[Any]:
+        """What determines its rows: how they are read, by which code, and what the files hold."""
         how = self.section.model_dump(mode="json", exclude={"path", "licence", "name"})
         files: list[object] = [[file.name, file_sha256(file)] for file in self.files]
         words = self.template.model_dump(mode="json", exclude={"origin"}) if self.template else None
-        return [how, name_of(place_of(self.section.path)), files, words, self.seed if words else 0]
+        task = named_files([self.section.task]) if self.section.use == "prompts" else []
+        code = [code_hash(part) for part in (iter_rows, fill, load_task, read_questions)]
+        return [
+            how,
+            name_of(place_of(self.section.path)),
+            files,
+            words,
+            self.seed if words else 0,
+            task,
+            code,
+        ]
 
     def read(self, found: Found, on_reject: OnReject) -> Iterator[Example]:
         """Yield its rows, and write down what was found on the way.

@@ -10,10 +10,11 @@ from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tomli_w
 
 from espalier.builds.authors import Terms
 from espalier.builds.build import Build, build
-from espalier.builds.recipe import as_build
+from espalier.builds.recipe import as_build, load_build
 from espalier.core.errors import GenerationError, RecipeError
 from espalier.core.journal import NAME, Journal
 from espalier.core.run import RunFolder
@@ -160,6 +161,21 @@ def test_what_is_answered_is_not_asked_again_whatever_else_changes(
     made({**recipe, "generate": [{"kind": "respond", "candidates": 1, "judge": "agreement"}]}, tmp_path)
     assert len(clerk.asked) == 4
     assert spent(Journal(first.path / NAME))[""].requests == 4
+
+
+def test_the_task_of_prompts_is_a_file_beside_the_recipe_and_read_again_where_it_changes(
+    recipe: dict[str, Any], tmp_path: Path, clerk: Clerk
+) -> None:
+    row = {"id": "1", "input": "It rained.", "output": ["An hour."]}
+    for words in ("Say how long it took.", "Say how many hours."):
+        task = {"Definition": words, "Positive Examples": [], "Negative Examples": [], "Instances": [row]}
+        (tmp_path / "lasting.json").write_text(json.dumps(task))
+        recipe["source"][0] |= {"path": "sentences.txt", "task": "lasting.json"}
+        (tmp_path / "build.toml").write_text(tomli_w.dumps(recipe))
+        asked = load_build(tmp_path / "build.toml")
+        assert as_build(asked) == asked
+        build(asked, tmp_path / "runs" / "made", Terms(tmp_path))
+        assert words in clerk.asked[-1]["messages"][-1]["content"]
 
 
 def test_a_replay_needs_no_server(recipe: dict[str, Any], tmp_path: Path, clerk: Clerk) -> None:

@@ -289,6 +289,9 @@ def test_rows_are_written_out_in_another_format(place: Path, espalier) -> None:
     assert espalier(*command, cwd=place).code == 0
     same = espalier("data", "diff", "runs/small", "all.csv", "--json", cwd=place)
     assert json.loads(same.out) == {"same": 14, "only_first": [], "only_second": [], "changed": {}}
+    card = (place / "README.md").read_text()
+    assert "No row was taken out" in card
+    assert "| yes |" not in card
     again = espalier(*command, cwd=place)
     assert again.code == 2
     assert "--overwrite" in again.err
