@@ -69,11 +69,6 @@ class Tail:
     thin: int
     lorenz: tuple[tuple[float, float], ...]
 
-    @property
-    def thin_kinds(self) -> tuple[Kind, ...]:
-        """The kinds that are thin, the thinnest first."""
-        return tuple(reversed(self.kinds[len(self.kinds) - self.thin :]))
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -99,29 +94,20 @@ class LongTail:
                 return one
         raise DataError(f"No facet is named '{facet}'.", hint=nearest(facet, [t.facet for t in self.tails]))
 
-    def wanted(self, facet: str, least: int = 0, most: int = 0) -> list[Wanted]:
+    def wanted(self, facet: str, least: int = 0) -> list[Wanted]:
         """Return what would fill the thin kinds of a facet, the thinnest first.
 
         Args:
             facet: its name.
             least: rows that each kind is to have; 0 is the bound under which a kind is thin.
-            most: rows to add in all; 0 is as many as it takes.
 
         Raises:
             DataError: no such facet.
         """
         tail = self.tail(facet)
         least = least or _bound(self.rows, len(tail.kinds))
-        found: list[Wanted] = []
-        left = most
-        for kind in reversed(tail.kinds):
-            lacking = least - kind.rows
-            if lacking <= 0 or (most and left <= 0):
-                break
-            count = min(lacking, left) if most else lacking
-            left -= count
-            found.append(Wanted(facet, kind.name, count, kind.seeds))
-        return found
+        thin = [kind for kind in reversed(tail.kinds) if kind.rows < least]
+        return [Wanted(facet, kind.name, least - kind.rows, kind.seeds) for kind in thin]
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON holds it."""

@@ -16,7 +16,7 @@ from espalier.core.errors import RecipeError
 from espalier.core.journal import NAME, Journal, store_of
 from espalier.core.recipe import Choice, ModelSection
 from espalier.core.run import RunFolder
-from espalier.core.spending import Price, Spent, spent
+from espalier.core.spending import Price
 from espalier.data.judgement import weighing
 from espalier.decode.remote import Remote, Server, remote_of
 from espalier.generate.author import Author
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from espalier.builds.recipe import BuildRecipe
     from espalier.core.records import Completion, Example, Generator, Likelihood
+    from espalier.core.spending import Spent
     from espalier.decode.local import Local
 
 BUNDLED = "smollm2-135m"
@@ -78,7 +79,6 @@ class Authors:
         self._recipe = recipe
         self._run = run
         self._terms = terms
-        self.journal = Journal(run.path / NAME)
         if recipe.model.server and any(choice.kind in weighing.names() for choice in recipe.filter):
             raise RecipeError(
                 "A server does not say how likely an answer is to its model.",
@@ -120,7 +120,7 @@ class Authors:
 
     def spent(self) -> dict[str, Spent]:
         """Return what requests have cost, by step; nothing on this machine. Raises RunError."""
-        return spent(self.journal) if self._remote else {}
+        return self._remote.spent() if self._remote else {}
 
     def __enter__(self) -> Authors:
         return self
@@ -140,7 +140,7 @@ class Authors:
             timeout=model.timeout,
             patience=model.patience,
         )
-        return remote_of(server, model.name, self.journal, replay=self._terms.replay)
+        return remote_of(server, model.name, Journal(self._run.path / NAME), replay=self._terms.replay)
 
     @cached_property
     def _local(self) -> Local:

@@ -283,7 +283,9 @@ def _judge(run: RunFolder, stages: list[_Stage], rows: str, authors: Authors) ->
                 found = {files[stage.name]: stage.judge for stage in part}
                 write_each(found, pairs, lambda count: advance(count, ""))
             else:
-                write_verdicts(files[names], _told(part[0].ready(authors)(pairs), lambda: advance(1, "")))
+                write_verdicts(
+                    files[names], _with_progress(part[0].ready(authors)(pairs), lambda: advance(1, ""))
+                )
         for stage in part:
             run.mark_done(_called(stage), keys[stage.name])
         run.log_stage(f"filter {names}", started, peak_resident())
@@ -293,7 +295,7 @@ def _called(stage: _Stage) -> str:
     return f"filter {stage.name}"
 
 
-def _told(judgements: Iterable[Judgement], tell: Callable[[], object]) -> Iterator[Judgement]:
+def _with_progress(judgements: Iterable[Judgement], tell: Callable[[], object]) -> Iterator[Judgement]:
     for judgement in judgements:
         yield judgement
         tell()

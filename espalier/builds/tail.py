@@ -35,20 +35,18 @@ class Sweep:
         params: its parameters, where it has not judged the rows yet.
         keep: whether high scores stay, or low ones.
         checks: of the task, by name; none are the decisions of a review.
-        seed: of the topics.
     """
 
     filter: str
     params: Mapping[str, Any]
     keep: Literal["over", "under"] = "over"
     checks: tuple[str, ...] = ()
-    seed: int = 0
 
 
-def tail_of(place: Path, count_topics: int = 0, seed: int = 0) -> LongTail:
+def tail_of(place: Path, count_topics: int = 0) -> LongTail:
     """Return the long-tail report of a build's folder or a file. Raises DataError where it cannot be read."""
     rows = [row for row, _ in rows_at(place)]
-    return long_tail(rows, facets(rows, count_topics=count_topics, seed=seed))
+    return long_tail(rows, facets(rows, count_topics=count_topics))
 
 
 def sweep(place: Path, asked: Sweep) -> Tradeoff:
@@ -69,7 +67,7 @@ def sweep(place: Path, asked: Sweep) -> Tradeoff:
         )
     else:
         scores = [one.score for one in filters.build(asked.filter, asked.params, "filter")(rows)]
-    kinds = facets(rows, seed=asked.seed)
+    kinds = facets(rows)
     passes = [judgement.ok for judgement in _right(place, rows, asked.checks)]
     return tradeoff(scores, passes, {name: kinds[name] for name in SWEPT}, keep=asked.keep)
 

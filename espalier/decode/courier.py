@@ -390,7 +390,3 @@ def main() -> NoReturn:
     """Serve standard input and output."""
     asyncio.run(_serve(0, 1))
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
