@@ -12,7 +12,7 @@ from espalier.filters.same_source import shared_source, texts_in, texts_of
 from espalier.formats.folders import files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from espalier.core.records import Example
     from espalier.data.judgement import Filter
@@ -27,15 +27,17 @@ def build_contamination(
         raise RecipeError(
             "No test set is named.", where="filter.tests", hint="Name files that are not trained on."
         )
+    files: list[str] = []
     for test in tests:
-        for file in files_of(place_of(test)).paths:
+        place = place_of(test)
+        for file in files_of(place).paths:
             if not file.is_file():
                 raise DataError("There is no such test set.", where=str(file))
-
-    refused = tests if same_source == "refuse" else ()
+            files.append(test if file == place else str(file))
+    refused = files if same_source == "refuse" else []
 
     def judge(rows: Iterable[Example]) -> Iterator[Judgement]:
-        held = [(f"{test}:{place}", texts) for test in tests for place, texts in texts_in(test)]
+        held = [(f"{test}:{place}", texts) for test in files for place, texts in texts_in(test)]
         found = contamination(map(texts_of, _refused(rows, refused)), [texts for _, texts in held])
         by_row = {match.train: match for match in found.matches}
         matched = set(found.rows)
@@ -51,7 +53,7 @@ def build_contamination(
     return judge
 
 
-def _refused(rows: Iterable[Example], tests: tuple[str, ...]) -> Iterator[Example]:
+def _refused(rows: Iterable[Example], tests: Sequence[str]) -> Iterator[Example]:
     """Yield the rows, as long as none is of a file whose task is of a test task's source."""
     seen: set[str] = set()
     for example in rows:

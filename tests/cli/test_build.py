@@ -234,6 +234,12 @@ def test_a_test_set_that_is_a_folder_is_looked_at_again_where_it_has_changed(pla
     assert build(recipe, place / "one", TERMS).funnel.steps[0].found == 2
     (place / "held" / "b.jsonl").write_text(json.dumps(row(ASKED[0], "It hears it.")) + "\n")
     assert build(recipe, place / "one", TERMS).funnel.steps[0].found == 3
+    for split, number in (("train", 1), ("test", 2)):
+        (place / "held" / f"{split}.jsonl").write_text(json.dumps(row(ASKED[number], "It is.")) + "\n")
+    asked[0] = f"filter=[{{kind = 'contamination', tests = ['{place / 'held'}:test']}}]"
+    made = build(load_build(place / "build.toml", asked), place / "one", TERMS)
+    (found,) = made.funnel.steps[0].examples
+    assert (found.prompt, found.near) == (ASKED[2], f"{place / 'held' / 'test.jsonl'}:1")
 
 
 def test_what_a_kill_left_is_gone_on_with_or_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
