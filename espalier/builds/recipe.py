@@ -212,15 +212,22 @@ class BuildRecipe(Section):
     @property
     def hash(self) -> str:
         """16 hexadecimal digits of all that it says; not of where files and folders lie."""
-        table = self.model_dump(exclude={"folder"})
-        for source in table["source"]:
-            if os.path.isabs(source["path"]):
-                source["path"] = Path(source["path"]).name
-        return content_hash(table)
+        return content_hash(_without_folders(self.model_dump(exclude={"folder"})))
 
     def to_toml(self) -> str:
         """Return the resolved recipe as TOML, every default written out."""
         return tomli_w.dumps(self.model_dump(exclude_none=True, mode="json"))
+
+
+def _without_folders(value: object) -> object:
+    """Return a value with the names of files in place of their absolute paths."""
+    match value:
+        case dict():
+            return {key: _without_folders(one) for key, one in cast("dict[str, object]", value).items()}
+        case list() | tuple():
+            return [_without_folders(one) for one in cast("list[object]", value)]
+        case _:
+            return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
 
 
 def load_build(path: str | Path, overrides: Sequence[str] = ()) -> BuildRecipe:

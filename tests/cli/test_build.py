@@ -260,6 +260,19 @@ def test_what_a_kill_left_is_gone_on_with_or_removed(place: Path, monkeypatch: p
     assert build(recipe, place / "one", TERMS).exported == place / "far.jsonl"
 
 
+def test_the_hash_of_a_recipe_tells_nothing_of_where_files_lie(place: Path) -> None:
+    asked = RECIPE.replace('"personal", "contr', '{kind = "contamination", tests = ["held.jsonl"]}, "contr')
+    asked = asked.replace('mask = ["personal"]', "")
+    hashes: set[str] = set()
+    for folder in (place, place / "moved"):
+        folder.mkdir(exist_ok=True)
+        (folder / "held.jsonl").write_text((place / "rows.jsonl").read_text())
+        (folder / "rows.jsonl").write_text((place / "rows.jsonl").read_text())
+        (folder / "build.toml").write_text(asked)
+        hashes.add(load_build(folder / "build.toml").hash)
+    assert len(hashes) == 1
+
+
 def test_rows_are_shown_with_their_verdicts(place: Path, espalier) -> None:
     espalier("build", "build.toml", cwd=place)
     shown = espalier("data", "show", "runs/small", "--filter", "form", cwd=place)
