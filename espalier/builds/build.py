@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from espalier.building.exporting import EXPORTED, Exported, check_export, export, read_exported
+from espalier.building.exporting import EXPORTED, check_export, export, read_exported
 from espalier.building.funnel import FUNNEL, TABLE, Asked, Funnel, Source, make_funnel, read_funnel
 from espalier.building.mixer import Mixer
 from espalier.building.mixing import Portion, Rates
@@ -39,11 +39,10 @@ from espalier.runs.events import Logged, bar, emit, say, working
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from espalier.building.exporting import Exported
     from espalier.building.funnel import Written
     from espalier.builds.authors import Terms
     from espalier.builds.generation import Writing
-    from espalier.builds.recipe import BuildRecipe, FilterChoice
+    from espalier.builds.recipe import BuildRecipe, ExportSection, FilterChoice
     from espalier.builds.sources import Place
     from espalier.core.records import Example
     from espalier.core.registry import Registry
@@ -151,7 +150,7 @@ def build(recipe: BuildRecipe, path: Path, terms: Terms, patience: float = 0.0) 
         table = _join(run, stages, rows)
         funnel = _funnel(run, recipe, stages, sources, written, table)
         if recipe.export:
-            _export(run, recipe, funnel, table, authors)
+            _export(run, recipe, recipe.export, funnel, table, authors)
         write_build_report(path)
     return Build(path)
 
@@ -339,11 +338,10 @@ def _funnel(
     return funnel
 
 
-def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str, authors: Authors) -> None:
+def _export(
+    run: RunFolder, recipe: BuildRecipe, asked: ExportSection, funnel: Funnel, table: str, authors: Authors
+) -> None:
     """Write what goes out and its card, where it is not written yet."""
-    asked = recipe.export
-    if asked is None:
-        return
     path = run.path / asked.path
     decisions = decisions_at(run.path)
     reviewed = [decision.id for decision in decisions]
@@ -368,7 +366,9 @@ def _export(run: RunFolder, recipe: BuildRecipe, funnel: Funnel, table: str, aut
             decisions=decisions, mixer=mixer,
         )  # fmt: skip
     write_atomic(run.path / EXPORTED, json.dumps(asdict(exported), ensure_ascii=False))
-    _card(recipe, funnel, exported, path)
+    made = Made(path.name, asked.format, recipe.dropped, asked.mask, recipe.hash, recipe.to_toml())
+    card = write_card(path.parent, funnel, exported, made)
+    say(f"{counted(exported.rows, 'row')} in {path}, with a card: {card}")
     run.mark_done("export", key, {str(path): [path.stat().st_size, ""]})
 
 
@@ -378,11 +378,3 @@ def _mixer(recipe: BuildRecipe, funnel: Funnel, authors: Authors) -> Mixer | Non
         return None
     rates = Rates(**recipe.mix.model_dump(exclude={"tokenizer"}))
     return Mixer(rates, recipe.seed, [source.name for source in funnel.sources], authors.counter())
-
-
-def _card(recipe: BuildRecipe, funnel: Funnel, exported: Exported, path: Path) -> None:
-    asked = recipe.export
-    if asked:
-        made = Made(path.name, asked.format, recipe.dropped, asked.mask, recipe.hash, recipe.to_toml())
-        card = write_card(path.parent, funnel, exported, made)
-        say(f"{counted(exported.rows, 'row')} in {path}, with a card: {card}")

@@ -36,7 +36,7 @@ class RowsDiffer:
     changed: Mapping[str, list[str]]
 
 
-def rows_with_verdicts(place: str, filter: str = "") -> Iterator[tuple[Example, Verdicts]]:
+def rows_with_verdicts(place: str | Path, filter: str = "") -> Iterator[tuple[Example, Verdicts]]:
     """Yield the rows of a build's folder, or of a file in any format, with their verdicts.
 
     Args:
@@ -51,18 +51,8 @@ def rows_with_verdicts(place: str, filter: str = "") -> Iterator[tuple[Example, 
     names = pairs.filters if pairs else []
     if filter and filter not in names:
         raise RecipeError(f"No filter '{filter}' has judged these rows.", hint=nearest(filter, names))
-    rows = pairs.judged() if pairs else ((example, {}) for example in numbered(rows_in(place)))
+    rows = pairs.judged() if pairs else ((example, {}) for example in numbered(rows_in(str(place))))
     return ((example, found) for example, found in rows if not filter or found[filter].ok is False)
-
-
-def rows_at(place: Path, filter: str = "") -> list[tuple[Example, Verdicts]]:
-    """Return what `rows_with_verdicts` yields; all in memory.
-
-    Raises:
-        RecipeError: there are no verdicts of that filter.
-        RunError, DataError: the folder or the file cannot be used.
-    """
-    return list(rows_with_verdicts(str(place), filter))
 
 
 def compare_rows(first: str, second: str) -> RowsDiffer:
@@ -119,7 +109,7 @@ def export_rows(
     return exported, write_card(to.parent, funnel, exported, made)
 
 
-def _pairs(place: str) -> Pairs | None:
+def _pairs(place: str | Path) -> Pairs | None:
     path = Path(place)
     if is_pairs(path):
         return Pairs(path)

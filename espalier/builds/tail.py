@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from espalier.building.longtail import facets, long_tail
 from espalier.building.review import decisions_of, reviewed
 from espalier.building.tradeoff import tradeoff
-from espalier.builds.built import rows_at
+from espalier.builds.built import rows_with_verdicts
 from espalier.builds.review import journal_at
 from espalier.core.errors import DataError, RecipeError
 from espalier.data.judgement import filters, weighing
@@ -45,7 +45,7 @@ class Sweep:
 
 def tail_of(place: Path, count_topics: int = 0) -> LongTail:
     """Return the long-tail report of a build's folder or a file. Raises DataError where it cannot be read."""
-    rows = [row for row, _ in rows_at(place)]
+    rows = [row for row, _ in rows_with_verdicts(place)]
     return long_tail(rows, facets(rows, count_topics=count_topics))
 
 
@@ -56,7 +56,7 @@ def sweep(place: Path, asked: Sweep) -> Tradeoff:
         DataError: the rows cannot be read, have no score, or nobody judged any.
         RecipeError: no filter has that name, or its parameters do not fit.
     """
-    found = rows_at(place)
+    found = list(rows_with_verdicts(place))
     rows = [row for row, _ in found]
     if any(asked.filter in verdicts for _, verdicts in found):
         scores = [verdicts[asked.filter].score if asked.filter in verdicts else None for _, verdicts in found]

@@ -51,11 +51,11 @@ def review(
     ] = "",
 ) -> None:
     """Decide about rows, one at a time: keep, edit, reject, label. What is decided is never lost."""
-    from espalier.builds.built import rows_at
+    from espalier.builds.built import rows_with_verdicts
     from espalier.builds.review import Review, journal_at
 
     journal = journal_at(place)
-    rows = rows_at(place, "" if take else filter)
+    rows = list(rows_with_verdicts(place, "" if take else filter))
     state, who = Review(rows, journal), reviewer or getpass.getuser()
     if out is not None:
         write_atomic(out, state.written(format or FORMAT.get(out.suffix, "csv"), who).encode())

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from espalier.builds.built import rows_at
+from espalier.builds.built import rows_with_verdicts
 from espalier.builds.review import Review
 from espalier.cli.data_tail import longtail, tradeoff
 from espalier.core.errors import DataError, RecipeError
@@ -62,7 +62,7 @@ def test_the_long_tail_is_told_drawn_and_filled(file: Path, tmp_path: Path) -> N
 def test_a_filter_is_swept_against_what_was_reviewed(file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not been reviewed"):
         run("tradeoff", file, "--filter", "complexity")
-    rows = rows_at(file)
+    rows = list(rows_with_verdicts(file))
     state = Review(rows, Journal(file.with_name("rows.jsonl.review.sqlite")))
     for row, _ in rows:
         state.decide(row, "ada", "keep" if "poem" in row.input else "reject")
