@@ -190,7 +190,7 @@ def _check(sizes: Mapping[str, int], rates: Rates) -> None:
         for name, value in given.items():
             if name not in sizes:
                 raise RecipeError(
-                    f"No source with rows is named '{name}'.", where=f"mix.{key}", hint=nearest(name, sizes)
+                    f"No row that goes out is from '{name}'.", where=f"mix.{key}", hint=nearest(name, sizes)
                 )
             if not (math.isfinite(value) and value >= 0):
                 raise RecipeError(f"{value} does not fit: it must be 0 or more.", where=f"mix.{key}.{name}")

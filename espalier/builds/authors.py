@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espalier.core.errors import RecipeError
+from espalier.core.errors import GenerationError, RecipeError
 from espalier.core.journal import NAME, Journal, store_of
 from espalier.core.recipe import Choice, ModelSection
 from espalier.core.run import RunFolder
 from espalier.core.spending import Price
 from espalier.data.judgement import weighing
+from espalier.decode.exchange import askings
 from espalier.decode.remote import Remote, Server, remote_of
 from espalier.generate.author import Author
 
@@ -92,7 +93,9 @@ class Authors:
         model = self._recipe.model
         own: Generator = self._remote.named(step) if self._remote else self._local
         schemas = bool(self._remote) and model.schemas
-        return Author(_Watched(own, on_answer), model.name, settings_of(self._recipe), schemas)
+        unset = "" if self._terms.secret else ", which is not set"
+        key = f"The key is that of the variable {model.key_env}{unset}."
+        return Author(_Watched(own, on_answer, key), model.name, settings_of(self._recipe), schemas)
 
     def likelihood(self) -> Likelihood:
         """Return what says how likely answers are. Raises ModelError: there is none, or it rates answers."""
@@ -130,7 +133,8 @@ class Authors:
             self._remote.close()
 
     def _connected(self) -> Remote:
-        model = self._recipe.model
+        model, settings = self._recipe.model, settings_of(self._recipe)
+        askings.build(settings.kind, settings.params, "decode")  # a wrong one is told before anything is paid
         server = Server(
             model.server,
             self._terms.secret,
@@ -159,15 +163,21 @@ class Authors:
 
 @dataclass(frozen=True)
 class _Watched:
-    """A generator that tells of each answer as it comes."""
+    """A generator that tells of each answer as it comes, and where its key is from if that is wrong."""
 
     generator: Generator
     on_answer: Callable[[], object]
+    key: str
 
     def generate(self, examples: Sequence[Example], settings: Choice) -> Iterator[Completion]:
-        for one in self.generator.generate(examples, settings):
-            self.on_answer()
-            yield one
+        try:
+            for one in self.generator.generate(examples, settings):
+                self.on_answer()
+                yield one
+        except GenerationError as error:
+            if "look at the key" in error.message:
+                error.hint = f"{self.key} {error.hint}"
+            raise
 
 
 def _files(folder: Path) -> list[Any]:

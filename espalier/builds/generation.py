@@ -8,6 +8,7 @@ the model has answered before is not asked again.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -102,14 +103,33 @@ def writings(recipe: BuildRecipe, places: Sequence[Place]) -> list[Writing]:
                 )
         given.append(names)
     taken = {name for names in given for name in names}
-    return [
+    found = [
         _writing(choice, number, given[number], choice.called not in taken)
         for number, choice in enumerate(recipe.generate)
     ]
+    rows = [place.name for place in places if place.section.use == "rows"]
+    _check_mix(recipe, rows + [writing.name for writing in found if writing.kept])
+    return found
+
+
+def _check_mix(recipe: BuildRecipe, names: Sequence[str]) -> None:
+    """Refuse a mixture of what gives no rows, before anything is paid for. Raises RecipeError."""
+    for key in ("weights", "tokens", "epochs"):
+        for name in recipe.mix.model_dump()[key] if recipe.mix else ():
+            if name not in names:
+                raise RecipeError(
+                    f"No source or step with rows for the data set is named '{name}'.",
+                    where=f"mix.{key}",
+                    hint=nearest(name, names),
+                )
 
 
 def _writing(choice: GenerateChoice, number: int, given: tuple[str, ...], last: bool) -> Writing:
-    step = steps.build(choice.kind, choice.params, f"generate.{number}")
+    try:
+        step = steps.build(choice.kind, choice.params, f"generate.{number}")
+    except RecipeError as error:  # a step does not know which one of the recipe it is
+        error.where = re.sub(r"^generate(?!\.\d)", f"generate.{number}", error.where)
+        raise
     params = steps.filled(choice.kind, choice.params)
     key = content_hash(
         [choice.kind, params, named_files(params.values()), code_hash(steps.find(choice.kind))]

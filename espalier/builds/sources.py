@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -152,10 +153,14 @@ class Place:
             order=votes.order,
             seed=self.seed,
         )
-        alpha = agreement.alpha
+        alpha, agreed = agreement.alpha, "an alpha that cannot be told"
+        if math.isfinite(alpha.value):
+            agreed = f"alpha {alpha.value:.2f}"
+        if math.isfinite(alpha.low + alpha.high):  # there is no interval where all of some rows are alike
+            agreed += f" ({alpha.low:.2f} to {alpha.high:.2f})"
         found.note = (
             f"{counted(agreement.votes, 'label')} of {counted(agreement.rows, 'row')}; the annotators agree "
-            f"with alpha {alpha.value:.2f} ({alpha.low:.2f} to {alpha.high:.2f}); "
+            f"with {agreed}; "
             f"{counted(agreement.ties, 'tie')}."
         )
         return rows

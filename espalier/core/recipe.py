@@ -360,6 +360,10 @@ def _stage(stages: list[object], number: list[str], path: str) -> object:
     if len(stages) == 1 and not (number and number[0].isdigit()):
         return stages[0]
     first, _, rest = path.partition(".")
+    if number and number[0].isdigit():
+        raise RecipeError(
+            f"'{first}' is a list of {len(stages)} here, counted from 0; there is no {number[0]}.", where=path
+        )
     raise RecipeError(
         f"'{first}' is a list of {len(stages)} here, so an override has to say which one.",
         where=path,

@@ -19,6 +19,7 @@ import random
 import secrets
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -356,13 +357,11 @@ def _teller(pipe: int) -> Callable[[dict[str, Any]], None]:
     lines: SimpleQueue[dict[str, Any]] = SimpleQueue()
 
     def write() -> None:
-        with os.fdopen(pipe, "w", encoding="utf-8") as file:
+        # Nobody may be there any more; closing tells it again where something is left to be written.
+        with suppress(OSError), os.fdopen(pipe, "w", encoding="utf-8") as file:
             while True:
-                try:
-                    file.write(json.dumps(lines.get()) + "\n")
-                    file.flush()
-                except OSError:  # nobody is there any more
-                    return
+                file.write(json.dumps(lines.get()) + "\n")
+                file.flush()
 
     threading.Thread(target=write, daemon=True).start()
     return lines.put

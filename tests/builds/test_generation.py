@@ -39,6 +39,7 @@ class Clerk:
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     tokens: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     keys: set[str] = field(default_factory=set[str])
+    refuses: bool = False
 
 
 @pytest.fixture
@@ -50,6 +51,11 @@ def clerk() -> Iterator[Clerk]:
 
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if told.refuses:
+                self.send_response(401)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             told.asked.append(request)
             told.keys.add(self.headers["Authorization"].removeprefix("Bearer "))
             said = request["messages"][-1]["content"]
@@ -223,6 +229,16 @@ def test_steps_follow_each_other(recipe: dict[str, Any], tmp_path: Path, clerk: 
         ({"model": {"name": "m", "server": "localhost:8000"}}, "model.server", "http://"),
         ({"model": {"name": "m", "server": "http://x/v1", "budget": "5 USD"}}, "model.budget", "price"),
         ({"filter": ["difficulty"]}, "model.server", "own"),
+        ({"mix": {"weights": {"peple": 2.0}}}, "mix.weights", "people"),
+        ({"mix": {"tokens": {"respnd": 0.5}}}, "mix.tokens", "respond"),
+        ({"mix": {"epochs": {"sentences": 2.0}}}, "mix.epochs", "people, respond"),
+        (
+            {"decode": {"kind": "smple"}, "generate": [{"kind": "respond", "candidates": 2}]},
+            "decode.kind",
+            "sample",
+        ),
+        ({"decode": {"kind": "sample", "temprature": 1.0}}, "decode.temprature", "temperature"),
+        ({"generate": [{"kind": "respond", "judge": "chceks"}]}, "generate.0.judge", "checks"),
     ],
 )
 def test_what_is_wrong_is_told_before_a_request(
@@ -233,6 +249,18 @@ def test_what_is_wrong_is_told_before_a_request(
     assert caught.value.where.startswith(where)
     assert told in f"{caught.value.message} {caught.value.hint}"
     assert not clerk.asked
+
+
+@pytest.mark.parametrize("secret", ["", "sk-wrong"])
+def test_a_wrong_key_is_told_with_the_variable_that_holds_it(
+    recipe: dict[str, Any], tmp_path: Path, clerk: Clerk, secret: str
+) -> None:
+    clerk.refuses = True
+    asked = as_build({**recipe, "model": {**recipe["model"], "key_env": "OWN_KEY"}})
+    with pytest.raises(GenerationError) as caught:
+        build(asked, tmp_path / "runs" / "made", Terms(tmp_path, secret))
+    assert "OWN_KEY" in caught.value.hint
+    assert ("is not set" in caught.value.hint) == (not secret)
 
 
 def test_a_mixture_goes_out_in_rows_and_tokens(
@@ -282,6 +310,7 @@ def test_a_template_and_the_votes_of_annotators(recipe: dict[str, Any], tmp_path
     assert {row.answer for row in done.pairs} == {"praise", "blame"}
     assert done.funnel.sources[0].rejected == 1  # the tie
     assert "alpha" in done.funnel.sources[0].note
+    assert "nan" not in done.funnel.sources[0].note
     every = made({**recipe, "name": "every", "source": {**source, "wordings": 0}, "generate": []}, tmp_path)
     assert len(every.pairs) == 4
 

@@ -183,7 +183,7 @@ def test_a_kill_in_a_stage_changes_nothing(home: Path, staged: Path, espalier, e
         ("train.1.raet=1", "train.1.raet: There is no key 'raet' here. Did you mean 'rate'?"),
         ("train.2.rate=-1", "train.2.rate: -1"),
         ("train.rate=1", "'train' is a list of 3 here, so an override has to say which one"),
-        ("train.3.rate=1", "'train' is a list of 3 here"),
+        ("train.3.rate=1", "'train' is a list of 3 here, counted from 0; there is no 3."),
         ("train.0.method=prompt", "train.0.method: The method 'prompt' adds to a model"),
         (
             "train.1.method=lroa",

@@ -200,6 +200,17 @@ def test_annotations_that_cannot_be_read(
     assert "rows.jsonl" in error.value.where
 
 
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [(Layout(label="lable"), "'lable'"), (Layout(annotators=("label", "bbo")), "'bbo'")],
+)
+def test_a_column_that_no_row_of_a_table_has_is_named(tmp_path: Path, layout: Layout, said: str) -> None:
+    (tmp_path / "rows.csv").write_text("id,annotator,label\n1,ada,praise\n1,bob,\n2,ada,blame\n")
+    with pytest.raises(DataError, match=f"The row has no {said}") as error:
+        read_annotations(rows_of(tmp_path / "rows.csv"), layout)
+    assert "label" in error.value.hint
+
+
 def test_what_does_not_fit() -> None:
     with pytest.raises(RecipeError, match="No aggregation"):
         aggregated(read(LONG), "mean")  # pyright: ignore
