@@ -93,8 +93,7 @@ class Authors:
         model = self._recipe.model
         own: Generator = self._remote.named(step) if self._remote else self._local
         schemas = bool(self._remote) and model.schemas
-        unset = "" if self._terms.secret else ", which is not set"
-        key = f"The key is that of the variable {model.key_env}{unset}."
+        key = f"The key is that of {model.key_env}{'' if self._terms.secret else ', which is not set'}."
         return Author(_Watched(own, on_answer, key), model.name, settings_of(self._recipe), schemas)
 
     def likelihood(self) -> Likelihood:

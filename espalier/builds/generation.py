@@ -8,7 +8,6 @@ the model has answered before is not asked again.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -114,14 +113,10 @@ def writings(recipe: BuildRecipe, places: Sequence[Place]) -> list[Writing]:
 
 def _check_mix(recipe: BuildRecipe, names: Sequence[str]) -> None:
     """Refuse a mixture of what gives no rows, before anything is paid for. Raises RecipeError."""
-    for key in ("weights", "tokens", "epochs"):
-        for name in recipe.mix.model_dump()[key] if recipe.mix else ():
-            if name not in names:
-                raise RecipeError(
-                    f"No source or step with rows for the data set is named '{name}'.",
-                    where=f"mix.{key}",
-                    hint=nearest(name, names),
-                )
+    mix = recipe.mix.model_dump(include={"weights", "tokens", "epochs"}) if recipe.mix else {}
+    for key, name in [(part, name) for part in mix for name in mix[part] if name not in names]:
+        hint = nearest(name, names)
+        raise RecipeError(f"No source or step with rows is named '{name}'.", where=f"mix.{key}", hint=hint)
 
 
 def _writing(choice: GenerateChoice, number: int, given: tuple[str, ...], last: bool) -> Writing:

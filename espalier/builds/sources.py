@@ -153,15 +153,11 @@ class Place:
             order=votes.order,
             seed=self.seed,
         )
-        alpha, agreed = agreement.alpha, "an alpha that cannot be told"
-        if math.isfinite(alpha.value):
-            agreed = f"alpha {alpha.value:.2f}"
-        if math.isfinite(alpha.low + alpha.high):  # there is no interval where all of some rows are alike
-            agreed += f" ({alpha.low:.2f} to {alpha.high:.2f})"
+        alpha = agreement.alpha
+        between = f" ({alpha.low:.2f} to {alpha.high:.2f})" if math.isfinite(alpha.low + alpha.high) else ""
         found.note = (
             f"{counted(agreement.votes, 'label')} of {counted(agreement.rows, 'row')}; the annotators agree "
-            f"with {agreed}; "
-            f"{counted(agreement.ties, 'tie')}."
+            f"with alpha {alpha.value:.2f}{between}; {counted(agreement.ties, 'tie')}."
         )
         return rows
 

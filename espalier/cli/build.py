@@ -19,7 +19,7 @@ from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
 
 if TYPE_CHECKING:
-    from espalier.building.funnel import Funnel
+    from espalier.builds.build import Build
 
 GOES_ON = "The same command goes on from here: what is complete is not done again."
 
@@ -50,13 +50,14 @@ def build(
     except Stopped as stopped:
         say(f"Stopped by {stopped}. {GOES_ON}")
         raise typer.Exit(stopped.status) from None
-    print_funnel(made.funnel)
+    print_funnel(made)
     say(f"Report: {made.report}")
 
 
-def print_funnel(funnel: Funnel) -> None:
+def print_funnel(made: Build) -> None:
     """Print how many rows came in, what each filter found in all of them, and how many go out."""
-    title = f"{funnel.rows} rows in, {funnel.out} out"
+    funnel, mixed = made.funnel, sum(portion.rows for portion in made.portions)
+    title = f"{funnel.rows} rows in, {funnel.out} out" + (f", {mixed} in the mixture" if mixed else "")
     table = Table(
         title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True
     )

@@ -360,14 +360,12 @@ def _stage(stages: list[object], number: list[str], path: str) -> object:
     if len(stages) == 1 and not (number and number[0].isdigit()):
         return stages[0]
     first, _, rest = path.partition(".")
-    if number and number[0].isdigit():
-        raise RecipeError(
-            f"'{first}' is a list of {len(stages)} here, counted from 0; there is no {number[0]}.", where=path
-        )
+    numbered = bool(number) and number[0].isdigit()
+    wanted = f"counted from 0; there is no {number[0]}" if numbered else "so an override has to say which one"
     raise RecipeError(
-        f"'{first}' is a list of {len(stages)} here, so an override has to say which one.",
+        f"'{first}' is a list of {len(stages)} here, {wanted}.",
         where=path,
-        hint=f"Write it as {first}.0.{rest}=…, counted from 0.",
+        hint=f"Write it as {first}.0.{rest.lstrip('0123456789.')}=…, counted from 0.",
     )
 
 

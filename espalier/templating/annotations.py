@@ -101,14 +101,13 @@ def read_annotations(rows: Iterable[Raw], layout: Layout | None = None) -> list[
     where = layout or Layout()
     found: dict[str, Annotated] = {}
     rows = list(rows)
-    values = (cast("Mapping[str, Any]", raw.value) for raw in rows if isinstance(raw.value, dict))
-    known = {name: None for value in values for name in value}
+    known = {name for raw in rows for name in cast("dict[str, Any]", raw.value if raw.error is None else {})}
     for raw in rows:
         if raw.error:
             raise raw.error
         for name in where.annotators or (where.label,):
             if name not in known:  # a table's row has none where the cell is empty, but some row has it
-                raise _missing(name, known, raw)
+                raise _missing(name, dict.fromkeys(known), raw)
         value = dict(cast("Mapping[str, Any]", raw.value))
         if raw.tabular:
             value = {name: opened_cell(name, cell, value) for name, cell in value.items()}

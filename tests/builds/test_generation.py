@@ -238,7 +238,6 @@ def test_steps_follow_each_other(recipe: dict[str, Any], tmp_path: Path, clerk: 
             "sample",
         ),
         ({"decode": {"kind": "sample", "temprature": 1.0}}, "decode.temprature", "temperature"),
-        ({"generate": [{"kind": "respond", "judge": "chceks"}]}, "generate.0.judge", "checks"),
     ],
 )
 def test_what_is_wrong_is_told_before_a_request(

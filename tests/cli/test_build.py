@@ -201,6 +201,12 @@ def test_a_wrong_value_is_named(place: Path, espalier, override: str, said: list
     assert all(text in result.err.splitlines()[-1] for text in said), result.err
 
 
+def test_the_funnel_tells_the_mixture_also_where_nothing_is_to_be_done(place: Path, espalier) -> None:
+    for _ in range(2):
+        result = espalier("build", "build.toml", "-o", "mix.rows=4", cwd=place)
+        assert f"{len(ROWS)} rows in, 11 out, 4 in the mixture" in result.out.replace("  ", " "), result
+
+
 def test_the_folder_of_a_run_is_not_taken(place: Path, espalier) -> None:
     folder = place / "runs" / "small"
     folder.mkdir(parents=True)

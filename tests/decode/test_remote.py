@@ -24,7 +24,7 @@ from espalier.core.journal import Journal
 from espalier.core.recipe import Choice
 from espalier.core.records import Example, Generator, Media, Message, message
 from espalier.core.spending import Price
-from espalier.decode import remote
+from espalier.decode import courier, remote
 from espalier.decode.remote import Remote, Server, remote_of
 from espalier.generate.author import Author, steps
 
@@ -484,6 +484,20 @@ def check_kills(server: Served, folder: Path, kills: int, count: int, *, faults:
     check_counts(model, server)
     assert server.paid()[0] == count
     assert faults or not model.spent()[""].unsure
+
+
+def test_who_asks_says_nothing_when_its_reader_is_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    reads, writes = os.pipe()
+    os.close(reads)
+    before = set(threading.enumerate())
+    courier._teller(writes)({"id": "1"})  # pyright: ignore[reportPrivateUsage]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert not told
 
 
 def test_kill_9_at_random_moments_pays_nothing_twice(served: Callable[..., Served], tmp_path: Path) -> None:
