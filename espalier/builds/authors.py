@@ -174,8 +174,7 @@ class _Watched:
                 self.on_answer()
                 yield one
         except GenerationError as error:
-            if "look at the key" in error.message:
-                error.hint = f"{self.key} {error.hint}"
+            error.hint = f"{self.key} {error.hint}" if "look at the key" in error.message else error.hint
             raise
 
 

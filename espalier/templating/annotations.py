@@ -105,9 +105,9 @@ def read_annotations(rows: Iterable[Raw], layout: Layout | None = None) -> list[
     for raw in rows:
         if raw.error:
             raise raw.error
-        for name in where.annotators or (where.label,):
-            if name not in known:  # a table's row has none where the cell is empty, but some row has it
-                raise _missing(name, dict.fromkeys(known), raw)
+        # A table's row has no column whose cell is empty; but some row has it.
+        if lost := [name for name in where.annotators or (where.label,) if name not in known]:
+            raise _missing(lost[0], dict.fromkeys(known), raw)
         value = dict(cast("Mapping[str, Any]", raw.value))
         if raw.tabular:
             value = {name: opened_cell(name, cell, value) for name, cell in value.items()}
