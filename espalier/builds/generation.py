@@ -115,8 +115,7 @@ def _check_mix(recipe: BuildRecipe, names: Sequence[str]) -> None:
     """Refuse a mixture of what gives no rows, before anything is paid for. Raises RecipeError."""
     mix = recipe.mix.model_dump(include={"weights", "tokens", "epochs"}) if recipe.mix else {}
     for key, name in [(part, name) for part in mix for name in mix[part] if name not in names]:
-        hint = nearest(name, names)
-        raise RecipeError(f"No source or step with rows is named '{name}'.", where=f"mix.{key}", hint=hint)
+        raise RecipeError(f"'{name}' gives no rows.", where=f"mix.{key}", hint=nearest(name, names))
 
 
 def _writing(choice: GenerateChoice, number: int, given: tuple[str, ...], last: bool) -> Writing:
