@@ -8,6 +8,7 @@ the model has answered before is not asked again.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
