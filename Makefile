@@ -11,9 +11,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# A thread for each process: at the sizes of tests, threads only wait for each other. Bytecode is kept, whatever
-# the environment says: tests start a hundred processes, each of which would compile the package again.
-PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
+# A thread for each process: at the sizes of tests, threads only wait for each other. One process more than there
+# are cores, since some tests wait for servers, signals and other processes. Bytecode is kept, whatever is set.
+WORKERS = $(shell $(BIN)/python -c 'import os; print(min(8, 1 + os.cpu_count()))')
+PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --build-constraint constraints.txt
 NO_NETWORK := || { echo "pip could not install the packages; above it says why. A package index other than PyPI is \
 named by PIP_INDEX_URL, a proxy by HTTPS_PROXY. The same command goes on from here."; exit 1; }
