@@ -12,7 +12,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # A thread for each process: at the sizes of tests, threads only wait for each other. One process more than there
-# are cores, since some tests wait for servers, signals and other processes. Bytecode is kept, whatever is set.
+# are cores, since some tests wait for servers, signals and other processes. Bytecode is kept,
+# whatever the environment says: each of a hundred processes would compile the package again.
 WORKERS = $(shell $(BIN)/python -c 'import os; print(min(8, 1 + os.cpu_count()))')
 PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --build-constraint constraints.txt
