@@ -259,6 +259,8 @@ def _tell(sources: Sequence[Source], run: RunFolder) -> None:
     for source in sources:
         if source.note:
             say(f"{source.name}: {source.note}")
+        if not source.rows:
+            say(f"Note: {source.name} gave no rows.")
     given = [source for source in sources if source.use not in ("generated", "step")]
     if rejected := sum(source.rejected for source in given):
         say(f"Rows left out, cannot be used: {rejected}; see {run.rejects}.")

@@ -15,7 +15,7 @@ from espalier.data.pairs import Pairs, is_pairs
 from espalier.filters.same_source import rows_in
 from espalier.formats.load import numbered
 from espalier.report.dataset_card import Made, write_card
-from espalier.runs.events import bar
+from espalier.runs.events import bar, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -101,6 +101,8 @@ def export_rows(
             raise RecipeError(f"No filter '{name}' has judged these rows.", hint=nearest(name, names))
     before, recipe = build.funnel, build.recipe
     funnel = make_funnel(before.name, build.pairs, before.sources, before.steps, dropped, before.written)
+    if recipe.mix:
+        say("Note: all rows that pass are written; [mix] is of what the build itself writes.")
     with bar(f"Writing {to.name}", funnel.rows) as advance:
         exported = export(
             build.pairs, to, format, dropped, mask, lambda: advance(1, ""), decisions=decisions_at(folder)

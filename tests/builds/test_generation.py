@@ -14,6 +14,7 @@ import tomli_w
 
 from espalier.builds.authors import Terms
 from espalier.builds.build import Build, build
+from espalier.builds.built import export_rows
 from espalier.builds.recipe import as_build, load_build
 from espalier.core.errors import GenerationError, RecipeError
 from espalier.core.journal import NAME, Journal
@@ -285,8 +286,13 @@ def test_a_mixture_goes_out_in_rows_and_tokens(
     assert len(set(from_small)) == 10
     assert {one.source: one.rows for one in done.portions} == {"big": 20, "small": 20}
     assert all(one.tokens > 0 for one in done.portions)
-    # Nothing left the table.
+    # Nothing left the table, and what is written out of it later is no mixture, which is said.
     assert len(done.pairs) == 50
+    said: list[str] = []
+    with listening(lambda event: said.append(event.text) if isinstance(event, Said) else None):
+        exported, _ = export_rows(done.path, tmp_path / "all.jsonl", "alpaca", None, [])
+    assert exported.rows == 50
+    assert any("[mix] is of what the build itself writes" in text for text in said)
     assert "| small |" in (done.path / "README.md").read_text()
 
 
@@ -368,3 +374,12 @@ def test_rows_of_one_task_are_shown_beside_each_other_without_its_words(
     assert [(one.prompt, one.near_prompt) for one in step.examples] == [
         (f"…\nInput: {text}", f"…\nInput: {SENTENCES[0]}") for text in SENTENCES[1:]
     ]
+
+
+def test_a_source_without_rows_is_told(recipe: dict[str, Any], tmp_path: Path, clerk: Clerk) -> None:
+    (tmp_path / "sentences.txt").write_text("\n\n")
+    said: list[str] = []
+    with listening(lambda event: said.append(event.text) if isinstance(event, Said) else None):
+        made(recipe, tmp_path)
+    assert "Note: sentences gave no rows." in said
+    assert not clerk.asked
