@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from espalier.core.spending import Spent
     from espalier.decode.local import Local
 
-BUNDLED = "smollm2-135m"
-
 
 @dataclass(frozen=True)
 class Terms:
@@ -104,7 +102,7 @@ class Authors:
     def tokenizer(self) -> str:
         """The model whose tokens are counted."""
         mix, model = self._recipe.mix, self._recipe.model
-        return (mix.tokenizer if mix else "") or (BUNDLED if model.server else model.name)
+        return (mix.tokenizer if mix else "") or (ModelSection().name if model.server else model.name)
 
     def counter(self) -> Callable[[Example], int]:
         """Return what counts the tokens of a row. Raises ModelError."""

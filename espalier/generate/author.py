@@ -15,6 +15,7 @@ from espalier.core.errors import RecipeError
 from espalier.core.recipe import Choice
 from espalier.core.records import Example, Finish, Message, example_id, message
 from espalier.core.registry import Registry
+from espalier.data.judgement import filters
 from espalier.generate.parsing import unthought
 from espalier.tasks.templates import normalised
 
@@ -207,6 +208,13 @@ def origin_of(prompt: str, author: Author, requests: Sequence[str], parents: Seq
 def asked_in(row: Example) -> str:
     """Return what a row asks: the text of its prompt's last message."""
     return row.prompt[-1].text if row.prompt else ""
+
+
+def beyond_text(instruction: str) -> str:
+    """Return why an instruction cannot be answered in text; '' where it can."""
+    probe = Example("", "", "", (message("user", instruction),), ("",))
+    (judged,) = filters.build("beyond_text", {})([probe])
+    return "" if judged.ok else "It asks for more than text."
 
 
 def batches(rows: Sequence[Example], size: int = BATCH) -> Iterator[Sequence[Example]]:

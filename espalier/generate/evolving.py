@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal
 from espalier.core.errors import RecipeError
 from espalier.core.records import Example, message
 from espalier.core.text import folded, word_count, words
-from espalier.data.judgement import filters
 from espalier.generate.author import (
     Author,
     Made,
@@ -27,6 +26,7 @@ from espalier.generate.author import (
     ask_one,
     asked_in,
     batches,
+    beyond_text,
     decide,
     origin_of,
     steps,
@@ -133,8 +133,7 @@ def _unusable(before: str, text: str) -> str:
         return "It repeats words of the prompt that evolved it."
     if word_count(text) > 2 * word_count(before) + 60:
         return "It has become far longer than it was asked to."
-    (judged,) = filters.build("beyond_text", {})([Example("", "", "", (message("user", text),), ("",))])
-    return "" if judged.ok else "It asks for more than text."
+    return beyond_text(text)
 
 
 def _worthless(answer: str) -> str:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from espalier.core.errors import RecipeError
 from espalier.core.records import Example, message
 from espalier.core.text import folded, kinds, word_count
-from espalier.data.judgement import filters
 from espalier.filters.novelty import Pool
 from espalier.generate.author import (
     Author,
@@ -26,6 +25,7 @@ from espalier.generate.author import (
     ask_one,
     asked_in,
     batches,
+    beyond_text,
     decide,
     origin_of,
     steps,
@@ -180,9 +180,7 @@ def _fault(text: str) -> str:
         return f"It has less than {SHORTEST} words, or more than {LONGEST}."
     if kinds(text[0]) not in ("l", "c") and text[0] not in "\"'“«¿¡(":
         return "It begins with a sign."
-    probe = Example("", "", "", (message("user", text),), ("",))
-    (judged,) = filters.build("beyond_text", {})([probe])
-    return "" if judged.ok else "It asks for more than text."
+    return beyond_text(text)
 
 
 def _instances(
