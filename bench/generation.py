@@ -124,12 +124,17 @@ def main(
     first = next(iter(calls.values()))[0]
     trial = [Call([], first.settings, first.prompts[:TRIAL_ROWS], first.sizes[:TRIAL_ROWS])]
     trials: dict[tuple[Format, int], float] = {}
-    for one in ((dtype, batch) for dtype in formats for batch in BATCHES):
-        job = _job(model, threads, calls=trial, dtype=one[0], batch=one[1])
-        side = Side("trial", run_transformers, job)
-        trials[one] = round(side.ask()[0].cpu, 2)
+
+    def tried(dtype: Format, batch: int) -> float:
+        side = Side("trial", run_transformers, _job(model, threads, calls=trial, dtype=dtype, batch=batch))
+        trials[dtype, batch] = round(side.ask()[0].cpu, 2)
         side.close()
-        say(f"  trying generate, {one[0]}, batch {one[1]}: {trials[one]} s for {TRIAL_ROWS} prompts")
+        say(f"  trying generate, {dtype}, batch {batch}: {trials[dtype, batch]} s for {TRIAL_ROWS} prompts")
+        return trials[dtype, batch]
+
+    fastest = min(formats, key=lambda one: tried(one, BATCHES[0]))
+    for size in BATCHES[1:]:
+        tried(fastest, size)
     dtype, batch = min(trials, key=lambda one: trials[one])
     found: dict[str, Any] = {}
     for name, asked in calls.items():
@@ -142,8 +147,8 @@ def main(
         }
         taken, loads = answers_in_turns(sides, rounds, say)
         found[name] = {**_described(asked), **_compared(taken, CASES[name].rows), "load": loads}
-    tried = {f"{dtype}, batch {batch}": seconds for (dtype, batch), seconds in trials.items()}
-    return {**found, "transformers": f"{dtype}, batch {batch}", "trials": tried}
+    by_name = {f"{dtype}, batch {batch}": seconds for (dtype, batch), seconds in trials.items()}
+    return {**found, "transformers": f"{dtype}, batch {batch}", "trials": by_name}
 
 
 def run_record(job: Job, connection: Connection) -> None:
