@@ -175,7 +175,7 @@ def _scores(model: Any, template: Template, prepared: Prepared, form: Format) ->
     from espalier.decode.ready import to_decode
     from espalier.decode.strategies import greedy
     from espalier.evaluate.harness import evaluate
-    from espalier.evaluate.scorers.registry import scorers
+    from espalier.scorers.registry import scorers
 
     answers = list(generate(to_decode(model, form), template, prepared.test, greedy(limit=40)))
     rouge = {"rouge_l": scorers.build("rouge_l", {})}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "espalier"
 ORDER = [
-    *("core", "tasks", "sandbox", "evaluate", "formats", "data"),
+    *("core", "tasks", "sandbox", "scorers", "evaluate", "formats", "data"),
     *("filters", "templating", "generate", "building"),
     *("encode", "models", "decode", "train", "report", "runs", "builds", "study", "serve", "cli"),
 ]
@@ -256,9 +256,9 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in MODULES:
         rooms[module.room] += _code_lines(module.text)
-    assert rooms.total() < 30_200
-    assert sum(rooms[room] for room in SPINE) < 9_200
-    most = {"runs": 3_900, "models": 2_450, "evaluate": 2_300, "cli": 1_760}
+    assert rooms.total() < 33_500
+    assert sum(rooms[room] for room in SPINE) < 9_700
+    most = {"runs": 3_900, "models": 2_450, "cli": 1_950}
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60

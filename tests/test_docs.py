@@ -19,12 +19,12 @@ from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.evaluate.compare import estimate
 from espalier.evaluate.measures import metric_of
-from espalier.evaluate.scorers.registry import scorers
 from espalier.generate.author import Author, steps
 from espalier.models.adapters import methods
 from espalier.models.forward import edge_logprobs
 from espalier.runs.reference import reference
 from espalier.runs.trackers import Start, trackers
+from espalier.scorers.registry import scorers
 from espalier.train.objectives import Resources, objectives
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from espalier.core.files import content_hash
 from espalier.core.records import Completion
 from espalier.core.text import first_words, unpunctuated, word_count
 from espalier.evaluate.facts import expected
-from espalier.evaluate.scorers.rouge import is_official, rouge_l
+from espalier.scorers.rouge import is_official, rouge_l
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

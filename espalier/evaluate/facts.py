@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from espalier.core.text import folded, unpunctuated, word_count
 from espalier.evaluate.score_records import Answers, Common, Distinct, References
-from espalier.evaluate.scorers.rouge import rouge_l
 from espalier.evaluate.statistics import mean
+from espalier.scorers.rouge import rouge_l
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

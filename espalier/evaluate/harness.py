@@ -12,9 +12,9 @@ from espalier.evaluate.compare import compare_scores, estimate
 from espalier.evaluate.facts import expected, of_answers, of_references
 from espalier.evaluate.measures import ALL, metric_of
 from espalier.evaluate.score_records import Differences, Row, System
-from espalier.evaluate.scorers.checks import all_passed, check_scorer, single
-from espalier.evaluate.scorers.registry import fitted
 from espalier.evaluate.scores import Scores
+from espalier.scorers.checks import all_passed, check_scorer, single
+from espalier.scorers.registry import fitted
 from espalier.tasks.checks import Verdict, set_checks
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from espalier.core.records import Measured, Metric, Scorer
-from espalier.evaluate.scorers.exact import EXACT_MATCH
-from espalier.evaluate.scorers.rouge import RougeL
+from espalier.scorers.exact import EXACT_MATCH
+from espalier.scorers.rouge import RougeL
 from espalier.tasks.checks import checks
 
 ALL = "all_checks"

@@ -20,8 +20,8 @@ from espalier.core.records import Completion, Estimate, Example, message
 from espalier.evaluate.baselines import constant, copy
 from espalier.evaluate.compare import estimate
 from espalier.evaluate.measures import metric_of
-from espalier.evaluate.scorers.checks import check_scorer, single
-from espalier.evaluate.scorers.registry import build_scorer, fitted
+from espalier.scorers.checks import check_scorer, single
+from espalier.scorers.registry import build_scorer, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,9 +14,9 @@ from espalier.core.errors import RecipeError, nearest
 from espalier.core.records import Completion, Example, Metric, Score, Scorer
 from espalier.core.registry import imported
 from espalier.core.text import folded
-from espalier.evaluate.scorers.by_row import ByRow
-from espalier.evaluate.scorers.checks import check_scorer
-from espalier.evaluate.scorers.registry import build_scorer, scorers
+from espalier.scorers.by_row import ByRow
+from espalier.scorers.checks import check_scorer
+from espalier.scorers.registry import build_scorer, scorers
 from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from espalier.core.errors import DataError
 from espalier.core.records import Completion, Example, message
 from espalier.evaluate.compare import estimate
 from espalier.evaluate.measures import metric_of
-from espalier.evaluate.scorers.registry import build_scorer, fitted
+from espalier.scorers.registry import build_scorer, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.records import Completion
 from espalier.data.judgement import PASSES, Judgement, filters
-from espalier.evaluate.scorers.code import build_code
-from espalier.evaluate.scorers.sql import build_sql
-from espalier.evaluate.scorers.structured import build_json, build_table
+from espalier.scorers.code import build_code
+from espalier.scorers.sql import build_sql
+from espalier.scorers.structured import build_json, build_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

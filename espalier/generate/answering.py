@@ -12,7 +12,6 @@ from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Message, Scorer, Task, example_id, message
 from espalier.core.text import unpunctuated, words
 from espalier.evaluate.rewards import reward_of
-from espalier.evaluate.scorers.checks import CheckScorer, check_scorer, single
 from espalier.generate.author import (
     Author,
     Made,
@@ -28,6 +27,7 @@ from espalier.generate.author import (
 from espalier.generate.grading import grades
 from espalier.generate.parsing import after_label
 from espalier.generate.prompts import PROMPTS
+from espalier.scorers.checks import CheckScorer, check_scorer, single
 from espalier.tasks.task_files import load_task
 
 if TYPE_CHECKING:

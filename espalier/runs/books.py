@@ -29,11 +29,11 @@ from espalier.core.text import counted
 from espalier.data.parents import asked_before, chain, parents
 from espalier.data.table import as_parquet
 from espalier.decode.strategies import strategies
-from espalier.evaluate.scorers.registry import scorers
 from espalier.models.adapters import methods
 from espalier.runs.events import say
 from espalier.runs.overview import overview
 from espalier.runs.rating import rater_weights
+from espalier.scorers.registry import scorers
 from espalier.train.objectives import objectives
 from espalier.train.optimizer import optimizers
 

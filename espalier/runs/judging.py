@@ -18,11 +18,11 @@ from espalier.core.text import counted
 from espalier.evaluate.measures import metric_of
 from espalier.evaluate.rewards import reward_of
 from espalier.evaluate.score_records import Limit
-from espalier.evaluate.scorers.by_row import ByRow
-from espalier.evaluate.scorers.checks import check_scorer, single
-from espalier.evaluate.scorers.registry import LISTS, build_scorer, fitted, scorers
 from espalier.evaluate.symptoms import of_limit
 from espalier.runs.events import say
+from espalier.scorers.by_row import ByRow
+from espalier.scorers.checks import check_scorer, single
+from espalier.scorers.registry import LISTS, build_scorer, fitted, scorers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

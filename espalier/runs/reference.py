@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from espalier.core.recipe import Choice, recipe_keys
 from espalier.decode.strategies import strategies
-from espalier.evaluate.scorers.registry import scorers
 from espalier.formats.load import formats
 from espalier.models.adapters import methods
 from espalier.runs.trackers import trackers
+from espalier.scorers.registry import scorers
 from espalier.train.objectives import objectives
 from espalier.train.optimizer import optimizers
 

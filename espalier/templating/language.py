@@ -18,7 +18,7 @@ from jinja2 import StrictUndefined, TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from espalier.core.errors import DataError, nearest
-from espalier.evaluate.grids import grid
+from espalier.scorers.grids import grid
 from espalier.tasks.raw_rows import is_blank
 
 if TYPE_CHECKING:

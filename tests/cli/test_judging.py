@@ -12,13 +12,13 @@ from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Metric, Score, message
 from espalier.evaluate.findings import findings
 from espalier.evaluate.harness import evaluate
-from espalier.evaluate.scorers.by_row import ByRow
 from espalier.evaluate.scores import Scores
 from espalier.runs.run import Run
+from espalier.scorers.by_row import ByRow
 
 SCORERS = """
 from espalier.core.records import Metric, Score
-from espalier.evaluate.scorers.by_row import ByRow
+from espalier.scorers.by_row import ByRow
 
 
 def Own(judge):
@@ -241,7 +241,7 @@ def test_the_terminal_tells_what_the_report_tells(finished) -> None:
 
 MEASURES = """
 from espalier.core.records import Metric, Score
-from espalier.evaluate.scorers.by_row import ByRow
+from espalier.scorers.by_row import ByRow
 
 def Measure(metric, of):
     return ByRow(lambda example, completion: Score(of(completion.text)), metric)

@@ -15,8 +15,8 @@ from espalier.evaluate.findings import findings
 from espalier.evaluate.harness import evaluate
 from espalier.evaluate.pairs import evaluate_pairs
 from espalier.evaluate.score_records import Limit
-from espalier.evaluate.scorers.registry import scorers
 from espalier.evaluate.scores import Scores
+from espalier.scorers.registry import scorers
 from espalier.tasks.checks import SetCheck, Verdict, check, checks, set_checks
 
 N = 40

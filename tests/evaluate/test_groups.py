@@ -11,10 +11,10 @@ from espalier.cli.summary import print_summary
 from espalier.core.records import Completion, Estimate, Example, message
 from espalier.evaluate.groups import by_task, macro
 from espalier.evaluate.harness import evaluate
-from espalier.evaluate.scorers.registry import scorers
 from espalier.evaluate.scores import Scores
 from espalier.report.gather import Material
 from espalier.report.page import render
+from espalier.scorers.registry import scorers
 
 SIZES = {"plurals": 30, "capitals": 10}
 

@@ -8,7 +8,7 @@ import pytest
 from espalier.core.errors import DataError
 from espalier.core.records import Completion, Example, message
 from espalier.evaluate.harness import aligned, evaluate
-from espalier.evaluate.scorers.registry import scorers
+from espalier.scorers.registry import scorers
 from espalier.tasks.checks import SetCheck, Verdict, check, checks, set_checks
 
 if "ends_with_mark" not in checks.names():

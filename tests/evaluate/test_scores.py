@@ -14,9 +14,9 @@ from espalier.core.records import Completion, Example, Metric, Score, message
 from espalier.evaluate.harness import evaluate
 from espalier.evaluate.pairs import evaluate_pairs
 from espalier.evaluate.score_records import Limit
-from espalier.evaluate.scorers.by_row import ByRow
-from espalier.evaluate.scorers.registry import scorers
 from espalier.evaluate.scores import Scores
+from espalier.scorers.by_row import ByRow
+from espalier.scorers.registry import scorers
 
 ROWS = [
     Example(f"e{i}", "t", f"s{i // 2}", (message("user", "p"),), references=(f"r {i}",), input=f"{i}")

@@ -18,7 +18,7 @@ from espalier.core.records import Completion, Example, example_id, message
 from espalier.data.table import as_parquet
 from espalier.evaluate.baselines import constant, copy
 from espalier.evaluate.harness import evaluate
-from espalier.evaluate.scorers.registry import scorers
+from espalier.scorers.registry import scorers
 from espalier.tasks.checks import Verdict, check, checks
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import pytest
 from espalier.core.errors import RunError
 from espalier.core.files import jsonl
 from espalier.core.recipe import parse_recipe
-from espalier.evaluate.scorers.rouge import RougeL
 from espalier.report.page import write_report
+from espalier.scorers.rouge import RougeL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

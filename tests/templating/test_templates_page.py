@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from espalier.data.judgement import filters
-from espalier.evaluate.scorers.registry import scorers
+from espalier.scorers.registry import scorers
 from espalier.templating.template import load_template, shipped
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "templates.md").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from espalier.core.errors import DataError
-from espalier.evaluate.grids import grid
 from espalier.formats.readers import Raw
+from espalier.scorers.grids import grid
 from espalier.templating.fill import drawn, fill, fill_file
 from espalier.templating.language import bulleted, listed, place
 from espalier.templating.template import Template, load_template, shipped

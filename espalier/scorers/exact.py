@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from espalier.core.records import Completion, Example, Metric, Score, Scorer
 from espalier.core.text import unpunctuated
-from espalier.evaluate.scorers.by_row import ByRow
+from espalier.scorers.by_row import ByRow
 
 EXACT_MATCH = Metric(
     "Exact match",

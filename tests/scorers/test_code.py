@@ -14,9 +14,9 @@ import pytest
 import espalier
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Score, message
-from espalier.evaluate.blocks import block
-from espalier.evaluate.scorers.code import build_code
 from espalier.sandbox.worker import ROOT, Worker
+from espalier.scorers.blocks import block
+from espalier.scorers.code import build_code
 
 ADDS = ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"]
 

@@ -12,16 +12,16 @@ from typing import Any, cast
 from espalier.core.errors import RecipeError
 from espalier.core.records import Example, Fitted, Scorer
 from espalier.core.registry import Registry
-from espalier.evaluate.scorers.checks import build_checks
-from espalier.evaluate.scorers.code import build_code
-from espalier.evaluate.scorers.exact import build_exact_match
-from espalier.evaluate.scorers.rouge import build_rouge_l
-from espalier.evaluate.scorers.sql import build_sql
-from espalier.evaluate.scorers.structured import build_json, build_table
+from espalier.scorers.checks import build_checks
+from espalier.scorers.code import build_code
+from espalier.scorers.exact import build_exact_match
+from espalier.scorers.rouge import build_rouge_l
+from espalier.scorers.sql import build_sql
+from espalier.scorers.structured import build_json, build_table
 
 LISTS = (
     "A scorer's `score` takes the lists of all examples and all completions, and returns a list of Scores; "
-    "espalier.evaluate.scorers.by_row.ByRow makes one of what judges one answer."
+    "espalier.scorers.by_row.ByRow makes one of what judges one answer."
 )
 scorers: Registry[Scorer] = Registry("scorer")
 scorers.register("rouge_l")(build_rouge_l)

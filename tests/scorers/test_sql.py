@@ -11,11 +11,11 @@ import pytest
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Score, message
-from espalier.evaluate.scorers import sql
-from espalier.evaluate.scorers.sql import build_sql
 from espalier.sandbox.databases import databases, read
 from espalier.sandbox.made_rows import tokens
 from espalier.sandbox.queries import is_ordered
+from espalier.scorers import sql
+from espalier.scorers.sql import build_sql
 
 SCHEMA = """
 CREATE TABLE harbour (id INTEGER PRIMARY KEY, name TEXT NOT NULL, country TEXT);

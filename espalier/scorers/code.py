@@ -13,9 +13,9 @@ from typing import cast
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Metric, Score, Scorer
-from espalier.evaluate.blocks import block
-from espalier.evaluate.scorers.by_row import ByRow
 from espalier.sandbox.worker import Worker
+from espalier.scorers.blocks import block
+from espalier.scorers.by_row import ByRow
 
 CODE = Metric(
     "Passes its tests",

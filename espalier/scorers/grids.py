@@ -11,7 +11,7 @@ from typing import TypeAlias, cast
 
 from espalier.core.files import parse_json
 from espalier.core.text import folded
-from espalier.evaluate.blocks import block
+from espalier.scorers.blocks import block
 
 Grid: TypeAlias = list[list[str]]
 _RULE = re.compile(r"\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")

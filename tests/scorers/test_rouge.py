@@ -11,8 +11,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from espalier.core.records import Completion, Example, Score, Scorer, message
 from espalier.evaluate.predictions import score_predictions
-from espalier.evaluate.scorers.registry import scorers
-from espalier.evaluate.scorers.rouge import RougeL, is_official, rouge_l, tokens
+from espalier.scorers.registry import scorers
+from espalier.scorers.rouge import RougeL, is_official, rouge_l, tokens
 from espalier.tasks.task_files import load_task
 
 ORACLE = RougeScorer(["rougeL"], use_stemmer=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.core.records import Completion, Example, Score, Scorer, message
-from espalier.evaluate.scorers.registry import scorers
+from espalier.scorers.registry import scorers
 
 
 def judged(scorer: Scorer, row: Example, completion: Completion) -> Score:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from espalier.core.records import Completion, Example, Score, message
-from espalier.evaluate.grids import normalised, read_grid
-from espalier.evaluate.json_schema import UnusableSchema, problem
-from espalier.evaluate.scorers.structured import build_json, build_table
+from espalier.scorers.grids import normalised, read_grid
+from espalier.scorers.json_schema import UnusableSchema, problem
+from espalier.scorers.structured import build_json, build_table
 
 ROOM: dict[str, Any] = {
     "type": "object",

@@ -4,8 +4,8 @@ import pytest
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Score, Scorer, message
-from espalier.evaluate.scorers.checks import CheckScorer, all_passed
-from espalier.evaluate.scorers.registry import scorers
+from espalier.scorers.checks import CheckScorer, all_passed
+from espalier.scorers.registry import scorers
 from espalier.tasks.checks import Verdict
 
 ROW = Example("a", "t", "s", (message("user", "prompt"),), references=("r",), input="four words in here")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Metric, Score, Scorer
-from espalier.evaluate.blocks import block
 from espalier.sandbox.worker import Worker
+from espalier.scorers.blocks import block
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.files import parse_json
 from espalier.core.records import Completion, Example, Metric, Score, Scorer
-from espalier.evaluate.blocks import block
-from espalier.evaluate.grids import grid, normalised, read_grid
-from espalier.evaluate.json_schema import UnusableSchema, problem, same
-from espalier.evaluate.scorers.by_row import ByRow
+from espalier.scorers.blocks import block
+from espalier.scorers.by_row import ByRow
+from espalier.scorers.grids import grid, normalised, read_grid
+from espalier.scorers.json_schema import UnusableSchema, problem, same
 
 if TYPE_CHECKING:
-    from espalier.evaluate.grids import Grid
+    from espalier.scorers.grids import Grid
 
 JSON = Metric("Valid JSON", phrase="the share of answers that are JSON by the schema", unit="%")
 TABLE = Metric("Same table", phrase="the share of tables with the reference's cells", unit="%")
