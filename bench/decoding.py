@@ -122,7 +122,7 @@ def compared(taken: dict[str, list[tuple[Measured, list[list[int]]]]]) -> dict[s
 def run_espalier(job: Job, connection: Connection) -> None:
     """As a side: answer all prompts with `espalier.decode`, from the examples to the completions."""
     from espalier.decode.engine import generate
-    from espalier.decode.strategies import greedy
+    from espalier.decode.strategies.sampling import greedy
 
     loaded, examples = _loaded(job)
     for _ in commands(connection):

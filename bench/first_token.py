@@ -51,7 +51,7 @@ def _sides() -> tuple[dict[str, Callable[[], object]], dict[str, Any]]:
 
     from espalier.core.records import message
     from espalier.decode.engine import stream, try_out
-    from espalier.decode.strategies import strategies
+    from espalier.decode.strategies.registry import strategies
     from espalier.models.bundled import default_cache
     from espalier.models.load import load_model
     from espalier.models.places import find_model

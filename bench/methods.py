@@ -173,7 +173,7 @@ def _train(model: Any, source: Source, settings: Settings) -> list[float]:
 def _scores(model: Any, template: Template, prepared: Prepared, form: Format) -> dict[str, Any]:
     from espalier.decode.engine import generate
     from espalier.decode.ready import to_decode
-    from espalier.decode.strategies import greedy
+    from espalier.decode.strategies.sampling import greedy
     from espalier.evaluate.harness import evaluate
     from espalier.scorers.registry import scorers
 

@@ -28,7 +28,7 @@ from espalier.core.errors import EspalierError
 from espalier.core.records import Encoded
 from espalier.decode.engine import can_share, decode_tokens
 from espalier.decode.requests import Request
-from espalier.decode.strategies import greedy
+from espalier.decode.strategies.sampling import greedy
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.models.adapters import merged, methods

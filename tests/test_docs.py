@@ -14,7 +14,7 @@ import typer.main
 from espalier.cli.main import app
 from espalier.core.recipe import Choice
 from espalier.core.records import Completion, Example, Score, message
-from espalier.decode.strategies import strategies
+from espalier.decode.strategies.registry import strategies
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.evaluate.compare import estimate

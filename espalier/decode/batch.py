@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Finish
     from espalier.decode.requests import Request
-    from espalier.decode.strategies import Row, Step, Strategy, ToText
+    from espalier.decode.strategy import Row, Step, Strategy, ToText
     from espalier.encode.tree import Ints, Tree
 
 # Ended rows stay in the batch until they are this share of it: leaving copies the cache.

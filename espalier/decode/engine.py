@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Example, Finish, Message
     from espalier.decode.journal import Generations
-    from espalier.decode.strategies import Strategy, ToText
+    from espalier.decode.strategy import Strategy, ToText
     from espalier.encode.template import Template
 
 # Keys and values that a group of prompts may hold, in tokens: 46 kB each for the bundled model in fp32.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from espalier.decode.engine import generate, written
 from espalier.decode.likelihood import answer_row, check_context, numbers
 from espalier.decode.ready import ready_to_decode, to_decode
-from espalier.decode.strategies import strategies
+from espalier.decode.strategies.registry import strategies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from espalier.core.recipe import Choice
     from espalier.core.records import Completion, Example, Finish, Message
     from espalier.decode.journal import Generations
-    from espalier.decode.strategies import Strategy
+    from espalier.decode.strategy import Strategy
     from espalier.encode.template import Template
     from espalier.models.load import Loaded
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from espalier.core.records import Example
-    from espalier.decode.strategies import Strategy
+    from espalier.decode.strategy import Strategy
     from espalier.encode.template import Template
 
 

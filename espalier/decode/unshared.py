@@ -15,7 +15,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from espalier.core.errors import ModelError
 from espalier.decode.requests import Request
-from espalier.decode.strategies import greedy
+from espalier.decode.strategies.sampling import greedy
 from espalier.models.support import FAILURES
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from espalier.decode.strategies import Row, Strategy
+    from espalier.decode.strategy import Row, Strategy
 
 BATCH = 16
 # What has been found of a model, for as long as there is that model.

@@ -28,7 +28,7 @@ from espalier.core.standing import (
 from espalier.core.text import counted
 from espalier.data.parents import asked_before, chain, parents
 from espalier.data.table import as_parquet
-from espalier.decode.strategies import strategies
+from espalier.decode.strategies.registry import strategies
 from espalier.models.adapters import methods
 from espalier.runs.events import say
 from espalier.runs.overview import overview

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from espalier.core.recipe import Recipe, TrainSection
     from espalier.core.records import Example, Scorer
     from espalier.core.run import RunFolder
-    from espalier.decode.strategies import Strategy
+    from espalier.decode.strategy import Strategy
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
@@ -186,7 +186,7 @@ def resolve(recipe: Recipe) -> Choices:
 @working("Getting ready")
 def choose(recipe: Recipe, prepared: Prepared) -> Choices:
     """Build the recipe's factories. Raises RecipeError where a name or a parameter is wrong."""
-    from espalier.decode.strategies import strategies
+    from espalier.decode.strategies.registry import strategies
     from espalier.runs.judging import build_scorers
     from espalier.runs.tracking import choose_trackers
 

@@ -6,7 +6,7 @@ from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from espalier.core.recipe import Choice, recipe_keys
-from espalier.decode.strategies import strategies
+from espalier.decode.strategies.registry import strategies
 from espalier.formats.load import formats
 from espalier.models.adapters import methods
 from espalier.runs.trackers import trackers

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from espalier.core.run import RunFolder
 from espalier.decode.engine import can_share, decode_tokens
 from espalier.decode.requests import Request
-from espalier.decode.strategies import greedy
+from espalier.decode.strategies.sampling import greedy
 from espalier.encode.tokens import foreign_answers
 from espalier.models.adapters import is_plain, merged
 from espalier.models.export import load_hf, save_hf

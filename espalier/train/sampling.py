@@ -10,7 +10,7 @@ from espalier.core.records import ALONE, Completion, Ranks
 from espalier.decode.engine import TOKENS, can_share, decode_tokens
 from espalier.decode.ready import ready_to_decode, to_decode
 from espalier.decode.requests import Request, groups_of
-from espalier.decode.strategies import sample
+from espalier.decode.strategies.sampling import sample
 from espalier.evaluate.rewards import reward_of, rewarded
 from espalier.models.outline import filled, outline
 from espalier.train.objectives import Sampled

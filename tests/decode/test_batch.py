@@ -17,7 +17,8 @@ from espalier.decode.batch import Batch
 from espalier.decode.cache import plan_layout
 from espalier.decode.engine import decode_tokens
 from espalier.decode.requests import Draw, Request
-from espalier.decode.strategies import Row, Step, Strategy, greedy
+from espalier.decode.strategies.sampling import greedy
+from espalier.decode.strategy import Row, Step, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -18,7 +18,7 @@ from espalier.decode.cache import plan_layout
 from espalier.decode.engine import decode_tokens, generate, stream, try_out, written
 from espalier.decode.journal import Generations
 from espalier.decode.requests import Request, before, groups_of, unfinished
-from espalier.decode.strategies import greedy, sample
+from espalier.decode.strategies.sampling import greedy, sample
 from espalier.models.adapters import methods
 from espalier.models.support import unsupported
 

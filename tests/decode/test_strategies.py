@@ -11,12 +11,13 @@ import torch
 
 from espalier.core.errors import RecipeError
 from espalier.decode.requests import Draw, Request
-from espalier.decode.strategies import _uniform, greedy, sample, strategies
+from espalier.decode.strategies.registry import strategies
+from espalier.decode.strategies.sampling import _uniform, greedy, sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espalier.decode.strategies import Strategy
+    from espalier.decode.strategy import Strategy
 
 
 def taken(

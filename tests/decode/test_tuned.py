@@ -10,7 +10,7 @@ import torch
 
 from espalier.decode.engine import decode_tokens
 from espalier.decode.requests import Request
-from espalier.decode.strategies import greedy
+from espalier.decode.strategies.sampling import greedy
 from espalier.models.adapters import merged, methods
 from espalier.models.soft_prompt import virtual_ids
 

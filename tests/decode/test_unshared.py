@@ -9,7 +9,7 @@ import torch
 
 from espalier.core.errors import ModelError
 from espalier.decode.requests import Request
-from espalier.decode.strategies import greedy
+from espalier.decode.strategies.sampling import greedy
 from espalier.decode.unshared import rows_with_generate
 
 if TYPE_CHECKING:

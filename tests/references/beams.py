@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from espalier.decode.strategies import Row, Step, Strategy
+from espalier.decode.strategy import Row, Step, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

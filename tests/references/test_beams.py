@@ -17,7 +17,8 @@ from espalier.decode.batch import Batch
 from espalier.decode.cache import plan_layout
 from espalier.decode.engine import decode_tokens
 from espalier.decode.requests import Request
-from espalier.decode.strategies import Strategy, strategies
+from espalier.decode.strategies.registry import strategies
+from espalier.decode.strategy import Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

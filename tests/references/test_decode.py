@@ -16,7 +16,7 @@ from espalier.decode import batch
 from espalier.decode.cache import plan_layout
 from espalier.decode.engine import decode_tokens
 from espalier.decode.requests import Draw, Request
-from espalier.decode.strategies import greedy, sample
+from espalier.decode.strategies.sampling import greedy, sample
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -1,0 +1,14 @@
+"""The decoding strategies by name.
+
+A new one is a function in a module of this folder and a line below, or `kind = "my_module:function"`.
+"""
+
+from __future__ import annotations
+
+from espalier.core.registry import Registry
+from espalier.decode.strategies.sampling import greedy, sample
+from espalier.decode.strategy import Strategy
+
+strategies: Registry[Strategy] = Registry("decoding strategy")
+strategies.register("greedy")(greedy)
+strategies.register("sample")(sample)

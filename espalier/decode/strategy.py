@@ -1,0 +1,139 @@
+"""What a decoding strategy is: it takes one token for each row, greedily, by a draw, or as it likes.
+
+A strategy sees the rows with all that is known of each, and their logits; it returns tokens, and which row
+each of them continues. So a row can be continued twice or not at all, and what is kept of it goes along. See
+docs/decisions/strategies.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from espalier.core.errors import GenerationError, RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from torch import Tensor
+
+    from espalier.core.records import Finish
+    from espalier.decode.requests import Request
+
+    ToText: TypeAlias = Callable[[Sequence[int]], str]
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """What a request is answered with so far: one of its rows, where a strategy lets it have several.
+
+    Attributes:
+        number: of the request, in the order in which requests join.
+        request: what is answered.
+        limit: most tokens of the answer, its stop token included.
+        stop_ids: each of them ends the answer.
+        text: from ids to text, for the request's stop strings.
+        ended: the rows of this request that have ended: one list, which all of its rows refer to.
+        ids: tokens taken.
+        logprobs: of each token under the model, in nats.
+        state: what the strategy keeps with the row, None at first.
+        finish: why the row has ended; None where more tokens follow.
+    """
+
+    number: int
+    request: Request
+    limit: int
+    stop_ids: Collection[int]
+    text: ToText | None = None
+    ended: list[Row] = field(default_factory=list["Row"])
+    ids: list[int] = field(default_factory=list[int])
+    logprobs: list[float] = field(default_factory=list[float])
+    state: Any = None
+    finish: Finish | None = None
+
+    def copy(self) -> Row:
+        """Return a row that can be continued otherwise."""
+        return replace(self, ids=[*self.ids], logprobs=[*self.logprobs])
+
+    def take(self, token: int, logprob: float) -> None:
+        """Add a token; where it ends the row, `finish` says why."""
+        self.ids.append(token)
+        self.logprobs.append(logprob)
+        if token in self.stop_ids or self._says_stop():
+            self.finish = "stop"
+        elif len(self.ids) == self.limit:
+            self.finish = "length"
+        if self.finish is not None:
+            self.ended.append(self)
+
+    def _says_stop(self) -> bool:
+        if not self.request.stops or self.text is None:
+            return False
+        text = self.text(self.ids)
+        return any(stop in text for stop in self.request.stops)
+
+
+class Step(NamedTuple):
+    """The tokens that R rows are continued with.
+
+    Attributes:
+        ids: a token for each row from now on [R'].
+        parents: which of the R rows each of them continues [R']; None where every row continues itself.
+        states: what is kept with each of them [R']; None leaves what its parent has.
+    """
+
+    ids: Tensor
+    parents: Tensor | None = None
+    states: Sequence[Any] | None = None
+
+
+def _first(ended: Sequence[Row]) -> Row:
+    return ended[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How answers are decoded.
+
+    A request begins as one row. When none of its rows goes on, `choose` takes its answer from those that have
+    ended.
+
+    Attributes:
+        settings: all that distinguishes this strategy from another, for the keys of generations.
+        limit: most new tokens of an answer, its stop token included.
+        samples: answers per prompt.
+        step: (rows, logits [R, V]) to the `Step`. Of a strategy without parents, rows that have ended may be
+            among the rows, with a `finish`; what is taken for them is ignored.
+        rows: most rows that a request has at a time. Of one, tokens are told as they are taken.
+        choose: from the rows of a request that have ended to its answer.
+    """
+
+    settings: Mapping[str, Any]
+    limit: int
+    samples: int
+    step: Callable[[Sequence[Row], Tensor], Step]
+    rows: int = 1
+    choose: Callable[[Sequence[Row]], Row] = _first
+
+    def begin(
+        self,
+        number: int,
+        request: Request,
+        stop_ids: Collection[int],
+        text: ToText | None = None,
+    ) -> Row:
+        """Return the first row of a request, with its own limit and stops where it has any; see `Row`.
+
+        Raises:
+            GenerationError: the request has stop strings, and there is no `text`.
+        """
+        if request.stops and text is None:
+            raise GenerationError("Stop strings need the tokenizer's text: pass `text`.", where=request.key)
+        limit = self.limit if request.limit is None else request.limit
+        return Row(number, request, limit, stop_ids if request.stop_ids is None else request.stop_ids, text)
+
+
+def require(fits: bool, key: str, rule: str, value: object) -> None:
+    """Raise RecipeError where a setting does not fit."""
+    if not fits:
+        raise RecipeError(f"{key} = {value} does not fit: it {rule}.", where=f"decode.{key}")
