@@ -1,7 +1,7 @@
 """Content that is a list of parts, as OpenAI, Anthropic, Google and LLaMA-Factory write it.
 
     {"type": "text", "text": "…"}                         OpenAI, Anthropic; input_text and output_text too
-    {"type": "text", "value": "…"}                        LLaMA-Factory
+    {"type": "text", "value": "…"}                        LLaMA-Factory; reasoning and tool_call too
     {"text": "…"}                                         Google, under `parts`
     {"text": "…", "thought": true}                        Google, what it thought
     {"type": "thinking", "thinking": "…"}                 Anthropic; reasoning with text too
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.records import ToolCall
-from espalier.formats.tools import without_nulls
+from espalier.formats.tools import called, without_nulls
 from espalier.tasks.raw_rows import kind, mapping
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TEXTS = ("text", "input_text", "output_text")
 THOUGHTS = ("thinking", "reasoning")
-KNOWN = {*TEXTS, *THOUGHTS, "tool_use", "tool_result"}
+KNOWN = {*TEXTS, *THOUGHTS, "tool_use", "tool_call", "tool_result"}
 # What a part is read from.
 KEYS = {"type", "text", "value", "content", *THOUGHTS, "thought", "name", "input", "id", "tool_use_id"}
 
@@ -73,7 +73,7 @@ def thoughts(content: object, where: str) -> list[str]:
     """Return the thoughts among the parts of a content."""
     found: list[str] = []
     for part, place in _parts(content, THOUGHTS, where):
-        thought = next((part[key] for key in (*THOUGHTS, "text") if part.get(key) is not None), None)
+        thought = next((part[key] for key in (*THOUGHTS, "text", "value") if part.get(key) is not None), None)
         if not isinstance(thought, str):
             raise DataError(
                 f"Here should be a text; it is {kind(thought)}.", where=place, hint="Write a text."
@@ -85,7 +85,10 @@ def thoughts(content: object, where: str) -> list[str]:
 def calls(content: object, where: str) -> tuple[ToolCall, ...]:
     """Return the calls among the parts of a content."""
     made: list[ToolCall] = []
-    for part, place in _parts(content, ("tool_use",), where):
+    for part, place in _parts(content, ("tool_use", "tool_call"), where):
+        if isinstance(part.get("value"), str):
+            made.extend(called(part["value"], f"{place}.value"))
+            continue
         name, given = part.get("name"), part.get("input")
         if not isinstance(name, str) or not name or not isinstance(given or {}, dict):
             raise DataError(

@@ -19,7 +19,8 @@ PAIRS = (
     ("question", "ground_truth"),
     *(("query", "response"), ("query", "answer")),
     *(("problem", "solution"), ("input", "output"), ("input", "target"), ("source", "target")),
-    *(("article", "highlights"), ("document", "summary"), ("text", "label")),
+    *(("article", "highlights"), ("text", "label")),
+    *((read, "summary") for read in ("document", "article", "text", "dialogue")),
 )
 
 

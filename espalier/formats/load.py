@@ -23,6 +23,7 @@ from espalier.formats.folders import TABLES, files_of, name_of, plain
 from espalier.formats.format import Format, Row, referenced
 from espalier.formats.masks import masked, masks_of
 from espalier.formats.readers import Raw, renamed, rows_of
+from espalier.formats.turns import MASKS
 from espalier.formats.unused import unused, unused_note
 from espalier.tasks.facts import KEYS as FACTS
 from espalier.tasks.facts import OURS, kept
@@ -62,6 +63,8 @@ ALSO = {
     "inputs": "input",
     "targets": "output",
     "positive_examples": "instances",
+    # Choices in columns, as "option_a" or "opa".
+    **{f"{word}{letter.lower()}": letter for word in ("option_", "option", "choice_") for letter in "ABCDEF"},
 }
 MEDIA = ("images", "image", "videos", "audios")
 FEW = 12
@@ -216,7 +219,7 @@ def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
 
     A key stays as it is where it is `named`, or where the row has the other too.
     """
-    words = {word for factory in FORMATS.values() for word in factory().words()}
+    words = {word for factory in FORMATS.values() for word in factory().words()} | {*MASKS}
     for raw in raws:
         row = dict(_items(raw.value))
         small = {key: key.strip().lower() for key in row if key not in named}
@@ -255,7 +258,7 @@ def detect_format(file: Path, raws: list[Raw], columns: Collection[str] = ()) ->
     rows = [_keys(raw.value) for raw in raws if not raw.error]
     if raws[0].error and not rows:
         raise raws[0].error
-    votes = Counter(name for keys in rows for name in _first(known, keys))
+    votes = Counter(name for raw in raws if not raw.error for name in _first(known, raw.value))
     if votes:
         return votes.most_common(1)[0][0]
     found = sorted({key for keys in rows for key in keys})
@@ -287,8 +290,11 @@ def _distance(format: Format, found: list[str]) -> tuple[int, int]:
     return min((-sum(map(bool, keys)), sum(not key for key in keys)) for keys in wanted)
 
 
-def _first(known: dict[str, Format], keys: set[str]) -> list[str]:
-    return [name for name, format in known.items() if format.fits(keys)][:1]
+def _first(known: dict[str, Format], value: object) -> list[str]:
+    keys = _keys(value)
+    # What should be a list of turns may be a plain text: a play's dialogue, beside its summary.
+    talks = {key for key, item in _items(value) if not isinstance(item, str) or item[:1] in "[{"} & keys
+    return [name for name, kind in known.items() if kind.fits(talks if name == "sharegpt" else keys)][:1]
 
 
 def _read(row: Row, raw: Raw, reader: Format) -> list[Example]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from espalier.core.errors import DataError
 from espalier.core.records import example_id
-from espalier.formats.turns import MASKS
+from espalier.formats.turns import is_mask
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,8 +23,19 @@ SAID = {"true": True, "1": True, "false": False, "0": False}  # as the cells of 
 
 
 def masks_of(row: Mapping[str, Any], known: Collection[str]) -> dict[str, Mask]:
-    """Return what a row's masks say, by their keys; what its format knows as something else is none."""
-    found = {key: _mask(row[key]) for key in MASKS if key in row and key not in known}
+    """Return what a row's masks say, by their keys; what its format knows as something else is none.
+
+    Raises:
+        DataError: it says yes to a mask of which it is not known what that means.
+    """
+    others = {key: value for key, value in row.items() if key not in known}
+    for key, value in others.items():
+        if is_mask(key, value) is False and value is not False:
+            raise DataError(
+                f"'{key}' says {value!r} of the row, and what that leaves out is not clear.",
+                hint='Write "train": true or false, or remove it.',
+            )
+    found = {key: _mask(value) for key, value in others.items() if is_mask(key, value)}
     return {key: mask for key, mask in found.items() if mask is not None}
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from espalier.core.errors import DataError
 from espalier.core.records import Example, Message
 from espalier.formats.format import Format, Row, example
-from espalier.formats.turns import MASKS, check, text, turn
+from espalier.formats.turns import check, is_mask, text, turn
 from espalier.tasks.raw_rows import kind, mapping
 
 
@@ -72,7 +72,7 @@ def _nodes(row: Row) -> list[_Node]:
         item = mapping(value, where, "a message")
         if item.get("deleted") is True:
             continue
-        masks = {key: item[key] for key in MASKS if key in item}
+        masks = {key: mask for key, mask in item.items() if is_mask(key, mask) is not None}
         said = {"role": item.get("role"), "content": item.get("text"), **masks}
         if "text" not in item:
             raise DataError("The message has no 'text'.", where=where, hint="Write what it says.")

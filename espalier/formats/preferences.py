@@ -48,7 +48,8 @@ def preference() -> Format:
         return [example(row, [*asked, chosen], rejected=(replace(rejected, trained=False),))]
 
     optional = f"{' '.join(ASKED)} instruction input context history {FRAME}"
-    shapes = ("chosen rejected", "chosen_messages rejected_messages")
+    shapes = ("chosen rejected", "chosen_messages rejected_messages", "messages rejected")
+    shapes += ("conversations rejected", "messages rejected_messages")
     return Format(shapes, read, '{"prompt": "…", "chosen": "…", "rejected": "…"}', optional)
 
 
@@ -95,8 +96,12 @@ def kto() -> Format:
 
 
 def _renamed(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a row with its answers under their usual names."""
-    return {key.removesuffix("_messages") if key in LONG else key: item for key, item in value.items()}
+    """Return a row with its answers under their usual names; a conversation's last turn is the better one."""
+    row = {key.removesuffix("_messages") if key in LONG else key: item for key, item in value.items()}
+    told = next((key for key in ("messages", "conversations") if key in row), "")
+    if "chosen" in row or not told or not isinstance(row[told], list):
+        return row
+    return {**row, told: row[told][:-1], "chosen": row[told][-1:]}
 
 
 def _written_out(value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import lzma
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -118,6 +119,14 @@ def _of_text(path: Path, stream: TextIOWrapper, columns: Collection[str]) -> Ite
                 ".csv or .tsv.",
             )
     except UnicodeDecodeError as error:
+        head = first_bytes(path)
+        named_text = head.startswith(BOM_UTF8) or packing(head) or name.suffix.lower() in TABLES
+        if head >= b"\x80" and not named_text:
+            raise DataError(
+                f"The file is neither JSON nor JSONL: it begins with the byte 0x{head[:1].hex()}.",
+                where=str(path),
+                hint="Export it as CSV, JSONL or Parquet from the program that made it.",
+            ) from None
         with opened(path) as data:  # again, for the place: the reader only knows that of a part
             decoded(data.read(), path, error.encoding)
         raise

@@ -76,6 +76,31 @@ def without_nulls(value: object) -> object:
     return value
 
 
+def named_calls(turn: object) -> list[tuple[str, str]]:
+    """Return id and name of each call of a raw turn, '' where it says none."""
+    item = cast("dict[str, Any]", turn) if isinstance(turn, dict) else {}
+    parts = [part for part in _objects(item.get("content")) if part.get("type") == "tool_use"]
+    return [
+        (str(call.get("id") or ""), str((call.get("function") or call).get("name") or ""))
+        for call in [*_objects(item.get("tool_calls")), *parts]
+        if isinstance(call.get("function") or call, dict)
+    ]
+
+
+def named_results(turn: object) -> list[tuple[str, str]]:
+    """Return of each result that a raw turn brings the id and the name of its call, '' where it says none."""
+    item = cast("dict[str, Any]", turn) if isinstance(turn, dict) else {}
+    parts = [part for part in _objects(item.get("content")) if part.get("type") == "tool_result"]
+    if not parts and item.get("role") in ("tool", "function"):
+        return [(str(item.get("tool_call_id") or ""), str(item.get("name") or ""))]
+    return [(str(part.get("tool_use_id") or ""), "") for part in parts]
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
+
+
 def _call(value: object, where: str) -> ToolCall:
     item = mapping(value, where, "a call")
     inner = mapping(item.get("function", item), f"{where}.function", "a call")

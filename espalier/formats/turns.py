@@ -7,13 +7,15 @@ the path of the value: `rows.jsonl:7, messages[2].content`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from espalier.core.errors import DataError, nearest
 from espalier.core.records import Message, Part, Role, Text, Thought, ToolList, message
 from espalier.formats import blocks
-from espalier.formats.tools import called, calls, listed
+from espalier.formats.tools import called, calls, listed, named_calls, named_results
 from espalier.tasks.raw_rows import is_blank, kind, mapping
 
 # Roles whose content is a call, as JSON: ShareGPT's and ms-swift's.
@@ -31,6 +33,11 @@ MASKS = (
 )
 # Masks that say of a part of a turn whether it is trained, or of which it is not known what true means.
 UNCLEAR = ("mask", "masked", "ignore", "ignored", "no_loss", "train_detail", "training_detail")
+# Words of other keys that say it with a yes or no, and words that may turn a yes round.
+LEARNED = {*("train", "trained", "training", "trainable", "loss", "learn", "learnable", "supervised")}
+LEFT_OUT = {
+    *("mask", "masks", "masked", "unmasked", "ignore", "ignored", "skip", "skipped", "exclude", "excluded")
+}
 THOUGHTS = (
     *("reasoning_content", "reasoning_text", "reasoning", "thinking_content", "thinking", "think"),
     *("thought", "thoughts", "chain_of_thought", "cot"),
@@ -40,6 +47,39 @@ SAID = ("content", "value", "parts")
 KEYS = {*SAID, *MASKS, *THOUGHTS, "role", "from", "tool_calls", "function_call", "name", "tool_call_id"}
 # Keys of a row that `framed` looks at.
 FRAME = "system tools functions"
+
+
+@lru_cache(maxsize=4096)
+def spelt(key: str) -> str:
+    """Return a key as it is written here: "Loss-Weight" and "lossWeight" are "loss_weight"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[-\s]+", "_", key.strip()).lower()
+
+
+def is_mask(key: str, value: object) -> bool | None:
+    """Tell whether a key with its value says if something is trained.
+
+    A key that is not among `MASKS` does where its words are about training and its value is true or false.
+
+    Returns:
+        True where true means trained, False where what true means is not clear, None where it is no mask.
+    """
+    listed = cast("list[object]", value if isinstance(value, list) else [value])
+    plain = bool(listed) and all(isinstance(item, bool) for item in listed)
+    if spelt(key) in MASKS or not plain:
+        return True if spelt(key) in MASKS else None
+    words = {*spelt(key).split("_")}
+    told = bool(words & LEARNED)
+    if words & LEFT_OUT or (told and words & {"no", "not", "without"}):
+        return False
+    return True if told else None
+
+
+def knows(turn: Mapping[str, Any], key: str) -> bool:
+    """Tell whether a key of a turn is looked at."""
+    name = spelt(key)
+    if name == "tools":
+        return ROLES.get(str(turn.get("role")).lower()) == "system"
+    return name in KEYS or is_mask(key, turn[key]) is True
 
 
 def text(value: object, where: str, *, empty: bool = False) -> str:
@@ -91,12 +131,31 @@ def turns(value: object, where: str) -> list[Message]:
         made.extend(message("tool", said) for said in results)
         if not results:
             made.append(turn(item, f"{where}[{number}]"))
+    _check_results(cast("list[object]", value), where)
     return made
+
+
+def _check_results(value: Sequence[object], where: str) -> None:
+    """Refuse results in another order than their calls: by the order alone it is told which is whose."""
+    asked: list[tuple[str, str]] = []
+    for number, item in enumerate(value):
+        made, given = named_calls(item), named_results(item)
+        asked = made or (asked if given else [])
+        for identifier, name in given:
+            known = [call[0 if identifier else 1] for call in asked]
+            said = identifier or name
+            if said in known[1:] and said != known[0]:
+                raise DataError(
+                    f"The result of the call {said!r} stands where that of {known[0]!r} should.",
+                    where=f"{where}[{number}]",
+                    hint="Put the results in the order of their calls.",
+                )
+            asked = asked[1:]
 
 
 def turn(value: object, where: str) -> Message:
     """Return one turn: `role` and `content` with `tool_calls`, or `from` and `value`."""
-    item = mapping(value, where, "a turn")
+    item = _named(mapping(value, where, "a turn"))
     speaker = "from" if item.get("from") is not None else "role"
     if speaker not in item:
         raise DataError("The turn has neither 'role' nor 'from'.", where=where, hint=_has(item))
@@ -119,20 +178,28 @@ def turn(value: object, where: str) -> Message:
         raise DataError(f"The turn has no '{said}'.", where=where, hint=_has(item))
     words = _content(item.get(said), f"{where}.{said}", empty=bool(made) or role in ("system", "tool"))
     thought = _thought(item, said, where, role)
-    parts: tuple[Part, ...] = (*thought, *([Text(words)] if words or not made else []), *made)
+    tools = listed(item.get("tools"), f"{where}.tools") if role == "system" else ""
+    parts: tuple[Part, ...] = (
+        *([ToolList(tools)] if tools else []),
+        *thought,
+        *([Text(words)] if words or not made else []),
+        *made,
+    )
     return Message(role, parts, trained)
 
 
 def _trained(item: Mapping[str, Any], where: str, role: Role) -> bool:
     """Return whether a turn is trained: an answer is, unless the file says otherwise."""
-    unclear = next((key for key in UNCLEAR if item.get(key) not in (None, [])), "")
+    unclear = next((key for key, mask in item.items() if _unclear(key, mask)), "")
     if unclear and role == "assistant":
         raise DataError(
             f"'{unclear}' says {item[unclear]!r} of the turn, and what that leaves out is not clear.",
             where=f"{where}.{unclear}",
             hint='Write "train": true or false for the whole turn.',
         )
-    masks = {key: item[key] for key in MASKS if item.get(key) is not None}
+    if role == "assistant":
+        _check_parts(item, where)
+    masks = {key: mask for key, mask in item.items() if mask is not None and is_mask(key, mask)}
     for key, mask in masks.items():
         if mask not in (0, 1):
             raise DataError(
@@ -152,6 +219,31 @@ def _trained(item: Mapping[str, Any], where: str, role: Role) -> bool:
             hint="Leave the mark out, or set it to false.",
         )
     return role == "assistant" and asked is not False
+
+
+def _unclear(key: str, mask: object) -> bool:
+    return (key in UNCLEAR and mask not in (None, [])) or is_mask(key, mask) is False
+
+
+def _check_parts(item: Mapping[str, Any], where: str) -> None:
+    """Refuse a mask on a part of an answer that leaves it out, or may."""
+    for said in SAID:
+        for number, part in enumerate(blocks.listed(item.get(said))):
+            held = cast("dict[str, object]", part).items() if isinstance(part, dict) else ()
+            for key, mask in held:
+                if _unclear(spelt(key), mask) or (is_mask(key, mask) and mask not in (None, 1)):
+                    raise DataError(
+                        f"'{key}' says {mask!r} of a part of the turn, and a turn is trained in full.",
+                        where=f"{where}.{said}[{number}].{key}",
+                        hint='Write "train": true or false for the whole turn.',
+                    )
+
+
+def _named(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a turn with its keys as they are written here, but for those that it has so too."""
+    known = {*KEYS, *UNCLEAR} - item.keys()
+    new = {key: spelt(key) for key in item if spelt(key) in known}
+    return {new.get(key, key): value for key, value in item.items()} if new else item
 
 
 def _thought(item: Mapping[str, Any], said: str, where: str, role: Role) -> list[Thought]:
@@ -196,6 +288,10 @@ def framed(row: Mapping[str, Any], messages: Sequence[Message], where: str) -> l
         return messages
     if messages[0].role != "system":
         messages.insert(0, Message("system", ()))
+    if any(isinstance(part, ToolList) for part in messages[0].parts):
+        raise DataError(
+            "The system turn has tools too.", where=f"{where}, tools", hint="Keep one of the two."
+        )
     return [Message("system", (ToolList(tools), *messages[0].parts)), *messages[1:]]
 
 

@@ -39,11 +39,13 @@ def unused_note(file: str, found: Counter[str], rows: int) -> str:
 
 def _in_turns(value: object) -> Iterator[str]:
     for turn in _objects(value):
-        if "role" in turn or "from" in turn:
-            yield from (key for key, item in turn.items() if item is not None and key not in turns.KEYS)
+        if {"role", "from"} & {*map(turns.spelt, turn)}:
+            yield from (key for key, item in turn.items() if item is not None and not turns.knows(turn, key))
             for said in turns.SAID:
                 for part in _objects(turn.get(said)):
-                    rest = part.keys() - blocks.KEYS
+                    rest = (
+                        key for key in part if key not in blocks.KEYS and not turns.is_mask(key, part[key])
+                    )
                     yield from (f"{said}[].{key}" for key in rest if part[key] is not None)
 
 

@@ -40,6 +40,8 @@ def load(tmp_path: Path, row: dict[str, Any]) -> Example:
         {"chosen": "\n\nHuman: 2 + 2?\n\nAssistant: 4", "rejected": "\n\nHuman: 2 + 2?\n\nAssistant: 5"},
         {"instruction": "2 + 2?", "input": "", "chosen": "4", "rejected": "5"},
         {"messages": [USER], "chosen": RIGHT, "rejected": WRONG},
+        {"messages": [USER, RIGHT], "rejected_response": "5"},
+        {"messages": [USER, RIGHT], "rejected_messages": [USER, WRONG]},
         {
             "conversations": [{"from": "human", "value": "2 + 2?"}],
             "chosen": {"from": "gpt", "value": "4"},

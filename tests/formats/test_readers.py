@@ -183,6 +183,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "page": (b"<!DOCTYPE html><html>Log in", "a web page"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
     "bytes": (bytes(range(256)) * 2 + bytes(200), "is binary"),
+    "msgpack": (b"\x92\x82\xa6prompt\xa1Q\xaacompletion\xa1A", "begins with the byte 0x92"),
     "empty": (b"  \n", "The file is empty"),
     "latin-1": (
         '{"prompt": "Café", "completion": "x"}'.encode("latin-1"),

@@ -41,6 +41,112 @@ def test_masks_of_other_trainers_are_known(key: str):
     assert key in MASKS
 
 
+@pytest.mark.parametrize(
+    "key", ["Train", "lossMask", "Loss-Weight", "include_in_loss", "shouldTrain", "learnable"]
+)
+def test_a_mask_is_honoured_however_it_is_spelt(key: str, tmp_path: Path):
+    asked, bad, more, good = turns(
+        [
+            ASKED,
+            {"role": "assistant", "content": "No.", key: False},
+            ASKED,
+            {"role": "assistant", "content": "So."},
+        ],
+        "here",
+    )
+    assert [turn.trained for turn in (asked, bad, more, good)] == [False, False, False, True]
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([{"prompt": "Why?", "completion": "So.", key: False}]))
+    notes: list[str] = []
+    (row,) = load_rows(file, on_note=notes.append)
+    assert not row.facts["train"]
+    assert not notes
+
+
+@pytest.mark.parametrize("key", ["loss_masked", "is_masked", "no_train", "ignore_loss", "skip", "mask"])
+def test_a_yes_of_which_it_is_not_clear_what_it_leaves_out_is_refused(key: str, tmp_path: Path):
+    answer = {"role": "assistant", "content": "So."}
+    with pytest.raises(DataError, match="not clear"):
+        turns([ASKED, {**answer, key: True}], "here")
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([{"messages": [ASKED, answer], key: True}]))
+    with pytest.raises(
+        DataError, match=f"'{key}' says True of the row, and what that leaves out is not clear"
+    ):
+        load_rows(file)
+    file.write_text(json.dumps([{"messages": [ASKED, answer], key: False}]))
+    assert len(load_rows(file)) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "mask"), [("train", False), ("weight", 0), ("masked", True), ("weight", 0.5)]
+)
+def test_a_mask_on_a_part_of_an_answer_is_refused(key: str, mask: Any):
+    parts = [{"type": "text", "text": "No."}, {"type": "text", "text": "So.", key: mask}]
+    with pytest.raises(DataError, match="of a part of the turn") as caught:
+        turns([ASKED, {"role": "assistant", "content": parts}], "here")
+    assert caught.value.where == f"here[1].content[1].{key}"
+    parts[1][key] = None
+    assert turns([ASKED, {"role": "assistant", "content": parts}], "here")[1].trained
+
+
+CALLED = [
+    {"id": "x", "function": {"name": "f", "arguments": {}}},
+    {"id": "y", "function": {"name": "g", "arguments": {}}},
+]
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [
+            {"role": "tool", "content": "of g", "tool_call_id": "y"},
+            {"role": "tool", "content": "of f", "tool_call_id": "x"},
+        ],
+        [{"role": "tool", "content": "of g", "tool_call_id": "y"}],
+        [{"role": "function", "content": "of g", "name": "g"}],
+        [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "y", "content": "of g"}]}],
+    ],
+)
+def test_a_result_in_the_place_of_another_is_refused(results: list[dict[str, Any]]):
+    talk = [ASKED, {"role": "assistant", "content": None, "tool_calls": CALLED}]
+    with pytest.raises(DataError, match=r"The result of the call '[gy]' stands where that of '[fx]' should"):
+        turns([*talk, *results], "here")
+    right = [
+        {"role": "tool", "content": "1", "tool_call_id": "x"},
+        {"role": "tool", "content": "2", "name": "g"},
+    ]
+    assert len(turns([*talk, *right], "here")) == 4
+
+
+def test_tools_of_a_system_turn_are_those_of_the_row(tmp_path: Path):
+    tools = [{"name": "look", "parameters": {}}]
+    system = {"role": "system", "content": "Be brief."}
+    file, notes = tmp_path / "rows.json", list[str]()
+    file.write_text(json.dumps([{"messages": [{**system, "tools": tools}, *TALK]}]))
+    (inside,) = load_rows(file, on_note=notes.append)
+    file.write_text(json.dumps([{"messages": [system, *TALK], "tools": tools}]))
+    (beside,) = load_rows(file, on_note=notes.append)
+    assert inside.messages == beside.messages
+    assert not notes
+    file.write_text(json.dumps([{"messages": [{**system, "tools": tools}, *TALK], "tools": tools}]))
+    with pytest.raises(DataError, match="The system turn has tools too"):
+        load_rows(file)
+    file.write_text(json.dumps([{"messages": [{**ASKED, "tools": tools}, TALK[1]]}]))
+    load_rows(file, on_note=notes.append)
+    assert "'messages[].tools' (1)" in notes[0]
+
+
+def test_parts_of_llama_factory_think_and_call():
+    content = [
+        {"type": "reasoning", "value": "Look."},
+        {"type": "text", "value": "I look."},
+        {"type": "tool_call", "value": '{"name": "look", "arguments": {"at": "sky"}}'},
+    ]
+    _, told = turns([ASKED, {"role": "assistant", "content": content, "loss_weight": 1.0}], "here")
+    assert told.parts == (Thought("Look."), Text("I look."), ToolCall("look", '{"at": "sky"}'))
+
+
 @pytest.mark.parametrize("key", THOUGHTS)
 def test_a_thought_is_trained_before_the_answer(key: str):
     _, told = turns([ASKED, {"role": "assistant", "content": "So.", key: " Hm. "}], "here")
@@ -142,6 +248,13 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     **{name: ({name: TALK}, "Why?", "So.") for name in (*MESSAGES, *SHAREGPT)},
     "capitals": ({"Instruction": "Why?", " Output ": "So."}, "Why?", "So."),
     "both": ({"question": "Why?", "answer": "So.", "Answer": "No."}, "Why?", "So."),
+    "options": ({"question": "Why?", "option_a": "No.", "option_b": "So.", "answer": "B"}, SHOWN, "B. So."),
+    "dialogue": ({"dialogue": "A: Why?", "summary": "So."}, "A: Why?", "So."),
+    "turn keys": (
+        {"messages": [{"Role": "user", "Content": "Why?"}, {"Role": "assistant", "Content": "So."}]},
+        "Why?",
+        "So.",
+    ),
     "pairs": (
         {"chosen_messages": [ASKED, {"role": "assistant", "content": "So."}],
          "rejected_messages": [ASKED, {"role": "assistant", "content": "No."}]},
