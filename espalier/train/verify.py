@@ -184,6 +184,7 @@ def _resume_check(
     short = replace(settings, steps=STEPS, checkpoint=1)
 
     def trained(folder: Path, *stops: int) -> PreTrainedModel:
+        torch.manual_seed(0)  # as every training begins: what a model drops at random is the same then
         for stop in (*stops, STEPS):
             tuned = copy.deepcopy(model)
             events = train(tuned, lambda number: step, short, folder, recipe={}, forward=forward)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,6 +87,13 @@ def test_what_is_right_passes(
     assert 0 < exact["prefix sharing, each gradient, fp64"] < 1e-12
     assert exact["bf16 against fp32, gradient"] > 1e-4
     assert (exact["merged adapter, logits, fp32"] > 0) is (method == "lora")
+
+
+def test_what_drops_at_random_goes_on_as_if_it_had_not_stopped(
+    llama: Callable[..., LlamaForCausalLM], one_thread: None, step_of: Callable[..., Step]
+):
+    model = llama(64, attention_dropout=0.3)
+    assert failed(model, step_of(sft()), forward=partial(edge_logprobs, shared=False)) == []
 
 
 def failed(model: Any, step: Step, hooks: VerifyHooks = RIGHT, **more: Any) -> list[str]:
