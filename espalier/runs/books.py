@@ -31,7 +31,7 @@ from espalier.data.table import as_parquet
 from espalier.decode.strategies.registry import strategies
 from espalier.models.adapters import methods
 from espalier.runs.events import say
-from espalier.runs.overview import overview
+from espalier.runs.overview import overview, row_by_row
 from espalier.runs.rating import rater_weights
 from espalier.scorers.registry import scorers
 from espalier.train.objectives import objectives
@@ -148,7 +148,9 @@ def write_books(run: RunFolder, plan: Plan, inputs: Mapping[str, str]) -> None:
     known = read_provenance(run)
     if known.get("inputs") == inputs:
         return
-    run.log({"event": "encoded", **overview(plan.stages[0], plan.seed, plan.template)})
+    encoded = {"event": "encoded", **overview(plan.stages[0], plan.seed, plan.template)}
+    alone = plan.loaded.sharing.why_not(plan.stages[0].longest, training=True)
+    run.log(row_by_row(encoded) if alone else encoded)
     # Last, because it says that the others are there.
     new = {**known, "inputs": dict(inputs)} if run.same else provenance(recipe.seed, inputs)
     new["tasks"] = [_files(part, prepared) for part in prepared.parts]

@@ -40,6 +40,11 @@ def overview(stage: Stage, seed: int, template: Template) -> dict[str, Any]:
     }
 
 
+def row_by_row(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event of a model whose rows share nothing: every token of each is computed."""
+    return {**event, "distinct_tokens": event["tokens"]} if "distinct_tokens" in event else event
+
+
 def learned(stage: Stage) -> list[Unit]:
     """Return the stage's units with those rows that its objectives learn from; all, if they learn from none.
 

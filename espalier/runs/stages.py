@@ -27,6 +27,7 @@ from espalier.models.soft_prompt import virtual_ids
 from espalier.runs.events import say, working
 from espalier.runs.following import follow, foretold, kinds, look_ahead
 from espalier.runs.kept import is_done, keep, load_kept
+from espalier.runs.overview import row_by_row
 from espalier.runs.plan import samples, written
 from espalier.runs.prepare import encode_units
 from espalier.runs.rating import MODEL, rater_weights, raters
@@ -172,6 +173,7 @@ def _tune(plan: Plan, run: RunFolder, stage: Stage, determined: dict[str, Any], 
                 events, model, heldout, stage.folder,
                 forward=forward, precision=settings.precision, ranks=ranks,
             )  # fmt: skip
+        events = events if ready.shared else map(row_by_row, events)
         follow(run, stage, plan.loaded.model.config.get_text_config().vocab_size, events, ranks)
     if ranks.sharded:
         model = _whole(plan, stage, model, ranks)

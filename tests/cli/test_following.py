@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,19 @@ def test_a_long_training_is_told_of_before_it_begins(
     )
     assert advice in result.err
     assert result.err.index(advice) < result.err.index("Training: about ")
+
+
+def test_rows_that_are_computed_one_by_one_save_no_tokens(home: Path, espalier) -> None:
+    shutil.copytree(home / "tiny", home / "dropping")
+    config = home / "dropping" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "attention_dropout": 0.1}))
+    model = ("-o", "model.name=dropping")
+    result = espalier("run", "recipe.toml", *model, cwd=home)
+    assert result.code == 0, result.err
+    assert "each row is computed by itself" in result.err
+    assert "0% tokens saved" in result.err
+    run = home / "runs" / "plural"
+    counted = [*events(run, "step"), *events(run, "encoded")]
+    assert len(counted) > 2
+    assert all(event["distinct_tokens"] == event["tokens"] for event in counted)
+    assert espalier("verify", "recipe.toml", *model, cwd=home).code == 0
