@@ -133,7 +133,8 @@ def _copies(tuned: Answers) -> Iterator[Finding]:
 def _cut(tuned: Answers, limit: Limit | None) -> Iterator[Finding]:
     share, n = tuned.at_limit.value, tuned.at_limit.n
     if share >= SAID:
-        text = f"{round(share * n)} of {counted(n, 'answer')} were cut at the limit{_tokens(limit)}."
+        cut = round(share * n)
+        text = f"{cut} of {counted(n, 'answer')} {_was(cut)} cut at the limit{_tokens(limit)}."
         yield Finding("cut", _severity(share), text)
 
 
@@ -195,6 +196,10 @@ def _severity(share: float) -> Severity:
 
 def _is(count: int) -> str:
     return "is" if count == 1 else "are"
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _has(count: int) -> str:

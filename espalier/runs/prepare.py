@@ -321,8 +321,9 @@ def special_names(examples: Sequence[Example], template: Template) -> Iterator[s
     if found and template.rendering.special == "text":
         listed = sorted(set[str]().union(*found))
         more = f" and {len(listed) - NAMES} more" if len(listed) > NAMES else ""
+        rows = f"{counted(len(found), 'row')} {'holds' if len(found) == 1 else 'hold'}"
         yield (
-            f"{counted(len(found), 'row')} hold names of special tokens ({', '.join(listed[:NAMES])}{more}): "
+            f"{rows} names of special tokens ({', '.join(listed[:NAMES])}{more}): "
             'they are text there, in several tokens each. task.special = "token" makes them the tokens.'
         )
 

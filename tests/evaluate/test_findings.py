@@ -249,6 +249,12 @@ def test_the_most_frequent_answer_is_a_floor() -> None:
     )
 
 
+def test_one_answer_was_cut() -> None:
+    limit = Limit(tokens=12, too_long=0, needed=9)
+    scores = judged(OPEN[:1], QUESTIONS[:1], RAMBLING[:1], cut={"tuned": {0}}, limit=limit)
+    assert said(scores, "cut") == "1 of 1 answer was cut at the limit of 12 tokens."
+
+
 def test_answers_at_the_limit_are_told_of_both_models() -> None:
     limit = Limit(tokens=12, too_long=9, needed=31)
     cut = {"tuned": set(range(10)), "base": set(range(34))}
