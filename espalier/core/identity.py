@@ -49,7 +49,7 @@ class Input:
 INPUTS = {
     "task": Input("what the task's file holds", READING),
     "rows": Input("the rows to train on", r"train(\.\d+)?\.data", r"seed|task\..*|data\..*|train"),
-    "weights": Input("the model's weights", r"model\.name"),
+    "weights": Input("the model's weights or configuration", r"model\.name"),
     "template": Input("the model's chat template", r"model\.name"),
     "formats": Input("the number format", r"model\.precision"),
     "rewards": Input("the reward model's weights", "", r"train.*\.rewards\..*"),

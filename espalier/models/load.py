@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.utils import logging
 
 from espalier.core.errors import ModelError, TemplateError
-from espalier.core.files import content_hash, file_sha256, read_json
+from espalier.core.files import read_json
 from espalier.core.records import message
 from espalier.core.text import counted
 from espalier.encode.template import Template
@@ -30,7 +30,7 @@ from espalier.models.folder import (
     in_words,
     load_config,
 )
-from espalier.models.places import Place, weights_hash
+from espalier.models.places import Place, adapted_hash, weights_hash
 from espalier.models.precision import PLAIN, Formats
 from espalier.models.reward import padding, rates, reward_model
 from espalier.models.sharing import Sharing
@@ -240,6 +240,6 @@ def _adapted(folder: Path, base: Place, words: str, device: torch.device | str) 
             rating = reward_model(loaded.model, loaded.tokenizer, loaded.template.stop_ids)
             loaded = replace(loaded, model=rating)
         model = add_weights(loaded.model, folder).eval()
-    both = content_hash([loaded.weights, file_sha256(folder / ADAPTER)])
+    both = adapted_hash(loaded.weights, folder)
     template = loaded.template.prefixed(virtual_ids(model))
     return replace(loaded, place=Place(str(folder), base), model=model, template=template, weights=both)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import ModelError, RunError
-from espalier.core.files import content_hash, damage, file_sha256
+from espalier.core.files import content_hash, damage, file_sha256, read_json
 from espalier.core.recipe import load_recipe
 from espalier.core.run import run_at, stage_name
 from espalier.core.standing import read_provenance
 from espalier.models.bundled import KNOWN, fetch
-from espalier.models.files import ADAPTER, CONFIG, weight_files
+from espalier.models.files import CONFIG, weight_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from espalier.core.run import RunFolder
 
     Say = Callable[[str], None]
+
+# What a configuration says besides how the model computes; it is loaded in fp32 whatever its dtype is.
+UNREAD = {"_name_or_path", "base_model_name_or_path", "transformers_version", "peft_version"}
+UNREAD |= {"architectures", "dtype", "torch_dtype", "use_cache", "inference_mode", "revision"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +100,24 @@ def check_run(run: RunFolder, *, rating: bool) -> None:
 
 
 def weights_hash(folder: Path) -> str:
-    """Return the hash of a model's weight files."""
-    return content_hash([file_sha256(file) for file in weight_files(folder)])
+    """Return the hash of a model's weight files, and of the configuration by which they are computed."""
+    files = [folder / name for name in ("config.json", CONFIG) if (folder / name).is_file()]
+    read = [
+        [item for item in sorted(dict(read_json(file)).items()) if item[0] not in UNREAD] for file in files
+    ]
+    return content_hash([*map(file_sha256, weight_files(folder)), *read])
+
+
+def adapted_hash(base: str, folder: Path) -> str:
+    """Return the hash of the weights of an adapter in a folder with that of its base's."""
+    return content_hash([base, weights_hash(folder)])
 
 
 def weights_of(place: Place) -> str:
     """Return the hash of a model's weights: of an adapter with its base's."""
     if place.base is None:
         return weights_hash(Path(place.folder))
-    return content_hash([weights_of(place.base), file_sha256(Path(place.folder) / ADAPTER)])
+    return adapted_hash(weights_of(place.base), Path(place.folder))
 
 
 def near(name: str) -> str:

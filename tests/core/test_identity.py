@@ -96,7 +96,7 @@ def told(old: dict, new: dict, **inputs: str) -> tuple[list[str], str]:
         (
             [],
             {"weights": "2", "template": "2"},
-            ["the model's weights", "the model's chat template"],
+            ["the model's weights or configuration", "the model's chat template"],
             "model",
         ),
         # What follows from a key is not told besides it; what does not is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
@@ -67,6 +68,29 @@ def test_the_weights_hash_follows_the_weights(folder: Path) -> None:
     tensors["model.norm.weight"][0] += 1
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     assert weights_hash(folder) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "same"),
+    [
+        ("config.json", "rms_norm_eps", 0.5, False),
+        ("config.json", "attention_dropout", 0.1, False),
+        ("config.json", "rope_parameters", {"rope_type": "default", "rope_theta": 7.0}, False),
+        ("config.json", "transformers_version", "4.0", True),
+        ("config.json", "dtype", "bfloat16", True),
+        ("adapter_config.json", "lora_alpha", 64, False),
+        ("adapter_config.json", "base_model_name_or_path", "elsewhere", True),
+    ],
+)
+def test_the_weights_hash_follows_what_computes_them(
+    folder: Path, file: str, key: str, value: Any, same: bool
+) -> None:
+    path = folder / file
+    held = json.loads(path.read_text()) if path.exists() else {"lora_alpha": 32}
+    path.write_text(json.dumps(held))
+    before = weights_hash(folder)
+    path.write_text(json.dumps({**held, key: value}))
+    assert (weights_hash(folder) == before) is same
 
 
 @pytest.mark.parametrize(
