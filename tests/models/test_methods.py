@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from espalier.core.errors import MissingExtra
 from espalier.core.records import message
@@ -198,3 +198,10 @@ def test_4_bit_weights_need_bitsandbytes(
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(MissingExtra, match=r"pip install 'espalier-lm\[qlora\]'"):
         methods.build("qlora", {})(tiny_llama)
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ["c_attn", "lm_head"], ["wte"]])
+def test_gpt2_takes_an_adapter_without_a_word(targets: Any, recwarn: pytest.WarningsRecorder) -> None:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2, n_positions=16))
+    methods.build("lora", {"targets": targets})(model)
+    assert not recwarn.list
