@@ -248,8 +248,8 @@ def _make_sure(model: PeftModel, tensors: dict[str, torch.Tensor]) -> None:
 def peft_as_it_is() -> Generator[None]:
     """Keep warnings from users who can do nothing about them.
 
-    peft 0.21 asks transformers 5 by an old name; and it warns of tied layers, which are untied here, and of the
-    layers of GPT-2, which it turns round by itself.
+    peft 0.21 asks transformers 5 by an old name; and it warns of tied layers, which are untied here, and
+    of GPT-2's layers, which it turns round by itself.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import transformers
 from huggingface_hub.errors import StrictDataclassError
@@ -26,11 +26,15 @@ from transformers.models.auto.modeling_auto import (
 
 from espalier.core.errors import DataError, ModelError, nearest
 from espalier.core.files import read_json
+from espalier.core.signatures import WRITTEN, first_bytes
 from espalier.models.files import CONFIG, weight_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+POINTER = b"version https://git-lfs"
+# Where a configuration says that its weights are quantised, or one of its parts does.
+QUANTISED = ("quantization_config", "compression_config")
 RATING = "ForSequenceClassification"
 # Ends of the names of models that have another head than one that writes.
 OTHER_HEADS = ("ForMaskedLM", "ForMultipleChoice", "ForQuestionAnswering", "ForTokenClassification", RATING)
@@ -74,7 +78,14 @@ def check_folder(folder: Path) -> None:
             f"The folder holds no config.json, so it is not a model folder in Hugging Face layout{found}.",
             where=where,
         )
-    _check_config(read_json(folder / "config.json"), where)
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise ModelError("The configuration should be an object {…}.", where=str(folder / "config.json"))
+    _check_config(cast("dict[str, Any]", config), where)
+    for file in (*weight_files(folder), *_tokenizer_files(folder)):
+        if file.is_file() and first_bytes(file).startswith(POINTER):
+            what, advice = WRITTEN[POINTER]
+            raise ModelError(f"{file.name} is {what}.", where=where, hint=f"{advice}, or download it whole.")
     if not _tokenizer_files(folder):
         raise ModelError(
             "The model folder holds no tokenizer.",
@@ -122,8 +133,9 @@ def _check_config(config: Mapping[str, Any], where: str) -> None:
     names = config.get("architectures") or [""]
     if sort not in CONFIG_MAPPING:
         _refuse_unknown(sort, "auto_map" in config, where)
-    if config.get("quantization_config"):
-        _refuse_quantised(config["quantization_config"], where)
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    if how := [part[key] for part in parts for key in QUANTISED if part.get(key)]:
+        _refuse_quantised(how[0], where)
     if names[0].endswith(RATING) and sort in RATERS:
         return
     if config.get("is_encoder_decoder"):

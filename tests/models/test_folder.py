@@ -87,6 +87,25 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
     "bits and bytes": (changed(quantization_config={"load_in_4bit": True}), r"quantised \(bitsandbytes\)"),
     "code": (changed(model_type="mine", auto_map={"AutoConfig": "x.C"}), r"code in its folder \(auto_map\)"),
     "unknown": (changed(model_type="lama"), r"knows no model type 'lama'.*llama"),
+    "compressed before": (
+        changed(compression_config={"quant_method": "compressed-tensors"}),
+        r"quantised \(compressed-tensors\)",
+    ),
+    "quantised in a part": (
+        changed(text_config={"quantization_config": {"quant_method": "fp8"}}),
+        r"quantised \(fp8\)",
+    ),
+    "no object": (lambda folder: (folder / "config.json").write_text("[]"), r"should be an object"),
+    "pointer": (
+        lambda folder: (folder / "model.safetensors").write_text(
+            "version https://git-lfs.github.com/spec/v1\n"
+        ),
+        r"model\.safetensors is a pointer of Git LFS, and not the file itself\. Fetch it: git lfs pull",
+    ),
+    "pointer in place of the words": (
+        lambda folder: (folder / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\n"),
+        r"tokenizer\.json is a pointer",
+    ),
     "no text": (
         changed(model_type="clip", architectures=["CLIPModel"]),
         r"type 'clip' \(CLIPModel\) does not write",
