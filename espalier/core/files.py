@@ -10,6 +10,7 @@ import lzma
 import os
 import re
 import tempfile
+import tomllib
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -120,6 +121,18 @@ def parse_json(text: str) -> object:
         return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the table of a TOML text. Raises ValueError: it is no TOML, or says what nobody could use."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError:  # of Python, which makes no number of so many digits
+        raise ValueError("a number has thousands of digits") from None
 
 
 def parse_values(text: str) -> Iterator[tuple[int, object]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args
 
@@ -18,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import DataError, RecipeError, nearest
-from espalier.core.files import content_hash, read_text
+from espalier.core.files import content_hash, parse_toml, read_text
 from espalier.core.recipe_paths import anchor, each_path, paths_of
 from espalier.core.registry import recipe_error
 from espalier.core.run_name import possible_path, run_name
@@ -225,8 +224,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def read_toml(file: Path) -> dict[str, Any]:
     """Return what a recipe's file holds. Raises RecipeError where it is not TOML, and as `read_text`."""
     try:
-        return tomllib.loads(read_text(file))
-    except tomllib.TOMLDecodeError as error:
+        return parse_toml(read_text(file))
+    except ValueError as error:
         raise RecipeError(f"The recipe is not TOML: {error}.", where=str(file)) from None
 
 
@@ -320,8 +319,8 @@ def _inherit(model: dict[str, Any]) -> None:
     if file is None or not os.path.isfile(file) or not isinstance(own, dict):
         return
     try:
-        given: Any = tomllib.loads(read_text(file)).get("model", {}).get("template", {})
-    except (DataError, tomllib.TOMLDecodeError, AttributeError):  # who loads the model says what is wrong
+        given: Any = parse_toml(read_text(file)).get("model", {}).get("template", {})
+    except (DataError, ValueError, AttributeError):  # who loads the model says what is wrong
         return
     if given:
         model["template"] = {**given, **cast("dict[str, Any]", own)}
@@ -379,7 +378,7 @@ def _default_choice(path: str, schema: type[BaseModel]) -> dict[str, Any]:
 
 def _toml_value(text: str) -> object:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         # A path or a name without quotes is what people type; TOML has no other use for it.
         return text

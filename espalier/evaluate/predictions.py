@@ -10,12 +10,11 @@ are ignored, and counted.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError, nearest
-from espalier.core.files import read_jsonl, read_text
+from espalier.core.files import parse_json, read_jsonl, read_text
 from espalier.core.records import Completion, Estimate, Example, message
 from espalier.evaluate.baselines import constant, copy
 from espalier.evaluate.compare import estimate
@@ -120,9 +119,9 @@ def read_predictions(task: Task, path: Path, system: str | None = None) -> Predi
     """
     text = read_text(path)
     try:
-        whole: object = json.loads(text)
-    except json.JSONDecodeError:
-        whole = None  # several lines of JSONL
+        whole = parse_json(text)
+    except ValueError:
+        whole = None  # several lines of JSONL, or what its line is told of
     if isinstance(whole, dict) and "predictions" in whole:
         return _by_index(task, cast("list[object]", whole["predictions"]), path)
     first = next(read_jsonl(path), (0, dict[str, Any]()))[1]
@@ -188,7 +187,10 @@ def _by_id(task: Task, path: Path) -> Predictions:
     unknown: list[str] = []
     for line, item in read_jsonl(path):
         match item:
-            case {"id": str() | int() as name, "prediction": str(output)}:
+            case (
+                {"id": str() | int() as name, "prediction": str(output)}
+                | {"id": str() | int() as name, "text": str(output)}  # as `generate --file` answers
+            ):
                 place = places.get(str(name))
                 if place is None:
                     unknown.append(str(name))

@@ -6,7 +6,6 @@ where there is one, `FOLDER:SPLIT` names another, and what is left out is told.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from espalier.core.errors import DataError, nearest
+from espalier.core.files import read_json
 from espalier.tasks.task_files import is_task
 
 PACKED = (".gz", ".zst", ".zstd", ".lz4", ".bz2", ".xz")
@@ -51,16 +51,26 @@ def files_of(path: Path) -> Files:
         return Files((path,))
     saved = folder / "dataset_dict.json"
     if saved.is_file():
-        names = cast("list[str]", json.loads(saved.read_text(encoding="utf-8"))["splits"])
+        names = cast("list[str]", _listed(saved, "splits"))
         chosen = _chosen(split, names, folder)
         return Files(
             files_of(folder / chosen).paths, not_read(folder, [name for name in names if name != chosen])
         )
     state = folder / "state.json"
     if state.is_file():  # what datasets.save_to_disk leaves
-        listed = cast("dict[str, Any]", json.loads(state.read_text(encoding="utf-8")))["_data_files"]
-        return Files(tuple(folder / item["filename"] for item in listed))
+        items = cast("list[dict[str, str]]", _listed(state, "_data_files"))
+        return Files(tuple(folder / item.get("filename", "") for item in items))
     return _by_names(folder, split)
+
+
+def _listed(file: Path, key: str) -> list[Any]:
+    """Return the list under a key of a file that `datasets` wrote. Raises DataError where it is not there."""
+    found: object = read_json(file)
+    listed = cast("dict[str, object]", found).get(key) if isinstance(found, dict) else None
+    items = cast("list[Any]", listed) if isinstance(listed, list) else []
+    if not items or {*map(type, items)} - {str if key == "splits" else dict}:
+        raise DataError(f"There is no list '{key}' in it.", where=str(file), hint="Save the data set again.")
+    return items
 
 
 def is_split(path: str) -> bool:

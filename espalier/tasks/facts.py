@@ -10,6 +10,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from espalier.core.files import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,7 +67,7 @@ def kept(made: Example, row: Mapping[str, Any]) -> Example:
 def _value(value: object) -> object:
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         try:
-            return json.loads(value)
-        except json.JSONDecodeError:  # a text that only begins so
+            return parse_json(value)
+        except ValueError:  # a text that only begins so, or that nobody could use
             return value
     return json.loads(json.dumps(value, ensure_ascii=False, default=str))

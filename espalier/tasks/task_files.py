@@ -8,10 +8,10 @@ import os
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, nearest
-from espalier.core.files import read_text
+from espalier.core.files import parse_json, read_text
 from espalier.core.signatures import first_bytes
 from espalier.tasks.natural_instructions import load_natural_instructions
 from espalier.tasks.toml_task import NOT_TOML, load_toml_task, toml_parts
@@ -120,9 +120,11 @@ def is_task(file: Path) -> bool:
     if text[0] == "[":  # a table's head in TOML, a list in JSON
         return file.suffix != ".json" and not re.match(r"\[\s*[{\]]", text)
     try:
-        keys = json.loads(text)
+        keys: Any = parse_json(text)
     except json.JSONDecodeError:
         return not _is_json(text.split("\n", 1)[0])
+    except ValueError:  # whoever reads the rows says what it holds
+        return False
     return any(key.lower() == "definition" or key == "Instances" for key in keys)
 
 
@@ -147,9 +149,11 @@ def _is_text(file: Path) -> bool:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
+        parse_json(text)
     except json.JSONDecodeError:
         return False
+    except ValueError:  # it is, and nobody could use it
+        return True
     return True
 
 

@@ -20,13 +20,12 @@ other rows.
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from espalier.core.errors import DataError, nearest
-from espalier.core.files import read_jsonl, read_text
+from espalier.core.files import parse_toml, read_jsonl, read_text
 from espalier.core.records import Task
 from espalier.tasks.checks import checks, set_checks
 from espalier.tasks.raw_rows import OnReject, RawRow, demonstration, task_rows
@@ -116,8 +115,8 @@ def toml_parts(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+        return parse_toml(read_text(path))
+    except ValueError as error:
         raise DataError(f"{NOT_TOML}: {error}.", where=str(path)) from None
 
 

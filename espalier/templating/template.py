@@ -29,7 +29,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -37,7 +36,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from espalier.core.errors import DataError, nearest
-from espalier.core.files import read_text
+from espalier.core.files import parse_toml, read_text
 from espalier.templating.language import compiled, expression
 
 SHIPPED = Path(str(files("espalier.templating") / "bundled"))
@@ -155,8 +154,8 @@ def _table(file: Path, before: tuple[Path, ...]) -> dict[str, Any]:
     if file in before:
         raise DataError("The template is like itself.", where=str(file))
     try:
-        table = tomllib.loads(read_text(file))
-    except tomllib.TOMLDecodeError as error:
+        table = parse_toml(read_text(file))
+    except ValueError as error:
         raise DataError(f"The file is not TOML: {error}.", where=str(file)) from None
     like = table.pop("like", None)
     if like is None:

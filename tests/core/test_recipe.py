@@ -177,3 +177,11 @@ def test_a_recipe_is_frozen_and_every_key_is_explained(tmp_path: Path) -> None:
 def test_a_table_of_python_is_a_recipe(tmp_path: Path) -> None:
     recipe = Recipe.model_validate({"name": "trial", "train": [{"method": "lora"}]})
     assert load(tmp_path, tomli_w.dumps({"train": {"method": "lora"}})) == recipe
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 20_000 + "]" * 20_000])
+def test_what_nobody_could_use_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(RecipeError, match=r"is not TOML: (a number has thousands|it is nested too deeply)"):
+        load(tmp_path, f"seed = {value}")
+    with pytest.raises(RecipeError, match="seed"):
+        load(tmp_path, "", [f"seed={value}"])

@@ -88,3 +88,20 @@ def test_predictions_in_another_script_are_scored_by_its_words(tmp_path: Path) -
     result = score_predictions(task, by_id(tmp_path / "p", ("t-0", "猫在睡觉"), ("t-1", "狗在跳")), "rouge_l")
     assert result.title == "ROUGE-L (Unicode words)"
     assert round(100 * result.estimate.value, 1) == 78.6
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 20_000 + "]" * 20_000])
+def test_what_nobody_could_use_is_refused_by_its_line(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text(value)
+    with pytest.raises(DataError, match=r"p\.jsonl:1: The line cannot be read as JSON"):
+        score_predictions(TASK, file, "rouge_l")
+
+
+def test_answers_of_generate_are_predictions(tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    answers = [
+        {"index": i, "id": f"t-{i}", "input": "…", "text": f"word {i}", "finish": "stop"} for i in range(4)
+    ]
+    file.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+    assert score_predictions(TASK, file, "exact_match").estimate.value == 1.0

@@ -117,3 +117,11 @@ def test_without_a_network_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None
         fetch_rows("who/what")
     assert is_hub_name("who/what:main/train")
     assert not is_hub_name("who/what.jsonl")
+
+
+@pytest.mark.parametrize("file", ["state.json", "dataset_dict.json"])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"splits": [1], "_data_files": [1]}'])
+def test_a_saved_data_set_that_is_damaged_says_so(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / file).write_text(text)
+    with pytest.raises(DataError, match=file):
+        load_rows(tmp_path)

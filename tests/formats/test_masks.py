@@ -97,6 +97,7 @@ def test_choices_are_facts_as_they_would_be_answered(tmp_path: Path):
     ("row", "facts"),
     [
         ({"options": ["yes", "no"]}, {"options": ["yes", "no"]}),
+        ({"options": "[" * 20_000}, {}),  # no list, though it begins so
         ({"options": "yes or no"}, {}),
         ({"json_schema": {"type": "object"}}, {"schema": {"type": "object"}}),
         ({"schema": '{"type": "object"}'}, {"schema": {"type": "object"}}),

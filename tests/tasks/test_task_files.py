@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from espalier.core.errors import DataError
-from espalier.tasks.task_files import load_task, task_path
+from espalier.tasks.task_files import is_task, load_task, task_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,3 +119,17 @@ def test_a_wrong_encoding_names_the_byte(tmp_path: Path) -> None:
 
 def test_a_bundled_task_is_a_file() -> None:
     assert task_path("event-duration").name == "event_duration.toml"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("9" * 5000, "a number has 5000 digits"), ("[" * 20_000 + "]" * 20_000, "nested too deeply")],
+)
+def test_a_file_that_says_what_nobody_could_use_is_refused_in_words(
+    tmp_path: Path, value: str, said: str
+) -> None:
+    file = write(tmp_path / "task.json", json.dumps(V2)[:-1] + f', "more": {value}}}')
+    assert not is_task(file)  # who reads its rows says where
+    assert said in refusal(file).message
+    toml = write(tmp_path / "task.toml", f'name = "x"\nmore = {value}\n')
+    assert ("thousands of digits" if value[0] == "9" else said) in refusal(toml).message
