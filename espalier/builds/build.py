@@ -19,9 +19,10 @@ from espalier.building.mixer import Mixer
 from espalier.building.mixing import Portion, Rates
 from espalier.builds.authors import Authors, weights_of
 from espalier.builds.generation import FOLDER, rejected, renumbered, write_rows, writings
+from espalier.builds.keys import choice_key
 from espalier.builds.recipe import load_build
 from espalier.builds.review import decisions_at
-from espalier.builds.sources import Found, named_files, places
+from espalier.builds.sources import Found, places
 from espalier.core.code_hash import code_hash
 from espalier.core.errors import RunError
 from espalier.core.files import content_hash, read_json, write_atomic, write_changed
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from espalier.tasks.raw_rows import Reject
 
 SOURCES, VERDICTS = "sources.json", "verdicts"
+MODEL_CODE = "espalier.decode.local"
 EVERY = 5_000  # rows after which it is said how many have been read
 
 
@@ -189,11 +191,10 @@ def _stage(choice: FilterChoice, number: int, weights: list[Any]) -> _Stage:
     registry: Registry[Any] = weighing if choice.kind in weighing.names() else filters
     judge = registry.build(choice.kind, choice.params, f"filter.{number}")
     params = registry.filled(choice.kind, choice.params)
-    model = weights if registry is weighing else []
-    key = content_hash(
-        [choice.kind, params, named_files(params.values()), model, code_hash(registry.find(choice.kind))]
-    )
-    return _Stage(choice, judge, params, key, registry is weighing)
+    weighs = registry is weighing
+    # What weighs a row is the model, and the code that computes it.
+    model = [weights, code_hash(MODEL_CODE)] if weighs else []
+    return _Stage(choice, judge, params, content_hash([choice_key(registry, choice), model]), weighs)
 
 
 def _read(run: RunFolder, places: Sequence[Place], todo: Sequence[Writing], key: str) -> list[Found]:

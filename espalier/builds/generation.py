@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from espalier.building.funnel import Written
-from espalier.builds.sources import Found, named_files
-from espalier.core.code_hash import code_hash
+from espalier.builds.keys import choice_key
+from espalier.builds.sources import Found
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash, read_json, write_atomic
 from espalier.core.memory import peak_resident
@@ -125,10 +125,7 @@ def _writing(choice: GenerateChoice, number: int, given: tuple[str, ...], last: 
     except RecipeError as error:  # a step does not know which one of the recipe it is
         error.where = re.sub(r"^generate(?!\.\d)", f"generate.{number}", error.where)
         raise
-    params = steps.filled(choice.kind, choice.params)
-    key = content_hash(
-        [choice.kind, params, named_files(params.values()), code_hash(steps.find(choice.kind))]
-    )
+    key = content_hash(choice_key(steps, choice))
     return Writing(choice, step, given, last if choice.keep is None else choice.keep, key)
 
 

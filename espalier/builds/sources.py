@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from espalier.builds.keys import named_files
 from espalier.core.code_hash import code_hash
 from espalier.core.errors import DataError, EspalierError
 from espalier.core.files import file_sha256
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from espalier.formats.readers import Raw
     from espalier.tasks.raw_rows import OnReject, Reject
     from espalier.templating.template import Template
+
+READERS = (iter_rows, fill, load_task, read_questions, read_annotations, to_examples)  # what rows depend on
 
 
 @dataclass
@@ -79,7 +81,6 @@ class Place:
         files: list[object] = [[file.name, file_sha256(file)] for file in self.files]
         words = self.template.model_dump(mode="json", exclude={"origin"}) if self.template else None
         task = named_files([self.section.task]) if self.section.use == "prompts" else []
-        code = [code_hash(part) for part in (iter_rows, fill, load_task, read_questions)]
         return [
             how,
             name_of(place_of(self.section.path)),
@@ -87,7 +88,7 @@ class Place:
             words,
             self.seed if words else 0,
             task,
-            code,
+            [code_hash(part) for part in READERS],
         ]
 
     def read(self, found: Found, on_reject: OnReject) -> Iterator[Example]:
@@ -203,18 +204,6 @@ def places(sections: Sequence[SourceSection], seed: int) -> list[Place]:
             )
         found.append(place)
     return found
-
-
-def named_files(values: Iterable[object]) -> list[str]:
-    """Return the hashes of the files that parameters name, and of all files of the folders."""
-    hashes: list[str] = []
-    for value in values:
-        if isinstance(value, list | tuple):
-            hashes += named_files(cast("list[object]", value))
-        elif isinstance(value, str) and value and os.path.exists(value):
-            within = sorted(Path(value).rglob("*")) if os.path.isdir(value) else [Path(value)]
-            hashes += [file_sha256(file) for file in within if file.is_file()]
-    return hashes
 
 
 def _task(name: str) -> Task | None:
