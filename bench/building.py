@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espalier.builds.authors import Terms
 from espalier.builds.build import build
+from espalier.builds.model import Terms
 from espalier.builds.recipe import as_build
 from espalier.core.memory import peak_resident
 from espalier.core.run import RunFolder

@@ -23,7 +23,7 @@ from espalier.runs.events import heard, say, streamed
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
-    from espalier.builds.build import Build
+    from espalier.builds.built import Build
     from espalier.builds.recipe import BuildRecipe
     from espalier.core.recipe import Precision, Recipe
     from espalier.core.records import Estimate
@@ -166,8 +166,8 @@ def build(
         EspalierError: in one sentence what is wrong, and what to do.
     """
     with _shown("espalier.build"):
-        from espalier.builds.authors import Terms
         from espalier.builds.build import build as build_set
+        from espalier.builds.model import Terms
         from espalier.builds.recipe import as_build
 
         asked = as_build(recipe, overrides)

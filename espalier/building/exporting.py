@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from espalier.building.mixer import Mixer
+    from espalier.building.mixer import Mixer, Subset
     from espalier.building.review import Decision
     from espalier.data.pairs import Pairs, Verdicts
 
@@ -113,7 +113,7 @@ def export(
     on_row: Callable[[], object] = lambda: None,
     *,
     decisions: Iterable[Decision] = (),
-    mixer: Mixer | None = None,
+    mixer: Mixer | Subset | None = None,
 ) -> Exported:
     """Write the rows that go out, see `going_out`, and return how many these are.
 
@@ -122,7 +122,7 @@ def export(
         path: .jsonl, .csv or .parquet; of tasks a .json file or a folder.
         format: a name in the registry `writers`.
         on_row: called for each row that is written.
-        mixer: how much of each source goes out, and in which order; without it all, as they come.
+        mixer: which rows are written, and in which order; without it all, as they come.
 
     Raises:
         RecipeError: see `check_export`; or the mixture does not fit.
@@ -131,10 +131,9 @@ def export(
     """
     check_export(path, format)
     if format == TASKS and mixer:
-        hint = "Export 'messages', or leave [mix] out."
-        raise RecipeError(
-            "Rows of task files have no order to be mixed in.", where="export.format", hint=hint
-        )
+        hint = "Export 'messages', or all rows as they come."
+        message = "Rows of task files are not mixed, and no part is taken of them."
+        raise RecipeError(message, where="export.format", hint=hint)
     sources: list[str] = []
     hidden: list[bool] = []
 
@@ -160,7 +159,7 @@ def export(
 
 
 def _export_rows(
-    rows: Iterable[Example], path: Path, format: str, mixer: Mixer | None
+    rows: Iterable[Example], path: Path, format: str, mixer: Mixer | Subset | None
 ) -> Sequence[int] | None:
     """Write rows, a line a row where they are mixed, and return which are out in which order, or None."""
     kinds: defaultdict[str, set[str]] = defaultdict(set)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from espalier.building.written import grown, place_of, writers
+from espalier.building.written import grown, place_of_row, writers
 from espalier.core.errors import DataError
 from espalier.formats.load import formats, read_row
 from espalier.formats.readers import Raw
@@ -67,7 +67,7 @@ def not_held(example: Example, why: str) -> DataError:
     """Return the error for a row that would come in as another."""
     return DataError(
         f"The row would not be read as the same again: {why}.",
-        where=place_of(example),
+        where=place_of_row(example),
         hint="Another format can hold it, such as 'messages'.",
     )
 

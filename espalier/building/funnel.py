@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from espalier.building.written import place_of_row
 from espalier.core.errors import DataError
 from espalier.core.files import read_json
 from espalier.core.registry import recipe_error
+from espalier.core.spending import NOTHING, Spent
 from espalier.core.text import word_count
 
 if TYPE_CHECKING:
@@ -40,12 +42,12 @@ class Source:
     """Where rows came from.
 
     Attributes:
-        path: as the recipe has it; of rows that a model wrote, the step and the model.
+        path: as the recipe has it; of rows that a model wrote, the model.
         licence: under which they were published.
         rows: how many came in; `rejected` could not.
         use: what for: "rows" of the data set, or only to write others from ("seeds", "prompts").
         note: what else is to be said, such as how far annotators agree.
-        name: what the recipe calls it.
+        name: what the recipe calls it, and everything else that tells of it.
     """
 
     path: str
@@ -68,9 +70,8 @@ class Written:
         answers: what the model wrote, whatever it was good for.
         rows: what came of it.
         left_out: answers that could not be used, by reason.
-        requests, read, written: to a server, with the tokens of prompts and answers as it counted them.
-        money: what they cost, in the budget's currency.
-        unsure: tries of which nobody can say whether they were paid.
+        paid: in the start of the build that wrote these rows.
+        total: by this step in all starts, those that were killed or had other settings too.
     """
 
     name: str
@@ -80,15 +81,12 @@ class Written:
     answers: int
     rows: int
     left_out: Mapping[str, int]
-    requests: int = 0
-    read: int = 0
-    written: int = 0
-    money: float = 0.0
-    unsure: int = 0
+    paid: Spent = NOTHING
+    total: Spent = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRow:
     """A row that a filter found, with its evidence; `near` is the row that it is told beside.
 
     Texts that are long are cut around what is `marked` in them; beside another row the whole prompt counts,
@@ -129,7 +127,7 @@ class Step:
     unjudged: int
     left: int
     drops: bool
-    examples: tuple[Found, ...] = ()
+    examples: tuple[FoundRow, ...] = ()
 
     @property
     def settings(self) -> str:
@@ -171,7 +169,7 @@ def read_funnel(path: Path) -> Funnel:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class NamedFilter:
     """A filter as the recipe names it."""
 
     name: str
@@ -183,7 +181,7 @@ def make_funnel(
     name: str,
     pairs: Pairs,
     sources: Sequence[Source],
-    filters: Sequence[Asked | Step],
+    filters: Sequence[NamedFilter | Step],
     dropped: Collection[str],
     written: Sequence[Written] = (),
 ) -> Funnel:
@@ -214,14 +212,14 @@ def make_funnel(
     return Funnel(name, tuple(sources), len(alive), tuple(steps), out, _lengths(pairs, alive), tuple(written))
 
 
-def _examples(pairs: Pairs, name: str, places: Sequence[int]) -> tuple[Found, ...]:
+def _examples(pairs: Pairs, name: str, places: Sequence[int]) -> tuple[FoundRow, ...]:
     rows = [(example, verdicts[name]) for example, verdicts in pairs.at(places)]
     wanted = {verdict.near for _, verdict in rows if verdict.near}
     near = {example.id: example for example, _ in pairs.at(pairs.places(wanted))}
     return tuple(_found(example, verdict, near.get(verdict.near)) for example, verdict in rows)
 
 
-def _found(example: Example, verdict: Judgement, near: Example | None) -> Found:
+def _found(example: Example, verdict: Judgement, near: Example | None) -> FoundRow:
     texts = [turn.text for turn in example.messages]
     marked = tuple(dict.fromkeys(texts[turn][start:end] for turn, start, end in verdict.spans))
     prompt, beside = example.input or example.prompt[-1].text, ""
@@ -230,7 +228,7 @@ def _found(example: Example, verdict: Judgement, near: Example | None) -> Found:
     answer = _answer_of(example)
     if marked and not any(part in text for part in marked for text in (prompt, answer)):
         prompt = texts[verdict.spans[0][0]]
-    return Found(
+    return FoundRow(
         example.id,
         place_of_row(example),
         _excerpt(prompt, marked, near is not None),
@@ -257,14 +255,6 @@ def _apart(one: str, other: str) -> tuple[str, str]:
 
 def _answer_of(example: Example) -> str:
     return example.answer or next((turn.text for turn in example.rejected), "")
-
-
-def place_of_row(example: Example) -> str:
-    """Return where a row comes from: file and row, or what wrote it."""
-    origin = example.origin
-    if {"file", "row"} <= origin.keys():
-        return f"{origin['file']}:{origin['row']}"
-    return str(origin.get("request") or origin.get("model") or example.id)
 
 
 def _excerpt(text: str, marked: Sequence[str] = (), ends: bool = False) -> str:

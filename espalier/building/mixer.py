@@ -1,6 +1,6 @@
-"""The mixture of what goes out: rows are seen one by one, and their order is known when all were.
+"""Which rows of those that go out are written: a mixture, or a subset. Known when all have been seen.
 
-Nothing of a row is kept but its id, its source, its place and, where they count, its tokens.
+Rows are seen one by one, and nothing of them is kept but ids, sources and, where they count, tokens.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from espalier.building.mixing import Mixture, Portion, Rates, mix
+from espalier.building.mixing import Mixture, Portion, Rates, mix, subset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,3 +70,29 @@ class Mixer:
         if self._mixture is None:
             self._mixture = mix(self._seen, self._rates, self._seed, lambda one: one.tokens)
         return self._mixture
+
+
+class Subset:
+    """So many rows, in their order; see `subset`."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._seed = seed
+        self._seen: list[tuple[str, str]] = []
+        self.portions: tuple[Portion, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What it is, for a card."""
+        return (
+            f"A subset of {self._size} of the {len(self._seen)} rows that pass, by sources in an order that "
+            f"the seed {self._seed} draws: it lies in every larger subset of this data set."
+        )
+
+    def see(self, row: Example) -> None:
+        """Take the next row that goes out."""
+        self._seen.append((row.source, row.id))
+
+    def order(self) -> list[int]:
+        """Return the places of the rows of the subset. Raises RecipeError where there are not so many."""
+        return subset(self._seen, self._size, self._seed)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from espalier.core.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 
 class Identified(Protocol):
@@ -141,7 +141,7 @@ def row_counts(sizes: Mapping[str, int], rates: Rates, means: Mapping[str, float
     Raises:
         RecipeError: a source is unknown, a number does not fit, or nothing is left to share.
     """
-    _check(sizes, rates)
+    check_rates(sizes, rates)
     fixed = {name: round(passes * sizes[name]) for name, passes in rates.epochs.items() if name in sizes}
     free = {name: size for name, size in sizes.items() if name not in fixed}
     shares = _shares(free, rates, means)
@@ -185,7 +185,8 @@ def _rounded(shares: Mapping[str, float], total: int) -> dict[str, int]:
     return counts
 
 
-def _check(sizes: Mapping[str, int], rates: Rates) -> None:
+def check_rates(sizes: Collection[str], rates: Rates) -> None:
+    """Refuse rates that fit no rows of these sources. Raises RecipeError."""
     for key, given in (("weights", rates.weights), ("tokens", rates.tokens), ("epochs", rates.epochs)):
         for name, value in given.items():
             if name not in sizes:
@@ -219,19 +220,27 @@ def in_order(rows: Iterable[T], seed: int, purpose: str = "") -> list[T]:
     return sorted(rows, key=lambda row: (_place(seed, purpose, row.id), row.id))
 
 
-def nested(rows: Sequence[T], sizes: Sequence[int], seed: int) -> dict[int, list[T]]:
-    """Return subsets of some sizes, for studies of size: each lies in every larger one, rows as they came.
+def subset(rows: Sequence[tuple[str, str]], size: int, seed: int) -> list[int]:
+    """Return the places of a subset, ascending, for studies of size: it lies in every larger one.
+
+    Args:
+        rows: source and id of each. The rows of a source stay together, as splits keep them, but for those
+            of the source at the subset's end.
+        size: of the subset.
+        seed: draws the order of the sources.
 
     Raises:
-        RecipeError: a size is under 1, or over the number of rows.
+        RecipeError: the size is under 1, or over the number of rows.
     """
-    for size in sizes:
-        if not 0 < size <= len(rows):
-            raise RecipeError(
-                f"A subset of {size} rows does not fit: there are {len(rows)}.", where="mix.subsets"
-            )
-    places = {id(row): place for place, row in enumerate(in_order(rows, seed, "nested"))}
-    return {size: [row for row in rows if places[id(row)] < size] for size in sizes}
+    if not 0 < size <= len(rows):
+        message = f"A subset of {size} rows does not fit: {len(rows)} go out."
+        raise RecipeError(message, where="--nested")
+
+    def key(at: int) -> tuple[bytes, bytes, int]:
+        source, name = rows[at]
+        return _place(seed, "nested source", source), _place(seed, "nested", name), at
+
+    return sorted(sorted(range(len(rows)), key=key)[:size])
 
 
 def _place(seed: int, purpose: str, name: str) -> bytes:

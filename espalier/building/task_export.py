@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from espalier.building.faithful import difference, not_held
-from espalier.building.written import Writer, place_of, writers
+from espalier.building.written import Writer, place_of_row, writers
 from espalier.core.errors import DataError, RunError
 from espalier.core.files import replacing
 from espalier.core.records import Demonstration, Task
@@ -121,7 +121,7 @@ def _task(example: Example) -> Task:
     if more or asked.role != "user" or not asked.text.endswith(end):
         raise DataError(
             f"The row does not begin with the definition of a task, which '{TASKS}' has.",
-            where=place_of(example),
+            where=place_of_row(example),
             hint="'messages' can hold it.",
         )
     words = asked.text.removesuffix(end)

@@ -32,7 +32,7 @@ def messages() -> Writer:
 
     def write(example: Example) -> dict[str, Any]:
         if example.rejected:
-            raise _cannot(example, "messages", "has rejected answers", "preference")
+            raise _cannot(example, "messages", "has rejected answers", _holds(example))
         return _framed(example.messages, "messages", _turn)
 
     return write
@@ -44,7 +44,7 @@ def sharegpt() -> Writer:
 
     def write(example: Example) -> dict[str, Any]:
         if example.rejected:
-            raise _cannot(example, "sharegpt", "has rejected answers", "preference")
+            raise _cannot(example, "sharegpt", "has rejected answers", _holds(example))
         row = _framed(example.messages, "conversations", _said)
         return {**row, **({"tools": _json(row["tools"])} if "tools" in row else {})}
 
@@ -57,7 +57,7 @@ def alpaca() -> Writer:
 
     def write(example: Example) -> dict[str, Any]:
         if example.rejected:
-            raise _cannot(example, "alpaca", "has rejected answers", "preference")
+            raise _cannot(example, "alpaca", "has rejected answers", _holds(example))
         _texts_only(example, "alpaca")
         _all_trained(example, "alpaca")
         system, turns = _system(example.messages)
@@ -84,7 +84,7 @@ def prompt_completion() -> Writer:
 
     def write(example: Example) -> dict[str, Any]:
         if example.rejected:
-            raise _cannot(example, "prompt-completion", "has rejected answers", "preference")
+            raise _cannot(example, "prompt-completion", "has rejected answers", _holds(example))
         return {**_prompt(example), "completion": _answer(example, "prompt-completion")}
 
     return write
@@ -96,7 +96,7 @@ def preference() -> Writer:
 
     def write(example: Example) -> dict[str, Any]:
         if len(example.rejected) != 1 or not any(turn.trained for turn in example.messages):
-            raise _cannot(example, "preference", "is no pair of a better and a worse answer", "messages")
+            raise _cannot(example, "preference", "is no pair of a better and a worse answer", _holds(example))
         chosen = _answer(example, "preference")
         rejected: object = (
             example.rejected[0].text if isinstance(chosen, str) else [_turn(example.rejected[0])]
@@ -205,7 +205,7 @@ def grown(examples: Sequence[Example]) -> dict[str, Any]:
     root: list[dict[str, Any]] = []
     for example in examples:
         if example.rejected:
-            raise _cannot(example, "openassistant", "has rejected answers", "preference")
+            raise _cannot(example, "openassistant", "has rejected answers", _holds(example))
         _texts_only(example, "openassistant")
         level = root
         for turn in example.messages:
@@ -313,10 +313,20 @@ def _all_trained(example: Example, format: str) -> None:
 
 def _cannot(example: Example, format: str, why: str, other: str) -> DataError:
     message = f"The row {why}, which '{format}' cannot hold."
-    return DataError(message, where=place_of(example), hint=f"'{other}' can.")
+    hint = f"'{other}' can." if other else "No format holds several worse answers; the build's table does."
+    return DataError(message, where=place_of_row(example), hint=hint)
 
 
-def place_of(example: Example) -> str:
-    """Return where a row comes from, as errors say it."""
+def _holds(example: Example) -> str:
+    """Return the format that is made for the answers of a row; '' where none is."""
+    if not any(turn.trained for turn in example.messages):
+        return "kto" if len(example.rejected) == 1 else "messages" if not example.rejected else ""
+    return ("messages", "preference", "")[min(2, len(example.rejected))]
+
+
+def place_of_row(example: Example) -> str:
+    """Return where a row comes from: file and row, or its id and who wrote it."""
     origin = example.origin
-    return f"{origin['file']}:{origin['row']}" if {"file", "row"} <= origin.keys() else f"row {example.id}"
+    if {"file", "row"} <= origin.keys():
+        return f"{origin['file']}:{origin['row']}"
+    return f"row {example.id}" + (f", written by {origin['model']}" if "model" in origin else "")

@@ -13,89 +13,44 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from espalier.building.exporting import EXPORTED, check_export, export, read_exported
-from espalier.building.funnel import FUNNEL, TABLE, Asked, Funnel, Source, make_funnel, read_funnel
-from espalier.building.mixer import Mixer
-from espalier.building.mixing import Portion, Rates
-from espalier.builds.authors import Authors, weights_of
-from espalier.builds.generation import FOLDER, rejected, renumbered, write_rows, writings
+from espalier.building.exporting import check_export
+from espalier.building.funnel import FUNNEL, TABLE, Funnel, NamedFilter, Source, make_funnel, read_funnel
+from espalier.builds.ahead import Named, check_ahead
+from espalier.builds.built import Build
+from espalier.builds.code_hash import code_hash
+from espalier.builds.generation import FOLDER, renumbered, write_rows, writings
+from espalier.builds.going_out import check_target, write_export
 from espalier.builds.keys import choice_key
-from espalier.builds.recipe import load_build
-from espalier.builds.review import decisions_at
-from espalier.builds.sources import Found, places
-from espalier.core.code_hash import code_hash
+from espalier.builds.model import BuildModel, weights_of
+from espalier.builds.sources import SourceCounts, at_key, note, places
 from espalier.core.errors import RunError
-from espalier.core.files import content_hash, read_json, write_atomic, write_changed
+from espalier.core.files import content_hash, jsonl, read_json, replacing, write_atomic, write_changed
 from espalier.core.memory import peak_resident
 from espalier.core.recipe import read_toml
 from espalier.core.run import RunFolder, open_run
-from espalier.core.text import counted
 from espalier.data.judgement import Each, filters, weighing
 from espalier.data.pairs import Pairs, join, write_each, write_pairs, write_verdicts
 from espalier.formats.load import numbered
 from espalier.report.build import write_build_report
-from espalier.report.dataset_card import Made, write_card
 from espalier.runs.events import Logged, bar, emit, say, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import IO
 
     from espalier.building.funnel import Written
-    from espalier.builds.authors import Terms
     from espalier.builds.generation import Writing
-    from espalier.builds.recipe import BuildRecipe, ExportSection, FilterChoice
+    from espalier.builds.model import Terms
+    from espalier.builds.recipe import BuildRecipe, FilterChoice
     from espalier.builds.sources import Place
     from espalier.core.records import Example
     from espalier.core.registry import Registry
     from espalier.data.judgement import Filter, Judgement
-    from espalier.tasks.raw_rows import Reject
+    from espalier.tasks.raw_rows import OnReject, Reject
 
 SOURCES, VERDICTS = "sources.json", "verdicts"
 MODEL_CODE = "espalier.decode.local"
 EVERY = 5_000  # rows after which it is said how many have been read
-
-
-@dataclass(frozen=True)
-class Build:
-    """A data set that was built.
-
-    Attributes:
-        path: its folder.
-    """
-
-    path: Path
-
-    @property
-    def recipe(self) -> BuildRecipe:
-        """The resolved recipe."""
-        return load_build(RunFolder(self.path).recipe)
-
-    @property
-    def pairs(self) -> Pairs:
-        """All rows with their verdicts, read anew each time that one goes over them."""
-        return Pairs(self.path / TABLE)
-
-    @property
-    def funnel(self) -> Funnel:
-        """How many rows came in, what was found in them, how many go out. Raises DataError."""
-        return read_funnel(self.path / FUNNEL)
-
-    @property
-    def exported(self) -> Path | None:
-        """The file that went out; None where the recipe names none."""
-        asked = self.recipe.export
-        return self.path / asked.path if asked else None
-
-    @property
-    def portions(self) -> list[Portion]:
-        """What each source gave to the mixture that went out; nothing where the recipe has no `[mix]`."""
-        exported = read_exported(self.path)
-        return list(exported.portions) if exported else []
-
-    @property
-    def report(self) -> Path:
-        """The report's file."""
-        return RunFolder(self.path).report
 
 
 @dataclass(frozen=True)
@@ -108,9 +63,9 @@ class _Stage:
     key: str
     weighs: bool = False
 
-    def ready(self, authors: Authors) -> Filter:
+    def ready(self, model: BuildModel) -> Filter:
         """Return the filter, bound to the model where it weighs. Raises ModelError, RecipeError."""
-        return self.judge(authors.likelihood()) if self.weighs else self.judge
+        return self.judge(model.likelihood()) if self.weighs else self.judge
 
     @property
     def name(self) -> str:
@@ -139,33 +94,29 @@ def build(recipe: BuildRecipe, path: Path, terms: Terms, patience: float = 0.0) 
     files = places(recipe.source, recipe.seed)
     todo = writings(recipe, files)
     _check_folder(path)
-    with open_run(path, patience) as folder, Authors(recipe, folder, terms) as authors:
+
+    def before() -> None:
+        judges = [Named(f"filter.{n}", one.judge) for n, one in enumerate(stages) if not one.weighs]
+        check_ahead(recipe, files, todo, judges, terms.cache)
+
+    with open_run(path, patience) as folder, BuildModel(recipe, folder, terms) as model:
         run = replace(folder, listen=lambda event: emit(Logged(event)))
         _sweep(path)
+        if recipe.export:
+            check_target(run, recipe.export)
         write_changed(run.recipe, recipe.to_toml().encode())
-        written, made = write_rows(run, todo, files, authors, again=terms.replay)
+        written, paid, made = write_rows(run, todo, files, model, again=terms.replay, before=before)
         rows = content_hash([[place.key for place in files], made])
         read = _read(run, files, todo, rows)
         sources = _sources(recipe, files, read) + _steps(written, todo)
         _tell(sources, run)
-        _judge(run, stages, rows, authors)
+        _judge(run, stages, rows, model)
         table = _join(run, stages, rows)
         funnel = _funnel(run, recipe, stages, sources, written, table)
         if recipe.export:
-            _export(run, recipe, recipe.export, funnel, table, authors)
+            write_export(run, recipe, recipe.export, funnel, table, terms.cache)
         write_build_report(path)
-    return Build(path)
-
-
-def find_build(path: Path) -> Build:
-    """Return the build in a folder. Raises RunError where there is none, or it has not got that far."""
-    if not (path / TABLE).is_file() or not (path / FUNNEL).is_file():
-        raise RunError(
-            f"This is not the folder of a build: it holds no {TABLE} with its {FUNNEL}.",
-            where=str(path),
-            hint="Name the folder that `espalier build` printed, such as runs/NAME.",
-        )
-    return Build(path)
+    return Build(path, paid)
 
 
 def _check_folder(path: Path) -> None:
@@ -189,7 +140,8 @@ def _sweep(path: Path) -> None:
 def _stage(choice: FilterChoice, number: int, weights: list[Any]) -> _Stage:
     """Return a filter that is ready, or what makes one of the model's likelihoods."""
     registry: Registry[Any] = weighing if choice.kind in weighing.names() else filters
-    judge = registry.build(choice.kind, choice.params, f"filter.{number}")
+    with at_key(f"filter.{number}"):
+        judge = registry.build(choice.kind, choice.params, f"filter.{number}")
     params = registry.filled(choice.kind, choice.params)
     weighs = registry is weighing
     # What weighs a row is the model, and the code that computes it.
@@ -197,42 +149,47 @@ def _stage(choice: FilterChoice, number: int, weights: list[Any]) -> _Stage:
     return _Stage(choice, judge, params, content_hash([choice_key(registry, choice), model]), weighs)
 
 
-def _read(run: RunFolder, places: Sequence[Place], todo: Sequence[Writing], key: str) -> list[Found]:
+def _read(run: RunFolder, places: Sequence[Place], todo: Sequence[Writing], key: str) -> list[SourceCounts]:
     """Read the rows of the data set into the table, and return what was found in each source and step."""
     counts = run.path / SOURCES
     if not (run.is_done("rows", key) and (run.path / TABLE).is_file() and counts.is_file()):
         run.forget("rows")
         started = time.monotonic()
-        found = [Found() for _ in places]
-        rejects: list[Reject] = []
+        found = [SourceCounts() for _ in places]
 
-        def rows() -> Iterator[Example]:
+        def rows(rejects: IO[str]) -> Iterator[Example]:
+            def reject(row: Reject) -> None:
+                rejects.write(jsonl([{"stage": "rows", **row}]))
+
             for number, (place, one) in enumerate(zip(places, found, strict=True)):
-                for example in renumbered(_announced(place, one, rejects), number):
+                for example in renumbered(_announced(place, one, reject), number):
                     if place.section.use == "rows":  # others are only counted here
                         yield example
             for number, writing in enumerate(todo, start=len(places)):
                 if writing.kept:
                     yield from renumbered(iter(Pairs(writing.table(run))), number)
 
-        write_pairs(run.path / TABLE, numbered(rows()))
-        run.write_rejects({"rows": rejects, **rejected(run, todo)})
+        with replacing(run.rejects) as new, new.open("w", encoding="utf-8") as out:
+            write_pairs(run.path / TABLE, numbered(rows(out)))
+            for writing in todo:
+                with writing.rejects(run).open(encoding="utf-8") as lines:
+                    out.writelines(lines)
         write_atomic(counts, json.dumps([asdict(one) for one in found], ensure_ascii=False))
         run.mark_done("rows", key)
         run.log_stage("rows", started, peak_resident())
-    return [Found(**one) for one in cast("list[dict[str, Any]]", read_json(counts))]
+    return [SourceCounts(**one) for one in cast("list[dict[str, Any]]", read_json(counts))]
 
 
-def _announced(place: Place, found: Found, rejects: list[Reject]) -> Iterator[Example]:
+def _announced(place: Place, found: SourceCounts, on_reject: OnReject) -> Iterator[Example]:
     """Yield the rows of a source, telling how many have come."""
     with working(f"Reading {place.section.path}") as tell:
-        for example in place.read(found, rejects.append):
+        for example in place.read(found, on_reject, note):
             if found.rows % EVERY == 0:
                 tell(f"Reading {place.section.path}: {found.rows} rows", aloud=False)
             yield example
 
 
-def _sources(recipe: BuildRecipe, places: Sequence[Place], read: Sequence[Found]) -> list[Source]:
+def _sources(recipe: BuildRecipe, places: Sequence[Place], read: Sequence[SourceCounts]) -> list[Source]:
     """Return the sources as the funnel has them."""
     return [
         Source(s.path, s.licence or one.licence, one.rows, one.rejected, s.use, one.note, place.name)
@@ -244,7 +201,7 @@ def _steps(written: Sequence[Written], todo: Sequence[Writing]) -> list[Source]:
     """Return the steps of generation as sources, in the order in which rows number them."""
     return [
         Source(
-            f"{step.name} ({step.model})",
+            step.model,
             "",
             step.rows,
             sum(step.left_out.values()),
@@ -267,7 +224,7 @@ def _tell(sources: Sequence[Source], run: RunFolder) -> None:
         say(f"Rows left out, cannot be used: {rejected}; see {run.rejects}.")
 
 
-def _judge(run: RunFolder, stages: list[_Stage], rows: str, authors: Authors) -> None:
+def _judge(run: RunFolder, stages: list[_Stage], rows: str, model: BuildModel) -> None:
     """Write the verdicts that are not there: of filters that look at each row by itself in one pass."""
     keys = {stage.name: content_hash([rows, stage.key]) for stage in stages}
     files = {stage.name: run.path / VERDICTS / f"{stage.name}.parquet" for stage in stages}
@@ -286,7 +243,7 @@ def _judge(run: RunFolder, stages: list[_Stage], rows: str, authors: Authors) ->
                 write_each(found, pairs, lambda count: advance(count, ""))
             else:
                 write_verdicts(
-                    files[names], _with_progress(part[0].ready(authors)(pairs), lambda: advance(1, ""))
+                    files[names], _with_progress(part[0].ready(model)(pairs), lambda: advance(1, ""))
                 )
         for stage in part:
             run.mark_done(_called(stage), keys[stage.name])
@@ -325,7 +282,7 @@ def _funnel(
     table: str,
 ) -> Funnel:
     """Return what became of the rows, counted where it is not written down yet."""
-    asked = [Asked(stage.name, stage.choice.kind, stage.params) for stage in stages]
+    asked = [NamedFilter(stage.name, stage.choice.kind, stage.params) for stage in stages]
     said = [[asdict(one) for one in part] for part in (sources, written, asked)]
     key = content_hash([table, recipe.name, recipe.dropped, said])
     file = run.path / FUNNEL
@@ -339,45 +296,3 @@ def _funnel(
     steps = [{"filter": s.name, "found": s.found, "left": s.left, "drops": s.drops} for s in funnel.steps]
     run.log({"event": "funnel", "rows": funnel.rows, "filters": steps, "out": funnel.out})
     return funnel
-
-
-def _export(
-    run: RunFolder, recipe: BuildRecipe, asked: ExportSection, funnel: Funnel, table: str, authors: Authors
-) -> None:
-    """Write what goes out and its card, where it is not written yet."""
-    path = run.path / asked.path
-    decisions = decisions_at(run.path)
-    reviewed = [decision.id for decision in decisions]
-    mix = [recipe.seed, recipe.mix.model_dump(mode="json"), authors.tokenizer] if recipe.mix else []
-    key = content_hash([table, asked.model_dump(mode="json"), funnel.to_json(), reviewed, mix])
-    done = run.done("export")
-    size = path.stat().st_size if path.exists() else -1
-    written = done.files if done else {}
-    if done and done.key == key and written.get(str(path), [0])[0] == size:
-        return
-    if size >= 0 and Path(asked.path).is_absolute() and str(path) not in written:
-        raise RunError(
-            "There is a file of this name, which this build did not write.",
-            where=f"{path} (export.path)",
-            hint="Name another, or move it.",
-        )
-    run.mark_done("export", "", {str(path): [0, ""]})  # the file is this build's, whatever comes between
-    mixer = _mixer(recipe, funnel, authors)
-    with bar(f"Writing {path.name}", funnel.out) as advance:
-        exported = export(
-            Pairs(run.path / TABLE), path, asked.format, recipe.dropped, asked.mask, lambda: advance(1, ""),
-            decisions=decisions, mixer=mixer,
-        )  # fmt: skip
-    write_atomic(run.path / EXPORTED, json.dumps(asdict(exported), ensure_ascii=False))
-    made = Made(path.name, asked.format, recipe.dropped, asked.mask, recipe.hash, recipe.to_toml())
-    card = write_card(path.parent, funnel, exported, made)
-    say(f"{counted(exported.rows, 'row')} in {path}, with a card: {card}")
-    run.mark_done("export", key, {str(path): [path.stat().st_size, ""]})
-
-
-def _mixer(recipe: BuildRecipe, funnel: Funnel, authors: Authors) -> Mixer | None:
-    """Return what mixes the sources as the recipe says; None where it says nothing. Raises ModelError."""
-    if recipe.mix is None:
-        return None
-    rates = Rates(**recipe.mix.model_dump(exclude={"tokenizer"}))
-    return Mixer(rates, recipe.seed, [source.name for source in funnel.sources], authors.counter())

@@ -1,4 +1,4 @@
-"""What is done with a build that is there: its rows shown, compared with another's, written out again."""
+"""A build that is there: its table, funnel and report, its rows shown, or compared with another's."""
 
 from __future__ import annotations
 
@@ -6,24 +6,68 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espalier.building.exporting import Exported, export
-from espalier.building.funnel import make_funnel
-from espalier.builds.build import find_build
-from espalier.builds.review import decisions_at
-from espalier.core.errors import RecipeError, nearest
+from espalier.building.exporting import read_exported
+from espalier.building.funnel import FUNNEL, TABLE, Funnel, read_funnel
+from espalier.builds.recipe import load_build
+from espalier.core.errors import RecipeError, RunError, nearest
+from espalier.core.run import RunFolder
+from espalier.core.spending import NOTHING, Spent
 from espalier.data.pairs import Pairs, is_pairs
 from espalier.filters.same_source import rows_in
 from espalier.formats.load import numbered
-from espalier.report.dataset_card import Made, write_card
-from espalier.runs.events import bar, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
+    from espalier.building.mixing import Portion
+    from espalier.builds.recipe import BuildRecipe
     from espalier.core.records import Example
     from espalier.data.pairs import Verdicts
 
-NONE = "none"
+
+@dataclass(frozen=True)
+class Build:
+    """A data set that was built.
+
+    Attributes:
+        path: its folder.
+        paid: what requests came to in this start; `funnel.written` has it by step, and in all starts.
+    """
+
+    path: Path
+    paid: Spent = NOTHING
+
+    @property
+    def recipe(self) -> BuildRecipe:
+        """The resolved recipe."""
+        return load_build(RunFolder(self.path).recipe)
+
+    @property
+    def pairs(self) -> Pairs:
+        """All rows with their verdicts, read anew each time that one goes over them."""
+        return Pairs(self.path / TABLE)
+
+    @property
+    def funnel(self) -> Funnel:
+        """How many rows came in, what was found in them, how many go out. Raises DataError."""
+        return read_funnel(self.path / FUNNEL)
+
+    @property
+    def exported(self) -> Path | None:
+        """The file that went out; None where the recipe names none."""
+        asked = self.recipe.export
+        return self.path / asked.path if asked else None
+
+    @property
+    def portions(self) -> list[Portion]:
+        """What each source gave to the mixture that went out; nothing where the recipe has no `[mix]`."""
+        exported = read_exported(self.path)
+        return list(exported.portions) if exported else []
+
+    @property
+    def report(self) -> Path:
+        """The report's file."""
+        return RunFolder(self.path).report
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +78,17 @@ class RowsDiffer:
     only_first: list[str]
     only_second: list[str]
     changed: Mapping[str, list[str]]
+
+
+def find_build(path: Path) -> Build:
+    """Return the build in a folder. Raises RunError where there is none, or it has not got that far."""
+    if not (path / TABLE).is_file() or not (path / FUNNEL).is_file():
+        raise RunError(
+            f"This is not the folder of a build: it holds no {TABLE} with its {FUNNEL}.",
+            where=str(path),
+            hint="Name the folder that `espalier build` printed, such as runs/NAME.",
+        )
+    return Build(path)
 
 
 def rows_with_verdicts(place: str | Path, filter: str = "") -> Iterator[tuple[Example, Verdicts]]:
@@ -75,40 +130,6 @@ def compare_rows(first: str, second: str) -> RowsDiffer:
         [row for row in other if row not in both],
         dict(sorted(changed.items())),
     )
-
-
-def export_rows(
-    folder: Path, to: Path, format: str, drop: Sequence[str] | None, mask: Sequence[str]
-) -> tuple[Exported, Path]:
-    """Write the rows of a build to a file, and its card beside it.
-
-    Args:
-        folder: of the build.
-        to: the file, by its ending JSONL, CSV or Parquet.
-        format: of its rows.
-        drop: names of the filters whose rows stay behind; None for all but those of `mask`.
-        mask: names of the filters of which what they found is replaced by a tag.
-
-    Raises:
-        RecipeError: no such filter or format.
-        RunError, DataError: see `find_build` and `export`.
-    """
-    build = find_build(folder)
-    names = build.pairs.filters
-    dropped = [name for name in names if name not in mask] if drop is None else [n for n in drop if n != NONE]
-    for name in (*dropped, *mask):
-        if name not in names:
-            raise RecipeError(f"No filter '{name}' has judged these rows.", hint=nearest(name, names))
-    before, recipe = build.funnel, build.recipe
-    funnel = make_funnel(before.name, build.pairs, before.sources, before.steps, dropped, before.written)
-    if recipe.mix:
-        say("Note: all rows that pass are written; [mix] is of what the build itself writes.")
-    with bar(f"Writing {to.name}", funnel.rows) as advance:
-        exported = export(
-            build.pairs, to, format, dropped, mask, lambda: advance(1, ""), decisions=decisions_at(folder)
-        )
-    made = Made(to.name, format, dropped, mask, recipe.hash, recipe.to_toml())
-    return exported, write_card(to.parent, funnel, exported, made)
 
 
 def _pairs(place: str | Path) -> Pairs | None:

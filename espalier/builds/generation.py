@@ -1,8 +1,8 @@
 """The steps of a build that have a model write rows: each a stage, given rows of sources and of steps before.
 
-A step leaves two files in `generated/`: its rows, and what it could not use with the reasons. It is not done
-again as long as what it is given, its settings, its code and the model are the same; and where it is, what
-the model has answered before is not asked again.
+A step leaves three files in `generated/`: its rows, what it could not use with the reasons, and how many. It
+is not done again as long as what it is given, its settings, its code and the model are the same; and where it
+is, what the model has answered before is not asked again.
 """
 
 from __future__ import annotations
@@ -14,32 +14,36 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic import TypeAdapter, ValidationError
 
 from espalier.building.funnel import Written
 from espalier.builds.keys import choice_key
-from espalier.builds.sources import Found
-from espalier.core.errors import RecipeError, nearest
-from espalier.core.files import content_hash, read_json, write_atomic
+from espalier.builds.sources import at_key
+from espalier.core.errors import DataError, RecipeError, nearest
+from espalier.core.files import content_hash, jsonl, read_json, replacing, write_atomic
 from espalier.core.memory import peak_resident
 from espalier.core.records import Example
+from espalier.core.spending import NOTHING, Spent
 from espalier.core.text import counted
-from espalier.data.pairs import Pairs, write_pairs
+from espalier.data.pairs import Pairs, stored_rows, write_pairs
 from espalier.formats.load import numbered
-from espalier.generate.author import Reject, steps
+from espalier.generate.author import Drawing, Reject, steps
 from espalier.runs.events import say, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from espalier.builds.authors import Authors
+    from espalier.builds.model import BuildModel
     from espalier.builds.recipe import BuildRecipe, GenerateChoice
     from espalier.builds.sources import Place
+    from espalier.core.recipe import Choice
     from espalier.core.run import RunFolder
-    from espalier.core.spending import Spent
     from espalier.generate.author import Step
 
     Rows: TypeAlias = Callable[[], Iterator[Example]]
+    from typing import IO
 
 FOLDER = "generated"
 
@@ -74,6 +78,15 @@ class Writing:
     def outcome(self, run: RunFolder) -> Path:
         """Return the file of what became of its answers."""
         return run.path / FOLDER / f"{self.name}.json"
+
+    def rejects(self, run: RunFolder) -> Path:
+        """Return the file of what it could not use, as `rejects.jsonl` has it."""
+        return run.path / FOLDER / f"{self.name}.rejects.jsonl"
+
+    @property
+    def stage(self) -> str:
+        """What it is called among the stages of a build."""
+        return f"generate {self.name}"
 
 
 def writings(recipe: BuildRecipe, places: Sequence[Place]) -> list[Writing]:
@@ -121,25 +134,48 @@ def _check_mix(recipe: BuildRecipe, names: Sequence[str]) -> None:
 
 def _writing(choice: GenerateChoice, number: int, given: tuple[str, ...], last: bool) -> Writing:
     try:
-        step = steps.build(choice.kind, choice.params, f"generate.{number}")
-    except RecipeError as error:  # a step does not know which one of the recipe it is
-        error.where = re.sub(r"^generate(?!\.\d)", f"generate.{number}", error.where)
-        raise
+        with at_key(f"generate.{number}"):
+            step = steps.build(choice.kind, choice.params, f"generate.{number}")
+    except RecipeError as error:
+        raise _of_step(error, number) from None
     key = content_hash(choice_key(steps, choice))
     return Writing(choice, step, given, last if choice.keep is None else choice.keep, key)
 
 
+def check_drawn(todo: Sequence[Writing], settings: Choice) -> None:
+    """Refuse steps that want several answers of an author who draws none. Raises RecipeError."""
+    for number, writing in enumerate(todo):
+        try:
+            if isinstance(writing.step, Drawing):
+                writing.step.check(settings)
+        except RecipeError as error:
+            raise _of_step(error, number) from None
+
+
+def _of_step(error: RecipeError, number: int) -> RecipeError:
+    """Return the error of a step, which does not know which one of the recipe it is."""
+    error.where = re.sub(r"^generate(?!\.\d)", f"generate.{number}", error.where)
+    return error
+
+
 def write_rows(
-    run: RunFolder, todo: Sequence[Writing], places: Sequence[Place], authors: Authors, again: bool
-) -> tuple[list[Written], str]:
-    """Do the steps that are not done; return what each came to, and the hash of all.
+    run: RunFolder,
+    todo: Sequence[Writing],
+    places: Sequence[Place],
+    model: BuildModel,
+    *,
+    again: bool = False,
+    before: Callable[[], object] = lambda: None,
+) -> tuple[list[Written], Spent, str]:
+    """Do the steps that are not done; return what each came to, what was paid now, and the hash of all.
 
     Args:
         run: the build's folder.
         todo: the steps in their order.
         places: the sources.
-        authors: the model.
+        model: of the build.
         again: do all of them again, from what the journal holds.
+        before: called where a step is to be done, before anything is asked.
 
     Raises:
         DataError, RecipeError: a source's rows do not fit.
@@ -149,35 +185,36 @@ def write_rows(
     rows: dict[str, Rows] = {}
     keys: dict[str, str] = {}
     for place in places:
-        before = rows.get(place.name)
-        rows[place.name] = _both(before, lambda place=place: place.read(Found(), lambda _: None))
+        rows[place.name] = _both(rows.get(place.name), place.read)
         keys[place.name] = content_hash([keys.get(place.name), place.key])
-    found: list[Written] = []
     for writing in todo:
-        key = content_hash([[keys[name] for name in writing.given], writing.code, authors.identity])
-        keys[writing.name] = key
-        stage = f"generate {writing.name}"
-        table, outcome = writing.table(run), writing.outcome(run)
-        if again or not (run.is_done(stage, key) and table.is_file() and outcome.is_file()):
-            run.forget(stage)
-            given = list(numbered(row for name in writing.given for row in rows[name]()))
-            _write(run, writing, given, authors)
-            run.mark_done(stage, key)
-        found.append(read_written(outcome))
-        rows[writing.name] = Pairs(table).__iter__
-    return found, content_hash([[keys[writing.name], writing.kept] for writing in todo])
+        given = [keys[name] for name in writing.given]
+        keys[writing.name] = content_hash([given, writing.code, model.identity])
+        rows[writing.name] = Pairs(writing.table(run)).__iter__
+    left = [writing for writing in todo if again or not _is_done(run, writing, keys[writing.name])]
+    if left:
+        before()
+    paid = NOTHING
+    for writing in left:
+        run.forget(writing.stage)
+        written = _write(run, writing, (row for name in writing.given for row in rows[name]()), model)
+        run.mark_done(writing.stage, keys[writing.name])
+        paid = paid.plus(written.paid)
+    found = [read_written(writing.outcome(run)) for writing in todo]
+    return found, paid, content_hash([[keys[writing.name], writing.kept] for writing in todo])
+
+
+def _is_done(run: RunFolder, writing: Writing, key: str) -> bool:
+    files = (writing.table(run), writing.outcome(run), writing.rejects(run))
+    return run.is_done(writing.stage, key) and all(file.is_file() for file in files)
 
 
 def read_written(file: Path) -> Written:
     """Return what a step's file says. Raises DataError."""
-    table = cast("dict[str, Any]", read_json(file))
-    return Written(**{name: table[name] for name in Written.__dataclass_fields__})
-
-
-def rejected(run: RunFolder, todo: Sequence[Writing]) -> dict[str, list[dict[str, Any]]]:
-    """Return what the steps could not use, by stage, as `rejects.jsonl` holds it."""
-    tables = {writing.name: cast("dict[str, Any]", read_json(writing.outcome(run))) for writing in todo}
-    return {f"generate {name}": table["rejects"] for name, table in tables.items()}
+    try:
+        return TypeAdapter(Written).validate_python(read_json(file))
+    except ValidationError:
+        raise DataError("It does not say what a step came to.", where=str(file), hint="Remove it.") from None
 
 
 def _both(first: Rows | None, second: Rows) -> Rows:
@@ -189,43 +226,53 @@ def _both(first: Rows | None, second: Rows) -> Rows:
     return rows
 
 
-def _write(run: RunFolder, writing: Writing, given: list[Example], authors: Authors) -> None:
-    started = time.monotonic()
-    rejects: list[Reject] = []
+def _write(run: RunFolder, writing: Writing, given: Iterator[Example], model: BuildModel) -> Written:
+    """Do a step. What it is given, makes and cannot use is in files: there may be more than memory holds."""
+    started, before = time.monotonic(), model.spent(writing.name)
+    left_out: Counter[str] = Counter()
     answers = made = 0
+    writing.table(run).parent.mkdir(parents=True, exist_ok=True)
+    shown = writing.table(run).with_suffix(".given.parquet")
 
-    with working(f"{writing.name}: the model writes") as tell:
+    with working(f"{writing.name}: the model writes") as tell, replacing(writing.rejects(run)) as rejects:
 
         def on_answer() -> None:
             nonlocal answers
             answers += 1
             tell(f"{writing.name}: {counted(answers, 'answer')}, {counted(made, 'row')}", aloud=False)
 
-        def rows() -> Iterator[Example]:
+        def rows(out: IO[str]) -> Iterator[Example]:
             nonlocal made
-            for one in writing.step(given, authors.author(writing.name, on_answer)):
+            for one in writing.step(stored_rows(shown), model.author(writing.name, on_answer)):
                 if isinstance(one, Reject):
-                    rejects.append(one)
+                    left_out[one.reason] += 1
+                    out.write(jsonl([_reject(writing, one)]))
                 else:
                     made += 1
                     yield one
 
-        writing.table(run).parent.mkdir(parents=True, exist_ok=True)
-        count = write_pairs(writing.table(run), numbered(rows()))
+        try:
+            count = write_pairs(shown, numbered(given))
+            with rejects.open("w", encoding="utf-8") as out:
+                made = write_pairs(writing.table(run), numbered(rows(out)))
+        finally:
+            shown.unlink(missing_ok=True)
+    total = model.spent(writing.name)
     written = Written(
         name=writing.name,
         kind=writing.choice.kind,
-        model=authors.name,
-        given=len(given),
+        model=model.name,
+        given=count,
         answers=answers,
-        rows=count,
-        left_out=dict(Counter(reject.reason for reject in rejects).most_common()),
-        **_cost(authors.spent().get(writing.name)),
+        rows=made,
+        left_out=dict(left_out.most_common()),
+        paid=total.plus(before, -1),
+        total=total,
     )
-    lines = [_reject(reject) for reject in rejects]
-    write_atomic(writing.outcome(run), json.dumps({**asdict(written), "rejects": lines}, ensure_ascii=False))
-    run.log_stage(f"generate {writing.name}", started, peak_resident())
+    write_atomic(writing.outcome(run), json.dumps(asdict(written), ensure_ascii=False))
+    run.log_stage(writing.stage, started, peak_resident())
     say(summary(written))
+    return written
 
 
 def summary(written: Written) -> str:
@@ -235,28 +282,44 @@ def summary(written: Written) -> str:
         f"{counted(written.answers, 'answer')} of {written.model}"
     )
     out = ", ".join(f"{reason.rstrip('.')} ({count})" for reason, count in list(written.left_out.items())[:3])
-    text += f"; left out: {out}." if out else "."
-    if written.requests:
-        text += f" {counted(written.requests, 'request')}, {written.read:,} tokens read and "
-        text += f"{written.written:,} written" + (f", {written.money:,.4f} paid." if written.money else ".")
-    return text
+    return f"{text}; left out: {out}.{bill(written)}" if out else f"{text}.{bill(written)}"
 
 
-def _cost(cost: Spent | None) -> dict[str, Any]:
-    if cost is None:
-        return {}
-    return {
-        "requests": cost.requests,
-        "read": cost.read,
-        "written": cost.written,
-        "money": cost.money,
-        "unsure": cost.unsure,
-    }
+def bill(written: Written) -> str:
+    """Return what a step asked and paid, with a space before; '' where it asked no server."""
+    now, total = written.paid, written.total
+    if now == total:
+        return f" {in_words(now)}." if now.requests else ""
+    return f" In this start {in_words(now)}; in all starts {in_words(total)}."
 
 
-def _reject(reject: Reject) -> dict[str, Any]:
+def bill_of(now: Spent, written: Sequence[Written]) -> str:
+    """Return what a build asked in this start and in all, '' where it never asked."""
+    total = NOTHING
+    for step in written:
+        total = total.plus(step.total)
+    if not total.requests:
+        return ""
+    return f"Asked in this start: {in_words(now)}. In all starts: {in_words(total)}."
+
+
+def in_words(paid: Spent) -> str:
+    """Return what requests came to, in words."""
+    if not paid.requests:
+        return "no request"
+    text = f"{counted(paid.requests, 'request')}, {paid.read:,} tokens read and {paid.written:,} written"
+    return text + (f", {paid.money:,.4f} paid" if paid.money else "")
+
+
+def _reject(writing: Writing, reject: Reject) -> dict[str, Any]:
     where = f"rows {', '.join(reject.parents)}" if reject.parents else "no row"
-    return {"where": where, "reason": reject.reason, "row": reject.text, "request": reject.request}
+    return {
+        "stage": writing.stage,
+        "where": where,
+        "reason": reject.reason,
+        "row": reject.text,
+        "request": reject.request,
+    }
 
 
 def renumbered(rows: Iterator[Example], source: int) -> Iterator[Example]:

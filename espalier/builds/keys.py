@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from espalier.core.code_hash import code_hash
+from espalier.builds.code_hash import code_hash
 from espalier.core.errors import RecipeError
 from espalier.core.files import file_sha256
 from espalier.core.registry import imported

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import tomli_w
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from espalier.builds.recipe_paths import paths_in
 from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash
@@ -29,18 +30,14 @@ from espalier.core.recipe import (
     parsed,
     read_toml,
 )
-from espalier.core.recipe_paths import may_hold_rows
+from espalier.core.recipe_paths import anchor
 from espalier.core.run_name import run_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 LISTS = ("source", "generate", "filter")  # a single one may be written as a table
 COLUMNS = ("id", "task", "source", "input", "messages", "references", "rejected", "origin", "facts")
-
-# Sections with paths, each with what tells one from a name; and their keys that hold names.
-ANCHORED = {"source": may_hold_rows, "generate": os.path.isfile, "filter": os.path.isfile}
-NAMES = {"kind", "name", "columns", "format", "task", "licence", "on_bad", "use", "rows"}
 
 
 class VotesSection(Section):
@@ -233,8 +230,7 @@ def _without_folders(value: object) -> object:
 def load_build(path: str | Path, overrides: Sequence[str] = ()) -> BuildRecipe:
     """Read a build's recipe, a file or a bundled one by its name, and apply `key.path=value` overrides.
 
-    Relative paths of sources, and of files that a step or a filter is given, are meant from the recipe's
-    folder, in an override from the current one.
+    Relative paths are meant from the recipe's folder, in an override from the current one.
 
     Raises:
         RecipeError: not TOML, an unknown key (the nearest is named), a value that does not fit, or a filter
@@ -243,8 +239,10 @@ def load_build(path: str | Path, overrides: Sequence[str] = ()) -> BuildRecipe:
     """
     file = recipe_path(path, build=True)
     table = read_toml(file)
-    _anchor(table, file.parent)
-    return _whole(table, overrides)
+    for name in LISTS:
+        if isinstance(table.get(name), dict):
+            table[name] = [table[name]]
+    return _whole(table, overrides, anchor(table, file.parent, paths_in(table)))
 
 
 def as_build(
@@ -257,7 +255,7 @@ def as_build(
     return _whole(json.loads(json.dumps(dict(table), default=str)), overrides)
 
 
-def _whole(table: dict[str, Any], overrides: Sequence[str]) -> BuildRecipe:
+def _whole(table: dict[str, Any], overrides: Sequence[str], names: Collection[str] = ()) -> BuildRecipe:
     for name in LISTS:
         if isinstance(table.get(name), dict):
             table[name] = [table[name]]
@@ -265,7 +263,7 @@ def _whole(table: dict[str, Any], overrides: Sequence[str]) -> BuildRecipe:
         table["filter"] = [named(choice) for choice in cast("list[object]", chosen)]
     for override in overrides:
         apply_override(table, override, BuildRecipe)
-    _anchor(table, Path())
+    anchor(table, Path(), paths_in(table), names)
     recipe = parsed(BuildRecipe, table)
     _check_names(recipe)
     return recipe
@@ -290,23 +288,3 @@ def _check_names(recipe: BuildRecipe) -> None:
                     where=f"export.{key}",
                     hint=nearest(name, names),
                 )
-
-
-def _anchor(table: dict[str, Any], folder: Path) -> None:
-    """Make the paths of sources, and files that steps and filters name, absolute if they are there."""
-
-    def anchored(value: object, is_one: Any) -> object:
-        if isinstance(value, list):
-            return [anchored(item, is_one) for item in cast("list[object]", value)]
-        leads = isinstance(value, str) and value and is_one(folder / value)
-        return str((folder / cast("str", value)).resolve()) if leads else value
-
-    for section, is_one in ANCHORED.items():
-        found = table.get(section)
-        for values in cast("list[object]", found if isinstance(found, list) else [found]):
-            if isinstance(values, dict):
-                inner = cast("dict[str, Any]", values)
-                for key in inner.keys() - NAMES:
-                    inner[key] = anchored(inner[key], is_one)
-                if "task" in inner and (section == "generate" or inner.get("use") == "prompts"):
-                    inner["task"] = anchored(inner["task"], os.path.isfile)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from espalier.builds.code_hash import code_hash
 from espalier.builds.keys import named_files
-from espalier.core.code_hash import code_hash
-from espalier.core.errors import DataError, EspalierError
+from espalier.core.errors import DataError, EspalierError, RecipeError
 from espalier.core.files import file_sha256
 from espalier.core.records import message
 from espalier.core.text import counted
@@ -29,7 +31,7 @@ from espalier.templating.fill import fill
 from espalier.templating.template import load_template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from espalier.builds.recipe import SourceSection, VotesSection
     from espalier.core.records import Example, Task
@@ -41,7 +43,7 @@ READERS = (iter_rows, fill, load_task, read_questions, read_annotations, to_exam
 
 
 @dataclass
-class Found:
+class SourceCounts:
     """What was found while a source was read: see `Source` of the funnel."""
 
     rows: int = 0
@@ -77,13 +79,16 @@ class Place:
     @property
     def key(self) -> list[Any]:
         """What determines its rows: how they are read, by which code, and what the files hold."""
-        how = self.section.model_dump(mode="json", exclude={"path", "licence", "name"})
+        how = self.section.model_dump(mode="json", exclude={"path", "licence", "name", "template"})
         files: list[object] = [[file.name, file_sha256(file)] for file in self.files]
         words = self.template.model_dump(mode="json", exclude={"origin"}) if self.template else None
         task = named_files([self.section.task]) if self.section.use == "prompts" else []
         return [
             how,
             name_of(place_of(self.section.path)),
+            self.name
+            if self.section.use == "prompts"
+            else "",  # what their task is called where nothing says
             files,
             words,
             self.seed if words else 0,
@@ -91,26 +96,36 @@ class Place:
             [code_hash(part) for part in READERS],
         ]
 
-    def read(self, found: Found, on_reject: OnReject) -> Iterator[Example]:
+    def read(
+        self,
+        found: SourceCounts | None = None,
+        on_reject: OnReject = lambda _: None,
+        on_note: Callable[[str], object] = lambda _: None,
+    ) -> Iterator[Example]:
         """Yield its rows, and write down what was found on the way.
 
         Args:
             found: rows and rejects are added to it.
             on_reject: takes each row that cannot be used, unless the recipe wants that to be an error.
+            on_note: takes a sentence on what a file says and nothing looks at.
 
         Raises:
             DataError, RecipeError: a row, or the file, cannot be used.
         """
 
+        counts = found or SourceCounts()
+
         def reject(row: Reject) -> None:
-            found.rejected += 1
+            counts.rejected += 1
             on_reject(row)
 
-        for example in self._read(found, reject if self.section.on_bad == "reject" else None):
-            found.rows += 1
+        for example in self._read(counts, reject if self.section.on_bad == "reject" else None, on_note):
+            counts.rows += 1
             yield example
 
-    def _read(self, found: Found, on_reject: OnReject | None) -> Iterator[Example]:
+    def _read(
+        self, found: SourceCounts, on_reject: OnReject | None, on_note: Callable[[str], object]
+    ) -> Iterator[Example]:
         section = self.section
         if section.use == "prompts":
             yield from self._prompts()
@@ -132,19 +147,21 @@ class Place:
                 named = replace(task, name=section.task or task.name)
                 yield from to_examples(named, available(named, Show()))
             else:
-                yield from self._rows(file, on_reject)
+                yield from self._rows(file, on_reject, on_note)
 
-    def _rows(self, file: Path, on_reject: OnReject | None) -> Iterator[Example]:
+    def _rows(
+        self, file: Path, on_reject: OnReject | None, on_note: Callable[[str], object]
+    ) -> Iterator[Example]:
         section = self.section
         name = section.task or name_of(place_of(section.path))
         try:
             yield from iter_rows(
-                file, section.format, on_reject, _note, section.columns, name=name, own=not section.task
+                file, section.format, on_reject, on_note, section.columns, name=name, own=not section.task
             )
         except EspalierError as error:
             raise _of_build(error) from None
 
-    def _voted(self, file: Path, votes: VotesSection, found: Found) -> Iterable[Raw]:
+    def _voted(self, file: Path, votes: VotesSection, found: SourceCounts) -> Iterable[Raw]:
         """Return a file's rows with what their annotators' labels come to; how far these agree is noted."""
         layout = Layout(votes.row, votes.label, votes.annotator, votes.annotators)
         rows, agreement = aggregated(
@@ -187,35 +204,55 @@ def places(sections: Sequence[SourceSection], seed: int) -> list[Place]:
     Raises:
         DataError: a file or a template is not there, or is none.
     """
-    found: list[Place] = []
-    for section in sections:
+    return [_place(section, number, seed) for number, section in enumerate(sections)]
+
+
+def _place(section: SourceSection, number: int, seed: int) -> Place:
+    where = f"source.{number}"
+    with at_key(f"{where}.path"):
         files = files_of(place_of(section.path))
-        if files.note:
-            _note(files.note)
         for file in files.paths:
             if not file.is_file():
                 raise DataError("There is no such file.", where=str(file))
-        place = Place(section, tuple(files.paths), seed)
+    if files.note:
+        note(files.note)
+    place = Place(section, tuple(files.paths), seed)
+    with at_key(f"{where}.template"):
         if place.template is None and section.votes is not None:
             raise DataError(
                 "Labels of several people need a template that puts the rows into words.",
-                where="source.votes",
                 hint='Name one: template = "classification".',
             )
-        found.append(place)
-    return found
+    with at_key(f"{where}.task"):
+        if section.use == "prompts":
+            _task(section.task)
+    return place
+
+
+@contextmanager
+def at_key(key: str) -> Generator[None]:
+    """Say of an error by which key of the recipe it is. Raises what it gets."""
+    try:
+        yield
+    except EspalierError as error:
+        if not (error.where and isinstance(error, RecipeError)):  # its place is a key already
+            error.where = f"{error.where} ({key})" if error.where else key
+        raise
 
 
 def _task(name: str) -> Task | None:
-    """Return the task of that name or file; None where it is only a name."""
+    """Return the task of that name or file; None where it is only a name. Raises DataError."""
     try:
         task_path(name or " ")
     except DataError:
+        if os.path.isabs(name):
+            raise
         return None
     return load_task(name, lambda _: None)
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
+    """Say what is to be known of a source."""
     say(f"Note: {text}")
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from espalier.builds.authors import Terms
+from espalier.builds.model import Terms
 from espalier.builds.recipe import load_build
 from espalier.cli.keys import key_of
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
@@ -19,7 +19,7 @@ from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
 
 if TYPE_CHECKING:
-    from espalier.builds.build import Build
+    from espalier.builds.built import Build
 
 GOES_ON = "The same command goes on from here: what is complete is not done again."
 
@@ -37,6 +37,7 @@ def build(
     The same command goes on after an interruption; what is done, answered or paid for is not done again.
     """
     from espalier.builds.build import build as build_set
+    from espalier.builds.generation import bill_of
 
     try:
         with stoppable():
@@ -51,13 +52,16 @@ def build(
         say(f"Stopped by {stopped}. {GOES_ON}")
         raise typer.Exit(stopped.status) from None
     print_funnel(made)
+    if bill := bill_of(made.paid, made.funnel.written):
+        say(bill)
     say(f"Report: {made.report}")
 
 
 def print_funnel(made: Build) -> None:
     """Print how many rows came in, what each filter found in all of them, and how many go out."""
     funnel, mixed = made.funnel, sum(portion.rows for portion in made.portions)
-    title = f"{funnel.rows} rows in, {funnel.out} out" + (f", {mixed} in the mixture" if mixed else "")
+    ends = f"{funnel.out} pass, {mixed} go out in the mixture" if mixed else f"{funnel.out} out"
+    title = f"{funnel.rows} rows in, {ends}"
     table = Table(
         title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True
     )
@@ -68,12 +72,14 @@ def print_funnel(made: Build) -> None:
     for source in funnel.sources:
         notes = [f"{source.rejected} cannot be used"] if source.rejected else []
         notes += ["to write from"] if source.use not in ("rows", "generated") else []
-        name = Text(f"{'by' if source.use in ('generated', 'step') else 'from'} {Path(source.path).name}")
+        name = Text(f"{'by' if source.use in ('generated', 'step') else 'from'} {source.name}")
         table.add_row(name, "", "", str(source.rows), Text(", ".join(notes)))
     for step in funnel.steps:
         share = f"{100 * step.found / max(1, funnel.rows):.1f} %"
         shown = step.examples[0].why if step.examples else ""
         name = step.name if step.drops else f"{step.name} (stay)"
         table.add_row(Text(name), str(step.found), share, str(step.left), Text(" ".join(shown.split())))
-    table.add_row("out", "", "", str(funnel.out), "")
+    table.add_row("pass" if mixed else "out", "", "", str(funnel.out), "")
+    if mixed:
+        table.add_row("in the mixture", "", "", str(mixed), "")
     Console(highlight=False).print(table)

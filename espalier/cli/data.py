@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.cli.data_tail import longtail, tradeoff
-from espalier.cli.settings import Json
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Json
 from espalier.cli.terminal import as_json as as_line
-from espalier.core.errors import RunError
+from espalier.core.errors import RecipeError, RunError
 from espalier.core.text import counted
 from espalier.runs.events import say, working
 
@@ -76,6 +76,7 @@ def diff(a: Rows, b: Rows, as_json: Json = False) -> None:
 @data.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="A build's folder.", show_default=False)],
+    *,
     to: Annotated[Path, typer.Option(help="File to write: .jsonl, .csv or .parquet.")],
     format: Annotated[str, typer.Option(help="Format of the rows.")] = "messages",
     drop: Annotated[
@@ -85,15 +86,39 @@ def export(
     mask: Annotated[
         list[str] | None, typer.Option(help="Filter of which what it found is replaced by a tag.")
     ] = None,
+    mix: Annotated[
+        bool,
+        typer.Option("--mix", help="Mix sources as the recipe's [mix] says; else all rows that pass go out."),
+    ] = False,
+    nested: Annotated[
+        str, typer.Option(help="Write subsets of so many rows, each within the larger ones: 100,300,1000.")
+    ] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    cache: Cache = DEFAULT_CACHE,
 ) -> None:
     """Write a build's rows in another format, with a card."""
-    from espalier.builds.built import export_rows
+    from espalier.builds.going_out import export_nested, export_rows, subset_files
 
-    if to.exists() and not overwrite:
-        raise RunError("There is such a file already.", where=str(to), hint="Replace it with --overwrite.")
-    exported, card = export_rows(folder, to, format, drop, mask or [])
+    sizes = _sizes(nested)
+    if mix and sizes:
+        raise RecipeError("--mix and --nested are both given.", hint="Leave one of them out.")
+    for file in subset_files(to, sizes).values() if sizes else [to]:
+        if file.exists() and not overwrite:
+            message = "There is such a file already."
+            raise RunError(message, where=str(file), hint="Replace it with --overwrite.")
+    if sizes:
+        for size, (file, card) in export_nested(folder, to, format, sizes, drop, mask or []).items():
+            say(f"{counted(size, 'row')} in {file}, with a card: {card}")
+        return
+    exported, card = export_rows(folder, to, format, drop, mask or [], mix=cache if mix else None)
     say(f"{counted(exported.rows, 'row')} in {to}, with a card: {card}")
+
+
+def _sizes(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise RecipeError(f"'{text}' is no list of sizes.", where="--nested", hint="Write 100,300,1000.")
+    return [int(part) for part in parts]
 
 
 @data.command()

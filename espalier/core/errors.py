@@ -63,11 +63,17 @@ class RunError(EspalierError):
 
 
 class GenerationError(EspalierError):
-    """A generation that failed; `retryable` says whether asking again may help."""
+    """A generation that failed.
 
-    def __init__(self, message: str, *, where: str = "", hint: str = "", retryable: bool = False) -> None:
+    `retryable` says whether asking again may help, `of_key` whether a server refuses the key it was given.
+    """
+
+    def __init__(
+        self, message: str, *, where: str = "", hint: str = "", retryable: bool = False, of_key: bool = False
+    ) -> None:
         super().__init__(message, where=where, hint=hint)
         self.retryable = retryable
+        self.of_key = of_key
 
 
 class MissingExtra(EspalierError):

@@ -9,7 +9,7 @@ import json
 import lzma
 import os
 import re
-import tempfile
+import secrets
 import tomllib
 import zlib
 from pathlib import Path
@@ -216,16 +216,14 @@ def replacing(path: Path) -> Generator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
+        new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less what the umask takes away
         try:
-            yield Path(name)
-            sync(Path(name))
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            yield new
+            sync(new)
+            os.replace(new, path)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+            new.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(
             f"The file cannot be written: {error.strerror}.", where=str(path), hint=disk_hint(error)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,23 +28,53 @@ def each_path(value: Any, change: Callable[[str], str]) -> Any:
     return change(value) if isinstance(value, str) and value else value
 
 
-def anchor(table: dict[str, Any], folder: Path) -> None:
-    """Make the relative paths of a recipe's table that lead somewhere from `folder` absolute."""
-    places = (
-        ("task", "path", may_hold_rows),
-        ("model", "name", os.path.isdir),
-        ("train", "data", may_hold_rows),
-    )
-    for section, key, is_one in places:
+@dataclass(frozen=True)
+class PathKey:
+    """A key of a recipe that holds paths, or names.
 
-        def anchored(path: str, is_one: Callable[[Path], bool] = is_one) -> str:
-            return str((folder / path).resolve()) if is_one(folder / path) else path
+    Attributes:
+        section, key: where it stands.
+        is_one: tells what such a path leads to.
+        is_name: tells a name from the path of something that is not there.
+        holds: tells a table of the section whose key it is from one where it means something else.
+    """
 
-        inner = table.get(section)
+    section: str
+    key: str
+    is_one: Callable[[Path], bool]
+    is_name: Callable[[str], bool] = lambda _: True
+    holds: Callable[[Mapping[str, Any]], bool] = lambda _: True
+
+
+def anchor(
+    table: dict[str, Any], folder: Path, keys: Sequence[PathKey] | None = None, names: Collection[str] = ()
+) -> set[str]:
+    """Make the relative paths of a recipe's table absolute, as meant from `folder`.
+
+    Args:
+        table: as TOML gives it; changed.
+        folder: of the recipe's file.
+        keys: those that hold paths; by default those of a run.
+        names: texts that are known to be names, whatever lies in the folder.
+
+    Returns:
+        The texts that are names.
+    """
+    found = set(names)
+
+    def anchored(text: str, key: PathKey) -> str:
+        if text not in names and (key.is_one(folder / text) or not key.is_name(text)):
+            return str((folder / text).resolve())
+        found.add(text)
+        return text
+
+    for key in RUN_PATHS if keys is None else keys:
+        inner = table.get(key.section)
         for values in cast("list[object]", inner if isinstance(inner, list) else [inner]):
-            if isinstance(values, dict) and key in values:
+            if isinstance(values, dict) and key.key in values and key.holds(cast("dict[str, Any]", values)):
                 values = cast("dict[str, Any]", values)
-                values[key] = each_path(values[key], anchored)
+                values[key.key] = each_path(values[key.key], lambda text, key=key: anchored(text, key))
+    return found
 
 
 def may_hold_rows(path: Path) -> bool:
@@ -51,3 +82,10 @@ def may_hold_rows(path: Path) -> bool:
     if not os.path.exists(path) and ":" in path.name:  # FOLDER:SPLIT
         path = path.parent / path.name.rpartition(":")[0]
     return os.path.isfile(path) or (os.path.isdir(path) and not os.path.exists(path / "recipe.toml"))
+
+
+RUN_PATHS = (
+    PathKey("task", "path", may_hold_rows),
+    PathKey("model", "name", os.path.isdir),
+    PathKey("train", "data", may_hold_rows),
+)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import RecipeError
@@ -104,6 +104,14 @@ class Spent:
     estimated: int = 0
     unsure: int = 0
     at_most: float = 0.0
+
+    def plus(self, other: Spent, sign: int = 1) -> Spent:
+        """Return both together; with the sign -1, what came to it since the other."""
+        both = {name: value + sign * getattr(other, name) for name, value in asdict(self).items()}
+        return Spent(**both)
+
+
+NOTHING = Spent()
 
 
 def spent(journal: Journal) -> dict[str, Spent]:

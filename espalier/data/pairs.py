@@ -111,6 +111,43 @@ class Pairs:
         return found
 
 
+class _StoredRows:
+    """The rows of a table as a sequence; neighbours are read once."""
+
+    def __init__(self, path: Path) -> None:
+        self._pairs = Pairs(path)
+        self._size = len(self._pairs)
+        self._group = -1
+        self._rows: list[Example] = []
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self._pairs)
+
+    def __getitem__(self, place: int | slice) -> Example | list[Example]:
+        if isinstance(place, slice):
+            return [self._row(one) for one in range(*place.indices(self._size))]
+        if not -self._size <= place < self._size:
+            raise IndexError(place)
+        return self._row(place % self._size)
+
+    def _row(self, place: int) -> Example:
+        if place // BATCH != self._group:
+            self._group = place // BATCH
+            self._rows = from_rows(_file(self._pairs.path).read_row_group(self._group, columns=columns()))
+        return self._rows[place % BATCH]
+
+
+cast("Any", Sequence).register(_StoredRows)  # random.sample wants to know
+
+
+def stored_rows(path: Path) -> Sequence[Example]:
+    """Return the rows of a table as a sequence: of a million, only those are in memory that are looked at."""
+    return cast("Sequence[Example]", _StoredRows(path))
+
+
 def is_pairs(path: Path) -> bool:
     """Tell a table of examples, with verdicts or without, from any other file."""
     if path.suffix != ".parquet" or not path.is_file():

@@ -188,8 +188,8 @@ class Courier:
         """Tell all that still wait why they do so in vain."""
         if self._stop is not None:
             for batch in sorted({batch for batches in self._wanted.values() for batch in batches}):
-                again = self._stop.kind != "fatal"
-                self._tell({"batch": batch, "error": self._stop.why, "retryable": again})
+                stop, again = self._stop, self._stop.kind != "fatal"
+                self._tell({"batch": batch, "error": stop.why, "retryable": again, "of_key": stop.of_key})
             self._wanted.clear()
             self._queue.clear()
             self._aside.clear()

@@ -140,6 +140,7 @@ class Trouble:
         busy: whether the server said that it has too much to do.
         away: whether nobody was there.
         own: whether the refusal is of the prompt itself, by what the server says.
+        of_key: whether it is of the key that was sent.
     """
 
     kind: Literal["again", "unsure", "refused", "fatal"]
@@ -148,6 +149,7 @@ class Trouble:
     busy: bool = False
     away: bool = False
     own: bool = False
+    of_key: bool = False
 
 
 def read_reply(text: str) -> Reply | Trouble:
@@ -214,7 +216,7 @@ def read_status(status: int, text: str, headers: Mapping[str, str]) -> Trouble:
         return Trouble(kind, why, waiting(headers), busy=status == 429)
     if status in REFUSED:
         return Trouble("refused", why, own=status == 413 or OWN.search(why) is not None)
-    return Trouble("fatal", why.rstrip(".") + ADVICE.get(status, ""))
+    return Trouble("fatal", why.rstrip(".") + ADVICE.get(status, ""), of_key=status in (401, 403))
 
 
 def waiting(headers: Mapping[str, str]) -> float | None:

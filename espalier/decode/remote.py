@@ -213,7 +213,8 @@ class _Line:
                 told = self._next(batch)
                 if "error" in told:
                     left.clear()
-                    raise GenerationError(told["error"], where=self._where, **_advice(told["retryable"]))
+                    advice = _advice(told["retryable"])
+                    raise GenerationError(told["error"], where=self._where, of_key=told["of_key"], **advice)
                 left.discard(told["key"])
                 yield told["key"], told["entry"]
         finally:

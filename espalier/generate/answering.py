@@ -13,10 +13,11 @@ from espalier.core.records import Completion, Example, Message, Scorer, Task, ex
 from espalier.core.text import unpunctuated, words
 from espalier.evaluate.rewards import reward_of
 from espalier.generate.author import (
+    Answer,
     Author,
+    Drawing,
     Made,
     Reject,
-    Said,
     answered,
     ask,
     asked_in,
@@ -40,7 +41,7 @@ class Candidate:
 
     number: int
     row: Example
-    said: Said
+    said: Answer
     place: int
 
 
@@ -89,7 +90,7 @@ def respond(
                 origin = {**origin, "candidate": best.place} if candidates > 1 else origin
                 yield answered(best.row.prompt, best.said.text, best.row, origin, own=True)
 
-    return write
+    return Drawing(write, candidates, "generate.candidates")
 
 
 @steps.register("wrong_answers")
@@ -100,13 +101,13 @@ def wrong_answers(*, count: int = 1) -> Step:
 
     def write(rows: Sequence[Example], author: Author) -> Iterator[Made]:
         drawing = author.drawing(count, "generate.count")
-        for part in batches([row for row in rows if row.answer]):
+        for part in batches(row for row in rows if row.answer):
             prompts = [
                 PROMPTS["wrong-answer"].format(instruction=asked_in(row), answer=row.answer) for row in part
             ]
             for row, answers in zip(part, ask(drawing, prompts), strict=True):
                 right = {unpunctuated(text) for text in (*row.references, row.answer)}
-                wrong: dict[str, Said] = {}
+                wrong: dict[str, Answer] = {}
                 for one in answers:
                     text = after_label(one.text, "answer", "wrong answer", "incorrect answer")
                     fault = one.fault or ("It is a right answer." if unpunctuated(text) in right else "")
@@ -120,7 +121,7 @@ def wrong_answers(*, count: int = 1) -> Step:
             if not row.answer:
                 yield Reject("wrong_answers", "The row has no right answer.", asked_in(row), (row.id,))
 
-    return write
+    return Drawing(write, count, "generate.count")
 
 
 def _in_turns(task: Task, text: str, shots: int) -> list[Message]:
@@ -185,7 +186,7 @@ def _judge_of(scorer: Scorer) -> Judge:
 JUDGES: dict[str, Judge] = {"first": _first, "agreement": _agreement, "author": _grade}
 
 
-def _beside(row: Example, wrong: dict[str, Said], author: Author) -> Example:
+def _beside(row: Example, wrong: dict[str, Answer], author: Author) -> Example:
     """Return a row with wrong answers beside its right one."""
     learned = any(turn.trained for turn in row.messages)
     right = () if learned else (message("assistant", row.answer, trained=True),)

@@ -7,8 +7,9 @@ beginning once. With the same rows, seed and answers it yields the same, in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from espalier.core.errors import RecipeError
@@ -44,32 +45,22 @@ class Author:
 
     def deciding(self, limit: int) -> Author:
         """Return the same for short answers that are not drawn: yes or no, a grade."""
-        return self._with("greedy", {"limit": limit})
+        return replace(self, settings=_chosen("greedy", {"limit": limit}))
 
     def drawing(self, samples: int, where: str) -> Author:
         """Return the same with several answers to each prompt. Raises RecipeError where it draws none."""
-        if self.settings.kind == "sample":
-            return self._with("sample", {**self.settings.params, "samples": samples})
-        if samples > 1:
-            raise RecipeError(
-                f"{samples} answers to a prompt differ only where they are drawn.",
-                where=where,
-                hint='Write kind = "sample" for the model\'s settings.',
-            )
-        return self
+        return replace(self, settings=drawn(self.settings, samples, where))
 
     def keeping_to(self, schema: Mapping[str, Any]) -> Author:
         """Return the same with answers of a JSON schema, where it takes one."""
         if not self.schemas:
             return self
-        return self._with(self.settings.kind, {**self.settings.params, "json_schema": schema})
-
-    def _with(self, kind: str, params: Mapping[str, Any]) -> Author:
-        return replace(self, settings=Choice.model_validate({"kind": kind, **params}))
+        kept = _chosen(self.settings.kind, {**self.settings.params, "json_schema": schema})
+        return replace(self, settings=kept)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Answer:
     """One answer of an author: its text without spaces around it, its request, and why it ended."""
 
     text: str
@@ -108,30 +99,73 @@ class Reject:
 Made: TypeAlias = Example | Reject
 Step: TypeAlias = Callable[[Sequence[Example], Author], Iterator[Made]]
 
-ROOM = "espalier.generate"
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A step that draws several answers to each prompt, so that a build tells at its start who cannot.
+
+    Attributes:
+        write: what it does.
+        samples: how many answers.
+        where: the key that says so.
+    """
+
+    write: Step
+    samples: int
+    where: str
+
+    def __call__(self, rows: Sequence[Example], author: Author) -> Iterator[Made]:
+        """Do the step."""
+        return self.write(rows, author)
+
+    def check(self, settings: Choice) -> None:
+        """Refuse an author that writes so. Raises RecipeError."""
+        drawn(settings, self.samples, self.where)
+
+
+def drawn(settings: Choice, samples: int, where: str) -> Choice:
+    """Return how an author writes several answers to each prompt. Raises RecipeError if it draws none."""
+    if settings.kind == "sample":
+        return _chosen("sample", {**settings.params, "samples": samples})
+    if samples > 1:
+        raise RecipeError(
+            f"{samples} answers to a prompt differ only where they are drawn.",
+            where=where,
+            hint='Write kind = "sample" for the model\'s settings.',
+        )
+    return settings
+
+
+def _chosen(kind: str, params: Mapping[str, Any]) -> Choice:
+    return Choice.model_validate({"kind": kind, **params})
+
+
 steps: Registry[Step] = Registry(
     "step of generation",
-    *(f"{ROOM}.{name}" for name in ("instructing", "evolving", "answering", "conversing")),
+    "espalier.generate.instructing",
+    "espalier.generate.evolving",
+    "espalier.generate.answering",
+    "espalier.generate.conversing",
 )
 
 
-def ask(author: Author, prompts: Sequence[str | Sequence[Message]]) -> list[list[Said]]:
+def ask(author: Author, prompts: Sequence[str | Sequence[Message]]) -> list[list[Answer]]:
     """Return the answers to each prompt, all samples in their order. Raises as `Generator.generate`."""
     rows = [_question(prompt) for prompt in prompts]
-    found: dict[str, dict[int, Said]] = {row.id: {} for row in rows}
+    found: dict[str, dict[int, Answer]] = {row.id: {} for row in rows}
     distinct = list({row.id: row for row in rows}.values())
     for one in author.generator.generate(distinct, author.settings) if distinct else ():
-        found[one.example][one.sample] = Said(unthought(one.text), one.request, one.finish)
+        found[one.example][one.sample] = Answer(unthought(one.text), one.request, one.finish)
     return [[said for _, said in sorted(found[row.id].items())] for row in rows]
 
 
-def ask_one(author: Author, prompts: Sequence[str | Sequence[Message]]) -> list[Said]:
+def ask_one(author: Author, prompts: Sequence[str | Sequence[Message]]) -> list[Answer]:
     """Return the first answer to each prompt; of a prompt without one, an error."""
-    none = Said("", "", "error")
+    none = Answer("", "", "error")
     return [(answers or [none])[0] for answers in ask(author.drawing(1, ""), prompts)]
 
 
-def decide(author: Author, prompts: Sequence[str]) -> list[Said]:
+def decide(author: Author, prompts: Sequence[str]) -> list[Answer]:
     """Return short answers to prompts that ask for a word or a number.
 
     One who thinks first, and so comes to no word within a few tokens, is asked again with all its tokens.
@@ -217,10 +251,11 @@ def beyond_text(instruction: str) -> str:
     return "" if judged.ok else "It asks for more than text."
 
 
-def batches(rows: Sequence[Example], size: int = BATCH) -> Iterator[Sequence[Example]]:
+def batches(rows: Iterable[Example], size: int = BATCH) -> Iterator[Sequence[Example]]:
     """Yield the rows in parts that are asked at once."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+    left = iter(rows)
+    while part := list(islice(left, size)):
+        yield part
 
 
 def _question(prompt: str | Sequence[Message]) -> Example:

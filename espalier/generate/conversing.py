@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from espalier.core.errors import RecipeError
 from espalier.core.records import Example, Message, example_id, message
 from espalier.core.text import unpunctuated
-from espalier.generate.author import Author, Made, Reject, Said, ask_one, batches, origin_of, steps
+from espalier.generate.author import Answer, Author, Made, Reject, ask_one, batches, origin_of, steps
 from espalier.generate.parsing import after_label
 from espalier.generate.prompts import PROMPTS
 
@@ -59,7 +59,7 @@ def converse(*, turns: int = 3, least: int = 2) -> Step:
     return write
 
 
-def _answer(talk: _Talk, one: Said) -> None:
+def _answer(talk: _Talk, one: Answer) -> None:
     said = [unpunctuated(turn.text) for turn in talk.turns if turn.trained]
     talk.end = one.fault or ("An answer is given twice." if unpunctuated(one.text) in said else "")
     if not talk.end:
@@ -67,7 +67,7 @@ def _answer(talk: _Talk, one: Said) -> None:
         talk.requests.append(one.request)
 
 
-def _go_on(talk: _Talk, one: Said) -> None:
+def _go_on(talk: _Talk, one: Answer) -> None:
     text = after_label(one.text, "you", "user", "person", "human")
     asked = [unpunctuated(turn.text) for turn in talk.turns if turn.role == "user"]
     if one.fault:

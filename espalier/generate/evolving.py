@@ -18,10 +18,10 @@ from espalier.core.errors import RecipeError
 from espalier.core.records import Example, message
 from espalier.core.text import folded, word_count, words
 from espalier.generate.author import (
+    Answer,
     Author,
     Made,
     Reject,
-    Said,
     answered,
     ask_one,
     asked_in,
@@ -92,7 +92,7 @@ def _way(ways: Sequence[Way], row: str, number: int, seed: int) -> Way:
 
 def _evolved(states: Sequence[_State], taken: Sequence[Way], author: Author) -> list[Made]:
     """Return for each instruction the row that it evolved to, or why it did not."""
-    said: dict[int, Said] = {}
+    said: dict[int, Answer] = {}
     for way in WAYS:  # those of one way together, since their prompts begin alike
         places = [place for place, own in enumerate(taken) if own == way]
         prompts = [PROMPTS[way].format(instruction=asked_in(states[place].row)) for place in places]

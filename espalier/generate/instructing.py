@@ -17,10 +17,10 @@ from espalier.core.records import Example, message
 from espalier.core.text import folded, kinds, word_count
 from espalier.filters.novelty import Pool
 from espalier.generate.author import (
+    Answer,
     Author,
     Made,
     Reject,
-    Said,
     answered,
     ask_one,
     asked_in,
@@ -192,7 +192,7 @@ def _instances(
     names = ["output-first" if says_yes(said.text) else "input-first" for said in kinds_said]
     writer = author.keeping_to(EXAMPLES)
     prompts = [PROMPTS[name].format(instruction=one.text) for name, one in zip(names, found, strict=True)]
-    said: list[Said] = [Said("", "", "error")] * len(found)
+    said: list[Answer] = [Answer("", "", "error")] * len(found)
     for name in ("input-first", "output-first"):  # apart, since their prompts begin apart
         places = [place for place, own in enumerate(names) if own == name]
         for place, one in zip(places, ask_one(writer, [prompts[place] for place in places]), strict=True):

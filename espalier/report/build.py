@@ -59,6 +59,7 @@ def render(
     """Return the report as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    mixed = exported.rows if exported and exported.portions else None
     loader = PackageLoader("espalier.report", "templates")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -71,10 +72,11 @@ def render(
         style=Markup(loader.get_source(environment, "report.css")[0]),
         funnel=funnel,
         people=people,
-        out=exported.rows if exported and exported.portions else _out(funnel, people),
+        out=_out(funnel, people),
+        mixed=mixed,
         portions=exported.portions if exported else (),
         recipe=recipe.strip(),
-        bars=_bars(funnel, people),
+        bars=_bars(funnel, people, mixed),
         lengths=_lengths(funnel),
         marked=_marked,
     )
@@ -85,7 +87,7 @@ def _out(funnel: Funnel, people: Settled | None) -> int:
     return funnel.out + (people.back - people.out if people else 0)
 
 
-def _bars(funnel: Funnel, people: Settled | None) -> list[dict[str, Any]]:
+def _bars(funnel: Funnel, people: Settled | None, mixed: int | None) -> list[dict[str, Any]]:
     """Return the bars of the funnel: what is left, and what was found, in per cent of the rows in."""
     whole, out = max(1, funnel.rows), _out(funnel, people)
     rows = [{"name": "rows in", "left": 100.0, "found": 0.0, "count": funnel.rows, "of": None}]
@@ -99,9 +101,11 @@ def _bars(funnel: Funnel, people: Settled | None) -> list[dict[str, Any]]:
         }
         for step in funnel.steps
     ]
-    return [
-        *rows,
-        {"name": "rows out", "left": 100 * out / whole, "found": 0.0, "count": out, "of": None},
+    ends = [("rows out", out)] if mixed is None else [("rows that pass", out), ("in the mixture", mixed)]
+    # A mixture may take rows more than once, and so have more than came in.
+    return rows + [
+        {"name": name, "left": min(100.0, 100 * count / whole), "found": 0.0, "count": count, "of": None}
+        for name, count in ends
     ]
 
 

@@ -35,7 +35,10 @@ CARD, OURS = "README.md", "Built with Espalier"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What the file is: its name and format, the filters whose rows were dropped or masked, the recipe."""
+    """What the file is: its name and format, the filters whose rows were dropped or masked, the recipe.
+
+    `part` says which part of the rows it is, where it is not all.
+    """
 
     file: str
     format: str
@@ -43,19 +46,32 @@ class Made:
     masked: Sequence[str]
     recipe_hash: str
     recipe: str
+    part: str = ""
 
 
 def write_card(folder: Path, funnel: Funnel, exported: Exported, made: Made) -> Path:
-    """Write the card into a folder, and return its path; a README that is somebody's own stays.
+    """Write the card into a folder, and return its path.
+
+    It is README.md, unless that is somebody's own or the card of another file that is there, or the file is
+    a part of the rows: then it is called after the file.
 
     Raises:
         RunError: it cannot be written.
     """
     path = folder / CARD
-    if path.exists() and OURS not in path.read_text(encoding="utf-8", errors="replace"):
+    if made.part or (path.exists() and not _gives_way(path, made.file)):
         path = folder / f"{Path(made.file).stem}.{CARD}"
     write_atomic(path, dataset_card(funnel, exported, made))
     return path
+
+
+def _gives_way(card: Path, file: str) -> bool:
+    """Tell the card of this file, or of one that is gone, from any other README."""
+    text = card.read_text(encoding="utf-8", errors="replace")
+    named = re.search(r"^ *(?:- )?path: *[\"']?(.+?)[\"']?$", text, re.MULTILINE)
+    if OURS not in text or named is None:
+        return False
+    return named[1] == file or not (card.parent / named[1]).exists()
 
 
 def dataset_card(funnel: Funnel, exported: Exported, made: Made) -> str:
@@ -68,6 +84,8 @@ def dataset_card(funnel: Funnel, exported: Exported, made: Made) -> str:
     }
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
     lead = f"{counted(exported.rows, 'row')} in the format `{made.format}`, of {funnel.rows} that came in."
+    if made.part:
+        lead += f" {made.part}"
     if exported.masked:
         lead += f" In {counted(exported.masked, 'row')} something is replaced by a tag, such as [EMAIL]."
     return f"---\n{_head(funnel, exported.rows, made)}\n---\n\n# {funnel.name}\n\n{lead}\n\n{body}\n"
@@ -93,10 +111,10 @@ def _head(funnel: Funnel, rows: int, made: Made) -> str:
 
 
 def _sources(funnel: Funnel, out: Mapping[str, int]) -> str:
-    rows = [["source", "licence", "rows in", "cannot be used", "rows out"]]
+    rows = [["source", "from", "licence", "rows in", "cannot be used", "rows out"]]
     for number, source in enumerate(funnel.sources):
         sizes = (source.rows, source.rejected, out.get(str(number), 0))
-        rows.append([_name(source.path), source.licence or "not stated", *map(str, sizes)])
+        rows.append([source.name, _name(source.path), source.licence or "not stated", *map(str, sizes)])
     return _table(rows)
 
 
@@ -120,7 +138,7 @@ def _mixture(portions: Sequence[Portion]) -> str:
             str(one.tokens),
             f"{100 * one.token_share:.1f} %",
         )
-        rows.append([_name(one.source), str(one.available), str(one.rows), *shares])
+        rows.append([one.source, str(one.available), str(one.rows), *shares])
     return _table(rows)
 
 

@@ -68,7 +68,7 @@ class Wording(BaseModel):
     references: str = ""
 
 
-class Asks(BaseModel):
+class TemplateTask(BaseModel):
     """What all wordings have in common; see the top of the file. `flipped` names the flipped task."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,7 +87,7 @@ class Template(BaseModel):
     """A template file as it stands; `origin` is where it was found."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    task: Asks
+    task: TemplateTask
     columns: dict[str, str] = {}
     facts: dict[str, str] = {}
     wording: tuple[Wording, ...] = Field(min_length=1)
@@ -195,7 +195,7 @@ def _as_data_error(error: ValidationError, where: str) -> DataError:
     *parents, key = [str(step) for step in first["loc"]]
     place = ", ".join([where, " ".join(parents)] if parents else [where])
     if first["type"] == "extra_forbidden":
-        known = Wording.model_fields if parents[:1] == ["wording"] else Asks.model_fields
+        known = Wording.model_fields if parents[:1] == ["wording"] else TemplateTask.model_fields
         return DataError(f"A template has no key '{key}' here.", where=place, hint=nearest(key, known))
     if first["type"] == "missing":
         return DataError(f"The key '{key}' is required and missing.", where=place)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.building.mixing import Rates, mix, nested, row_counts
+from espalier.building.mixing import Rates, mix, row_counts, subset
 from espalier.core.errors import RecipeError
 from espalier.core.records import Example, message
 from espalier.data.split import split_tasks
@@ -118,21 +118,28 @@ def test_a_smaller_mixture_lies_in_a_larger_one(sizes: Mapping[str, int], less: 
     assert (small - large).total() <= len(sources)
 
 
-@given(st.integers(1, 40), st.data())
-def test_subsets_are_nested_and_rows_that_come_move_no_other(count: int, data: st.DataObject) -> None:
-    every = rows("t", count)
-    sizes = data.draw(st.lists(st.integers(1, count), min_size=1, max_size=4, unique=True))
-    found = nested(every, sizes, 5)
-    ordered = [{one.id for one in found[size]} for size in sorted(sizes)]
-    assert [len(one) for one in ordered] == sorted(sizes)
-    assert all(one <= other for one, other in pairwise(ordered))
-    more = nested([*every, row(1000)], [*sizes, count + 1], 5)
-    assert all(len({one.id for one in more[size]} - {one.id for one in found[size]}) <= 1 for size in sizes)
+@given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=40), st.data())
+def test_subsets_are_nested_by_whole_sources(sources: list[str], data: st.DataObject) -> None:
+    every = [(source, f"row {n}") for n, source in enumerate(sources)]
+    sizes = sorted(data.draw(st.sets(st.integers(1, len(every)), min_size=1, max_size=4)))
+    found = [subset(every, size, 5) for size in sizes]
+    assert [len(places) for places in found] == sizes
+    assert all(places == sorted(places) for places in found)
+    assert all({*one} <= {*other} for one, other in pairwise(found))
+    for places in found:
+        inside = Counter(sources[place] for place in places)
+        cut = [source for source, count in inside.items() if count < sources.count(source)]
+        assert len(cut) <= 1
+    # Rows of a source that comes later move no other.
+    before = [every[place] for place in subset(every, sizes[0], 5)]
+    after = [([*every, ("z", "new")])[place] for place in subset([*every, ("z", "new")], sizes[0], 5)]
+    assert [one for one in after if one in before] == after or ("z", "new") in after
 
 
 def test_a_subset_larger_than_the_rows_is_refused() -> None:
-    with pytest.raises(RecipeError, match="there are 3"):
-        nested(rows("t", 3), [4], 0)
+    for size in (4, 0, -1):
+        with pytest.raises(RecipeError, match="3 go out"):
+            subset([("a", "1"), ("a", "2"), ("b", "3")], size, 0)
 
 
 def test_tasks_that_share_a_sentence_are_on_one_side() -> None:

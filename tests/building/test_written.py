@@ -112,3 +112,35 @@ def test_what_a_format_cannot_hold_is_said(
 ) -> None:
     with pytest.raises(DataError, match=why):
         writers.build(format, {})(made(turns, rejected))
+
+
+WORSE = message("assistant", "A whale.")
+
+
+@pytest.mark.parametrize(
+    ("format", "turns", "rejected", "other"),
+    [
+        # A thumb down has no answer beside which it is worse, as pairs have.
+        *(
+            (name, PAIR[:1], (WORSE,), "kto")
+            for name in ("messages", "alpaca", "openassistant", "preference")
+        ),
+        ("messages", PAIR, (WORSE,), "preference"),
+        ("kto", PAIR, (WORSE,), "preference"),
+        ("preference", PAIR, (), "messages"),
+        ("messages", PAIR, (WORSE, WORSE), ""),
+        ("preference", PAIR, (WORSE, WORSE), ""),
+    ],
+)
+def test_the_format_that_is_named_instead_holds_the_row(
+    format: str, turns: list[Message], rejected: tuple[Message, ...], other: str
+) -> None:
+    row = made(turns, rejected)
+    with pytest.raises(DataError) as caught:
+        writers.build(format, {})(row)
+    assert caught.value.hint == (f"'{other}' can." if other else caught.value.hint)
+    if other:
+        assert writers.build(other, {})(row)
+    for name in () if other else ("messages", "preference", "kto", "sharegpt", "openassistant"):
+        with pytest.raises(DataError):
+            writers.build(name, {})(row)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomli_w
 
-from espalier.builds.authors import Terms
-from espalier.builds.build import Build, build
-from espalier.builds.built import export_rows
+from espalier.builds.build import build
+from espalier.builds.built import Build
+from espalier.builds.generation import bill_of
+from espalier.builds.going_out import export_rows
+from espalier.builds.model import Terms
 from espalier.builds.recipe import as_build, load_build
-from espalier.core.errors import GenerationError, RecipeError
+from espalier.core.errors import DataError, EspalierError, GenerationError, RecipeError
 from espalier.core.journal import NAME, Journal
 from espalier.core.run import RunFolder
-from espalier.core.spending import spent
+from espalier.core.spending import NOTHING, spent
 from espalier.data.pairs import Pairs
 from espalier.runs.events import Said, listening
 
@@ -142,8 +146,10 @@ def test_a_server_writes_rows_which_are_counted_paid_and_told(
     (step,) = done.funnel.written
     assert (step.given, step.answers, step.rows) == (4, 4, 3)
     assert step.left_out == {"The answer is empty.": 1}
-    assert (step.requests, step.read, step.written) == (4, *map(sum, zip(*clerk.tokens, strict=True)))
-    assert step.money == step.read + 2 * step.written
+    paid = step.total
+    assert (paid.requests, paid.read, paid.written) == (4, *map(sum, zip(*clerk.tokens, strict=True)))
+    assert paid.money == paid.read + 2 * paid.written
+    assert paid == step.paid == done.paid
     assert clerk.keys == {"sk-secret"}
     everything = b"".join(file.read_bytes() for file in done.path.rglob("*") if file.is_file())
     assert b"sk-secret" not in everything
@@ -230,6 +236,14 @@ def test_steps_follow_each_other(recipe: dict[str, Any], tmp_path: Path, clerk: 
         ({"model": {"name": "m", "server": "localhost:8000"}}, "model.server", "http://"),
         ({"model": {"name": "m", "server": "http://x/v1", "budget": "5 USD"}}, "model.budget", "price"),
         ({"filter": ["difficulty"]}, "model.server", "own"),
+        (
+            {"generate": [{"kind": "respond"}, {"kind": "wrong_answers", "count": 2}]},
+            "generate.1.count",
+            "drawn",
+        ),
+        ({"generate": [{"kind": "respond", "candidates": 3}]}, "generate.0.candidates", "drawn"),
+        ({"mix": {"weights": {"people": -1.0}}}, "mix.weights.people", "0 or more"),
+        ({"mix": {"tokens": {"people": 1.0}, "epochs": {"people": 1.0}}}, "mix", "share"),
         ({"mix": {"weights": {"peple": 2.0}}}, "mix.weights", "people"),
         ({"mix": {"tokens": {"respnd": 0.5}}}, "mix.tokens", "respond"),
         ({"mix": {"epochs": {"sentences": 2.0}}}, "mix.epochs", "people, respond"),
@@ -249,6 +263,88 @@ def test_what_is_wrong_is_told_before_a_request(
     assert caught.value.where.startswith(where)
     assert told in f"{caught.value.message} {caught.value.hint}"
     assert not clerk.asked
+
+
+@pytest.mark.parametrize(
+    ("file", "holds", "change", "where"),
+    [
+        ("people.jsonl", b"{\n", {}, "people.jsonl"),
+        ("people.jsonl", b'{"instruction": "A \xff", "output": "b"}\n', {}, "people.jsonl"),
+        ("held.jsonl", b'"\xff', {}, "(filter.0)"),
+        ("held.csv.gz", b"no gzip", {}, "(filter.0)"),
+        ("held.jsonl", b'{"a": 1}', {"filter": ["language"]}, "filter.0"),
+        ("held.jsonl", b'{"a": 1}', {"mix": {"tokenizer": "./nowhere"}}, "nowhere"),
+        ("held.jsonl", b'{"a": 1}', {"export": {"path": "people.jsonl"}}, "export.path"),
+    ],
+)
+def test_what_comes_after_generation_is_looked_at_before(
+    recipe: dict[str, Any], tmp_path: Path, clerk: Clerk, monkeypatch: pytest.MonkeyPatch, file: str,
+    holds: bytes, change: dict[str, Any], where: str,
+) -> None:  # fmt: skip
+    (tmp_path / file).write_bytes(holds)
+    monkeypatch.setitem(sys.modules, "lingua", None)
+    recipe["source"][1]["on_bad"] = "raise"
+    recipe["filter"] = [{"kind": "contamination", "tests": [str(tmp_path / file)]}]
+    recipe |= change
+    if change.get("export"):
+        recipe["export"] = {"path": str(tmp_path / "people.jsonl")}
+    with pytest.raises(EspalierError) as caught:
+        made(recipe, tmp_path)
+    assert where in str(caught.value)
+    assert not clerk.asked
+
+
+def test_a_task_of_a_tests_source_is_refused_before_anything_is_asked(
+    recipe: dict[str, Any], tmp_path: Path, clerk: Clerk
+) -> None:
+    (tmp_path / "people.jsonl").rename(tmp_path / "task003_mctaco_question.jsonl")
+    (tmp_path / "task020_mctaco_span.jsonl").write_text('{"instruction": "Say it.", "output": "It."}\n')
+    recipe["source"][1]["path"] = str(tmp_path / "task003_mctaco_question.jsonl")
+    recipe["filter"] = [{"kind": "contamination", "tests": [str(tmp_path / "task020_mctaco_span.jsonl")]}]
+    with pytest.raises(DataError, match="same source, 'mctaco'"):
+        made(recipe, tmp_path)
+    assert not clerk.asked
+
+
+def test_what_was_paid_now_and_in_all_is_told_apart(
+    recipe: dict[str, Any], tmp_path: Path, clerk: Clerk
+) -> None:
+    first = made(recipe, tmp_path)
+    again = made(recipe, tmp_path)
+    assert again.paid == NOTHING
+    assert again.funnel.written == first.funnel.written
+    (tmp_path / "sentences.txt").write_text("\n".join([*SENTENCES, "A bell rang."]) + "\n")
+    said: list[str] = []
+    with listening(lambda event: said.append(event.text) if isinstance(event, Said) else None):
+        more = made(recipe, tmp_path)
+    (step,) = more.funnel.written
+    assert (step.paid.requests, step.total.requests, more.paid.requests) == (1, 5, 1)
+    assert step.paid.money + first.paid.money == step.total.money
+    assert any("In this start 1 request" in text and "in all starts 5 requests" in text for text in said)
+    report = more.report.read_text()
+    assert re.search(r"in the start that wrote these rows</td><td class=.n.>1</td>", report)
+    assert re.search(r"in all starts</td><td class=.n.>5</td>", report)
+    bill = bill_of(more.paid, more.funnel.written)
+    assert bill.startswith("Asked in this start: 1 request, ")
+    assert "In all starts: 5 requests, " in bill
+
+
+def test_the_card_shows_the_recipe_as_it_is_now(recipe: dict[str, Any], tmp_path: Path, clerk: Clerk) -> None:
+    first = made(recipe, tmp_path)
+    out, card = first.exported, first.path / "README.md"
+    assert out
+    before = out.stat().st_mtime_ns
+    other = {**recipe, "model": {**recipe["model"], "price_in": 3.0, "concurrency": 2}}
+    assert as_build(other).hash != as_build(recipe).hash
+    for _ in range(2):
+        text = made(other, tmp_path).path.joinpath("README.md").read_text()
+        assert as_build(other).hash in text
+        assert "price_in = 3.0" in text
+    assert out.stat().st_mtime_ns == before
+    card.unlink()
+    made(other, tmp_path)
+    assert card.read_text() == text
+    assert len(clerk.asked) == 4
 
 
 @pytest.mark.parametrize("secret", ["", "sk-wrong"])
@@ -292,7 +388,14 @@ def test_a_mixture_goes_out_in_rows_and_tokens(
     with listening(lambda event: said.append(event.text) if isinstance(event, Said) else None):
         exported, _ = export_rows(done.path, tmp_path / "all.jsonl", "alpaca", None, [])
     assert exported.rows == 50
-    assert any("[mix] is of what the build itself writes" in text for text in said)
+    assert any("without the recipe's [mix]; --mix mixes them" in text for text in said)
+    exported, _ = export_rows(done.path, tmp_path / "mixed.jsonl", "messages", mix=tmp_path)
+    assert (tmp_path / "mixed.jsonl").read_text() == (done.path / "out.jsonl").read_text()
+    assert exported.portions == tuple(done.portions)
+    report = done.report.read_text()
+    assert "50 of 50 rows pass; the mixture has 40" in report
+    assert all(f'"name">{name}</span>' in report for name in ("rows that pass", "in the mixture"))
+    assert "rows out" not in report
     assert "| small |" in (done.path / "README.md").read_text()
 
 
@@ -333,7 +436,7 @@ def test_a_model_of_this_machine_writes_and_weighs(
     done = made(recipe, tmp_path)
     (step,) = done.funnel.written
     assert step.answers == 8
-    assert step.requests == 0
+    assert step.total.requests == 0
     verdicts = [found["difficulty"] for _, found in done.pairs.judged()]
     assert any(one.score is not None for one in verdicts)
     kept = (done.path / "generations.jsonl").read_text()
@@ -351,9 +454,9 @@ def test_what_is_weighed_or_counted_is_keyed_by_the_model_alone(
     recipe |= {"source": recipe["source"][1:], "generate": [], "filter": ["difficulty"], "mix": {}}
     recipe |= {"model": {"name": str(small_model), "precision": "fp32"}}
     folder = RunFolder(made(recipe, tmp_path).path)
-    stages = folder.stages.read_text()
+    stages = json.loads(folder.stages.read_text())
     made({**recipe, "decode": {"kind": "greedy", "limit": 31}}, tmp_path)
-    assert folder.stages.read_text() == stages
+    assert {**json.loads(folder.stages.read_text()), "card": stages["card"]} == stages
     # The tokens of a mixture are another model's.
     copytree(small_model, tmp_path / "other")
     made({**recipe, "model": {**recipe["model"], "name": str(tmp_path / "other")}, "filter": []}, tmp_path)

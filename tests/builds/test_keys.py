@@ -36,7 +36,7 @@ def test_a_filter_judges_again_where_code_of_another_room_has_changed(
     before = choice_key(filters, choice(kind))
     assert choice_key(filters, choice(kind)) == before
     whole = {"form": choice_key(filters, choice("language"))}
-    from espalier.core import code_hash as module
+    from espalier.builds import code_hash as module
 
     honest = module.file_sha256
     monkeypatch.setattr(

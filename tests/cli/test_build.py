@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from espalier.builds.authors import Terms
-from espalier.builds.build import Build, build
+from espalier.builds.build import build
+from espalier.builds.built import Build
+from espalier.builds.model import Terms
 from espalier.builds.recipe import load_build
 from espalier.core.errors import DataError, RunError
 from espalier.core.recipe import load_recipe
@@ -107,7 +108,7 @@ def test_the_card_is_in_the_form_of_the_hub(place: Path, espalier) -> None:
     assert head["license"] == "apache-2.0"
     assert head["size_categories"] == "n<1K"
     assert head["configs"][0]["data_files"] == [{"split": "train", "path": "out.jsonl"}]
-    assert "| rows.jsonl | apache-2.0 | 14 | 1 | 11 |" in text
+    assert "| rows | rows.jsonl | apache-2.0 | 14 | 1 | 11 |" in text
     assert str(place) not in text
 
 
@@ -181,7 +182,7 @@ def test_a_build_that_is_killed_goes_on(place: Path) -> None:
         ("filter.0.least=many", ["filter.0.least: 'many' does not fit"]),
         ("filter=['form', 'form']", ["filter.0.name: ", "taken twice"]),
         ("filter.0.name=origin", ["filter.0.name: ", "that of a column"]),
-        ("source.path=row.jsonl", ["row.jsonl: ", "Did you mean 'rows.jsonl'?"]),
+        ("source.path=row.jsonl", ["row.jsonl (source.0.path): ", "Did you mean 'rows.jsonl'?"]),
         ("source.path=:held", ["No file is of the split 'held'"]),
         ("source.pth=rows.jsonl", ["source.0.pth: ", "Did you mean 'path'?"]),
         ("source.format=alpca", ["source.format: ", "Did you mean 'alpaca'?"]),
@@ -204,7 +205,9 @@ def test_a_wrong_value_is_named(place: Path, espalier, override: str, said: list
 def test_the_funnel_tells_the_mixture_also_where_nothing_is_to_be_done(place: Path, espalier) -> None:
     for _ in range(2):
         result = espalier("build", "build.toml", "-o", "mix.rows=4", cwd=place)
-        assert f"{len(ROWS)} rows in, 11 out, 4 in the mixture" in result.out.replace("  ", " "), result
+        assert f"{len(ROWS)} rows in, 11 pass, 4 go out in the mixture" in result.out.replace("  ", " "), (
+            result
+        )
 
 
 def test_the_folder_of_a_run_is_not_taken(place: Path, espalier) -> None:
@@ -258,7 +261,7 @@ def test_what_a_kill_left_is_gone_on_with_or_removed(place: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("espalier.builds.build.write_card", killed)
+        patched.setattr("espalier.builds.going_out.write_card", killed)
         with pytest.raises(KeyboardInterrupt):
             build(recipe, place / "one", TERMS)
     assert (place / "far.jsonl").exists()
@@ -321,6 +324,50 @@ def test_rows_are_written_out_in_another_format(place: Path, espalier) -> None:
     assert again.code == 2
     assert "--overwrite" in again.err
     assert espalier(*command, "--overwrite", cwd=place).code == 0
+
+
+def test_nested_subsets_are_written_each_with_its_card(place: Path, espalier) -> None:
+    espalier("build", "build.toml", cwd=place)
+    command = (
+        "data",
+        "export",
+        "runs/small",
+        "--to",
+        "set.jsonl",
+        "--format",
+        "alpaca",
+        "--nested",
+        "3, 5,9",
+    )
+    result = espalier(*command, cwd=place)
+    assert result.code == 0, result
+    found = [(place / f"set-{size}.jsonl").read_text().splitlines() for size in (3, 5, 9)]
+    assert [len(lines) for lines in found] == [3, 5, 9]
+    assert {*found[0]} < {*found[1]} < {*found[2]}
+    for size in (3, 5, 9):
+        card = (place / f"set-{size}.README.md").read_text()
+        assert f"A subset of {size} of the 10 rows that pass" in card
+        assert f"path: set-{size}.jsonl" in card
+    assert not (place / "README.md").exists()
+    wrong = {
+        "99": "10 go out", "0": "Write 100,300,1000", "a": "no list of sizes", "3": "--overwrite",
+        "3 --mix": "Leave one of them out", "4 --format natural-instructions --to x.json": "no part is taken",
+    }  # fmt: skip
+    for sizes, told in wrong.items():
+        refused = espalier(*command[:-1], *sizes.split(), cwd=place)
+        assert refused.code == 2, refused
+        assert told in refused.err, refused
+    nothing = espalier(*command[:-2], "--mix", cwd=place)
+    assert "does not say how to mix" in nothing.err
+
+
+def test_two_files_in_one_folder_have_a_card_each(place: Path, espalier) -> None:
+    espalier("build", "build.toml", cwd=place)
+    folder = place / "runs" / "small"
+    before = (folder / "README.md").read_text()
+    espalier("data", "export", "runs/small", "--to", "runs/small/more.csv", cwd=place)
+    assert (folder / "README.md").read_text() == before
+    assert "path: more.csv" in (folder / "more.README.md").read_text()
 
 
 def test_a_set_is_built_in_python(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

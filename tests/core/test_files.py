@@ -27,6 +27,7 @@ from espalier.core.files import (
     read_json,
     read_jsonl,
     read_text,
+    replacing,
     write_atomic,
     write_changed,
 )
@@ -111,7 +112,6 @@ def test_write_makes_folders_and_leaves_nothing_else(tmp_path: Path) -> None:
     write_atomic(path, b"new")
     assert path.read_text() == "new"
     assert os.listdir(path.parent) == ["x.txt"]
-    assert path.stat().st_mode & 0o777 == 0o644
 
 
 WRITER = """
@@ -233,3 +233,17 @@ def test_a_broken_list_is_no_list(text: str) -> None:
         list(parse_items([text]))
     with pytest.raises(ValueError, match=r"Expecting|twice"):
         list(parse_items(text))  # sign by sign
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_file_has_the_rights_that_the_umask_leaves_while_it_is_written_too(
+    tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "out.txt") as new:
+            during = new.stat().st_mode & 0o777
+            new.write_text("x")
+    finally:
+        os.umask(before)
+    assert during == (tmp_path / "out.txt").stat().st_mode & 0o777 == 0o666 & ~umask

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from espalier.builds.recipe import as_build
-from espalier.builds.sources import Found, places
+from espalier.builds.sources import SourceCounts, places
 from espalier.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_every_file_loads_or_says_what_it_is(shared_data: Path) -> None:
         columns = CANDIDATES if file.suffix == ".tsv" else {}
         asked = as_build({"name": "b", "source": [{"path": str(file), "columns": columns}]})
         (place,) = places(asked.source, asked.seed)
-        found = Found()
+        found = SourceCounts()
         rejects: list[Reject] = []
         why = next((why for end, why in NO_DATA.items() if file.name.endswith(end)), "")
         if why:

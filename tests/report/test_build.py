@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from espalier.building.funnel import FUNNEL, TABLE, Asked, Source, make_funnel
+from espalier.building.funnel import FUNNEL, TABLE, NamedFilter, Source, make_funnel
 from espalier.building.review import NAME
 from espalier.builds.review import Review
 from espalier.core.journal import Journal
@@ -64,7 +64,7 @@ def build_folder(tmp_path: Path) -> Path:
         write_verdicts(folder / f"{name}.parquet", judgements)
     join(folder / TABLE, {name: folder / f"{name}.parquet" for name in found})
     sources = [Source(f"a/{'very_' * 12}long/place.jsonl", "", 4, 0)]
-    filters = [Asked(name, name, {"words": ["x" * 90]}) for name in found]
+    filters = [NamedFilter(name, name, {"words": ["x" * 90]}) for name in found]
     funnel = make_funnel("birds", Pairs(folder / TABLE), sources, filters, [*found])
     (folder / FUNNEL).write_text(funnel.to_json())
     (folder / "recipe.toml").write_text('name = "birds"\n\n[[source]]\npath = "birds.jsonl"\n')

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from espalier.core import code_hash as module
-from espalier.core.code_hash import PACKAGE, code_hash, files_used
+from espalier.builds import code_hash as module
+from espalier.builds.code_hash import PACKAGE, code_hash, files_used
 from espalier.data.judgement import filters, weighing
 from espalier.generate.author import steps
 

@@ -16,7 +16,7 @@ from espalier.core.errors import GenerationError, RecipeError
 from espalier.core.journal import NAME, Journal, store_of
 from espalier.core.recipe import Choice, ModelSection
 from espalier.core.run import RunFolder
-from espalier.core.spending import Price
+from espalier.core.spending import NOTHING, Price
 from espalier.data.judgement import weighing
 from espalier.decode.exchange import askings
 from espalier.decode.remote import Remote, Server, remote_of
@@ -59,7 +59,36 @@ def weights_of(recipe: BuildRecipe) -> list[Any]:
     return [model.name, model.server, where]
 
 
-class Authors:
+def tokenizer_of(recipe: BuildRecipe) -> str:
+    """Return the model whose tokens are counted."""
+    mix, model = recipe.mix, recipe.model
+    return (mix.tokenizer if mix else "") or (ModelSection().name if model.server else model.name)
+
+
+def token_counter(recipe: BuildRecipe, cache: Path) -> Callable[[Example], int]:
+    """Return what counts the tokens of a row.
+
+    Args:
+        recipe: says whose tokens.
+        cache: folder of bundled models.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    from espalier.encode.tokens import encode_unit
+    from espalier.models.load import load_template
+    from espalier.models.places import find_model
+
+    template = load_template(find_model(tokenizer_of(recipe), cache))
+
+    def count(row: Example) -> int:
+        unit = encode_unit(row, template)
+        return max([len(unit.prompt), *(len(answer.ids) for answer in unit.rows)])
+
+    return count
+
+
+class BuildModel:
     """The model of one build. Used as a context, it lets go of the server at the end.
 
     Args:
@@ -98,31 +127,11 @@ class Authors:
         """Return what says how likely answers are. Raises ModelError: there is none, or it rates answers."""
         return self._local
 
-    @property
-    def tokenizer(self) -> str:
-        """The model whose tokens are counted."""
-        mix, model = self._recipe.mix, self._recipe.model
-        return (mix.tokenizer if mix else "") or (ModelSection().name if model.server else model.name)
+    def spent(self, step: str) -> Spent:
+        """Return what the requests of a step have cost in all starts; nothing here. Raises RunError."""
+        return self._remote.spent().get(step, NOTHING) if self._remote else NOTHING
 
-    def counter(self) -> Callable[[Example], int]:
-        """Return what counts the tokens of a row. Raises ModelError."""
-        from espalier.encode.tokens import encode_unit
-        from espalier.models.load import load_template
-        from espalier.models.places import find_model
-
-        template = load_template(find_model(self.tokenizer, self._terms.cache))
-
-        def count(row: Example) -> int:
-            unit = encode_unit(row, template)
-            return max([len(unit.prompt), *(len(answer.ids) for answer in unit.rows)])
-
-        return count
-
-    def spent(self) -> dict[str, Spent]:
-        """Return what requests have cost, by step; nothing on this machine. Raises RunError."""
-        return self._remote.spent() if self._remote else {}
-
-    def __enter__(self) -> Authors:
+    def __enter__(self) -> BuildModel:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -172,7 +181,7 @@ class _Watched:
                 self.on_answer()
                 yield one
         except GenerationError as error:
-            error.hint = f"{self.key} {error.hint}" if "look at the key" in error.message else error.hint
+            error.hint = f"{self.key} {error.hint}" if error.of_key else error.hint
             raise
 
 
