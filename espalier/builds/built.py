@@ -70,6 +70,9 @@ class Build:
         return RunFolder(self.path).report
 
 
+CODES = {None: 0, True: 1, False: 2}  # what a filter says of a row
+
+
 @dataclass(frozen=True, slots=True)
 class RowsDiffer:
     """How two sets of rows differ, by the ids of rows: those of one only, and whose verdicts changed."""
@@ -116,13 +119,14 @@ def compare_rows(first: str, second: str) -> RowsDiffer:
     Raises:
         RunError, DataError: a folder or a file cannot be used.
     """
-    one, other = (_verdicts(place) for place in (first, second))
+    (names, one), (others, other) = (_verdicts(place) for place in (first, second))
     both = one.keys() & other.keys()
+    columns = [(name, names.index(name), others.index(name)) for name in names if name in others]
     changed: dict[str, list[str]] = {}
     for row in one:
-        if row in both:
-            for name in one[row].keys() & other[row].keys():
-                if one[row][name] != other[row][name]:
+        if row in both and columns:
+            for name, mine, theirs in columns:
+                if one[row][mine] != other[row][theirs]:
                     changed.setdefault(name, []).append(row)
     return RowsDiffer(
         len(both),
@@ -139,9 +143,15 @@ def _pairs(place: str | Path) -> Pairs | None:
     return find_build(path).pairs if (path / "recipe.toml").is_file() else None
 
 
-def _verdicts(place: str) -> dict[str, dict[str, bool | None]]:
-    """Return by the id of each row whether each filter lets it pass."""
+def _verdicts(place: str) -> tuple[list[str], dict[str, bytes]]:
+    """Return the filters, and by the id of each row whether each lets it pass, in a byte each."""
     pairs = _pairs(place)
     if pairs is None:
-        return {example.id: {} for example in numbered(rows_in(place))}
-    return {row: {name: one.ok for name, one in found.items()} for row, found in pairs.verdicts()}
+        return [], {example.id: b"" for example in numbered(rows_in(place))}
+    names = pairs.filters
+    kept: dict[bytes, bytes] = {}
+    found: dict[str, bytes] = {}
+    for row, verdicts in pairs.verdicts():
+        told = bytes(CODES[verdicts[name].ok] for name in names)
+        found[row] = kept.setdefault(told, told)
+    return names, found
