@@ -133,8 +133,9 @@ def _check_folder(path: Path) -> None:
 def _sweep(path: Path) -> None:
     """Remove what a kill left half-written."""
     for folder in (path, path / VERDICTS, path / FOLDER):
-        for left in folder.glob(".*.parquet.*"):
-            left.unlink()
+        for half in (".*.parquet.*", ".*.jsonl.????????", "*.given.parquet"):
+            for left in folder.glob(half):
+                left.unlink()
 
 
 def _stage(choice: FilterChoice, number: int, weights: list[Any]) -> _Stage:

@@ -253,9 +253,11 @@ def test_a_test_set_that_is_a_folder_is_looked_at_again_where_it_has_changed(pla
 
 def test_what_a_kill_left_is_gone_on_with_or_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load_build(place / "build.toml", [f"export.path={place / 'far.jsonl'}"])
-    left = place / "one" / "generated" / ".respond.parquet.abc"
-    left.parent.mkdir(parents=True)
-    left.touch()
+    names = (".respond.parquet.abc", ".respond.rejects.jsonl.0123abcd", "respond.given.parquet")
+    left = [place / "one" / "generated" / name for name in names]
+    left[0].parent.mkdir(parents=True)
+    for one in left:
+        one.touch()
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -265,7 +267,7 @@ def test_what_a_kill_left_is_gone_on_with_or_removed(place: Path, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             build(recipe, place / "one", TERMS)
     assert (place / "far.jsonl").exists()
-    assert not left.exists()
+    assert not any(one.exists() for one in left)
     assert build(recipe, place / "one", TERMS).exported == place / "far.jsonl"
 
 
