@@ -15,6 +15,7 @@ from espalier.core.registry import Registry
 from espalier.scorers.checks import build_checks
 from espalier.scorers.code import build_code
 from espalier.scorers.exact import build_exact_match
+from espalier.scorers.ifeval.scorer import build_ifeval
 from espalier.scorers.rouge import build_rouge_l
 from espalier.scorers.sql import build_sql
 from espalier.scorers.structured import build_json, build_table
@@ -28,6 +29,7 @@ scorers.register("rouge_l")(build_rouge_l)
 scorers.register("exact_match")(build_exact_match)
 scorers.register("checks")(build_checks)
 scorers.register("code")(build_code)
+scorers.register("ifeval")(build_ifeval)
 scorers.register("json")(build_json)
 scorers.register("sql")(build_sql)
 scorers.register("table")(build_table)
