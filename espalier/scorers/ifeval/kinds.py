@@ -102,9 +102,10 @@ def compared(count: int, relation: str, wanted: int, noun: str, plural: str = ""
     return "" if followed else f"it has {counted(count, noun, plural)}, not {relation} {wanted}"
 
 
-def number_of(count: Callable[[str], int], setting: str, noun: str) -> Check:
-    """Return a check that compares what is counted with a setting."""
-    return lambda reply, given: compared(count(reply), given.get("relation", LEAST), given[setting], noun)
+def number_of(count: Callable[[str], int], noun: str) -> Check:
+    """Return a check that compares what is counted with a setting that is called num_, and that many."""
+    wanted = f"num_{noun}s"
+    return lambda reply, given: compared(count(reply), given.get("relation", LEAST), given[wanted], noun)
 
 
 def exactly(count: int, wanted: int, noun: str) -> str:

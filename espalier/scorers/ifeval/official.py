@@ -171,15 +171,11 @@ OFFICIAL: dict[str, Check] = {
     "keywords:forbidden_words": _forbidden,
     "keywords:letter_frequency": _letters,
     "language:response_language": _language,
-    "length_constraints:number_sentences": number_of(
-        lambda reply: len(sentences(reply)), "num_sentences", "sentence"
-    ),
+    "length_constraints:number_sentences": number_of(lambda reply: len(sentences(reply)), "sentence"),
     "length_constraints:number_paragraphs": _paragraphs,
-    "length_constraints:number_words": number_of(counting(r"\w+"), "num_words", "word"),
+    "length_constraints:number_words": number_of(counting(r"\w+"), "word"),
     "length_constraints:nth_paragraph_first_word": _first_word,
-    "detectable_content:number_placeholders": number_of(
-        counting(r"\[.*?\]"), "num_placeholders", "placeholder"
-    ),
+    "detectable_content:number_placeholders": number_of(counting(r"\[.*?\]"), "placeholder"),
     "detectable_content:postscript": _postscript,
     "detectable_format:number_bullet_lists": _bullets,
     "detectable_format:constrained_response": lambda reply, _: (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from espalier.scorers.ifeval.kinds import Check, Settings
 
 LONG = 8  # words, from which on a line has to be of the language that is asked for
+CLOSING = " \"'”’»*_`"  # signs that close a reply
 CLEARLY = 3  # common words of another language that it has to have more
 _BREAK = re.compile(
     r"\n[ \t]*\n|\n(?=[ \t]*(?:[-*+•]|\d+[.)]|#+)[ \t])"
@@ -28,11 +29,11 @@ _LIST = re.compile(r"[ \t]*(?:[-*+•]|\d+[.)]|#+|[A-Za-z][.)])[ \t]+")
 _STOP = re.compile(r"""([.!?…]+|[。！？।؟۔])["'”’»)\]*_]*(?=\s|$|[^\x00-\u2fff])""")
 
 # Brackets with words in them that are no link, no footnote and no box to tick.
-PLACEHOLDERS = counting(r"\[(?![xX]\]|\^)[^\[\]\n]*[^\W\d_][^\[\]\n]*\](?!\(|: *(?:http|<))")
+PLACEHOLDERS = counting(r"\[(?![xX]\]|\^)(?=[^\[\]\n]*[^\W\d_])[^\[\]\n]*\](?!\(|: *(?:http|<))")
 # List items of Markdown with something in them; a rule of asterisks or hyphens is none.
 BULLETS = counting(r"^[ \t\"]*[*+-][ \t]+(?![ \t*_-]*$).*\S")
 # Emphasis of Markdown: asterisks that touch what they enclose, and no word outside.
-HIGHLIGHTS = counting(r"(?<![\w*])(\*{1,3})(?=[^\s*])[^*\n]*?\w[^*\n]*?(?<=[^\s*])\1(?![\w*])")
+HIGHLIGHTS = counting(r"(?<![\w*])(\*{1,3})(?=[^\s*])(?=[^*\n]*\w)[^*\n]*(?<=[^\s*])\1(?![\w*])")
 
 
 def _found(words: str, reply: str) -> int:
@@ -88,7 +89,11 @@ def count_sentences(text: str) -> int:
         blocks += re.search(r"\w", body) is not None
         begin = 0
         for stop in _STOP.finditer(body):
-            if stop[1] == "." and _goes_on(body[begin : stop.start()]) and body[stop.end() :].strip():
+            if (
+                stop[1] == "."
+                and _goes_on(body[max(begin, stop.start() - 40) : stop.start()])
+                and body[stop.end() :].strip()
+            ):
                 continue
             ended += re.search(r"\w", body[begin : stop.start()]) is not None
             begin = stop.end()
@@ -121,10 +126,10 @@ def _postscript(reply: str, given: Settings) -> str:
     """Look for the marker where a line or sentence begins, behind other words and before some."""
     marker = given["postscript_marker"].strip()
     signs = "[ \\t]?".join(re.escape(sign) for sign in marker.rstrip(".") if not sign.isspace())
-    pattern = rf"\w[\s\S]*(?:\n|[.!?][\"'”*]*\s)[\s>#*_\"'“(]*{signs}(?!\w)\.?[\W_]*\w"
-    return (
-        "" if re.search(pattern, reply, re.IGNORECASE) else f"nothing behind the text begins with '{marker}'"
-    )
+    begin = r"(?:\n|[.!?][\"'”*]*\s)[\s>#*_\"'“(]{0,9}"
+    found = re.finditer(rf"{begin}{signs}(?!\w)\.?[\W_]*\w", reply, re.IGNORECASE)
+    follows = any(re.search(r"\w", reply[: one.start() + 1]) for one in found)
+    return "" if follows else f"nothing behind the text begins with '{marker}'"
 
 
 def _answer(reply: str, _: Settings) -> str:
@@ -135,7 +140,7 @@ def _answer(reply: str, _: Settings) -> str:
 def _sections(reply: str, given: Settings) -> str:
     """Count the numbers of the markers that begin a line; one that comes twice counts once."""
     marker = re.escape(given["section_spliter"].strip())
-    found = re.findall(rf"^[\s>#*_\"“(\[-]*{marker}\s*(\d+|[IVX]+)\b", reply, re.MULTILINE | re.IGNORECASE)
+    found = re.findall(rf"^[ \t>#*_\"“(\[-]*{marker}\s*(\d+|[IVX]+)\b", reply, re.MULTILINE | re.IGNORECASE)
     return compared(len({number.upper() for number in found}), LEAST, given["num_sections"], "section")
 
 
@@ -167,9 +172,8 @@ def _repeated(reply: str, given: Settings) -> str:
 
 def _end(reply: str, given: Settings) -> str:
     """Look for the phrase at the end, as whole words; signs that only close a reply may follow."""
-    phrase = folded(given["end_phrase"])
-    text = re.sub(r"[\s\"'”’»*_`]+$", "", folded(reply))
-    bare = re.sub(r"[\s\"'”’»*_`]+$", "", phrase) or phrase
+    text, phrase = folded(reply).rstrip(CLOSING), folded(given["end_phrase"])
+    bare = phrase.rstrip(CLOSING) or phrase
     before = text.removesuffix(bare)
     whole = text.endswith(bare) and not (bare[0].isalnum() and before[-1:].isalnum())
     return "" if whole else f"it does not end with '{given['end_phrase'].strip()}'"
@@ -199,21 +203,21 @@ _OWN: dict[str, Check] = {
     "keywords:frequency": _frequency,
     "keywords:forbidden_words": _forbidden,
     "language:response_language": _language,
-    "length_constraints:number_sentences": number_of(count_sentences, "num_sentences", "sentence"),
+    "length_constraints:number_sentences": number_of(count_sentences, "sentence"),
     "length_constraints:number_paragraphs": _paragraphs,
-    "length_constraints:number_words": number_of(word_count, "num_words", "word"),
+    "length_constraints:number_words": number_of(word_count, "word"),
     "length_constraints:nth_paragraph_first_word": _first_word,
-    "detectable_content:number_placeholders": number_of(PLACEHOLDERS, "num_placeholders", "placeholder"),
+    "detectable_content:number_placeholders": number_of(PLACEHOLDERS, "placeholder"),
     "detectable_content:postscript": _postscript,
     "detectable_format:number_bullet_lists": lambda reply, given: exactly(
         BULLETS(reply), given["num_bullets"], "bullet point"
     ),
     "detectable_format:constrained_response": _answer,
-    "detectable_format:number_highlighted_sections": number_of(HIGHLIGHTS, "num_highlights", "highlight"),
+    "detectable_format:number_highlighted_sections": number_of(HIGHLIGHTS, "highlight"),
     "detectable_format:multiple_sections": _sections,
     "detectable_format:json_format": _json,
     "detectable_format:title": lambda reply, _: (
-        "" if re.search(r"(?<!<)<<[^<>\n]*\w[^<>\n]*>>(?!>)", reply) else "it has no <<title>>"
+        "" if re.search(r"(?<!<)<<(?=[^<>\n]*\w)[^<>\n]*>>(?!>)", reply) else "it has no <<title>>"
     ),
     "combination:two_responses": _two,
     "combination:repeat_prompt": _repeated,
