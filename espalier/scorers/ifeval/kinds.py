@@ -103,9 +103,9 @@ def compared(count: int, relation: str, wanted: int, noun: str, plural: str = ""
 
 
 def number_of(count: Callable[[str], int], noun: str) -> Check:
-    """Return a check that compares what is counted with a setting that is called num_, and that many."""
-    wanted = f"num_{noun}s"
-    return lambda reply, given: compared(count(reply), given.get("relation", LEAST), given[wanted], noun)
+    """Return a check that compares what is counted with the setting that is called so: num_words."""
+    name = f"num_{noun}s"
+    return lambda reply, given: compared(count(reply), given.get("relation", LEAST), given[name], noun)
 
 
 def exactly(count: int, wanted: int, noun: str) -> str:
