@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import multiprocessing
 import os
 import re
@@ -22,7 +23,7 @@ from espalier.core.records import Encoded
 from espalier.core.runtime import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -52,6 +53,28 @@ SERVER.set_forkserver_preload(
         "typer",
     ]
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what waits for other processes.
+
+    One worker takes these then, while the others have the processors; only that one needs a server to fork
+    from; and none of them is left for the end, when there is nothing else to do meanwhile.
+    """
+    waiting = {"forked", "espalier_process", "served"}
+    items.sort(key=lambda item: waiting.isdisjoint(getattr(item, "fixturenames", ())))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage in what the tests make only: what is imported stays, and is a million objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 class Forked:

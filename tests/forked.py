@@ -7,6 +7,7 @@ standard ones, by number) among its names.
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import runpy
 import sys
@@ -16,6 +17,7 @@ import warnings
 
 def become(command: list[str], folder: str, environment: dict[str, str], streams: dict) -> None:
     """Take streams, folder, environment and arguments, and run a module ("-m", NAME) or a file."""
+    gc.freeze()  # what the process is forked with stays
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

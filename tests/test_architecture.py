@@ -7,6 +7,7 @@ rules about the whole package are tests of their own below.
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import io
 import resource
@@ -88,8 +89,16 @@ def _module(path: Path, text: str) -> Module:
     return Module(name, parts[1] if len(parts) > 2 else "", path, text, ast.parse(text))
 
 
-MODULES = [_module(path, path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))]
-NAMES = {module.name for module in MODULES}
+@functools.cache
+def modules() -> list[Module]:
+    """The package's; not at import, as every process that collects tests would read all of it."""
+    return [_module(path, path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+@functools.cache
+def known() -> set[str]:
+    """The names of the package's modules."""
+    return {module.name for module in modules()}
 
 
 def _imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
@@ -99,7 +108,7 @@ def _imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name.startswith("espalier"))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("espalier"):
             inner = (f"{node.module}.{alias.name}" for alias in node.names)
-            yield from (name if name in NAMES else str(node.module) for name in inner)
+            yield from (name if name in known() else str(node.module) for name in inner)
 
 
 def import_order(module: Module) -> Iterator[str]:
@@ -215,7 +224,7 @@ RULES: tuple[Callable[[Module], Iterator[str]], ...] = (
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_each_module_keeps_the_rule(rule: Callable[[Module], Iterator[str]]) -> None:
-    offences = [f"{module.path.relative_to(ROOT)}: {what}" for module in MODULES for what in rule(module)]
+    offences = [f"{module.path.relative_to(ROOT)}: {what}" for module in modules() for what in rule(module)]
     assert not offences, "\n".join([str(rule.__doc__), *offences])
 
 
@@ -247,14 +256,14 @@ def test_the_rules_see(place: str, text: str, offended: str) -> None:
 
 
 def test_imports_have_no_cycle() -> None:
-    graph = {module.name: set(_imported(iter(module.tree.body))) - {module.name} for module in MODULES}
+    graph = {module.name: set(_imported(iter(module.tree.body))) - {module.name} for module in modules()}
     assert list(graphlib.TopologicalSorter(graph).static_order())
 
 
 def test_the_package_stays_small() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     rooms: Counter[str] = Counter()
-    for module in MODULES:
+    for module in modules():
         rooms[module.room] += _code_lines(module.text)
     assert rooms.total() < 33_500
     assert sum(rooms[room] for room in SPINE) < 9_700
@@ -288,7 +297,7 @@ def _loaded(module: Module) -> set[str]:
 
 
 def test_verbs_import_at_the_top_but_for_what_takes_long_to_load() -> None:
-    loaded = {module.name: _loaded(module) for module in MODULES}
+    loaded = {module.name: _loaded(module) for module in modules()}
 
     def reaches_heavy(name: str, seen: set[str]) -> bool:
         if name in HEAVY:
@@ -299,7 +308,7 @@ def test_verbs_import_at_the_top_but_for_what_takes_long_to_load() -> None:
 
     light = [
         f"{module.name}: {name}"
-        for module in MODULES
+        for module in modules()
         if module.room == "cli"
         for function in module.functions()
         for node in ast.walk(function)
@@ -308,7 +317,7 @@ def test_verbs_import_at_the_top_but_for_what_takes_long_to_load() -> None:
         if not reaches_heavy(name, set())
     ]
     assert not light
-    main = next(module for module in MODULES if module.name == "espalier.cli.main")
+    main = next(module for module in modules() if module.name == "espalier.cli.main")
     assert not reaches_heavy(main.name, {main.name})
 
 
@@ -338,7 +347,7 @@ def _run(*command: str) -> float:
 
 
 def test_rooms_without_torch_stay_without() -> None:
-    free = [m.name for m in MODULES if str(m.path.relative_to(PACKAGE)).startswith(TORCH_FREE)]
+    free = [m.name for m in modules() if str(m.path.relative_to(PACKAGE)).startswith(TORCH_FREE)]
     lines = [f"import {name}" for name in ("espalier", *free)]
     lines.append("import sys; heavy = {'torch', 'transformers'} & set(sys.modules); assert not heavy, heavy")
     _run(sys.executable, "-c", "\n".join(lines))

@@ -1,6 +1,7 @@
 """`torchrun -m espalier run`: the same run as with one process, told once, written once.
 
-What torchrun itself does, two tests show; the others start processes as it does.
+What torchrun itself does, two tests show; the others start processes as it does. Its workers are forked from
+itself, which is forked from a process that has imported what they need; else each would take seconds.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import torch
 from safetensors.torch import load_file
 from torch.distributed import HashStore, Store
 
+import espalier
+from espalier.core.run import LOCK
 from espalier.runs.meeting import meet
 
-RUN = ("-m", "espalier", "run", "recipe.toml", "-o")
+RUN = ("--run-path", str(Path(espalier.__file__).with_name("__main__.py")), "run", "recipe.toml", "-o")
 TORCHRUN = (
     "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d",
-    "--rdzv-endpoint", "localhost:0",
+    "--rdzv-endpoint", "localhost:0", "--start-method", "fork",
 )  # fmt: skip
 
 
@@ -50,14 +53,16 @@ def two_ranks(espalier_process, home: Path, *options: str) -> Ended:
     return Ended([process.returncode for process in processes], "".join(said))
 
 
-def worker(launcher: int, rank: int) -> int:
-    """Return the process id of a rank that torchrun has started."""
+def holder(launcher: int, run: Path) -> int:
+    """Return the process id of the rank that torchrun has started and that holds the run's folder."""
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    (found,) = [
+    lock = (run / LOCK).stat().st_ino
+    (found,) = {
         int(child)
         for child in children
-        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-    ]
+        for file in Path(f"/proc/{child}/fd").iterdir()
+        if file.exists() and file.stat().st_ino == lock
+    }
     return found
 
 
@@ -129,7 +134,7 @@ def test_torchrun_starts_a_killed_worker_again_and_the_weights_are_the_same_bitw
     run = home / "runs" / "plural"
     process = forked(*TORCHRUN, "--max-restarts", "2", *RUN, "train.parallel='fsdp'", cwd=home)
     wait_for(run, "checkpoints/step-*", process)
-    os.kill(worker(process.pid, 0), signal.SIGKILL)
+    os.kill(holder(process.pid, run), signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert said.count("Run plural, in runs/plural") == 2

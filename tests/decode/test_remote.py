@@ -502,7 +502,7 @@ def test_who_asks_says_nothing_when_its_reader_is_killed(
 
 def test_kill_9_at_random_moments_pays_nothing_twice(served: Callable[..., Served], tmp_path: Path) -> None:
     """KILLS=50 in the environment for as many."""
-    kills = int(os.environ.get("KILLS", "10"))
+    kills = int(os.environ.get("KILLS", "6"))
     check_kills(served(seconds=0.1), tmp_path, kills, 15 * kills, faults=False)
 
 
