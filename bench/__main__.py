@@ -46,6 +46,10 @@ def main() -> None:
         tried = tuple(dict.fromkeys((formats.decoding, "fp32")))
         own = {"threads": options.threads, "rounds": options.rounds, "only": options.case}
         found["generation"] = generation.main(model, _say, formats=tried, **own)
+    if options.what == "planning":
+        from bench import planning
+
+        found["planning"] = planning.main(model, _say)
     if options.what == "preference":
         from bench import preference
 
@@ -64,7 +68,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("training", "decoding", "filtering", "generation", "preference", "reinforce", "all"),
+        choices=(
+            *(
+                "training",
+                "decoding",
+                "filtering",
+                "generation",
+                "planning",
+                "preference",
+                "reinforce",
+                "all",
+            ),
+        ),
         default="all",
         help="all is training, decoding and filtering",
     )

@@ -145,8 +145,11 @@ class Template:
             raise self._parted(before, whole, messages)
         frame = voice.frame_of(turns, tools, whole)
         self._check(turns, before, whole.removesuffix(frame.closing))
-        prompt = self._ids(voice, turns[:-1], tools, before, opening=True)
-        ids = self._ids(voice, turns, tools, whole, opening=False)
+        if self._quotes(turns, tools):
+            prompt = self._ids(voice, turns[:-1], tools, before, opening=True)
+            ids = self._ids(voice, turns, tools, whole, opening=False)
+        else:
+            prompt, ids = self._reader.ids(before), self._reader.ids(whole)
         if ids[: len(prompt)] != prompt:
             raise self._straddled(prompt, ids, messages)
         return Answered(self.prefix + self._ended(ids, len(prompt), whole, frame), len(self.prefix + prompt))

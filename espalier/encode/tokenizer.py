@@ -8,7 +8,9 @@ cut at; neither is where a sample read both ways comes out different, or the tok
 
 from __future__ import annotations
 
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 LONGEST_CHARACTER = 4  # bytes, and so tokens
 REMEMBERED = 2048  # pieces
+TOGETHER = 64  # pieces from which on several threads read
+THREADS = 8  # at most
 
 
 class Tokenizer(Protocol):
@@ -62,24 +66,33 @@ class Reader:
         cut = {name for name, kind in exact.items() if not (kind.lstrip or kind.rstrip or kind.single_word)}
         ids = {kind.content: token for token, kind in added.items()}
         self._cut = {name: ids[name] for name in cut} if tokenizer.is_fast else {}
-        self._ahead: dict[tuple[str, str], tuple[int, ...]] = {}
+        # What was read ahead: texts as their pieces, and the ids of these.
+        self._ahead: dict[str, list[tuple[str, str]]] = {}
+        self._known: dict[tuple[str, str], tuple[int, ...]] = {}
+        self._threads = min(THREADS, os.cpu_count() or 1) if tokenizer.is_fast else 1
         self._remembered = lru_cache(REMEMBERED)(self._piece)
         if self.ids(sample) != self.whole(sample):
             self._cut = {}
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text, as `whole` does."""
+        return self._joined(self._ahead.pop(text, None) or [*self._pieces(text)])
+
+    def _joined(self, pieces: Iterable[tuple[str, str]]) -> tuple[int, ...]:
         ids: list[int] = []
-        for before, piece in self._pieces(text):
-            ids.extend([self._cut[before]] if before else ())
-            ids.extend(self._remembered(before, piece) if piece else ())
+        for before, piece in pieces:
+            if before:
+                ids.append(self._cut[before])
+            if piece:
+                ids += self._known.get((before, piece)) or self._remembered(before, piece)
         return tuple(ids)
 
-    def read_ahead(self, texts: Iterable[str]) -> None:
+    def read_ahead(self, texts: Sequence[str]) -> None:
         """Read at once what `ids` will be asked for; a tokenizer takes less for many texts than for each."""
-        pieces = [*{piece for text in texts for piece in self._pieces(text) if piece[1]}]
-        read = self._read([before + text for before, text in pieces]) if pieces else []
-        self._ahead = {
+        self._ahead = {text: [*self._pieces(text)] for text in texts}
+        pieces = [*dict.fromkeys(piece for cut in self._ahead.values() for piece in cut if piece[1])]
+        read = self._read_together([before + text for before, text in pieces])
+        self._known = {
             piece: self._interned(ids[1:] if piece[0] else ids)
             for piece, ids in zip(pieces, read, strict=True)
         }
@@ -99,11 +112,19 @@ class Reader:
 
     def _piece(self, before: str, text: str) -> tuple[int, ...]:
         """Return the ids of a piece of text behind the added token `before`, or at the beginning."""
-        found = self._ahead.pop((before, text), None)
-        return (self.whole(before + text)[1:] if before else self.whole(text)) if found is None else found
+        return self.whole(before + text)[1:] if before else self.whole(text)
 
     def _read(self, text: str | list[str]) -> list[Any]:
         return self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+
+    def _read_together(self, texts: list[str]) -> list[Any]:
+        """Return the ids of many texts; a fast tokenizer lets other threads go on, so they share the work."""
+        if len(texts) < TOGETHER or self._threads == 1:
+            return self._read(texts) if texts else []
+        share = -(-len(texts) // self._threads)
+        parts = [texts[at : at + share] for at in range(0, len(texts), share)]
+        with ThreadPoolExecutor(self._threads) as threads:
+            return [ids for part in threads.map(self._read, parts) for ids in part]
 
     def _interned(self, ids: list[int]) -> tuple[int, ...]:
         try:

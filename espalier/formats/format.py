@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -119,7 +119,13 @@ def content_id(
 
 def fields_of(record: Part | TaskRow) -> dict[str, Any]:
     """Return a record's fields as `asdict` does, which copies each value too: slow over many rows."""
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: getattr(record, name) for name in field_names(type(record))}
+
+
+@cache
+def field_names(kind: type[Part | TaskRow]) -> tuple[str, ...]:
+    """Return the names of a record's fields."""
+    return tuple(field.name for field in fields(kind))
 
 
 def referenced(example: Example, references: object, where: str) -> Example:

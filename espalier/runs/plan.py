@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.journal import store_of
+from espalier.core.memory import all_kept
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import stage_name
 from espalier.runs.events import working
@@ -293,6 +294,7 @@ def make_plan(
 
 
 @working("Turning the rows into tokens", aloud=False)
+@all_kept()
 def stages_of(choices: Choices, template: Template, path: Path) -> list[Stage]:
     """Return the recipe's stages with their rows in tokens.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, TemplateError
 from espalier.core.files import content_hash
+from espalier.core.memory import all_kept
 from espalier.core.text import counted
 from espalier.data.mixture import place_of, places, read
 from espalier.data.split import hold_out, limit, split
@@ -88,6 +89,7 @@ class Units:
 
 
 @working("Reading the rows", aloud=False)
+@all_kept()
 def prepare(recipe: Recipe) -> Prepared:
     """Load the tasks and the rows, render the tasks' rows and split each by itself.
 

@@ -33,6 +33,8 @@ def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
     Of options only a list of texts is one.
     """
+    if KEYS.isdisjoint(row):
+        return {}
     given = {key: _value(row[key]) for key in KEYS if row.get(key) is not None}
     found = {name: given[key] for name, keys in FACTS.items() for key in reversed(keys) if key in given}
     options = found.get("options", [])

@@ -9,6 +9,7 @@ import pytest
 from espalier.core.records import Example, message
 from espalier.encode.batches import build_trees
 from espalier.encode.template import Template
+from espalier.encode.tokenizer import TOGETHER, Reader
 from espalier.encode.tokens import encode_unit, read_ahead
 
 if TYPE_CHECKING:
@@ -73,3 +74,15 @@ def test_the_tokenizer_is_called_once_for_all_rows_that_are_read_ahead(
     assert len(calls) == 1
     monkeypatch.undo()
     assert units == [encode_unit(example, Template(chat_tokenizer("chatml"))) for example in examples]
+
+
+def test_what_threads_read_ahead_together_is_what_the_tokenizer_reads(
+    chat_tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    tokenizer = chat_tokenizer("chatml")
+    reader = Reader(tokenizer, "<|im_start|>user\nHello<|im_end|>")
+    texts = [f"<|im_start|>user\nthe cat {n % 2 * n} sat<|im_end|>\n" for n in range(300)]
+    assert len(set(texts)) > 2 * TOGETHER
+    reader.read_ahead(texts)
+    assert [reader.ids(text) for text in texts] == [reader.whole(text) for text in texts]
