@@ -267,7 +267,7 @@ def test_the_package_stays_small() -> None:
         rooms[module.room] += _code_lines(module.text)
     assert rooms.total() < 33_500
     assert sum(rooms[room] for room in SPINE) < 9_700
-    most = {"runs": 3_900, "models": 2_450, "cli": 1_950}
+    most = {"runs": 4_050, "models": 2_450, "cli": 1_950}
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.evaluate.findings import findings
-from espalier.report.summary import overall, task_by_task
+from espalier.report.summary import forgetting, overall, task_by_task
 
 if TYPE_CHECKING:
     from espalier.evaluate.scores import Scores
@@ -27,10 +27,10 @@ def print_summary(scores: Scores) -> None:
     table = _drawn(whole)
     table.caption_justify, table.caption = "left", "\n".join(whole.notes) or None
     console.print(table)
-    if tasks := task_by_task(scores):
+    for part in filter(None, (task_by_task(scores), forgetting(scores))):
         console.print()
-        console.print(_drawn(tasks))
-        for note in tasks.notes:
+        console.print(_drawn(part))
+        for note in part.notes:
             console.print(note)
     for finding in findings(scores):
         mark = {"bad": "!", "good": "+", "caution": "-"}[finding.severity]

@@ -180,6 +180,10 @@ class Recipe(Section):
     """How answers are decoded: a strategy with its parameters."""
     evaluate: tuple[Named, ...] = (Choice(kind="rouge_l"), Choice(kind="exact_match"))
     """Scorers, besides the task's own checks, which always run."""
+    evidence: bool = True
+    """Ask 212 bundled general questions before and after tuning, to see what was forgotten, and try whether
+    batch, order, threads and cache change answers. It takes seconds on a small model; later runs ask no model
+    twice."""
     track: tuple[Named, ...] = ()
     """Trackers that the events go to, besides events.jsonl."""
 

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from espalier.core.text import counted
+from espalier.evaluate.forgetting import fallen, sentence
 from espalier.evaluate.measures import FLOORS, metric_of
 from espalier.evaluate.sheet import between, detectable, figure, interval, points, shown
 from espalier.evaluate.symptoms import Finding, of_base, of_limit, of_tuned
@@ -40,6 +41,7 @@ def findings(scores: Scores) -> list[Finding]:
             _hacking(scores),
             _raised(scores, lead),
             _others(scores),
+            _forgotten(scores),
             of_base(scores),
             of_limit(scores.limit, scores.rows),
             _rows(scores, lead),
@@ -146,6 +148,12 @@ def _others(scores: Scores) -> Iterator[Finding]:
         if gap and gap.excludes_zero and gap.value < 0:
             text = f"“{metric_of(name).title}” fell {_from_to(scores, 'base', name)} ({between(gap)})."
             yield Finding("a check fell", "caution", text)
+
+
+def _forgotten(scores: Scores) -> Iterator[Finding]:
+    """Say which general questions the model answered better before."""
+    if scores.abilities and fallen(scores.abilities):
+        yield Finding("forgotten", "caution", sentence(scores.abilities))
 
 
 def _rows(scores: Scores, lead: str) -> Iterator[Finding]:

@@ -98,6 +98,35 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Invariance:
+    """What changes where it should not: on some of the tuned model's answers.
+
+    Attributes:
+        rows: answers tried.
+        logprobs: the largest change of an answer's log-probability, in nats, by what was changed: "batch",
+            "order", "threads", "cache".
+        texts: how many answers came out as other texts: "batch", "order".
+    """
+
+    rows: int
+    logprobs: Mapping[str, float]
+    texts: Mapping[str, int]
+
+    @property
+    def told(self) -> str:
+        """In a sentence."""
+        most = max(self.logprobs, key=lambda way: self.logprobs[way])
+        moved = f"at most {self.logprobs[most]:.2g} nats (with another {most})"
+        if most == "cache":
+            moved = f"at most {self.logprobs[most]:.2g} nats (with the cache)"
+        changed = max(self.texts.values())
+        return (
+            f"With other batches, orders, threads and without the cache the log-probabilities of {self.rows} "
+            f"answers move by {moved}, and {changed} of {self.rows} texts change."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class System:
     """What one system reached; `answers` is None of one that writes none."""
 

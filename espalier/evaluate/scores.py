@@ -24,6 +24,8 @@
         "shown": 0}, …},                         answers that repeat a worked example of the prompt
      "differences": [{"a": "tuned", "b": "base", "values": {"rouge_l": D, "all_checks": D, …}}, …],
      "groups": {"task003": {"rows", "sources", "systems", "differences"}, …},   where there are several tasks
+     "abilities": {…},                            the same once more, of the general questions, by kind
+     "invariance": {"rows", "logprobs": {"batch", …}, "texts": {"batch", …}},   see `Invariance`
      "examples": [{"id", "source", "systems": {"tuned": {
         "values": {"rouge_l": 0.5, "about_duration": 1.0, "all_checks": 0.0, …},
         "why": {"grounded": "No word of the sentence."}}, …}}, …]}     why: of what is not 1, and says so
@@ -53,6 +55,7 @@ from espalier.evaluate.score_records import (
     Difference,
     Differences,
     Distinct,
+    Invariance,
     Limit,
     References,
     Row,
@@ -74,7 +77,8 @@ class Scores:
 
     `scores["tuned"]["rouge_l"]` is an Estimate. Systems are "tuned", "base", earlier stages and the floors;
     the others are compared with the first. Without any it is that of a run not yet scored. `groups` are the
-    same of the rows of each task, where there are several.
+    same of the rows of each task, where there are several; `abilities`, what base and tuned model say to the
+    questions of general ability.
     """
 
     rows: int = 0
@@ -87,6 +91,8 @@ class Scores:
     systems: Mapping[str, System] = field(default_factory=dict[str, System])
     differences: tuple[Differences, ...] = ()
     groups: Mapping[str, Scores] = field(default_factory=dict[str, "Scores"])
+    abilities: Scores | None = None
+    invariance: Invariance | None = None
     examples: tuple[Row, ...] = ()
 
     @classmethod
@@ -126,6 +132,8 @@ class Scores:
             "systems": {name: _flat(system) for name, system in self.systems.items()},
             "differences": _plain(self.differences),
             **({"groups": {name: _part(one) for name, one in self.groups.items()}} if self.groups else {}),
+            **({"abilities": _of_abilities(self.abilities)} if self.abilities else {}),
+            **({"invariance": _plain(self.invariance)} if self.invariance else {}),
             "examples": [_verdicts(row) for row in self.examples],
         }
 
@@ -241,6 +249,8 @@ def _scores(table: Table) -> Scores:
             name: _scores({**part, "metrics": table.get("metrics", {}), "examples": []})
             for name, part in table.get("groups", {}).items()
         },
+        abilities=_scores(table["abilities"]) if table.get("abilities") else None,
+        invariance=Invariance(**table["invariance"]) if table.get("invariance") else None,
         examples=tuple(
             Row(row["id"], row["source"], {name: _row(one) for name, one in row["systems"].items()})
             for row in table["examples"]
@@ -318,6 +328,11 @@ def _metric(metric: Metric) -> dict[str, Any]:
     return {
         name: said for name, said in told.items() if name not in rare or said != usual.__getattribute__(name)
     }
+
+
+def _of_abilities(scores: Scores) -> dict[str, Any]:
+    """Return the general questions' scores as a table, which says by itself what it measures."""
+    return {**scores.plain(), "metrics": {name: _metric(one) for name, one in scores.metrics.items()}}
 
 
 def _part(group: Scores) -> dict[str, Any]:

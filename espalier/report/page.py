@@ -22,7 +22,8 @@ from espalier.core.text import counted
 from espalier.data.parents import chain
 from espalier.evaluate import sheet
 from espalier.evaluate.findings import findings
-from espalier.evaluate.groups import by_task
+from espalier.evaluate.forgetting import METRICS, sentence
+from espalier.evaluate.groups import MACRO, by_task
 from espalier.evaluate.measures import ALL, FLOORS
 from espalier.report import browse, words
 from espalier.report.charts import axis
@@ -96,6 +97,7 @@ def render(material: Material) -> str:
         checks=_checks(material),
         shape=_shape(material),
         lengths=lengths(material),
+        forgetting=_forgetting(material.scores),
         reasons=_reasons(material),
         how=how(material),
         trainings=trainings(material),
@@ -174,6 +176,18 @@ def _figures(material: Material) -> list[dict[str, Any]]:
             }
         )
     return figures
+
+
+def _forgetting(scores: Scores) -> dict[str, Any] | None:
+    """Return what became of the general questions, in words and by kind; None where they were not asked."""
+    asked = scores.abilities
+    if asked is None:
+        return None
+    tables = [
+        (metric.title, metric.note, [one for one in by_task(asked, measure) if one.name != MACRO])
+        for measure, metric in METRICS.items()
+    ]
+    return {"told": sentence(asked), "count": asked.rows, "tables": tables}
 
 
 def _floor_text(material: Material, floor: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from espalier.core.text import counted
-from espalier.evaluate.groups import by_task
+from espalier.evaluate.forgetting import RIGHT, sentence
+from espalier.evaluate.groups import MACRO, MICRO, by_task
 from espalier.evaluate.measures import ALL
 from espalier.evaluate.sheet import shown
 
@@ -69,6 +70,20 @@ def task_by_task(scores: Scores) -> Sheet | None:
     more = [f"The {TASKS} worst of {len(tasks)} tasks; the report has all."] if len(tasks) > TASKS else []
     columns = ("", "rows", "base", "tuned", "change", "95 % interval")
     return Sheet(f"By task: {_name(scores.leading, scores)}", columns, rows, more)
+
+
+def forgetting(scores: Scores) -> Sheet | None:
+    """Return what became of the general questions, kind by kind; None where they were not asked."""
+    if scores.abilities is None:
+        return None
+    rows = [
+        ["all" if one.name == MICRO else one.name, str(one.rows), shown(one.base), shown(one.tuned),
+         *_difference(one.gap)]
+        for one in by_task(scores.abilities, RIGHT)
+        if one.name != MACRO
+    ]  # fmt: skip
+    columns = ("", "questions", "base", "tuned", "change", "95 % interval")
+    return Sheet("General questions: right answers, in %", columns, rows, [sentence(scores.abilities)])
 
 
 def _name(measure: str, scores: Scores) -> str:

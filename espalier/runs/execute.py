@@ -19,9 +19,11 @@ from espalier.models.adapters import methods
 from espalier.models.outline import outline
 from espalier.models.support import drops
 from espalier.report.page import write_report
+from espalier.runs.abilities import ask_abilities, compare_abilities
 from espalier.runs.answers import answers_of
 from espalier.runs.books import held, inputs_of, look, write_books
 from espalier.runs.events import Logged, bar, emit, say, working
+from espalier.runs.invariance import try_invariance
 from espalier.runs.judging import say_limit, try_judges
 from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Completion
     from espalier.evaluate.score_records import Limit
     from espalier.models.load import Loaded
+    from espalier.runs.abilities import Verdicts
     from espalier.runs.books import Way
     from espalier.runs.plan import Choices, Plan
 
@@ -137,12 +140,29 @@ def _answer(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
     """Do the rest of a run whose model writes answers."""
     limit = say_limit(plan.prepared.test, plan.template, plan.choices.strategy.limit)
     base = _generate(plan, run, plan.loaded, "base")
+    wanted = plan.choices.recipe.evidence
+    before = ask_abilities(run, plan.loaded, "base") if wanted else None
     answers: dict[str, list[Completion]] = {}
+    evidence: dict[str, Any] = {}
     for stage, tuned in train_stages(plan, run, ranks):
         name = "tuned" if stage.last else f"stage {stage.number + 1}"
         answers[name] = _generate(plan, run, tuned, name)
+        if stage.last and wanted:
+            evidence = _tried(plan, run, tuned, answers[name], before)
     # The others are compared with the first.
-    _evaluate(plan, run, {"tuned": answers.pop("tuned"), **answers, "base": base}, limit)
+    _evaluate(plan, run, {"tuned": answers.pop("tuned"), **answers, "base": base}, limit, evidence)
+
+
+def _tried(
+    plan: Plan, run: RunFolder, tuned: Loaded, answers: list[Completion], before: Verdicts | None
+) -> dict[str, Any]:
+    """Return what is known of the tuned model besides its scores, as parts of them."""
+    after = ask_abilities(run, tuned, "tuned") if before else None
+    test, decode = plan.prepared.test, plan.choices.recipe.decode
+    return {
+        "abilities": compare_abilities(before, after, plan.seed),
+        "invariance": try_invariance(run, tuned, test, answers, decode),
+    }
 
 
 def _rate(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
@@ -167,7 +187,13 @@ def _generate(plan: Plan, run: RunFolder, loaded: Loaded, system: str) -> list[C
 
 
 @working("Scoring", aloud=False)
-def _evaluate(plan: Plan, run: RunFolder, answers: dict[str, list[Completion]], limit: Limit) -> None:
+def _evaluate(
+    plan: Plan,
+    run: RunFolder,
+    answers: dict[str, list[Completion]],
+    limit: Limit,
+    evidence: Mapping[str, Any],
+) -> None:
     """Write outputs.jsonl and scores.json; of several samples of an answer the first is scored."""
     started = time.monotonic()
     choices, prepared = plan.choices, plan.prepared
@@ -183,5 +209,5 @@ def _evaluate(plan: Plan, run: RunFolder, answers: dict[str, list[Completion]], 
         prepared.test, first, choices.scorers, choices.checks, plan.seed,
         rewarded=choices.rewarded, train=prepared.train, shown=worked, limit=limit, own=choices.checks_of,
     )  # fmt: skip
-    write_results(run, jsonl(lines), scores.to_json())
+    write_results(run, jsonl(lines), replace(scores, **evidence).to_json())
     run.log_stage("evaluate", started, peak_bytes())

@@ -44,6 +44,7 @@ output = "naïve readers"
 RECIPE = """
 name = "plural"
 folder = "runs"
+evidence = false
 [task]
 path = "plural.toml"
 [data]

@@ -132,6 +132,7 @@ def test_what_is_not_utf8_is_said(finished, espalier) -> None:
 SHARED = """
 name = "shared"
 folder = "runs"
+evidence = false
 [task]
 path = "rows.jsonl"
 [data]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STAGES = """
 name = "staged"
+evidence = false
 [task]
 path = "plural.toml"
 [data]
