@@ -20,7 +20,7 @@ def estimate(metric: Metric, scores: Sequence[Score], sources: Sequence[str], se
     if metric.fold:
         found = folded([score.parts for score in scores], sources, metric.fold, seed)
     else:
-        found = mean([score.value for score in scores], sources, seed)
+        found = mean([score.value for score in scores], sources)
     return replace(found, scale=metric.scale)
 
 
@@ -47,7 +47,7 @@ def compare_scores(
         ours, theirs = ([scores[i].parts for i in a] for scores in (a, b))
         found = folded_difference(ours, theirs, clusters, metric.fold, seed)
     else:
-        found = paired_difference(x, y, clusters, seed)
+        found = paired_difference(x, y, clusters)
     gaps = [metric.sign * (p - q) for p, q in zip(x, y, strict=True) if p is not None and q is not None]
     return Difference(
         replace(found, scale=metric.scale),

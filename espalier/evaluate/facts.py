@@ -84,7 +84,6 @@ def of_answers(
     form: Expected,
     set_checks: Mapping[str, Verdict],
     shown: Sequence[str] = (),
-    seed: int = 0,
 ) -> Answers:
     """Return what there is to know of a system's answers, one to each example.
 
@@ -102,10 +101,10 @@ def of_answers(
     sizes = [(word_count(text), [word_count(t) for t in _accepted(e)]) for e, text in rows if _accepted(e)]
     return Answers(
         set_checks=set_checks,
-        at_limit=mean(cut, sources, seed),
+        at_limit=mean(cut, sources),
         distinct=Distinct(len(set(map(unpunctuated, texts))), len(texts)),
         common=_common(texts),
-        words=replace(mean(words, sources, seed), scale=1.0),
+        words=replace(mean(words, sources), scale=1.0),
         longer=sum(own > max(theirs) for own, theirs in sizes),
         shorter=sum(own < min(theirs) for own, theirs in sizes),
         missing=given.count(False),

@@ -69,7 +69,7 @@ def evaluate(
     scored = {name: _judged(examples, row, scorers, of_one, checked) for name, row in answers.items()}
     found = estimated(examples, scored, metrics, of_one, seed)
     seen = {
-        name: of_answers(examples, row, form, _set_verdicts(examples, row, of_set, checked), shown, seed)
+        name: of_answers(examples, row, form, _set_verdicts(examples, row, of_set, checked), shown)
         for name, row in answers.items()
     }
     return replace(

@@ -1,15 +1,19 @@
 """Intervals, all at 95 %, for rows that may share a source.
 
-Rows of one source sentence are not independent, so the source is what is resampled, and what an effective
-sample size is counted in. A rate (values 0 and 1) gets Wilson's interval, whose ends are honest where all
-rows pass or all fail; a mean gets the bias-corrected and accelerated bootstrap. That one sees no spread where
-all rows are equal, and would claim certainty; there, rows of another value may be as many as Wilson allows of
-what was never seen, and lie at either end of what is possible. So an interval of zeros is the same whatever
-measure the zeros are of, and a difference with such a side is as uncertain as that side. A value None is "not
-scored": it is left out and counted in `missing`. Where nothing can be known the ends are NaN.
+Rows of one source sentence are not independent, so the source is what is counted and left out in turn. A rate
+(values 0 and 1) gets Wilson's interval at an effective sample size, whose ends are honest where all rows pass
+or all fail. A mean gets Student's t of the jackknife over sources, with Hall's transformation
+for skew: a bootstrap of few sources, or of skewed scores, holds the truth in 80 to 92 of 100 repetitions, this
+one in 92 to 97 (`python -m bench coverage`). What is folded of sums gets the bias-corrected and accelerated
+bootstrap. None of these sees a spread where all rows are equal, and would claim certainty; there, rows of
+another value may be as many as Wilson allows of what was never seen, and lie at either end of what is
+possible. So an interval of zeros is the same whatever measure the zeros are of, and a difference with such a
+side is as uncertain as that side. A value None is "not scored": it is left out and counted in `missing`. Where
+nothing can be known the ends are NaN.
 
-Wilson 1927; Korn and Graubard 1998 (rates under clustering); Efron 1987 (BCa); Newcombe 1998, method 10, and
-Zou and Donner 2008 (difference of paired rates).
+Wilson 1927; Korn and Graubard 1998 (rates under clustering); Hall 1992 (removal of skewness); Carter, Schnepel
+and Steigerwald 2017 (what sources of unequal size are worth); Efron 1987 (BCa); Newcombe 1998, method 10; Zou
+and Donner 2008 (difference of paired rates).
 """
 
 from __future__ import annotations
@@ -34,10 +38,11 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
 Z = 1.959963984540054  # the normal quantile at 0.975
-RESAMPLES = 10_000
-FOLDS = 2_000  # resamples where each is a call of a function
+FOLDS = 2_000  # resamples of what is folded
+# Times t, the skew that is undone at most. Hall's transformation has a pole at 1, and few sources say little
+# of a skew: with 0.6 intervals hold the truth as often, and are a third narrower where sources are few.
+MOST_SKEW = 0.6
 _STILL = 1e-12  # the spread of values that are all the same but for rounding
-_CHUNK = 4_000_000  # resampled indices held at once: 32 MB
 
 
 def wilson(successes: float, n: float, missing: int = 0) -> Estimate:
@@ -55,34 +60,35 @@ def wilson(successes: float, n: float, missing: int = 0) -> Estimate:
     return Estimate(rate, low, high, round(n), missing)
 
 
-def mean(values: Sequence[float | None], clusters: Sequence[str], seed: int = 0) -> Estimate:
+def mean(values: Sequence[float | None], clusters: Sequence[str]) -> Estimate:
     """Return the mean of one value per row with its interval: a rate's where all values are 0 or 1.
 
-    Other values may be any; where all are equal, they are taken to be of a measure from 0 to 1.
+    Other values may be any; where all are equal, or lie from 0 to 1, they are taken to be of a measure that
+    does.
     """
     y, groups, missing = _scored(values, clusters)
     if y.size == 0:
         return Estimate(math.nan, math.nan, math.nan, 0, missing)
     if _is_rate(y):
         return _rate(y, groups, missing)
-    return _bootstrap(y, groups, seed, missing)
+    return _mean(y, groups, missing, least=0.0)
 
 
-def bootstrap_mean(values: Sequence[float | None], clusters: Sequence[str], seed: int = 0) -> Estimate:
-    """Return the mean with the BCa interval of a bootstrap over clusters; one cluster gives no interval."""
+def score_mean(values: Sequence[float | None], clusters: Sequence[str]) -> Estimate:
+    """Return the mean with Hall's interval, of zeros and ones too; one cluster gives no interval."""
     y, groups, missing = _scored(values, clusters)
-    return _bootstrap(y, groups, seed, missing)
+    return _mean(y, groups, missing, least=0.0)
 
 
 def paired_difference(
-    a: Sequence[float | None], b: Sequence[float | None], clusters: Sequence[str], seed: int = 0
+    a: Sequence[float | None], b: Sequence[float | None], clusters: Sequence[str]
 ) -> Estimate:
     """Return the mean of a − b over the rows where both are scored, with its interval.
 
     Where both are rates, the interval combines their Wilson intervals and the correlation of the rows
     (Newcombe's method 10), so that 60 of 60 against 0 of 60 does not claim certainty, nor do two systems that
     are right on the same rows. It combines the intervals of both, too, where all values of one side are
-    equal; else it is a bootstrap of the differences.
+    equal; else it is that of the mean of the differences.
     """
     both = [x is not None and y is not None for x, y in zip(a, b, strict=True)]
     x, groups, missing = _scored([v if ok else None for v, ok in zip(a, both, strict=True)], clusters)
@@ -92,9 +98,9 @@ def paired_difference(
         return _combined(p, q, _correlation(x, y, groups), missing)
     bounded = x.size > 0 and min(x.min(), y.min()) >= 0 and max(x.max(), y.max()) <= 1
     if bounded and (np.ptp(x) == 0) != (np.ptp(y) == 0):
-        p, q = (_rate(v, groups, 0) if _is_rate(v) else _bootstrap(v, groups, seed, 0) for v in (x, y))
+        p, q = (_rate(v, groups, 0) if _is_rate(v) else _mean(v, groups, 0, least=0.0) for v in (x, y))
         return _combined(p, q, 0.0, missing)
-    return _bootstrap(x - y, groups, seed, missing, least=-1.0 if bounded else math.inf)
+    return _mean(x - y, groups, missing, least=-1.0 if bounded else math.inf)
 
 
 def folded(parts: Sequence[Parts], clusters: Sequence[str], fold: Fold, seed: int = 0) -> Estimate:
@@ -206,21 +212,46 @@ def _combined(p: Estimate, q: Estimate, together: float, missing: int) -> Estima
     return Estimate(difference, max(-1.0, low), min(1.0, high), p.n, missing)
 
 
-def _bootstrap(y: Floats, groups: Ints, seed: int, missing: int, least: float = 0.0) -> Estimate:
-    """Return a mean with its bootstrap interval; `least` to 1 is what values may be where all are equal."""
+def _mean(y: Floats, groups: Ints, missing: int, least: float) -> Estimate:
+    """Return a mean with Hall's interval; `least` to 1 is what the measure goes from and to, if y does."""
     if y.size == 0:
         return Estimate(math.nan, math.nan, math.nan, 0, missing)
     value, count = float(y.mean()), int(groups.max()) + 1
+    unknown = Estimate(value, math.nan, math.nan, y.size, missing)
     if count == 1:
-        return Estimate(value, math.nan, math.nan, y.size, missing)
+        return unknown
     sums = np.bincount(groups, weights=y).astype(np.float64)
     sizes = np.bincount(groups).astype(np.float64)
     rest = (sums.sum() - sums) / (sizes.sum() - sizes)  # the mean without each cluster
     if np.ptp(rest) < _STILL:
-        return _still(value, count, least, Estimate(value, math.nan, math.nan, y.size, missing))
-    means = _resampled(sums, sizes, seed)
-    low, high = np.quantile(means, _bca_levels(means, value, rest))
-    return Estimate(value, float(low), float(high), y.size, missing)
+        return _still(value, count, least, unknown)
+    low, high = _transformed(value, rest, sizes)
+    if y.min() >= least and y.max() <= 1:
+        low, high = max(low, least), min(high, 1.0)
+    return replace(unknown, low=low, high=high)
+
+
+def _transformed(value: float, rest: Floats, sizes: Floats) -> tuple[float, float]:
+    """Return the ends of the interval of a mean, from the means without each cluster.
+
+    Student's t over the jackknife's standard error, with as many degrees of freedom as clusters of equal size
+    would have, is made symmetric by Hall's cubic transformation of its skew.
+    """
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
+    count, leaning = rest.size, value - rest
+    error = math.sqrt(float(leaning @ leaning) * (count - 1) / count)
+    worth = float(sizes.sum() ** 2 / (sizes @ sizes))
+    t = float(stdtrit(max(1.0, worth - 1), 0.975))
+    skew = float((leaning**3).mean() / (leaning @ leaning / count) ** 1.5) / math.sqrt(count)
+    skew = min(max(skew, -MOST_SKEW / t), MOST_SKEW / t)
+
+    def undone(end: float) -> float:
+        if abs(skew) < 1e-6:  # where it is the identity but for rounding
+            return end
+        return 3 / skew * (math.cbrt(1 + skew * (end - skew / 6)) - 1)
+
+    return value - undone(t) * error, value - undone(-t) * error
 
 
 def _still(value: float, count: int, least: float, unknown: Estimate) -> Estimate:
@@ -272,24 +303,18 @@ def _of_draws(found: tuple[float, Floats, Floats], groups: Ints, missing: int, l
     return replace(unknown, low=float(low), high=float(high))
 
 
-def _resampled(sums: Floats, sizes: Floats, seed: int) -> Floats:
-    """Return RESAMPLES means over as many clusters drawn with replacement."""
-    rng, count = np.random.default_rng(seed), sums.size
-    rows = max(1, _CHUNK // count)
-    means: list[Floats] = []
-    for start in range(0, RESAMPLES, rows):
-        drawn = rng.integers(count, size=(min(rows, RESAMPLES - start), count))
-        means.append(sums[drawn].sum(1) / sizes[drawn].sum(1))
-    return np.concatenate(means)
-
-
 def _bca_levels(means: Floats, value: float, rest: Floats) -> Floats:
-    """Return the two quantile levels of the BCa interval, from the bias and the skew of the estimate."""
-    from scipy.special import ndtr, ndtri  # pyright: ignore[reportMissingTypeStubs]
+    """Return the two quantile levels of the BCa interval, from the bias and the skew of the estimate.
+
+    They lie as far out as Student's t asks for, and what a bootstrap of few clusters is too narrow by
+    (Hesterberg 2015).
+    """
+    from scipy.special import ndtr, ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
     below = ((means < value).mean() + (means <= value).mean()) / 2
-    bias = float(ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES)))
+    bias = float(ndtri(np.clip(below, 1 / means.size, 1 - 1 / means.size)))
     lean = rest.mean() - rest
     skew = float((lean**3).sum() / (6 * (lean**2).sum() ** 1.5))
-    z = bias + np.array([-Z, Z])
-    return ndtr(bias + z / (1 - skew * z))
+    reach = float(stdtrit(rest.size - 1, 0.975)) * math.sqrt(rest.size / (rest.size - 1))
+    z = bias + np.array([-reach, reach])
+    return ndtr(bias + z / np.maximum(1 - skew * z, 1e-9))  # 0 and 1 beyond what the skew lets one say
