@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from espalier.cli.keys import key_of
 from espalier.cli.notebook import drawn_in_cell, in_notebook
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from espalier.builds.recipe import BuildRecipe
     from espalier.core.recipe import Precision, Recipe
     from espalier.core.records import Estimate
-    from espalier.evaluate.score_records import Difference
+    from espalier.evaluate.comparison import Comparison
     from espalier.runs.books import Way
     from espalier.runs.events import Event
     from espalier.runs.model import Model
@@ -140,12 +140,45 @@ def score(
     return score_texts(scorer, predictions, references, sources)
 
 
-def compare(a: Run | str | Path, b: Run | str | Path) -> Mapping[str, Difference]:
-    """Return how the tuned models of two runs differ on the rows that both were scored on, by measure."""
-    from espalier.runs.run import Run, open_finished
+def compare(
+    *sides: Run | str | Path | Sequence[Run | str | Path],
+    measures: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    margin: float | None = None,
+    looks: int | Literal["all"] = 1,
+    references: str | None = None,
+    report: str | Path | None = None,
+) -> Comparison:
+    """Return how the other sides differ from the first, on the rows that all were scored on, by measure.
 
-    runs = [one if isinstance(one, Run) else open_finished(Path(one), default_cache()) for one in (a, b)]
-    return runs[0].compare(runs[1])
+    `espalier.compare(a, b)["rouge_l"].difference` is b's value less a's, with its interval; `.won` counts the
+    rows on which b is better, `.verdict` and `.said` are what may be said. It prints as a table.
+
+    Args:
+        sides: runs or their folders, RUN:SYSTEM for another of a run's systems, or files of another tool,
+            JSONL of `{"id", "prediction"}`; a list is one recipe trained with several seeds.
+        measures: by which to compare; by default all that all have, of files ROUGE-L and exact match.
+        allow: what may differ all the same: "data", "template", "decoding".
+        margin: within how many points, as they are shown, two are as good as each other.
+        looks: how often the rows were used to choose what is compared; "all" counts the runs beside.
+        references: what files are scored against, as `espalier score --references`.
+        report: where to write the page.
+
+    Raises:
+        EspalierError: what is compared is not there or not comparable: in one sentence why, and what to do.
+    """
+    from espalier.study.comparison import compare as compare_sides
+
+    page = Path(report) if report is not None else None
+    return compare_sides(
+        sides,
+        measures=measures,
+        allow=allow,
+        margin=margin,
+        looks=looks,
+        references=references,
+        report=page,
+    )
 
 
 def build(

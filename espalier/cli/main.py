@@ -18,6 +18,7 @@ import typer
 
 from espalier.cli.build import build
 from espalier.cli.chat import chat
+from espalier.cli.compare import compare
 from espalier.cli.data import data
 from espalier.cli.export import export
 from espalier.cli.forecast import forecast
@@ -65,6 +66,7 @@ app.command()(forecast)
 app.command()(generate)
 app.command()(chat)
 app.command()(score)
+app.command()(compare)
 app.command()(report)
 app.command()(review)
 app.command()(export)

@@ -106,6 +106,9 @@ class DataSection(Section):
     """At most so many training rows of each task, drawn by whole sources; `data.dev` is a share of them."""
     test_limit: int | None = Field(default=None, gt=0)
     """At most so many test rows of each task, drawn by whole sources."""
+    seed: int | None = Field(default=None, ge=0)
+    """Seed of these draws; by default the recipe's. With it set, runs of several seeds are scored on the same
+    rows, and can be compared."""
 
 
 class ModelSection(Section):
@@ -171,7 +174,7 @@ class Recipe(Section):
     folder: Annotated[str, AfterValidator(possible_path)] = "runs"
     """Where run folders are made."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the split, the order of rows and the fresh weights of adapters."""
+    """Seed of the split (but see `data.seed`), the order of rows and the fresh weights of adapters."""
     task: TaskSection = TaskSection()
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
@@ -186,6 +189,11 @@ class Recipe(Section):
     twice."""
     track: tuple[Named, ...] = ()
     """Trackers that the events go to, besides events.jsonl."""
+
+    @property
+    def split_seed(self) -> int:
+        """Seed of which rows are learned from, held out and scored."""
+        return self.seed if self.data.seed is None else self.data.seed
 
     @property
     def hash(self) -> str:

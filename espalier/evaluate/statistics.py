@@ -3,16 +3,16 @@
 Rows of one source sentence are not independent, so the source is what is counted and left out in turn. A rate
 (values 0 and 1) gets Wilson's interval at an effective sample size, whose ends are honest where all rows pass
 or all fail. A mean gets Student's t of the jackknife over sources, with Hall's transformation
-for skew: a bootstrap of few sources, or of skewed scores, holds the truth in 80 to 92 of 100 repetitions, this
-one in 92 to 97 (`python -m bench coverage`). What is folded of sums gets the bias-corrected and accelerated
+for skew: a bootstrap of few sources, or of skewed scores, holds the truth in 80 to 92 of 100 repetitions, it
+in 92 to 97 (`python -m bench coverage`). What is folded of sums gets the bias-corrected and accelerated
 bootstrap. None of these sees a spread where all rows are equal, and would claim certainty; there, rows of
 another value may be as many as Wilson allows of what was never seen, and lie at either end of what is
 possible. So an interval of zeros is the same whatever measure the zeros are of, and a difference with such a
-side is as uncertain as that side. A value None is "not scored": it is left out and counted in `missing`. Where
-nothing can be known the ends are NaN.
+side is as uncertain as that side. A value None is "not scored": it is left out, and counted in `missing`.
+Where nothing can be known the ends are NaN.
 
-Wilson 1927; Korn and Graubard 1998 (rates under clustering); Hall 1992 (removal of skewness); Carter, Schnepel
-and Steigerwald 2017 (what sources of unequal size are worth); Efron 1987 (BCa); Newcombe 1998, method 10; Zou
+Wilson 1927; Korn and Graubard 1998 (rates under clustering); Hall 1992 (removal of skewness); Carter and
+others 2017 (what sources of unequal size are worth); Efron 1987 (BCa); Newcombe 1998, method 10; Zou
 and Donner 2008 (difference of paired rates).
 """
 

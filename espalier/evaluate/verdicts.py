@@ -66,8 +66,8 @@ def _said(one: Compared, verdict: Verdict, names: tuple[str, str], margin: float
             return f"{other} is as good as {first} within {margin:g} points: {told} ({gap}){ground}."
         case "same recipe":
             return (
-                f"{other} and {first} differ by seed alone, so no winner is called: {told} ({gap}); so far "
-                "does training again carry."
+                f"{other} and {first} differ by seed alone, so no winner is called: {told} ({gap}), which "
+                "another seed brings about."
             )
         case "tie":
             return (

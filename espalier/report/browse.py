@@ -67,7 +67,7 @@ def listed(material: Material) -> dict[str, Any] | None:
         "scales": [material.scores.metric(measure).scale for measure in measures],
         "checked": ALL in measures,
         "wrong": wrong,
-        "cut": _cut(rows, trained),
+        "cut": cut(rows, trained),
         "trained": trained,
         "rows": rows,
     }
@@ -125,14 +125,15 @@ def _answer(output: Row | None, verdict: Mapping[str, Score] | None, measures: S
     return {
         "text": output["text"] if output else None,
         "finish": output.get("finish", "stop") if output else "",
-        "values": [_number(scores[name].value if name in scores else None) for name in measures if verdict],
+        "values": [number(scores[name].value if name in scores else None) for name in measures if verdict],
         "why": [
             (metric_of(name).title, one.why) for name, one in scores.items() if one.why and not one.value
         ],
     }
 
 
-def _number(value: float | None) -> float | None:
+def number(value: float | None) -> float | None:
+    """Return a verdict's value as JSON can hold it."""
     return round(value, 3) if value is not None and math.isfinite(value) else None
 
 
@@ -221,7 +222,7 @@ def _nearest(rows: Sequence[Row], systems: Sequence[str], train: Sequence[Exampl
     return [list(trained[row]) for row in numbers]
 
 
-def _cut(rows: Sequence[Row], trained: list[list[str]]) -> int:
+def cut(rows: Sequence[Row], trained: list[list[str]]) -> int:
     """Shorten the longest texts in their middle where all would make a slow page; return to what, or 0."""
     texts = [text for row in rows for text in _texts(row)] + [text for pair in trained for text in pair]
     lengths = [len(text) for text in texts]

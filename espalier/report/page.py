@@ -72,7 +72,7 @@ def render(material: Material) -> str:
     )
     environment.filters.update(
         percent=sheet.percent, shown=sheet.shown, points=sheet.points, interval=sheet.interval,
-        counted=counted, title_of=lambda name: material.scores.metric(name).title, whole=_unbroken,
+        counted=counted, title_of=lambda name: material.scores.metric(name).title, whole=unbroken,
         of_row=lambda value, name: f"{material.scores.metric(name).scale * value:.1f}",
         reward=words.reward, duration=words.duration, size=words.size,
         number=lambda n: f"{n:,}".replace(",", "\u202f"),
@@ -115,7 +115,7 @@ def _listed(material: Material) -> Markup | None:
     return Markup(browse.embedded(listed)) if listed else None
 
 
-def _unbroken(text: str) -> Markup:
+def unbroken(text: str) -> Markup:
     """Return the text, escaped; no line ends within ROUGE-L, within an option, or before a unit."""
     safe = str(escape(text)).replace(" %", "\u00a0%")
     return Markup(re.sub(r"ROUGE-L|-o \S+\w", r"<span class='whole'>\g<0></span>", safe))

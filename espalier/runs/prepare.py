@@ -112,7 +112,7 @@ def prepare(recipe: Recipe) -> Prepared:
         raise DataError(f"None of the {len(found)} tasks has two sources, so none can be scored.")
     if not prepared.train:
         raise DataError("No row is left to train on.", hint=prepared.rejects[-1]["reason"])
-    share, seed = recipe.data.dev, recipe.seed
+    share, seed = recipe.data.dev, recipe.split_seed
     train, dev = hold_out(prepared.train, share, seed) if share else (prepared.train, [])
     return replace(prepared, parts=tuple(parts), train=train, dev=dev)
 
@@ -129,7 +129,7 @@ def _divided(
 
     Of one of several, that has a `name`, errors tell it; one that cannot be split is not scored.
     """
-    data, seed = recipe.data, recipe.seed
+    data, seed = recipe.data, recipe.split_seed
     try:
         if name and len({example.source for example in examples}) < 2:
             rows = counted(len(examples), "row")
@@ -194,7 +194,7 @@ def divided(
     """
     if not (stage.data and recipe.data.dev):
         return examples, prepared.dev
-    _, dev = hold_out(examples, recipe.data.dev, recipe.seed)
+    _, dev = hold_out(examples, recipe.data.dev, recipe.split_seed)
     held = {example.source for example in (*prepared.dev, *dev)}
     train = [example for example in examples if example.source not in held]
     if not train:

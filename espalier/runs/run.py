@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from espalier.core.errors import DataError, RunError
+from espalier.core.errors import RunError
 from espalier.core.recipe import load_recipe
 from espalier.core.run import RunFolder, find_run
-from espalier.evaluate.compare import compare_scores
 from espalier.evaluate.measures import metric_of
-from espalier.evaluate.score_records import Difference
 from espalier.evaluate.scores import Scores
+from espalier.report.comparing import compare_entries
+from espalier.report.entries import entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from espalier.core.records import Estimate, Metric
+    from espalier.evaluate.comparison import Comparison
     from espalier.runs.model import Model
 
 
@@ -68,31 +69,14 @@ class Run:
 
         return load(self, self.cache)
 
-    def compare(self, other: Run) -> Mapping[str, Difference]:
-        """Return how this run's tuned model differs from another's, row by row, by measure.
+    def compare(self, other: Run) -> Comparison:
+        """Return how another run's tuned model differs from this one's, as `espalier.compare` does of two.
 
         Raises:
-            DataError: the runs were not scored on the same rows, or share no measure.
+            DataError: the runs were not scored on the same rows, template and decoding, or share no measure.
         """
-        mine, theirs = self.scores, other.scores
-        names = [name for name in mine.listed if name in theirs.listed]
-        if not names:
-            raise DataError("The runs share no measure.", where=f"{self.path} and {other.path}")
-        sources = {row.id: row.source for row in mine.examples}
-        rows = {name: [one.of_rows("tuned", name) for one in (mine, theirs)] for name in names}
-        folded = any(score.parts for pair in rows.values() for score in pair[0].values())
-        metrics = {**mine.metrics, **(self._metrics() if folded else {})}
-        return {
-            name: compare_scores(pair[0], pair[1], sources, metrics.get(name) or mine.metric(name), mine.seed)
-            for name, pair in rows.items()
-        }
-
-    def _metrics(self) -> dict[str, Metric]:
-        """Return what the recipe's scorers measure, with what folds their parts, which no file holds."""
-        from espalier.runs.judging import build_scorers
-
-        built = build_scorers(load_recipe(RunFolder(self.path).recipe).evaluate)
-        return {name: metric_of(name, scorer) for name, scorer in built.items()}
+        entries = [entry_of(run.path, folding(run.path)) for run in (self, other)]
+        return compare_entries([[entry] for entry in entries])
 
     def __repr__(self) -> str:
         """Return its folder and what it leads with."""
@@ -106,3 +90,23 @@ def open_finished(path: Path, cache: Path) -> Run:
     run = Run(find_run(path).path, cache)
     _ = run.scores
     return run
+
+
+def folding(path: Path) -> dict[str, Metric]:
+    """Return the metrics of a run that fold parts of rows, which no file holds; they are built anew.
+
+    Raises:
+        RunError: there is no run.
+        RecipeError: its scorers cannot be built.
+    """
+    folder = RunFolder(find_run(path).path)
+    if not folder.scores.exists():
+        return {}
+    rows = Scores.read(folder.scores).examples[:1]
+    if not any(score.parts for row in rows for one in row.systems.values() for score in one.values()):
+        return {}
+    from espalier.runs.judging import build_scorers
+
+    built = build_scorers(load_recipe(folder.recipe).evaluate)
+    metrics = {name: metric_of(name, scorer) for name, scorer in built.items()}
+    return {name: metric for name, metric in metrics.items() if metric.fold}

@@ -11,18 +11,24 @@
   const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
   const figure = (value, i) => (value === null ? "–" : (data.scales[i] * value).toFixed(1));
 
-  const FILTERS = [
-    ["all", "all", () => true],
-    ["wrong", `wrong: ${data.wrong}`, (row) => row.wrong],
-    ["limit", "cut at the limit", (row) => row.limit],
-    ["copy", "copies of the input", (row) => row.copy],
-  ].filter(([name]) => name === "all" || (name === "wrong" ? data.wrong : written));
+  const OWN = { // of a run's rows
+    all: () => true,
+    wrong: (row) => row.wrong,
+    limit: (row) => row.limit,
+    copy: (row) => row.copy,
+    first: (row) => row.won[0], // and of a comparison's
+    second: (row) => row.won[1],
+  };
+  const FILTERS = (data.filters ?? [["all", "all"], ["wrong", `wrong: ${data.wrong}`], ["limit", "cut at the limit"],
+    ["copy", "copies of the input"]].filter(([name]) => name === "all" || (name === "wrong" ? data.wrong : written)))
+    .map(([name, label]) => [name, label, OWN[name]]);
   const NEAR = (row) => (row.near ? row.near[1] + row.near[2] : -1);
   const ORDERS = {
     rank: (a, b) => a.rank - b.rank,
     best: (a, b) => b.rank - a.rank,
     gain: (a, b) => a.gain - b.gain,
     near: (a, b) => NEAR(b) - NEAR(a) || a.row - b.row,
+    gap: (a, b) => a.gap - b.gap || a.row - b.row,
     row: (a, b) => a.row - b.row,
   };
   rows.forEach((row, index) => { row.row = index; });
@@ -181,7 +187,7 @@
   }
   const possible = [data.measures.length > 0, data.measures.length > 0,
     data.measures.length > 0 && data.systems.includes("base"), data.trained.length > 0, true];
-  [...sort.options].forEach((option, i) => { if (!possible[i]) option.remove(); });
+  if (!data.filters) [...sort.options].forEach((option, i) => { if (!possible[i]) option.remove(); });
 
   let waiting = 0;
   search.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(select, 120); });

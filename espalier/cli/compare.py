@@ -1,0 +1,103 @@
+"""`espalier compare`: is B really better than A? Runs, seeds, and what other tools wrote, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from espalier.cli.completion import run_folders
+from espalier.cli.settings import Json
+from espalier.cli.terminal import as_json
+
+if TYPE_CHECKING:
+    from espalier.evaluate.comparison import Comparison
+
+
+def compare(
+    sides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN_A RUN_B [MORE]…",
+            help="Runs' folders, RUN:base for another of its systems, or other tools' JSONL of {id, "
+            "prediction}; A1,A2,A3 are seeds of one recipe.",
+            show_default=False,
+            autocompletion=run_folders,
+        ),
+    ],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Compare by this measure only; can be repeated. [default: all]")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="data|template|decoding", help="What may differ all the same; can be repeated."),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Ask whether they are as good within so many points.")
+    ] = None,
+    looks: Annotated[
+        str,
+        typer.Option(
+            help="How often the rows were used to choose what is compared, or all: count the runs beside."
+        ),
+    ] = "1",
+    references: Annotated[
+        str | None,
+        typer.Option(
+            "--references", "--task", help="What files are scored against: a task, or rows with ids."
+        ),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with all rows side by side.")] = None,
+    json: Json = False,
+) -> None:
+    """Say whether one run is better than another, row by row, and what such a test could have shown.
+
+    The first is what the others are compared with. Rows are aligned by id. Runs that differ in test rows,
+    template or decoding settings are refused.
+    """
+    from espalier.study.comparison import compare as compare_sides
+
+    groups = [[one] if Path(one).exists() else one.split(",") for one in sides]
+    found = compare_sides(
+        groups,
+        measures=metric or (),
+        allow=allow or (),
+        margin=margin,
+        looks=_looks(looks),
+        references=references,
+        report=report,
+    )
+    if json:
+        typer.echo(as_json(found.plain()))
+    else:
+        _print(found)
+        if report:
+            typer.echo(report)
+
+
+def _looks(text: str) -> int | Literal["all"]:
+    if text == "all":
+        return "all"
+    if not text.isdigit():
+        raise typer.BadParameter("Give a number, or all.", param_hint="--looks")
+    return int(text)
+
+
+def _print(found: Comparison) -> None:
+    console = Console(highlight=False)
+    for pair in found.pairs:
+        console.print(Text(next(iter(pair.measures.values())).said))
+    for pair in found.pairs:
+        head, *rows = found.table(pair)
+        table = Table(*head, box=None, pad_edge=False, padding=(1, 2, 0, 0))
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    for line in ("", found.footing, *(f"- {note}" for note in found.notes)):
+        console.print(Text(line))
