@@ -21,6 +21,11 @@ STARTED = time.monotonic()
 
 def main() -> None:
     options = _options()
+    if options.what == "coverage":
+        from bench import coverage
+
+        print(json.dumps(coverage.main(_say, repetitions=options.repetitions, only=options.case)))
+        return
     os.environ["HF_HUB_OFFLINE"] = "1"
     model = find_model(options.model, options.cache, _say).folder
     template = load_template(model)
@@ -69,16 +74,15 @@ def _options() -> argparse.Namespace:
         "what",
         nargs="?",
         choices=(
-            *(
-                "training",
-                "decoding",
-                "filtering",
-                "generation",
-                "planning",
-                "preference",
-                "reinforce",
-                "all",
-            ),
+            "training",
+            "decoding",
+            "filtering",
+            "generation",
+            "planning",
+            "preference",
+            "reinforce",
+            "coverage",
+            "all",
         ),
         default="all",
         help="all is training, decoding and filtering",
@@ -87,6 +91,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of converted models")
     parser.add_argument("--task", help="a task file in place of the published ones")
     parser.add_argument("--case", action="append", default=[], help="only this case; may be given again")
+    parser.add_argument("--repetitions", type=int, default=1_000, help="of each cell, for coverage")
     parser.add_argument("--rounds", type=int, default=2, help="measured steps per case, after one to warm up")
     parser.add_argument(
         "--settings",

@@ -21,7 +21,7 @@ from espalier.evaluate.significance import Spread, retrained
 from espalier.evaluate.statistics import mean, paired_difference, score_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from espalier.core.records import Estimate
 
@@ -189,3 +189,32 @@ def false_alarms(
         one = paired_difference(right[1, 0].tolist(), right[0, 0].tolist(), names)
         alarms["one seed"] += one.excludes_zero
     return {name: 100 * count / repetitions for name, count in alarms.items()}
+
+
+def main(say: Callable[[str], None], *, repetitions: int = 1_000, only: Sequence[str] = ()) -> dict[str, Any]:
+    """Measure all of it; cells outside of what is asked are told one by one."""
+    noise = 100 * 1.96 * math.sqrt(0.95 * 0.05 / repetitions)
+    found: dict[str, Any] = {"repetitions": repetitions, "noise": round(noise, 2), "coverage": {}}
+    for kind in only or KINDS:
+        reached: dict[str, float] = {}
+        for cell in cells((kind,)):
+            share = covered(cell, repetitions)
+            name = f"{cell[1]}, {cell[2]} rows, {cell[3]} a source"
+            reached[name] = round(share, 1)
+            if not ASKED[0] <= share <= ASKED[1]:
+                lattice = kind == "rate" and cell[3] == "1"
+                near = f"; possible are {attainable(cell[2], cell[1])}" if lattice else ""
+                say(f"{kind}: {name}: {share:.1f}{near}")
+        values = np.array(list(reached.values()))
+        inside = (values >= ASKED[0]) & (values <= ASKED[1])
+        say(
+            f"{kind}: {inside.sum()} of {values.size} cells in {ASKED[0]:g} to {ASKED[1]:g}, "
+            f"{values.min()} to {values.max()}, mean {values.mean():.1f}; noise {noise:.1f}"
+        )
+        found["coverage"][kind] = reached
+    for name, continuous in (("scores", True), ("right and wrong", False)):
+        found[f"rows for 80 % power, {name}"] = rows_for_power(continuous)
+        say(f"rows for 80 % power, {name}: {found[f'rows for 80 % power, {name}']}")
+    found["false alarms"] = {count: false_alarms(count) for count in (2, 3, 5)}
+    say(f"false alarms of seeds, spread 4 points, 300 rows: {found['false alarms']}")
+    return found

@@ -15,7 +15,7 @@ from espalier.cli.settings import Json
 from espalier.cli.terminal import as_json
 
 if TYPE_CHECKING:
-    from espalier.evaluate.comparison import Comparison
+    from espalier.study.comparison import Comparison
 
 
 def compare(
@@ -29,6 +29,7 @@ def compare(
             autocompletion=run_folders,
         ),
     ],
+    *,
     metric: Annotated[
         list[str] | None, typer.Option(help="Compare by this measure only; can be repeated. [default: all]")
     ] = None,
@@ -59,7 +60,7 @@ def compare(
     The first is what the others are compared with. Rows are aligned by id. Runs that differ in test rows,
     template or decoding settings are refused.
     """
-    from espalier.study.comparison import compare as compare_sides
+    from espalier.study.compare import compare as compare_sides
 
     groups = [[one] if Path(one).exists() else one.split(",") for one in sides]
     found = compare_sides(
@@ -97,7 +98,7 @@ def _print(found: Comparison) -> None:
         for column in table.columns[1:]:
             column.justify = "right"
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(cell.replace(" (", "\n").removesuffix(")")) for cell in row))
         console.print(table)
     for line in ("", found.footing, *(f"- {note}" for note in found.notes)):
         console.print(Text(line))

@@ -126,7 +126,7 @@ class Spread:
             return math.nan
         side, gap = int(at > self.value), abs(self.value - at)
         low, high = 0.0, 1.0
-        for _ in range(60):
+        for _ in range(50):
             middle = (low + high) / 2
             low, high = (middle, high) if self.arms(middle or 1e-300)[side] > gap else (low, middle)
         return high

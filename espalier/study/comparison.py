@@ -1,103 +1,249 @@
-"""`compare`: runs, groups of seeds and other tools' files side by side, and their page."""
+"""What comes of comparing: for each measure the difference from the first side, and what may be said of it.
+
+A difference is always the other side's value less the first one's; won are the rows that the other does
+better. `Comparison` prints as a table with the sentences, and `plain()` is the same as JSON.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from espalier.core.errors import DataError
-from espalier.core.files import write_atomic
-from espalier.core.run import run_at
-from espalier.data.references import references_of
-from espalier.report.comparing import compare_entries
-from espalier.report.comparison import render
-from espalier.report.entries import TUNED, Entry, entry_of
-from espalier.runs.run import Run, folding
-from espalier.study.predictions import MEASURES, UNKNOWN, entry_of_file
+from espalier.core.text import counted
+from espalier.evaluate.score_records import plain
+from espalier.evaluate.sheet import figure, interval, points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from espalier.evaluate.comparison import Comparison
-    from espalier.report.comparing import Looks
-    from espalier.tasks.task_files import Task
+    from espalier.core.records import Estimate, Metric, Score
 
-    One: TypeAlias = Run | str | Path
-    Group: TypeAlias = One | Sequence[One]
+Verdict: TypeAlias = Literal[
+    "better", "worse", "as good", "not told apart", "tie", "same recipe", "not judged"
+]
 
 
-def compare(
-    groups: Sequence[Group],
-    *,
-    measures: Sequence[str] = (),
-    allow: Sequence[str] = (),
-    margin: float | None = None,
-    looks: Looks = 1,
-    references: str | None = None,
-    report: Path | None = None,
-) -> Comparison:
-    """Compare sides with the first; see `espalier.compare`.
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training's answers, judged: by measure and example id."""
 
-    Raises:
-        EspalierError: what is compared is not there, or not comparable; see `compare_entries`.
+    name: str
+    scores: Mapping[str, Mapping[str, Score]]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is compared: one training, or several of one recipe that differ by seed.
+
+    Attributes:
+        name: for a person.
+        trainings: each with its verdicts.
+        sources: of each example, what its rows are counted by.
+        metrics: of the measures, as far as they are known.
+        floors: verdicts on what needs no model, by its name, measure and example id.
     """
-    if margin is not None and not 0 < margin < float("inf"):
-        raise DataError(f"A margin of {margin} points holds nothing.", hint="Give more than 0, such as 2.")
-    listed: list[list[One]] = [[g] if isinstance(g, Run | str | Path) else [*g] for g in groups]
-    every = [one.path if isinstance(one, Run) else Path(one) for group in listed for one in group]
-    files = references is not None or any(path.is_file() for path in every)
-    entries = iter(_of_files(every, references, measures) if files else map(_of_run, every))
-    grouped: list[list[Entry]] = [[next(entries) for _ in group] for group in listed]
-    comparison = compare_entries(grouped, measures=measures, allow=allow, margin=margin, looks=looks)
-    if report is not None:
-        write_atomic(report, render(comparison, grouped))
-    return comparison
+
+    name: str
+    trainings: tuple[Training, ...]
+    sources: Mapping[str, str]
+    metrics: Mapping[str, Metric]
+    floors: Mapping[str, Mapping[str, Mapping[str, Score]]] = field(
+        default_factory=dict[str, "Mapping[str, Mapping[str, Score]]"]
+    )
 
 
-def _of_run(path: Path) -> Entry:
-    folder, system = _named(path)
-    return entry_of(folder, folding(folder), system)
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One measure of one side beside the first.
+
+    Attributes:
+        measure: its name.
+        metric: what it is.
+        first: what the first side reached.
+        other: what the other reached.
+        difference: other − first, over the rows that both have a verdict on.
+        method: how its interval is made.
+        p: probability of such a difference where there is none; `test` says which test.
+        corrected: the same for all measures together (Holm), times the looks.
+        detectable: the smallest true difference that so many rows would mostly show.
+        won, lost, tied: rows on which the other is better, worse, as good.
+        equal: p-value of the claim that both are as good within the margin, corrected alike; None: not asked.
+        verdict: what may be said, and `said` the sentence.
+    """
+
+    measure: str
+    metric: Metric
+    first: Estimate
+    other: Estimate
+    difference: Estimate
+    method: str
+    p: float
+    test: str
+    corrected: float
+    detectable: float
+    won: int
+    lost: int
+    tied: int
+    equal: float | None = None
+    verdict: Verdict = "not told apart"
+    said: str = ""
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference, as other records of two systems call it."""
+        return self.difference
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can hold it; NaN, which means "not known", becomes None."""
+        numbers = {
+            name: _known(self.__getattribute__(name)) for name in ("p", "corrected", "detectable", "equal")
+        }
+        return {
+            "title": self.metric.title,
+            "better": self.metric.better,
+            "scale": self.metric.scale,
+            "first": plain(self.first),
+            "other": plain(self.other),
+            "difference": {**plain(self.difference), "method": self.method},
+            **numbers,
+            "test": self.test,
+            **{name: self.__getattribute__(name) for name in ("won", "lost", "tied", "verdict", "said")},
+        }
 
 
-def _named(path: Path) -> tuple[Path, str]:
-    """Return the folder and the system of RUN:SYSTEM."""
-    folder, colon, system = str(path).rpartition(":")
-    if colon and run_at(path) is None and run_at(Path(folder)) is not None:
-        return Path(folder), system
-    return path, TUNED
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Another side beside the first, by measure."""
+
+    first: str
+    other: str
+    measures: Mapping[str, Compared]
 
 
-def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[str]) -> list[Entry]:
-    """Return other tools' files, and runs beside them by what they answered, all judged alike."""
-    runs = [_named(path) for path in paths if not path.is_file()]
-    if references is None and not runs:
-        raise DataError(
-            "What the answers are scored against is not known.",
-            where=str(paths[0]),
-            hint="Name it with --references: a task file, or rows with ids.",
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison:
+    """Sides compared with the first, measure by measure.
+
+    `comparison["rouge_l"].difference` is that of the second side; `pairs` has those of all.
+
+    Attributes:
+        pairs: each other side beside the first.
+        rows: examples that all sides answered.
+        sources: what these are made of.
+        trainings: of each side, how many trainings.
+        notes: what a reader has to know before the numbers.
+        margin: in points, within which two count as good as each other; None: not asked.
+        looks: how often the rows were used to choose; the intervals hold for all of these.
+    """
+
+    pairs: tuple[Pair, ...]
+    rows: int
+    sources: int
+    trainings: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+    margin: float | None = None
+    looks: int = 1
+
+    def __getitem__(self, measure: str) -> Compared:
+        return self.pairs[0].measures[measure]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.pairs[0].measures)
+
+    def __len__(self) -> int:
+        return len(self.pairs[0].measures)
+
+    def items(self) -> Sequence[tuple[str, Compared]]:
+        """Return each measure with what the second side does by it."""
+        return [*self.pairs[0].measures.items()]
+
+    @property
+    def sentence(self) -> str:
+        """What may be said by the measure that leads, of each other side."""
+        return " ".join(next(iter(pair.measures.values())).said for pair in self.pairs)
+
+    @property
+    def level(self) -> float:
+        """Per cent that each interval holds by itself."""
+        return 100 - 5 / self.looks
+
+    def table(self, pair: Pair) -> list[list[str]]:
+        """Return the columns' names, then a row for each measure."""
+        head = ["", pair.first, pair.other, "difference", "p", "could see", "won", "lost", "tied"]
+        rows = [
+            [
+                one.metric.title,
+                *(f"{figure(one.metric, side)} ({interval(side) or '–'})" for side in (one.first, one.other)),
+                f"{points(one.difference)} ({interval(one.difference, signed=True) or '–'})",
+                shown_p(one.corrected),
+                least(one),
+                *(str(count) for count in (one.won, one.lost, one.tied)),
+            ]
+            for one in pair.measures.values()
+        ]
+        return [head, *rows]
+
+    @property
+    def footing(self) -> str:
+        """What the table's numbers are, in a sentence or two."""
+        family = len(self.pairs) * len(self)
+        over = f"{counted(self.rows, 'row')} of {counted(self.sources, 'source')}"
+        looks = f", {self.level:.4g} % each for {self.looks} looks" if self.looks > 1 else ""
+        methods = sorted(
+            {f"{one.method}; {one.test}" for pair in self.pairs for one in pair.measures.values()}
         )
-    task: Task = references_of(references or str(runs[0][0] / "data" / "test.parquet"))
-    kinds = measures or MEASURES
-    found: list[Entry] = []
-    for path in paths:
-        if path.is_file():
-            found.append(entry_of_file(task, path, kinds))
-            continue
-        folder, system = _named(path)
-        run = entry_of(folder, {}, system)
-        judged = entry_of_file(task, folder / "outputs.jsonl", kinds, system)
-        found.append(_as_run(run, judged))
-    known = found[0]
-    found[0] = _noted(known, UNKNOWN)
-    return found
+        holm = f", p corrected for {family} comparisons (Holm)" if family > 1 else ""
+        return f"On {over}. Intervals at 95 %{looks}{holm}. {' · '.join(methods)}."
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {
+            "sentence": self.sentence,
+            "rows": self.rows,
+            "sources": self.sources,
+            "trainings": dict(self.trainings),
+            "notes": list(self.notes),
+            "margin": self.margin,
+            "looks": self.looks,
+            "level": self.level,
+            "pairs": [
+                {
+                    "first": pair.first,
+                    "other": pair.other,
+                    "measures": {name: one.plain() for name, one in pair.measures.items()},
+                }
+                for pair in self.pairs
+            ],
+        }
+
+    def to_json(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(self.plain(), ensure_ascii=False)
+
+    def __str__(self) -> str:
+        """Return the sentence, a table for each other side, and the notes."""
+        parts = [self.sentence]
+        for pair in self.pairs:
+            rows = self.table(pair)
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+            parts.append("\n".join(lines))
+        return "\n\n".join([*parts, "\n".join([self.footing, *self.notes])])
+
+    __repr__ = __str__
 
 
-def _as_run(run: Entry, judged: Entry) -> Entry:
-    """Return the run with the verdicts of its answers as a file."""
-    side = replace(judged.side, name=run.name, floors=judged.side.floors)
-    return replace(run, side=side, measures=judged.measures, texts=judged.texts, notes=judged.notes)
+def shown_p(p: float) -> str:
+    """Return a probability as '0.032', '< 0.001' or '–'."""
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _noted(entry: Entry, note: str) -> Entry:
-    return replace(entry, notes=(note, *entry.notes))
+def least(one: Compared) -> str:
+    """Return the smallest difference that could be seen, as '5.3'."""
+    return f"{one.metric.scale * one.detectable:.1f}" if one.detectable > 0 else "–"
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

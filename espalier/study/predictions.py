@@ -16,20 +16,21 @@ from espalier.core.files import read_jsonl
 from espalier.core.records import Completion, Example, message
 from espalier.core.text import counted
 from espalier.evaluate.baselines import constant, copy
-from espalier.evaluate.comparison import Side, Training
 from espalier.evaluate.measures import metric_of
 from espalier.evaluate.predictions import read_predictions
-from espalier.report.entries import Entry
 from espalier.scorers.registry import build_scorer, fitted
+from espalier.study.comparison import Side, Training
+from espalier.study.entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from espalier.core.records import Scorer, Task
+    from espalier.core.records import Scorer, Task, TaskRow
 
 IDS = ("id", "example", "example_id", "doc_id", "index", "idx")
 TEXTS = ("prediction", "output", "response", "answer", "completion", "generated_text", "text")
+SWAPPED = 0.2  # of a measure from 0 to 1, by which the order of lines has to fit better than ids
 MEASURES = ("rouge_l", "exact_match")
 UNKNOWN = "What template and decoding settings another tool's answers were made with is not known."
 
@@ -47,28 +48,16 @@ def entry_of_file(task: Task, path: Path, kinds: Sequence[str], system: str | No
         DataError: the file is of no form, answers a row twice, or no row.
         RecipeError: no scorer has such a name.
     """
-    texts, notes = _texts(task, path, system)
-    examples = [
-        Example(
-            row.id,
-            task.name,
-            row.source or row.input,
-            (message("user", row.input),),
-            row.outputs,
-            input=row.input,
-        )
-        for row in task.rows
-        if row.id in texts or not notes.get("some")
-    ]
-    judges = {kind: fitted(build_scorer(kind, {}, "--metric"), examples) for kind in dict.fromkeys(kinds)}
-    told = [note for note in notes.values() if note]
+    texts, told, of_some = _texts(task, path, system)
+    rows = [row for row in task.rows if row.id in texts or not of_some]
+    examples = [_example(task, row) for row in rows]
+    judges = {kind: fitted(build_scorer(kind, {}, "scorer"), examples) for kind in dict.fromkeys(kinds)}
     missing = sum(example.id not in texts for example in examples)
     if missing:
         told.append(f"{path.name} has no answer to {counted(missing, 'row')}; they count as the empty text.")
     said = [Completion(example.id, texts.get(example.id, "")) for example in examples]
     scores = _judged(judges, examples, said)
     floors = {"constant": constant(examples), "copy": copy(examples)}
-    told += _swapped(path, judges, examples, texts)
     side = Side(
         path.stem,
         (Training(path.stem, scores),),
@@ -77,7 +66,13 @@ def entry_of_file(task: Task, path: Path, kinds: Sequence[str], system: str | No
         {name: _judged(judges, examples, answers) for name, answers in floors.items()},
     )
     found = {example.id: example for example in examples}
-    return Entry(path, side, [*judges], found, texts, notes=tuple(told))
+    doubt = _swapped(path, judges, examples, texts)
+    return Entry(path, side, [*judges], found, texts, notes=tuple(told), doubt=doubt)
+
+
+def _example(task: Task, row: TaskRow) -> Example:
+    asked = (message("user", row.input),)
+    return Example(row.id, task.name, row.source or row.input, asked, row.outputs, input=row.input)
 
 
 def _judged(
@@ -89,16 +84,13 @@ def _judged(
     }
 
 
-def _texts(task: Task, path: Path, system: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the answers by the row's id, and what is to be said of how they were read."""
+def _texts(task: Task, path: Path, system: str | None) -> tuple[dict[str, str], list[str], bool]:
+    """Return the answers by row, what is to be said of them, and whether only their rows are meant."""
     rows = _lines(path)
-    if rows is None or not rows or {"system", "example", "text"} <= rows[0][1].keys():
+    if not rows or {"system", "example", "text"} <= rows[0][1].keys():
         found = read_predictions(task, path, system)
-        some = {"some": " "} if found.of_some else {}
-        return {task.rows[place].id: text for place, text in found.texts.items()}, {
-            **some,
-            **_extra(path, found.extra),
-        }
+        texts = {task.rows[place].id: text for place, text in found.texts.items()}
+        return texts, _extra(path, found.extra), found.of_some
     first = rows[0][1]
     called = next((name for name in TEXTS if isinstance(first.get(name), str)), "")
     key = next((name for name in IDS if isinstance(first.get(name), str | int)), "")
@@ -108,7 +100,7 @@ def _texts(task: Task, path: Path, system: str | None) -> tuple[dict[str, str], 
             where=f"{path}:{rows[0][0]}",
             hint='Write lines such as {"id": "7", "prediction": "…"}.',
         )
-    return _by_id(task, path, rows, key, called) if key else _in_order(task, path, rows, called)
+    return (*(_by_id(task, path, rows, key, called) if key else _in_order(task, path, rows, called)), False)
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, Any]]] | None:
@@ -133,7 +125,7 @@ def _text(path: Path, line: int, row: Mapping[str, Any], called: str) -> str:
 
 def _by_id(
     task: Task, path: Path, rows: Sequence[tuple[int, dict[str, Any]]], key: str, called: str
-) -> tuple[dict[str, str], dict[str, str]]:
+) -> tuple[dict[str, str], list[str]]:
     """Return the answers by their ids, or by the row's place in the file where that is what is counted."""
     places = {str(place): row.id for place, row in enumerate(task.rows)}
     known = {**places, **{row.id: row.id for row in task.rows}}
@@ -160,7 +152,7 @@ def _by_id(
 
 def _in_order(
     task: Task, path: Path, rows: Sequence[tuple[int, dict[str, Any]]], called: str
-) -> tuple[dict[str, str], dict[str, str]]:
+) -> tuple[dict[str, str], list[str]]:
     if len(rows) != len(task.rows):
         raise DataError(
             f"The answers have no ids, and are {len(rows)} to {counted(len(task.rows), 'row')}.",
@@ -170,39 +162,32 @@ def _in_order(
     texts = {
         row.id: _text(path, line, said, called) for row, (line, said) in zip(task.rows, rows, strict=True)
     }
-    return texts, {"order": f"{path.name} has no ids: its lines are taken in the order of the rows."}
+    return texts, [f"{path.name} has no ids: its lines are taken in the order of the rows."]
 
 
-def _extra(path: Path, count: int) -> dict[str, str]:
-    return (
-        {"extra": f"{counted(count, 'answer')} of {path.name} belong to no row, and are ignored."}
-        if count
-        else {}
-    )
+def _extra(path: Path, count: int) -> list[str]:
+    return [f"{counted(count, 'answer')} of {path.name} belong to no row, and are ignored."] if count else []
 
 
 def _swapped(
     path: Path, judges: Mapping[str, Scorer], examples: Sequence[Example], texts: Mapping[str, str]
-) -> list[str]:
-    """Say where the answers fit the rows in the order of the file, and not by their ids."""
+) -> str:
+    """Say where the answers fit the rows in the order of the file's lines, and not by their ids; or ''."""
     if len(texts) != len(examples) or [*texts] == [example.id for example in examples]:
-        return []
+        return ""
+    ways = [texts[example.id] for example in examples], [*texts.values()]
     for kind, judge in judges.items():
-        reached = [
-            [
-                score.value or 0.0
-                for score in judge.score(examples, [Completion(e.id, text) for e, text in pairs])
-            ]
-            for pairs in (
-                [(e, texts[e.id]) for e in examples],
-                list(zip(examples, texts.values(), strict=True)),
-            )
-        ]
-        by_id, by_place = (sum(values) / len(values) for values in reached)
         metric = metric_of(kind, judge)
-        if metric.sign * (by_place - by_id) > 0.2:
-            return [
-                f"By its ids {path.name} reaches {metric.scale * by_id:.1f} ({metric.title}), in the order of its "
-                f"lines {metric.scale * by_place:.1f}: its ids look swapped."
-            ]
-    return []
+        by_id, by_line = (_mean(judge, examples, way) for way in ways)
+        if metric.sign * (by_line - by_id) > SWAPPED:
+            return (
+                f"the ids of {path.name} look swapped (by them {metric.title} is {metric.scale * by_id:.1f}, "
+                f"in the order of its lines {metric.scale * by_line:.1f})"
+            )
+    return ""
+
+
+def _mean(judge: Scorer, examples: Sequence[Example], texts: Sequence[str]) -> float:
+    said = [Completion(e.id, text) for e, text in zip(examples, texts, strict=True)]
+    values = [score.value or 0.0 for score in judge.score(examples, said)]
+    return sum(values) / len(values)

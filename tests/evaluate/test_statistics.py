@@ -15,12 +15,12 @@ from scipy.stats import binomtest, sem, t
 from espalier.core.records import Estimate
 from espalier.evaluate.score_records import plain
 from espalier.evaluate.statistics import (
-    score_mean,
     detectable,
     folded,
     folded_difference,
     mean,
     paired_difference,
+    score_mean,
     wilson,
 )
 

@@ -1,4 +1,4 @@
-"""Run folders as runs leave them, made with the real harness from answers written here: no model is needed."""
+"""Run folders as runs leave them, made with the real harness from answers written here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEASURES = ("rouge_l", "exact_match")
 
 def rows(count: int, first: int = 0, size: int = 1) -> list[Example]:
     """Return questions with number words as answers; `size` of a source."""
-    words = "one two three four five six seven eight nine ten".split()
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     found: list[Example] = []
     for i in range(first, first + count):
         asked, said = f"What comes after number {i}?", f"after {i} comes the number {words[i % 10]} {i + 1}"
@@ -55,7 +55,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         *,
         seed: int = 0,
         train: Sequence[Example] = (),
-        recipe: Mapping[str, Any] = {},  # noqa: B006
+        recipe: Mapping[str, Any] = {},
         template: str = "t",
         names: Sequence[str] = MEASURES,
     ) -> Path:

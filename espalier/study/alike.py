@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError, nearest
 from espalier.core.text import counted
-from espalier.report.entries import prompt_of
+from espalier.study.entries import prompt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from espalier.report.entries import Entry
+    from espalier.study.entries import Entry
 
 ALLOWED = ("data", "template", "decoding")
 
@@ -26,7 +26,7 @@ def held_alike(entries: Sequence[Entry], allow: Sequence[str] = ()) -> list[str]
     for name in allow:
         if name not in ALLOWED:
             raise DataError(
-                f"'{name}' cannot be allowed to differ; expected {', '.join(ALLOWED)}.",
+                f"'{name}' cannot be allowed to differ.",
                 hint=nearest(name, ALLOWED),
             )
     found: dict[str, str] = {}
@@ -130,14 +130,19 @@ def different(first: Entry, other: Entry) -> list[str]:
     return [key for key in dict.fromkeys([*one, *two]) if one.get(key) != two.get(key)]
 
 
+def spoiled_by(entry: Entry) -> str:
+    """Say why its numbers are not to be believed: rows that it knew, ids that are wrong; or ''."""
+    if entry.doubt:
+        return entry.doubt
+    seen = sum(example.input in entry.trained for example in entry.examples.values())
+    rows = counted(len(entry.examples), "test row")
+    return f"{entry.name} was trained on the inputs of {seen} of its {rows}" if seen else ""
+
+
 def told_of(entries: Sequence[Entry]) -> Iterator[str]:
     """Yield what makes scores of these say less than they seem to."""
     for entry in entries:
         yield from entry.notes
-        seen = sum(example.input in entry.trained for example in entry.examples.values())
-        if seen:
-            rows = counted(len(entry.examples), "test row")
-            yield f"{entry.name} was trained on the inputs of {seen} of its {rows}: on these it knows."
     first, *others = entries
     for other in others:
         shared = [name for name in first.texts if name in other.texts]

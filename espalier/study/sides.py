@@ -11,12 +11,13 @@ import numpy as np
 
 from espalier.core.errors import DataError
 from espalier.core.records import Estimate, Metric, Score
-from espalier.evaluate.comparison import Compared, Comparison, Pair, Side
+from espalier.core.text import counted
 from espalier.evaluate.measures import FLOORS, metric_of
 from espalier.evaluate.sheet import figure
 from espalier.evaluate.significance import Chance, Spread, holm, retrained, swapped, swapped_folds
 from espalier.evaluate.statistics import folded, folded_difference, mean, paired_difference
-from espalier.evaluate.verdicts import judged
+from espalier.study.comparison import Compared, Comparison, Pair, Side
+from espalier.study.verdicts import judged
 from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def compare_sides(
     margin: float | None = None,
     looks: int = 1,
     alike: Sequence[str] = (),
+    spoiled: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     seed: int = 0,
 ) -> Comparison:
@@ -53,6 +55,7 @@ def compare_sides(
         margin: within how many points, as shown, two are as good as each other.
         looks: how often the rows were used to choose what is compared: intervals and p hold for all of these.
         alike: names of the sides that differ from the first by seed alone, of which none can win.
+        spoiled: why sides' numbers are not to be believed, by name, such as test rows that were trained on.
         notes: what a reader has to know first.
         seed: of what is drawn at random.
 
@@ -76,7 +79,7 @@ def compare_sides(
     told = [*notes, *_floors(first, others, measures, ids, clusters)]
     many = {side.name: len(side.trainings) for side in sides}
     comparison = Comparison((), len(ids), len(set(clusters)), many, tuple(told), margin, looks)
-    return judged(replace(comparison, pairs=pairs), alike)
+    return judged(replace(comparison, pairs=pairs), alike, spoiled or {})
 
 
 def _corrected(
@@ -231,7 +234,9 @@ def _method(a: _Column, b: _Column, clusters: Sequence[str], spread: Spread) -> 
     )
     by = " by source" if len(set(clusters)) < len(clusters) else ""
     seeds = (
-        f", with Student's t for the seeds ({spread.freedom} degrees of freedom)" if spread.freedom else ""
+        f", with Student's t for the seeds ({counted(spread.freedom, 'degree')} of freedom)"
+        if spread.freedom
+        else ""
     )
     return f"{way}{by}{seeds}"
 
@@ -277,4 +282,5 @@ def _beats(
 def _none_of(losers: Sequence[str], count: int) -> str:
     if len(losers) == count == 2:
         return f"Neither {losers[0]} nor {losers[1]} beats"
-    return f"{' and '.join(losers)} {'does' if len(losers) == 1 else 'do'} not beat"
+    names = " and ".join([", ".join(losers[:-1]), losers[-1]]) if len(losers) > 1 else losers[0]
+    return f"{names} {'does' if len(losers) == 1 else 'do'} not beat"

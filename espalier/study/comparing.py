@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from espalier.core.errors import DataError, nearest
-from espalier.evaluate.comparison import Side
-from espalier.evaluate.sides import compare_sides
-from espalier.report.alike import different, held_alike, one_recipe, told_of
-from espalier.report.entries import looked_at
+from espalier.study.alike import different, held_alike, one_recipe, spoiled_by, told_of
+from espalier.study.comparison import Side
+from espalier.study.entries import looked_at
+from espalier.study.sides import compare_sides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from espalier.evaluate.comparison import Comparison
-    from espalier.report.entries import Entry
+    from espalier.study.comparison import Comparison
+    from espalier.study.entries import Entry
 
 Looks: TypeAlias = int | Literal["all"]
 RETRAINED = "One training a side: the numbers are about these models, and say nothing about retraining."
@@ -67,7 +67,12 @@ def compare_entries(
         for side, group in zip(sides[1:], others, strict=True)
         if group[0].recipe is not None and first[0].recipe is not None and not different(first[0], group[0])
     ]
-    return compare_sides(sides, names, margin=margin, looks=count, alike=alike, notes=notes)
+    spoiled = {
+        side.name: found[0]
+        for side, group in zip(sides, groups, strict=True)
+        if (found := [why for entry in group if (why := spoiled_by(entry))])
+    }
+    return compare_sides(sides, names, margin=margin, looks=count, alike=alike, spoiled=spoiled, notes=notes)
 
 
 def _all_other(entries: Sequence[Entry]) -> None:

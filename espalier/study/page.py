@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from espalier.evaluate import sheet
-from espalier.evaluate.comparison import least, shown_p
 from espalier.report import browse
 from espalier.report.charts import Tick, ticks
 from espalier.report.page import UNWRITABLE, unbroken
+from espalier.study.comparison import least, shown_p
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espalier.evaluate.comparison import Compared, Comparison
-    from espalier.report.entries import Entry
+    from espalier.study.comparison import Compared, Comparison
+    from espalier.study.entries import Entry
 
 ORDERS = (("gap", "differ most first"), ("row", "as in the data"))
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, RunError, nearest
 from espalier.core.files import content_hash, file_sha256
 from espalier.core.identity import flat
+from espalier.core.recipe import load_recipe
 from espalier.core.run import RunFolder, find_run
-from espalier.evaluate.comparison import Side, Training
-from espalier.evaluate.measures import FLOORS
+from espalier.evaluate.measures import FLOORS, metric_of
 from espalier.report.gather import gather
+from espalier.study.comparison import Side, Training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from espalier.core.records import Example, Metric
+    from espalier.evaluate.scores import Scores
     from espalier.report.gather import Material
 
 TUNED = "tuned"
@@ -43,6 +45,7 @@ class Entry:
         seed: of the training.
         table: sha256 of the table of test rows; '' where there is none.
         notes: what a reader has to know of it.
+        doubt: why its numbers are not to be believed; '' for no reason.
     """
 
     path: Path
@@ -56,7 +59,8 @@ class Entry:
     recipe: Mapping[str, object] | None = None
     seed: int = 0
     table: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    doubt: str = ""
 
     @property
     def name(self) -> str:
@@ -64,14 +68,15 @@ class Entry:
         return self.side.name
 
 
-def entry_of(path: Path, metrics: Mapping[str, Metric], system: str = TUNED) -> Entry:
+def entry_of(path: Path, system: str = TUNED) -> Entry:
     """Return the run in a folder, with the answers of one of its systems.
 
-    `metrics` are those of its measures that no file holds whole; see `Metric.fold`.
+    Where rows have parts that a metric folds, which no file holds, the recipe's scorers are built anew.
 
     Raises:
         RunError: there is no run, or it has no scores.
-        DataError: it has no such system.
+        DataError: it has no such system, or its scores cannot be read.
+        RecipeError: its scorers cannot be built.
     """
     folder = RunFolder(find_run(path).path)
     if not folder.scores.exists():
@@ -98,7 +103,7 @@ def entry_of(path: Path, metrics: Mapping[str, Metric], system: str = TUNED) -> 
         name,
         (Training(name, columns.pop(system)),),
         {row.id: row.source for row in scores.examples},
-        {**scores.metrics, **metrics},
+        {**scores.metrics, **_folding(folder, scores)},
         columns,
     )
     test = folder.data / "test.parquet"
@@ -108,13 +113,24 @@ def entry_of(path: Path, metrics: Mapping[str, Metric], system: str = TUNED) -> 
         measures=scores.listed,
         examples={example.id: example for example in material.test},
         texts={row: line["text"] for (who, row), line in material.outputs.items() if who == system},
-        trained=frozenset(example.input for example in material.train if example.input),
+        trained=frozenset(e.input for e in material.train if e.input and system != "base"),
         template=_template(material),
         decoding=flat(material.recipe.get("decode", {})),
         recipe=_recipe(material, system),
         seed=int(material.recipe.get("seed", 0)),
         table=file_sha256(test) if test.exists() else "",
     )
+
+
+def _folding(folder: RunFolder, scores: Scores) -> dict[str, Metric]:
+    first = scores.examples[:1]
+    if not any(score.parts for row in first for one in row.systems.values() for score in one.values()):
+        return {}
+    from espalier.runs.judging import build_scorers
+
+    built = build_scorers(load_recipe(folder.recipe).evaluate)
+    metrics = {name: metric_of(name, scorer) for name, scorer in built.items()}
+    return {name: metric for name, metric in metrics.items() if metric.fold}
 
 
 def _floors(material: Material) -> list[str]:

@@ -6,25 +6,34 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from espalier.core.text import counted
-from espalier.evaluate.comparison import least, shown_p
 from espalier.evaluate.sheet import between, figure
+from espalier.study.comparison import least, shown_p
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from espalier.evaluate.comparison import Compared, Comparison, Verdict
+    from espalier.study.comparison import Compared, Comparison, Verdict
 
 SURE = 0.05
 ONE = "with one training a side, which says nothing about retraining"
 
 
-def judged(comparison: Comparison, alike: Sequence[str] = ()) -> Comparison:
-    """Return the comparison with a verdict and a sentence for each measure; `alike` differ by seed alone."""
+def judged(comparison: Comparison, alike: Sequence[str], spoiled: Mapping[str, str]) -> Comparison:
+    """Return the comparison with a verdict and a sentence for each measure.
+
+    `alike` differ by seed alone; no winner is called beside a side that is `spoiled`, for the reason given.
+    """
     pairs = tuple(
         replace(
             pair,
             measures={
-                name: _judged(one, comparison, (pair.first, pair.other), same=pair.other in alike)
+                name: _judged(
+                    one,
+                    comparison,
+                    (pair.first, pair.other),
+                    spoiled.get(pair.other) or spoiled.get(pair.first, ""),
+                    same=pair.other in alike,
+                )
                 for name, one in pair.measures.items()
             },
         )
@@ -33,8 +42,13 @@ def judged(comparison: Comparison, alike: Sequence[str] = ()) -> Comparison:
     return replace(comparison, pairs=pairs)
 
 
-def _judged(one: Compared, whole: Comparison, names: tuple[str, str], *, same: bool) -> Compared:
+def _judged(one: Compared, whole: Comparison, names: tuple[str, str], why: str, *, same: bool) -> Compared:
     verdict = _verdict(one, same=same)
+    if why and verdict != "not judged":
+        told = (
+            f"{one.metric.within} is {figure(one.metric, one.other)} against {figure(one.metric, one.first)}"
+        )
+        return replace(one, verdict="spoiled", said=f"No winner can be called, since {why}: {told}.")
     trainings = [whole.trainings[name] for name in names]
     return replace(one, verdict=verdict, said=_said(one, verdict, names, whole.margin, max(trainings) == 1))
 

@@ -1,0 +1,106 @@
+"""`compare`: runs, groups of seeds and other tools' files side by side, and their page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from espalier.core.errors import DataError
+from espalier.core.files import write_atomic
+from espalier.core.run import run_at
+from espalier.data.references import references_of
+from espalier.runs.run import Run
+from espalier.study.comparing import compare_entries
+from espalier.study.entries import TUNED, Entry, entry_of
+from espalier.study.page import render
+from espalier.study.predictions import MEASURES, UNKNOWN, entry_of_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from espalier.study.comparing import Looks
+    from espalier.study.comparison import Comparison
+    from espalier.tasks.task_files import Task
+
+    One: TypeAlias = Run | str | Path
+    Group: TypeAlias = One | Sequence[One]
+
+
+def compare(
+    groups: Sequence[Group],
+    *,
+    measures: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    margin: float | None = None,
+    looks: Looks = 1,
+    references: str | None = None,
+    report: Path | None = None,
+) -> Comparison:
+    """Compare sides with the first; see `espalier.compare`.
+
+    Raises:
+        EspalierError: what is compared is not there, or not comparable; see `compare_entries`.
+    """
+    if margin is not None and not 0 < margin < float("inf"):
+        raise DataError(f"A margin of {margin} points holds nothing.", hint="Give more than 0, such as 2.")
+    listed: list[list[One]] = [[g] if isinstance(g, Run | str | Path) else [*g] for g in groups]
+    every = [one.path if isinstance(one, Run) else Path(one) for group in listed for one in group]
+    for path in every:
+        if path.suffix in (".jsonl", ".json") and not path.exists():
+            raise DataError("There is no such file.", where=str(path))
+    files = references is not None or any(path.is_file() for path in every)
+    entries = iter(_of_files(every, references, measures) if files else map(_of_run, every))
+    grouped: list[list[Entry]] = [[next(entries) for _ in group] for group in listed]
+    comparison = compare_entries(grouped, measures=measures, allow=allow, margin=margin, looks=looks)
+    if report is not None:
+        write_atomic(report, render(comparison, grouped))
+    return comparison
+
+
+def _of_run(path: Path) -> Entry:
+    folder, system = _named(path)
+    return entry_of(folder, system)
+
+
+def _named(path: Path) -> tuple[Path, str]:
+    """Return the folder and the system of RUN:SYSTEM."""
+    folder, colon, system = str(path).rpartition(":")
+    if colon and run_at(path) is None and run_at(Path(folder)) is not None:
+        return Path(folder), system
+    return path, TUNED
+
+
+def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[str]) -> list[Entry]:
+    """Return other tools' files, and runs beside them by what they answered, all judged alike."""
+    runs = [_named(path) for path in paths if not path.is_file()]
+    if references is None and not runs:
+        raise DataError(
+            "What the answers are scored against is not known.",
+            where=str(paths[0]),
+            hint="Name it with --references: a task file, or rows with ids.",
+        )
+    task: Task = references_of(references or str(runs[0][0] / "data" / "test.parquet"))
+    kinds = measures or MEASURES
+    found: list[Entry] = []
+    for path in paths:
+        if path.is_file():
+            found.append(entry_of_file(task, path, kinds))
+            continue
+        folder, system = _named(path)
+        run = entry_of(folder, system)
+        judged = entry_of_file(task, folder / "outputs.jsonl", kinds, system)
+        found.append(_as_run(run, judged))
+    known = found[0]
+    found[0] = _noted(known, UNKNOWN)
+    return found
+
+
+def _as_run(run: Entry, judged: Entry) -> Entry:
+    """Return the run with the verdicts of its answers as a file."""
+    side = replace(judged.side, name=run.name, floors=judged.side.floors)
+    return replace(run, side=side, measures=judged.measures, texts=judged.texts, notes=judged.notes)
+
+
+def _noted(entry: Entry, note: str) -> Entry:
+    return replace(entry, notes=(note, *entry.notes))
