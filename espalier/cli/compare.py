@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -62,7 +63,7 @@ def compare(
     """
     from espalier.study.compare import compare as compare_sides
 
-    groups = [[one] if Path(one).exists() else one.split(",") for one in sides]
+    groups = [[one] if os.path.exists(one) else one.split(",") for one in sides]
     found = compare_sides(
         groups,
         measures=metric or (),

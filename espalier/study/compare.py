@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -47,9 +48,9 @@ def compare(
     listed: list[list[One]] = [[g] if isinstance(g, Run | str | Path) else [*g] for g in groups]
     every = [one.path if isinstance(one, Run) else Path(one) for group in listed for one in group]
     for path in every:
-        if path.suffix in (".jsonl", ".json") and not path.exists():
+        if path.suffix in (".jsonl", ".json") and not os.path.exists(path):
             raise DataError("There is no such file.", where=str(path))
-    files = references is not None or any(path.is_file() for path in every)
+    files = references is not None or any(os.path.isfile(path) for path in every)
     entries = iter(_of_files(every, references, measures) if files else map(_of_run, every))
     grouped: list[list[Entry]] = [[next(entries) for _ in group] for group in listed]
     comparison = compare_entries(grouped, measures=measures, allow=allow, margin=margin, looks=looks)
@@ -73,7 +74,7 @@ def _named(path: Path) -> tuple[Path, str]:
 
 def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[str]) -> list[Entry]:
     """Return other tools' files, and runs beside them by what they answered, all judged alike."""
-    runs = [_named(path) for path in paths if not path.is_file()]
+    runs = [_named(path) for path in paths if not os.path.isfile(path)]
     if references is None and not runs:
         raise DataError(
             "What the answers are scored against is not known.",
@@ -84,7 +85,7 @@ def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[
     kinds = measures or MEASURES
     found: list[Entry] = []
     for path in paths:
-        if path.is_file():
+        if os.path.isfile(path):
             found.append(entry_of_file(task, path, kinds))
             continue
         folder, system = _named(path)

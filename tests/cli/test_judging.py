@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from espalier.api import compare
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Metric, Score, message
 from espalier.evaluate.findings import findings
@@ -311,10 +312,13 @@ def test_measures_from_outside_appear_wherever_the_own_ones_do(
         assert said in report
     run = Run(home / "runs" / "plural", home)
     assert [*run.scores["tuned"]] == names
-    compared = run.compare(run)
-    assert compared["outside:waste"].same == 6
-    assert compared["outside:letters"].estimate.value == 0
-    assert compared["outside:letters"].estimate.n == 6
+    compared = compare(f"{run.path}:base", run)
+    assert (
+        sum((compared["outside:waste"].won, compared["outside:waste"].lost, compared["outside:waste"].tied))
+        == 6
+    )
+    assert compared["outside:letters"].difference.value == run.gains["outside:letters"].value
+    assert compared["outside:letters"].difference.n == 6
     surprise = run.scores["tuned"]["outside:surprise"]
     assert str(surprise).startswith(f"{surprise.value:.1f} (")
     assert surprise.value > 1
@@ -334,16 +338,16 @@ def test_a_measure_of_the_whole_set_leads_and_is_compared(
     a, b = (Run(home / "runs" / name, home) for name in "ab")
     outputs = {r: (home / "runs" / r / "outputs.jsonl").read_text() for r in "ab"}
     assert outputs["a"] != outputs["b"]
-    gap = a.compare(b)["whole:letters"].estimate
+    gap = compare(a, b)["whole:letters"].difference
     one, other = (run.scores["tuned"]["whole:letters"] for run in (a, b))
-    assert gap.value == one.value - other.value
+    assert gap.value == other.value - one.value
     assert a.gains["whole:letters"].value == one.value - a.scores["base"]["whole:letters"].value
     row = json.loads((a.path / "scores.json").read_text())["examples"][0]["systems"]["tuned"]
     assert len(row["parts"]["whole:letters"]) == 3
     (home / "whole.py").unlink()
     monkeypatch.delitem(sys.modules, "whole", raising=False)
     with pytest.raises(RecipeError, match="'whole:letters' cannot be imported"):
-        a.compare(b)
+        compare(a, b)
 
 
 def test_lower_may_be_better() -> None:

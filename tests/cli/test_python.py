@@ -120,7 +120,8 @@ def test_rows_in_memory_are_tuned_on(home: Path, monkeypatch: pytest.MonkeyPatch
     model = espalier.tune("tiny", form(ROWS), *TINY, method="lora", name="mine")
     assert model.name == "runs/mine"
     assert (home / "runs" / "mine" / "model" / "adapter_model.safetensors").exists()
-    assert espalier.compare("runs/mine", "runs/mine")["rouge_l"].estimate.value == 0
+    gained = espalier.compare("runs/mine:base", "runs/mine")["rouge_l"].difference
+    assert gained.value == Run(home / "runs" / "mine", home).gains["rouge_l"].value
 
 
 @pytest.mark.parametrize(
