@@ -142,8 +142,12 @@ def rows_for_power(continuous: bool, repetitions: int = 4_000, seed: int = 0) ->
     gap = 0.2 if continuous else 0.1
 
     def power(rows: int, *, paired: bool) -> float:
-        one, two, three = (rng.normal(size=(repetitions, rows)) for _ in range(3))
-        a, b = (math.sqrt(TOGETHER) * one + math.sqrt(1 - TOGETHER) * x for x in (two, three))
+        one, two, three, four = (rng.normal(size=(repetitions, rows)) for _ in range(4))
+        common = one, one if paired else four  # unpaired: rows of its own for each
+        a, b = (
+            math.sqrt(TOGETHER) * x + math.sqrt(1 - TOGETHER) * y
+            for x, y in zip(common, (two, three), strict=True)
+        )
         x, y = (a + gap, b) if continuous else (a < ndtri(0.5 + gap), b < 0)
         found = x.mean(1) - y.mean(1)
         if paired:

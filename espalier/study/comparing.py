@@ -43,7 +43,7 @@ def compare_entries(
     """
     groups = [[*group] for group in groups]
     entries = [entry for group in groups for entry in group]
-    if len(groups) < 2:
+    if len(groups) < 2 or not all(groups):
         raise DataError("There is one side only; a comparison needs two or more.", hint="Name another run.")
     _all_other(entries)
     notes = held_alike(entries, allow)

@@ -90,11 +90,6 @@ class Compared:
     verdict: Verdict = "not told apart"
     said: str = ""
 
-    @property
-    def estimate(self) -> Estimate:
-        """The difference, as other records of two systems call it."""
-        return self.difference
-
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can hold it; NaN, which means "not known", becomes None."""
         numbers = {

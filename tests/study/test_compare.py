@@ -225,8 +225,9 @@ def test_what_is_no_run_is_refused(pair: tuple[Path, Path], make_run: MakeRun, t
     slow, fast = pair
     with pytest.raises(DataError, match="slow is there twice: it cannot differ from itself"):
         espalier.compare(slow, f"{slow}/../slow")
-    with pytest.raises(DataError, match="one side only"):
-        espalier.compare(slow)
+    for alone in ((slow,), (slow, [])):
+        with pytest.raises(DataError, match="one side only"):
+            espalier.compare(*alone)
     with pytest.raises(RunError, match="not a run folder"):
         espalier.compare(slow, tmp_path)
     with pytest.raises(DataError, match=r"no scores of 'tund'.*Did you mean 'tuned'"):
