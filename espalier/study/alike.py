@@ -145,6 +145,8 @@ def told_of(entries: Sequence[Entry]) -> Iterator[str]:
         yield from entry.notes
     first, *others = entries
     for other in others:
+        if first.formats and other.formats and first.formats != other.formats:
+            yield f"Number formats differ: {first.formats} in {first.name}, {other.formats} in {other.name}."
         shared = [name for name in first.texts if name in other.texts]
         if shared and all(first.texts[name] == other.texts[name] for name in shared):
             yield f"Every answer of {other.name} is that of {first.name}."

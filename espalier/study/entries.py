@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 TUNED = "tuned"
 # What two trainings of one recipe may differ in: the seed, and what does not reach the model.
-FREE = ("name", "folder", "seed", "track", "data.seed", "train.checkpoint", "train.parallel", "task.path")
+FREE = (
+    *("name", "folder", "seed", "track", "data.seed", "train.checkpoint", "train.parallel", "task.path"),
+    *("evaluate", "task.checks", "data.test_limit"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Entry:
         decoding: the settings by their dotted names; None where they are not known.
         recipe: what makes it the training that it is, but for the seed; None of another tool's.
         seed: of the training.
+        formats: the number formats that it was trained and decoded in, in words; '' where they are not known.
         table: sha256 of the table of test rows; '' where there is none.
         notes: what a reader has to know of it.
         doubt: why its numbers are not to be believed; '' for no reason.
@@ -58,6 +62,7 @@ class Entry:
     decoding: Mapping[str, object] | None = None
     recipe: Mapping[str, object] | None = None
     seed: int = 0
+    formats: str = ""
     table: str = ""
     notes: tuple[str, ...] = ()
     doubt: str = ""
@@ -118,6 +123,7 @@ def entry_of(path: Path, system: str = TUNED) -> Entry:
         decoding=flat(material.recipe.get("decode", {})),
         recipe=_recipe(material, system),
         seed=int(material.recipe.get("seed", 0)),
+        formats=material.provenance.get("inputs", {}).get("formats", ""),
         table=file_sha256(test) if test.exists() else "",
     )
 

@@ -57,13 +57,14 @@ def make_run(tmp_path: Path) -> MakeRun:
         train: Sequence[Example] = (),
         recipe: Mapping[str, Any] = {},
         template: str = "t",
+        formats: str = "fp32 to train, fp32 to decode",
         names: Sequence[str] = MEASURES,
     ) -> Path:
         folder = tmp_path / "runs" / name
         (folder / "data").mkdir(parents=True)
         table = {"name": name, "seed": seed, "data": {"seed": 0}, "evaluate": list(names), **recipe}
         (folder / "recipe.toml").write_text(parse_recipe(json.loads(json.dumps(table))).to_toml())
-        inputs = {"task": "k", "weights": "w", "template": template}
+        inputs = {"task": "k", "weights": "w", "template": template, "formats": formats}
         (folder / "provenance.json").write_text(json.dumps({"seed": seed, "inputs": inputs}))
         train = train or rows(20, 1000)
         (folder / "data" / "train.parquet").write_bytes(as_parquet(train))

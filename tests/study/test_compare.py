@@ -183,6 +183,12 @@ def test_where_all_rows_tie_nothing_is_told_apart(pair: tuple[Path, Path], make_
     assert found["exact_match"].verdict == "tie"
     assert found["exact_match"].said.startswith("All 120 rows tie by exact match")
     assert "Every answer of twin is that of slow." in found.notes
+    rounded = make_run(
+        "rounded", TEST, answers(TEST, set()), recipe=FAST, formats="bf16 to train, bf16 to decode"
+    )
+    assert any(
+        note.startswith("Number formats differ: fp32") for note in espalier.compare(twin, rounded).notes
+    )
 
 
 def test_as_good_as_is_said_within_a_margin_only(make_run: MakeRun) -> None:
