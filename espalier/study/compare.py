@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, TypeAlias
 from espalier.core.errors import DataError
 from espalier.core.files import write_atomic
 from espalier.core.run import run_at
+from espalier.core.text import counted
 from espalier.data.references import references_of
 from espalier.runs.run import Run
 from espalier.study.comparing import compare_entries
 from espalier.study.entries import TUNED, Entry, entry_of
 from espalier.study.page import render
-from espalier.study.predictions import MEASURES, UNKNOWN, entry_of_file
+from espalier.study.predictions import MEASURES, UNKNOWN, Answers, answers_in, entry_of_answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from espalier.core.records import Task
     from espalier.study.comparing import Looks
     from espalier.study.comparison import Comparison
-    from espalier.tasks.task_files import Task
 
     One: TypeAlias = Run | str | Path
     Group: TypeAlias = One | Sequence[One]
@@ -81,27 +82,29 @@ def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[
             where=str(paths[0]),
             hint="Name it with --references: a task file, or rows with ids.",
         )
-    task: Task = references_of(references or str(runs[0][0] / "data" / "test.parquet"))
-    kinds = measures or MEASURES
-    found: list[Entry] = []
-    for path in paths:
-        if os.path.isfile(path):
-            found.append(entry_of_file(task, path, kinds))
-            continue
-        folder, system = _named(path)
-        run = entry_of(folder, system)
-        judged = entry_of_file(task, folder / "outputs.jsonl", kinds, system)
-        found.append(_as_run(run, judged))
-    known = found[0]
-    found[0] = _noted(known, UNKNOWN)
-    return found
+    task = references_of(references or str(runs[0][0] / "data" / "test.parquet"))
+    read = [_answers(task, path) for path in paths]
+    answered = {row for one in read for row in one.texts}
+    rows = tuple(row for row in task.rows if row.id in answered)
+    found = [entry_of_answers(replace(task, rows=rows), one, measures or MEASURES) for one in read]
+    notes = [UNKNOWN]
+    if len(rows) < len(task.rows):
+        notes.append(f"{counted(len(task.rows) - len(rows), 'row')} that nobody answers are left out.")
+    found[0] = replace(found[0], notes=(*notes, *found[0].notes))
+    return [
+        one if os.path.isfile(path) else _as_run(entry_of(*_named(path)), one)
+        for path, one in zip(paths, found, strict=True)
+    ]
+
+
+def _answers(task: Task, path: Path) -> Answers:
+    if os.path.isfile(path):
+        return answers_in(task, path)
+    folder, system = _named(path)
+    return answers_in(task, folder / "outputs.jsonl", system)
 
 
 def _as_run(run: Entry, judged: Entry) -> Entry:
     """Return the run with the verdicts of its answers as a file."""
-    side = replace(judged.side, name=run.name, floors=judged.side.floors)
+    side = replace(judged.side, name=run.name)
     return replace(run, side=side, measures=judged.measures, texts=judged.texts, notes=judged.notes)
-
-
-def _noted(entry: Entry, note: str) -> Entry:
-    return replace(entry, notes=(note, *entry.notes))

@@ -9,6 +9,7 @@ Instructions are read as `espalier score` reads them.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
@@ -35,22 +36,53 @@ MEASURES = ("rouge_l", "exact_match")
 UNKNOWN = "What template and decoding settings another tool's answers were made with is not known."
 
 
-def entry_of_file(task: Task, path: Path, kinds: Sequence[str], system: str | None = None) -> Entry:
-    """Return another tool's file, scored against a task's rows; rows without an answer count as empty ones.
+@dataclass(frozen=True)
+class Answers:
+    """A file's texts by the id of their row, and what is to be said of how they were read."""
 
-    Args:
-        task: the rows; their sources are what intervals are counted by.
-        path: the file.
-        kinds: names of scorers.
-        system: whose answers, where it is a run's `outputs.jsonl`.
+    path: Path
+    texts: Mapping[str, str]
+    notes: list[str]
+
+
+def answers_in(task: Task, path: Path, system: str | None = None) -> Answers:
+    """Read a file of answers to a task's rows; `system` is whose, where it is a run's `outputs.jsonl`.
 
     Raises:
         DataError: the file is of no form, answers a row twice, or no row.
+    """
+    rows = _lines(path)
+    if not rows or {"system", "example", "text"} <= rows[0][1].keys():
+        found = read_predictions(task, path, system)
+        texts = {task.rows[place].id: text for place, text in found.texts.items()}
+        return Answers(path, texts, _extra(path, found.extra))
+    first = rows[0][1]
+    called = next((name for name in TEXTS if isinstance(first.get(name), str)), "")
+    key = next((name for name in IDS if isinstance(first.get(name), str | int)), "")
+    if not called:
+        raise DataError(
+            f"A line has none of {', '.join(TEXTS)}; it has {', '.join(first) or 'nothing'}.",
+            where=f"{path}:{rows[0][0]}",
+            hint='Write lines such as {"id": "7", "prediction": "…"}.',
+        )
+    return Answers(
+        path, *(_by_id(task, path, rows, key, called) if key else _in_order(task, path, rows, called))
+    )
+
+
+def entry_of_answers(task: Task, found: Answers, kinds: Sequence[str]) -> Entry:
+    """Return another tool's answers, scored against a task's rows; rows without one count as empty texts.
+
+    Args:
+        task: the rows; their sources are what intervals are counted by.
+        found: the answers.
+        kinds: names of scorers.
+
+    Raises:
         RecipeError: no scorer has such a name.
     """
-    texts, told, of_some = _texts(task, path, system)
-    rows = [row for row in task.rows if row.id in texts or not of_some]
-    examples = [_example(task, row) for row in rows]
+    path, texts, told = found.path, found.texts, [*found.notes]
+    examples = [_example(task, row) for row in task.rows]
     judges = {kind: fitted(build_scorer(kind, {}, "scorer"), examples) for kind in dict.fromkeys(kinds)}
     missing = sum(example.id not in texts for example in examples)
     if missing:
@@ -65,9 +97,9 @@ def entry_of_file(task: Task, path: Path, kinds: Sequence[str], system: str | No
         {kind: metric_of(kind, judge) for kind, judge in judges.items()},
         {name: _judged(judges, examples, answers) for name, answers in floors.items()},
     )
-    found = {example.id: example for example in examples}
+    rows = {example.id: example for example in examples}
     doubt = _swapped(path, judges, examples, texts)
-    return Entry(path, side, [*judges], found, texts, notes=tuple(told), doubt=doubt)
+    return Entry(path, side, [*judges], rows, texts, notes=tuple(told), doubt=doubt)
 
 
 def _example(task: Task, row: TaskRow) -> Example:
@@ -82,25 +114,6 @@ def _judged(
         kind: {e.id: score for e, score in zip(examples, judge.score(examples, answers), strict=True)}
         for kind, judge in judges.items()
     }
-
-
-def _texts(task: Task, path: Path, system: str | None) -> tuple[dict[str, str], list[str], bool]:
-    """Return the answers by row, what is to be said of them, and whether only their rows are meant."""
-    rows = _lines(path)
-    if not rows or {"system", "example", "text"} <= rows[0][1].keys():
-        found = read_predictions(task, path, system)
-        texts = {task.rows[place].id: text for place, text in found.texts.items()}
-        return texts, _extra(path, found.extra), found.of_some
-    first = rows[0][1]
-    called = next((name for name in TEXTS if isinstance(first.get(name), str)), "")
-    key = next((name for name in IDS if isinstance(first.get(name), str | int)), "")
-    if not called:
-        raise DataError(
-            f"A line has none of {', '.join(TEXTS)}; it has {', '.join(first) or 'nothing'}.",
-            where=f"{path}:{rows[0][0]}",
-            hint='Write lines such as {"id": "7", "prediction": "…"}.',
-        )
-    return (*(_by_id(task, path, rows, key, called) if key else _in_order(task, path, rows, called)), False)
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, Any]]] | None:

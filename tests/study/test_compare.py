@@ -288,6 +288,17 @@ def test_what_other_tools_wrote_is_aligned_by_id(files: Path) -> None:
     assert bare["exact_match"].won == 20
 
 
+def test_rows_that_nobody_answers_are_left_out(files: Path) -> None:
+    for name, count in (("few", 20), ("more", 30)):
+        lines = [{"id": f"q{i}", "prediction": right(TEST[i])} for i in range(count)]
+        write(files / f"{name}.jsonl", lines)
+    asked = {"references": str(files / "rows.jsonl"), "measures": ["exact_match"]}
+    found = espalier.compare(files / "few.jsonl", files / "more.jsonl", **asked)
+    assert (found.rows, found["exact_match"].won) == (30, 10)
+    assert "30 rows that nobody answers are left out." in found.notes
+    assert "few.jsonl has no answer to 10 rows; they count as the empty text." in found.notes
+
+
 def test_ids_that_look_swapped_are_told(files: Path) -> None:
     names = [f"q{i}" for i in range(60)]
     random.Random(5).shuffle(names)
