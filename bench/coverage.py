@@ -17,8 +17,8 @@ from scipy.special import betaincinv, ndtr, ndtri
 from scipy.stats import binom
 
 from espalier.evaluate import statistics
-from espalier.evaluate.significance import Spread, retrained
 from espalier.evaluate.statistics import mean, paired_difference, score_mean
+from espalier.study.significance import Spread, retrained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
