@@ -17,7 +17,7 @@ import torch
 
 from espalier.core.errors import GenerationError
 from espalier.core.records import Encoded
-from espalier.decode.cache import ATTENTION, RowCache, plan_layout
+from espalier.decode.cache import ATTENTION, RowCache, plan_layout, staying
 from espalier.encode.tree import build_tree
 from espalier.models.call import call_model, call_on_tree
 
@@ -38,12 +38,16 @@ ENDED = 1 / 8
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of a request's answer; `finish` is None where more follow. `logprob` in nats."""
+    """A token of a request's answer; `finish` is None where more follow. `logprob` in nats.
+
+    `sample` is which of the answers that one search gives (`Strategy.rank`).
+    """
 
     row: int
     id: int
     logprob: float
     finish: Finish | None
+    sample: int = 0
 
 
 class Batch:
@@ -70,9 +74,8 @@ class Batch:
         self._text = text
         self._joined = 0
         self._cache: RowCache | None = None
-        # The logits of each row's next token, or else the tokens that they follow.
+        # The logits of each row's next token, where its last one has been run.
         self._logits: Tensor | None = None
-        self._taken: Ints = np.empty(0, np.int64)
 
     @torch.inference_mode()
     def join(self, requests: Sequence[Request]) -> range:
@@ -106,9 +109,7 @@ class Batch:
     def leave(self, numbers: Collection[int]) -> None:
         """Drop these requests, for whose answers nobody waits any more."""
         kept = np.array([n for n, row in enumerate(self.rows) if row.number not in numbers], np.int64)
-        if self._logits is None:
-            self._taken = self._taken[kept]
-        else:
+        if self._logits is not None:
             self._logits = self._logits[torch.from_numpy(kept).to(self._logits.device)]
         self._go_on([self.rows[place] for place in kept], kept)
 
@@ -126,14 +127,13 @@ class Batch:
         before = [row for row in self.rows if row.finish is None]
         logits = self._ahead(self._cache)
         step = self._strategy.step(self.rows, logits)
-        rows, parents, taken = _continued(self.rows, step, logits)
+        rows, parents = _continued(self.rows, step, logits)
         self._logits = None
         alive = np.array([row.finish is None for row in rows], bool)
         settled = self._settled(before, [row for row in rows if row.finish is None])
         # A cache that is copied anyway is rid of all the rows that have ended.
         copied = step.parents is not None or (~alive).sum() >= ENDED * len(rows)
         kept = np.flatnonzero(alive) if copied or not alive.any() else np.arange(len(rows))
-        self._taken = taken[kept]
         self._go_on([rows[place] for place in kept], parents[kept])
         return settled
 
@@ -141,15 +141,19 @@ class Batch:
         """Return the logits of every row's next token [R, V]."""
         if self._logits is None:
             positions = [len(row.request.prompt) + len(row.ids) - 1 for row in self.rows]
-            self._logits = next_logits(self._model, cache, self._taken, np.array(positions, np.int64))
+            taken = np.array([row.ids[-1] for row in self.rows], np.int64)
+            self._logits = next_logits(self._model, cache, taken, np.array(positions, np.int64))
         return self._logits
 
     def _go_on(self, rows: list[Row], parents: Ints) -> None:
         """Let these be the rows, each behind what the cache holds of its parent."""
-        self.rows = rows
+        before, self.rows = self.rows, rows
         if not rows or self._cache is None:
             self._cache, self._logits = None, None
         elif not np.array_equal(parents, np.arange(self._cache.rows)):
+            if [row.number for row in rows] == [row.number for row in before]:
+                order = staying(parents)
+                self.rows, parents = [rows[place] for place in order], parents[order]
             self._cache.take(parents)
 
     def _settled(self, before: Sequence[Row], alive: Sequence[Row]) -> list[Token]:
@@ -167,20 +171,20 @@ class Batch:
         if most == 1:
             last = [*(rows[0] for rows in done.values()), *alive]
             return [Token(row.number, row.ids[-1], row.logprobs[-1], row.finish) for row in last]
-        return [token for rows in done.values() for token in tokens_of(self._strategy.choose(rows))]
+        return [token for rows in done.values() for token in tokens_of(self._strategy, rows)]
 
 
-def tokens_of(row: Row) -> list[Token]:
-    """Return all tokens of a row that has ended."""
-    last = len(row.ids) - 1
+def tokens_of(strategy: Strategy, ended: Sequence[Row]) -> list[Token]:
+    """Return all tokens of the answers to a request, of whose rows all have ended."""
     return [
-        Token(row.number, token, logprob, row.finish if place == last else None)
-        for place, (token, logprob) in enumerate(zip(row.ids, row.logprobs, strict=True))
+        Token(row.number, token, logprob, row.finish if place == len(row.ids) else None, sample)
+        for sample, row in enumerate(strategy.answers(ended))
+        for place, (token, logprob) in enumerate(zip(row.ids, row.logprobs, strict=True), 1)
     ]
 
 
-def _continued(rows: Sequence[Row], step: Step, logits: Tensor) -> tuple[list[Row], Ints, Ints]:
-    """Return the rows that a step leads to, the place of each one's parent, ascending, and their tokens."""
+def _continued(rows: Sequence[Row], step: Step, logits: Tensor) -> tuple[list[Row], Ints]:
+    """Return the rows that a step leads to, and the place of each one's parent, ascending."""
     logprobs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
     ids = step.ids.cpu().numpy()
     order = np.arange(len(rows))
@@ -199,7 +203,7 @@ def _continued(rows: Sequence[Row], step: Step, logits: Tensor) -> tuple[list[Ro
             row.state = step.states[place]
         if row.finish is None:
             row.take(int(ids[place]), float(taken[place]))
-    return after, parents[order], ids[order]
+    return after, parents[order]
 
 
 def prompts_tree(requests: Sequence[Request]) -> Tree:

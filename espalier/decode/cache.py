@@ -98,6 +98,19 @@ def plan_layout(tree: Tree, least: int = MIN_SAVED, *, copies: int = 1) -> Layou
     return Layout(order, tuple(runs), table, np.array([len(path) for path in paths], np.int64))
 
 
+def staying(parents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return an order of rows that continue others, which are ascending [R]: copied is then what has to be.
+
+    The first that continues a row takes its place; the others get those of rows that nothing continues.
+    """
+    first = np.diff(parents, prepend=-1) > 0
+    order, free = np.empty_like(parents), np.ones(len(parents), bool)
+    free[parents] = False
+    order[parents[first]] = np.flatnonzero(first)
+    order[free] = np.flatnonzero(~first)
+    return order
+
+
 class RowCache:
     """Keys and values of every layer for a batch of rows, and the attention of their next tokens to them.
 
@@ -134,17 +147,23 @@ class RowCache:
         self._scores = {}
 
     def take(self, parents: NDArray[np.int64]) -> None:
-        """Let these rows be the rows [R'], in ascending order: some not at all, some several times.
+        """Let these rows be the rows [R']: some not at all, some several times.
 
-        What is shared stays where it is, for those of its rows that are left.
+        They come in ascending order, or in that of `staying` where no request has more rows or fewer than
+        before. What is shared stays where it is, for those of its rows that are left.
         """
-        bounds = np.searchsorted(parents, [(run.first, run.last) for run in self._runs] or np.empty((0, 2)))
-        alive = [number for number, (first, last) in enumerate(bounds) if last > first]
+        inside = [(parents >= run.first) & (parents < run.last) for run in self._runs]
+        alive = [number for number, rows in enumerate(inside) if rows.any()]
+        firsts = [int(inside[number].argmax()) for number in alive]
         self._runs = tuple(
-            replace(self._runs[number], first=int(bounds[number, 0]), last=int(bounds[number, 1]))
-            for number in alive
+            replace(self._runs[number], first=first, last=first + int(inside[number].sum()))
+            for number, first in zip(alive, firsts, strict=True)
         )
         index = torch.from_numpy(parents)
+        moved = np.flatnonzero(parents != np.arange(len(parents)))
+        if len(parents) == self.rows and (parents[parents[moved]] == parents[moved]).all():
+            self._copy(torch.from_numpy(moved), index[moved])
+            return
         for layer in self._keys:
             self._shared_keys[layer] = [self._shared_keys[layer][number] for number in alive]
             self._shared_values[layer] = [self._shared_values[layer][number] for number in alive]
@@ -154,6 +173,15 @@ class RowCache:
         self._pads = self._pads[index]
         self.rows = len(parents)
         self._masks, self._scores = {}, {}
+
+    def _copy(self, rows: Tensor, sources: Tensor) -> None:
+        """Let rows hold what others do, which are none of them."""
+        for layer, keys in self._keys.items():
+            to, source = rows.to(keys.device), sources.to(keys.device)
+            for held in (keys, self._values[layer]):
+                held.index_copy_(1, to, held.index_select(1, source))
+        self._pads[rows] = self._pads[sources]
+        self._masks = {}
 
     def join(self, other: RowCache) -> None:
         """Add the rows of another cache behind these; it is not to be used any more.

@@ -9,6 +9,7 @@ Everything that is decoded here, streamed text included, comes from one function
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from espalier.models.call import call_model
 from espalier.models.support import GAP, GAPS, made_of, unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from transformers import PreTrainedModel
 
@@ -77,8 +78,11 @@ def generate(
             pending.append(request)
     check_room([len(request.prompt) for request in pending], strategy.limit, template.context)
     shared = bool(pending) and can_share(model, pending, strategy)
-    for group in groups_of(pending, strategy.limit, tokens, rows=strategy.rows):
-        for completion, request in _completions(model, template, group, strategy, shared=shared):
+    searches = _searches(pending, strategy)
+    leading = [request for request in pending if request.key in searches]
+    for group in groups_of(leading, strategy.limit, tokens, rows=strategy.rows):
+        asked = [searches[request.key] for request in group]
+        for completion, request in _completions(model, template, asked, strategy, shared=shared):
             if journal is not None:
                 journal.append(completion)
             yield from _copies(completion, request)
@@ -104,12 +108,14 @@ def written(
 ) -> Iterator[tuple[str, Finish | None]]:
     """Yield the same pieces, the last with why it ended, and '' where nothing is left to say then.
 
+    A strategy that decides at the end, such as a beam search, gives its answer in one piece.
+
     It is the answer that `generate` gives, sampled or not, up to the first of the texts `stops` in it.
 
     Raises:
         DataError: the answer has no room in the model's context.
     """
-    prompt = template.prompt_ids(messages)
+    prompt, strategy = template.prompt_ids(messages), replace(strategy, samples=1)
     key = request_key(f"/{model.dtype}", template.hash, strategy.settings, prompt, 0)
     request = Request(key, prompt, 0, (), stops=tuple(stops))
     check_room([len(request.prompt)], strategy.limit, template.context)
@@ -153,7 +159,7 @@ def decode_tokens(
         else:
             rows = [strategy.begin(number, one, stop_ids, text) for number, one in enumerate(requests)]
             for row in rows_with_generate(model, rows, strategy):
-                yield from tokens_of(row)
+                yield from tokens_of(strategy, [row])
     finally:
         model.train(training)
 
@@ -219,21 +225,32 @@ def _is_right(model: PreTrainedModel) -> bool:
     return bool((found - wanted).norm() <= GAPS.get(model.dtype, GAP) * wanted.norm())
 
 
+def _searches(requests: Sequence[Request], strategy: Strategy) -> dict[str, dict[int, Request]]:
+    """Return the requests that one search answers, by their place in `rank`, by the key of the first."""
+    if strategy.rank is None:
+        return {request.key: {0: request} for request in requests}
+    prompts: dict[tuple[int, ...], dict[int, Request]] = {}
+    for request in requests:
+        prompts.setdefault(request.prompt, {})[request.sample] = request
+    return {next(iter(several.values())).key: several for several in prompts.values()}
+
+
 def _completions(
     model: PreTrainedModel,
     template: Template,
-    requests: Sequence[Request],
+    asked: Sequence[Mapping[int, Request]],
     strategy: Strategy,
     *,
     shared: bool,
 ) -> Iterator[tuple[Completion, Request]]:
-    ids: list[list[int]] = [[] for _ in requests]
-    logprobs = [0.0] * len(requests)
+    """Yield the answers to the requests of each search; what a journal has of them already is left out."""
+    requests = [next(iter(several.values())) for several in asked]
+    answers: defaultdict[tuple[int, int], list[Token]] = defaultdict(list)
     for token in decode_tokens(model, requests, strategy, template.stop_ids, shared=shared):
-        ids[token.row].append(token.id)
-        logprobs[token.row] += token.logprob
-        if token.finish is not None:
-            request, answer = requests[token.row], ids[token.row]
+        answers[token.row, token.sample].append(token)
+        if token.finish is not None and token.sample in asked[token.row]:
+            request, tokens = asked[token.row][token.sample], answers.pop((token.row, token.sample))
+            answer = [one.id for one in tokens]
             text = template.decode(answer[:-1] if token.finish == "stop" else answer)
             yield (
                 Completion(
@@ -241,7 +258,7 @@ def _completions(
                     text=text,
                     ids=tuple(answer),
                     sample=request.sample,
-                    logprob=logprobs[token.row],
+                    logprob=sum(one.logprob for one in tokens),
                     finish=token.finish,
                     request=request.key,
                 ),

@@ -57,19 +57,22 @@ class Row:
 
     def take(self, token: int, logprob: float) -> None:
         """Add a token; where it ends the row, `finish` says why."""
+        self.finish = self.ending(token)
         self.ids.append(token)
         self.logprobs.append(logprob)
-        if token in self.stop_ids or self._says_stop():
-            self.finish = "stop"
-        elif len(self.ids) == self.limit:
-            self.finish = "length"
         if self.finish is not None:
             self.ended.append(self)
 
-    def _says_stop(self) -> bool:
+    def ending(self, token: int) -> Finish | None:
+        """Return why this token would end the row; None where more tokens would follow."""
+        if token in self.stop_ids or self._says_stop(token):
+            return "stop"
+        return "length" if len(self.ids) + 1 >= self.limit else None
+
+    def _says_stop(self, token: int) -> bool:
         if not self.request.stops or self.text is None:
             return False
-        text = self.text(self.ids)
+        text = self.text([*self.ids, token])
         return any(stop in text for stop in self.request.stops)
 
 
@@ -106,6 +109,8 @@ class Strategy:
             among the rows, with a `finish`; what is taken for them is ignored.
         rows: most rows that a request has at a time. Of one, tokens are told as they are taken.
         choose: from the rows of a request that have ended to its answer.
+        rank: the same of a strategy one of whose searches gives all `samples` of a prompt, the best first; so
+            that the prompt is searched once. None where each sample is made for itself.
     """
 
     settings: Mapping[str, Any]
@@ -114,6 +119,11 @@ class Strategy:
     step: Callable[[Sequence[Row], Tensor], Step]
     rows: int = 1
     choose: Callable[[Sequence[Row]], Row] = _first
+    rank: Callable[[Sequence[Row]], Sequence[Row]] | None = None
+
+    def answers(self, ended: Sequence[Row]) -> Sequence[Row]:
+        """Return the answers to a request none of whose rows goes on: one, or as many as `rank` gives."""
+        return [self.choose(ended)] if self.rank is None else self.rank(ended)[: self.samples]
 
     def begin(
         self,
