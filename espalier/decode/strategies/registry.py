@@ -6,9 +6,11 @@ A new one is a function in a module of this folder and a line below, or `kind = 
 from __future__ import annotations
 
 from espalier.core.registry import Registry
+from espalier.decode.strategies.beam import beam
 from espalier.decode.strategies.sampling import greedy, sample
 from espalier.decode.strategy import Strategy
 
 strategies: Registry[Strategy] = Registry("decoding strategy")
 strategies.register("greedy")(greedy)
 strategies.register("sample")(sample)
+strategies.register("beam")(beam)
