@@ -40,7 +40,8 @@ def main() -> None:
         from bench import decoding
 
         peer = {"llama_python": options.llama_python, "gguf": options.gguf}
-        found["decoding"] = decoding.main(model, _say, task=options.task, **peer, **length)
+        beams = decoding.BEAMS if options.case == ["beam"] else 1
+        found["decoding"] = decoding.main(model, _say, task=options.task, beams=beams, **peer, **length)
     if options.what in ("filtering", "all"):
         from bench import filtering
 

@@ -4,6 +4,8 @@ One round is all prompts by each side in turn. Transformers runs at the batch si
 prompts sorted by length. llama.cpp (with Q4_1 weights) takes one prompt after the other and keeps what it has
 in common with the one before. In fp32 Espalier and transformers must write the same tokens; bf16 is measured
 too where it is the faster one here.
+
+The case `beam` is the same with beams in place of greedy decoding, in fp32 and without llama.cpp.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ ROWS = 100
 TRIAL_ROWS = 64
 LIMIT = 24
 BATCHES = (8, 16, 32, 64)
+BEAMS = 4
+BEAM_ROWS = 32
 LLAMA = Path(__file__).with_name("llama.py")
 
 
@@ -50,6 +54,7 @@ def main(
     rounds: int = 3,
     llama_python: str = sys.executable,
     gguf: str | None = None,
+    beams: int = 1,
 ) -> dict[str, Any]:
     """Measure and return seconds per side and their ratios.
 
@@ -62,25 +67,30 @@ def main(
         rounds: measured rounds, after one to warm up.
         llama_python: a Python that can import llama_cpp; llama.cpp is left out where it cannot.
         gguf: the weights for llama.cpp, which is left out without them.
+        beams: of a beam search; 1 is greedy decoding.
     """
-    settings = {"task": task or cases()[0].task}
+    settings: dict[str, Any] = {"task": task or cases()[0].task, "beams": beams}
+    if beams > 1:
+        settings["rows"] = BEAM_ROWS
     batches: dict[str, int] = {}
     trials: dict[str, float] = {}
-    dtypes = ("float32", "bfloat16") if formats.decoding == "bf16" else ("float32",)
+    dtypes = ("float32", "bfloat16") if formats.decoding == "bf16" and beams == 1 else ("float32",)
+    # A batch of beams is as many rows as one of prompts times the beams.
+    sizes, rows = ([size // beams for size in BATCHES], TRIAL_ROWS // beams)
     for dtype in dtypes:
-        for batch in BATCHES:
+        for batch in sizes:
             tried = f"{dtype}, batch {batch}"
-            own = {"dtype": dtype, "batch": batch, "rows": TRIAL_ROWS}
+            own = {"dtype": dtype, "batch": batch, "rows": rows}
             side = Side("trial", run_transformers, _job(model, threads, settings, **own))
-            trials[tried] = round(side.ask()[0].seconds, 2)
+            trials[tried] = round(side.ask()[0].cpu, 2)
             side.close()
-            say(f"  trying generate, {tried}: {trials[tried]} s for {TRIAL_ROWS} rows")
-        batches[dtype] = min(BATCHES, key=lambda batch: trials[f"{dtype}, batch {batch}"])
+            say(f"  trying generate, {tried}: {trials[tried]} CPU seconds for {rows} rows")
+        batches[dtype] = min(sizes, key=lambda batch: trials[f"{dtype}, batch {batch}"])
     runs: dict[str, tuple[Run, dict[str, Any]]] = {}
     for dtype in dtypes:
         runs[f"espalier {dtype}"] = (run_espalier, {"dtype": dtype})
         runs[f"transformers {dtype}"] = (run_transformers, {"dtype": dtype, "batch": batches[dtype]})
-    if gguf and _has_llama(llama_python):
+    if gguf and beams == 1 and _has_llama(llama_python):
         runs["llama_cpp q4_1"] = (run_llama, {"python": llama_python, "gguf": gguf})
     else:
         say("  llama.cpp is left out: it needs llama-cpp-python and the GGUF file.")
@@ -103,6 +113,7 @@ def compared(taken: dict[str, list[tuple[Measured, list[list[int]]]]]) -> dict[s
         side, dtype = name.split()
         found[side][dtype] = {
             "seconds": round(seconds[name], 3),
+            "cpu": round(statistics.median(m.cpu for m, _ in results[1:]), 3),
             "new_tokens": sum(map(len, answers[name])),
             # llama.cpp runs in a process below its side's, whose memory this is not.
             "peak_mb": None if side == "llama_cpp" else round(max(m.peak for m, _ in results)),
@@ -110,6 +121,9 @@ def compared(taken: dict[str, list[tuple[Measured, list[list[int]]]]]) -> dict[s
         }
     found["rows"] = len(answers["espalier float32"])
     found["same_tokens"] = answers["espalier float32"] == answers["transformers float32"]
+    found["same_rows"] = _same(answers["espalier float32"], answers["transformers float32"])
+    cpu = {side: found[side]["float32"]["cpu"] for side in ("espalier", "transformers")}
+    found["ratio_cpu"] = round(cpu["transformers"] / cpu["espalier"], 2)
     found["ratio"] = round(seconds["transformers float32"] / seconds["espalier float32"], 2)
     if "espalier bfloat16" in seconds:
         found["ratio_bf16"] = round(seconds["transformers bfloat16"] / seconds["espalier bfloat16"], 2)
@@ -122,14 +136,15 @@ def compared(taken: dict[str, list[tuple[Measured, list[list[int]]]]]) -> dict[s
 def run_espalier(job: Job, connection: Connection) -> None:
     """As a side: answer all prompts with `espalier.decode`, from the examples to the completions."""
     from espalier.decode.engine import generate
+    from espalier.decode.strategies.beam import beam
     from espalier.decode.strategies.sampling import greedy
 
     loaded, examples = _loaded(job)
+    beams = int(str(job.settings["beams"]))
+    strategy = beam(beams=beams, limit=LIMIT) if beams > 1 else greedy(limit=LIMIT)
     for _ in commands(connection):
         clock = Clock()
-        completions = {
-            c.example: c for c in generate(loaded.model, loaded.template, examples, greedy(limit=LIMIT))
-        }
+        completions = {c.example: c for c in generate(loaded.model, loaded.template, examples, strategy)}
         measured = clock.stop()
         connection.send((measured, [list(completions[example.id].ids) for example in examples]))
 
@@ -156,6 +171,7 @@ def run_transformers(job: Job, connection: Connection) -> None:
                 attention_mask=torch.tensor(mask),
                 max_new_tokens=LIMIT,
                 do_sample=False,
+                num_beams=int(str(job.settings["beams"])),
                 eos_token_id=stops,
                 pad_token_id=stops[0],
             )

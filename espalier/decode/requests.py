@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import GenerationError
 from espalier.core.files import content_hash
+from espalier.decode.strategies.penalties import NONE, Penalties
+from espalier.decode.strategy import require
 from espalier.encode.tree import common_prefix
 
 if TYPE_CHECKING:
@@ -19,11 +21,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How a token is drawn: see `strategies.sample`; at temperature 0 the likeliest is taken."""
+    """How a token is drawn: see `strategies.sample`; at temperature 0 the likeliest is taken.
+
+    Raises:
+        RecipeError: a number that does not fit.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int = 0
+    top_k: int = 0
+    min_p: float = 0.0
+    typical: float = 1.0
+    epsilon: float = 0.0
+    eta: float = 0.0
+    penalties: Penalties = NONE
+
+    def __post_init__(self) -> None:
+        require(self.top_k >= 0, "top_k", "must not be below 0 (0 is all)", self.top_k)
+        require(0 <= self.min_p <= 1, "min_p", "must be from 0 to 1", self.min_p)
+        for key, value in (("top_p", self.top_p), ("typical", self.typical)):
+            require(0 < value <= 1, key, "must be above 0 and at most 1", value)
+        for key, value in (("epsilon", self.epsilon), ("eta", self.eta)):
+            require(0 <= value < 1, key, "must be from 0 to below 1", value)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What beside temperature, nucleus and seed differs from the usual, for the keys of generations."""
+        own = {key: getattr(self, key) for key in ("top_k", "min_p", "typical", "epsilon", "eta")}
+        changed = {key: value for key, value in own.items() if value != getattr(USUAL, key)}
+        return {**changed, **self.penalties.settings}
+
+
+USUAL = Draw()
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,3 +222,11 @@ def test_rows_stay_where_they_can(parents: list[int]):
 def test_bad_settings_are_refused(params: dict[str, object], message: str):
     with pytest.raises(RecipeError, match=message):
         strategies.build("beam", params, "decode")
+
+
+def test_greedy_decoding_is_that_of_transformers_with_penalties_too(model: LlamaForCausalLM):
+    for own in ({}, {"repetition_penalty": 1.4}, {"no_repeat": 2}):
+        found = answers(decode_tokens(model, requests(), greedy(limit=9, **own), STOPS))
+        theirs = {"no_repeat_ngram_size" if name == "no_repeat" else name: own[name] for name in own}
+        wanted = [by_transformers(model, prompt, 9, **theirs)[0] for prompt in prompts()]
+        assert [found[number, 0] for number in range(12)] == wanted

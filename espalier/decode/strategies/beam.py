@@ -20,7 +20,7 @@ from espalier.decode.strategies.penalties import Penalties, penalised
 from espalier.decode.strategy import Step, Strategy, require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -112,17 +112,15 @@ class Search:
             if not own:
                 continue
             sums = np.array([rows[place].state.score if rows[place].state else 0.0 for place in own])
-            scores = (values[own] + sums[:, None]).ravel()
-            fined = scores
-            if others:
-                again = np.array([others[token] for token in tokens[own].ravel().tolist()])
-                fined = scores - self.diversity * again
+            scores = (values[own] + sums[:, None]).ravel().tolist()
+            again = [others[token] for token in tokens[own].ravel().tolist()] if others else 0
+            fined = np.array(scores) - self.diversity * np.array(again)
             best = np.argsort(-fined, kind="stable").tolist()
             width = values.shape[1]
-            found: list[Candidate] = []
-            for n in best:
-                place, rank = own[n // width], n % width
-                found.append(Candidate(place, int(tokens[place, rank]), Beam(group, float(scores[n]))))
+            found = (
+                Candidate(own[n // width], int(tokens[own[n // width], n % width]), Beam(group, scores[n]))
+                for n in best
+            )
             ending, going = self._parted(rows, found)
             if self._done(rows, ending, going):
                 going = []
@@ -131,7 +129,7 @@ class Search:
         return taken
 
     def _parted(
-        self, rows: Sequence[Row], found: Sequence[Candidate]
+        self, rows: Sequence[Row], found: Iterable[Candidate]
     ) -> tuple[list[Candidate], list[Candidate]]:
         """Return those of the best that end, and the beams that go on; what ends further down is dropped."""
         ending: list[Candidate] = []

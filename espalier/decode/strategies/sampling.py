@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from espalier.decode.requests import Draw
+from espalier.decode.strategies.filters import filtered
+from espalier.decode.strategies.penalties import Penalties, penalised
 from espalier.decode.strategy import Step, Strategy, require
 
 if TYPE_CHECKING:
@@ -23,37 +26,80 @@ if TYPE_CHECKING:
     from espalier.decode.strategy import Row
 
 
-def greedy(*, limit: int = 64) -> Strategy:
-    """Take the likeliest token each time: deterministic, and the best choice where one answer is right."""
+def greedy(*, limit: int = 64, repetition_penalty: float = 1.0, no_repeat: int = 0) -> Strategy:
+    """Take the likeliest token each time: deterministic, and the best choice where one answer is right.
+
+    `repetition_penalty` and `no_repeat` are as for `sample`.
+    """
     require(limit >= 1, "limit", "must be at least 1", limit)
-    return Strategy({"kind": "greedy", "limit": limit}, limit, 1, _taking(Draw(temperature=0.0)))
+    penalties = Penalties(repetition_penalty, no_repeat=no_repeat)
+    settings = {"kind": "greedy", "limit": limit, **penalties.settings}
+    return Strategy(settings, limit, 1, _taking(Draw(temperature=0.0, penalties=penalties)))
 
 
 def sample(
-    *, limit: int = 64, temperature: float = 1.0, top_p: float = 1.0, samples: int = 1, seed: int = 0
+    *,
+    limit: int = 64,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    min_p: float = 0.0,
+    typical: float = 1.0,
+    epsilon: float = 0.0,
+    eta: float = 0.0,
+    repetition_penalty: float = 1.0,
+    presence_penalty: float = 0.0,
+    frequency_penalty: float = 0.0,
+    no_repeat: int = 0,
+    samples: int = 1,
+    seed: int = 0,
 ) -> Strategy:
-    """Draw each token from the distribution, sharpened by `temperature` and cut to the nucleus `top_p`.
+    """Draw each token from the distribution, sharpened by `temperature` and cut to likely tokens.
 
-    The nucleus is the smallest set of likeliest tokens with at least the probability `top_p`
-    (Holtzman et al. 2020, arXiv 1904.09751), after temperature.
+    Penalties come first, then temperature, then what cuts, in the order below, each on what the one before
+    leaves: the distribution is that of transformers' `generate`.
+
+    Args:
+        limit: most new tokens of an answer.
+        temperature: logits are divided by it.
+        top_p: the smallest set of likeliest tokens with at least this probability, the nucleus
+            (Holtzman et al. 2020, arXiv 1904.09751).
+        top_k: so many likeliest tokens (Fan et al. 2018, arXiv 1805.04833); 0 takes all. It is cut before
+            the nucleus.
+        min_p: tokens of at least this share of the likeliest one's probability (Nguyen et al. 2024,
+            arXiv 2407.01082).
+        typical: tokens whose information is nearest to the entropy, until they have this probability
+            (Meister et al. 2023, arXiv 2202.00666).
+        epsilon: tokens of at least this probability (Hewitt et al. 2022, arXiv 2210.15191).
+        eta: the same, of less where the entropy is high (ibid.).
+        repetition_penalty: divides the logits of tokens that prompt or answer have, or multiplies those below
+            0 (Keskar et al. 2019, arXiv 1909.05858).
+        presence_penalty: taken from the logits of tokens that the answer has.
+        frequency_penalty: taken from them for each time.
+        no_repeat: no run of so many tokens comes twice in prompt and answer; 0 lets them.
+        samples: answers to each prompt.
+        seed: of the draws.
+
+    Raises:
+        RecipeError: a setting that does not fit.
     """
     require(limit >= 1, "limit", "must be at least 1", limit)
     require(samples >= 1, "samples", "must be at least 1", samples)
     require(temperature > 0, "temperature", "must be above 0 (use kind = 'greedy' for 0)", temperature)
-    require(0 < top_p <= 1, "top_p", "must be above 0 and at most 1", top_p)
-
+    penalties = Penalties(repetition_penalty, presence_penalty, frequency_penalty, no_repeat)
+    draw = Draw(temperature, top_p, seed, top_k, min_p, typical, epsilon, eta, penalties)
     settings = {"kind": "sample", "limit": limit, "temperature": temperature, "top_p": top_p, "seed": seed}
-    return Strategy(settings, limit, samples, _taking(Draw(temperature, top_p, seed)))
+    return Strategy({**settings, **draw.settings}, limit, samples, _taking(draw))
 
 
 def _taking(usual: Draw) -> Callable[[Sequence[Row], Tensor], Step]:
     """Return the step of a strategy whose rows each take a token as their request says, or as usual."""
 
     def step(rows: Sequence[Row], logits: Tensor) -> Step:
-        alike: dict[tuple[float, float], list[int]] = defaultdict(list)
+        alike: dict[Draw, list[int]] = defaultdict(list)
         draws = [row.request.draw or usual for row in rows]
         for place, draw in enumerate(draws):
-            alike[draw.temperature, draw.top_p].append(place)
+            alike[draw if draw is usual else replace(draw, seed=usual.seed)].append(place)
         if len(alike) == 1:
             return Step(_take(rows, draws, logits))
         ids = torch.empty(len(rows), dtype=torch.long, device=logits.device)
@@ -66,49 +112,23 @@ def _taking(usual: Draw) -> Callable[[Sequence[Row], Tensor], Step]:
 
 
 def _take(rows: Sequence[Row], draws: Sequence[Draw], logits: Tensor) -> Tensor:
-    """Return the token of each row [R], for rows of one temperature and one nucleus."""
-    temperature, top_p = draws[0].temperature, draws[0].top_p
-    if temperature == 0:
+    """Return the token of each row [R], for rows that draw alike but for their seeds."""
+    draw = draws[0]
+    if draw.penalties:
+        logits = penalised(rows, logits.float(), draw.penalties)
+    if draw.temperature == 0:
         return likeliest(logits)
     numbers = [
-        _uniform(draw.seed, row.request.key, len(row.ids)) for draw, row in zip(draws, rows, strict=True)
+        _uniform(one.seed, row.request.key, len(row.ids)) for one, row in zip(draws, rows, strict=True)
     ]
-    return _draw(logits.float() / temperature, top_p, torch.tensor(numbers, device=logits.device))
+    weights, tokens = filtered(logits.float() / draw.temperature, draw)
+    places = _passed(weights.cumsum(-1), torch.tensor(numbers, device=logits.device))
+    return places if tokens is None else tokens.gather(1, places[:, None])[:, 0]
 
 
 def likeliest(logits: Tensor) -> Tensor:
     """Return the index of each row's largest logit, the first one of equals: [R, V] to [R]."""
     return logits.max(dim=-1).indices
-
-
-def _draw(logits: Tensor, top_p: float, draws: Tensor) -> Tensor:
-    """Return the token of each row at which the cumulated probability passes the row's draw from [0, 1)."""
-    if top_p == 1:
-        cumulated = logits.double().softmax(-1).cumsum(-1)
-        return _passed(cumulated, draws)
-    probabilities, tokens = _likely(logits.double().softmax(-1), top_p)
-    probabilities, order = probabilities.sort(dim=-1, descending=True, stable=True)
-    cumulated = probabilities.cumsum(-1)
-    inside = cumulated - probabilities < top_p
-    nucleus = (probabilities * inside).cumsum(-1)
-    return tokens.gather(1, order.gather(1, _passed(nucleus, draws)[:, None]))[:, 0]
-
-
-def _likely(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """Return what of each row can be in its nucleus, with its tokens, in their order: [R, V] to twice [R, K].
-
-    All others together have at most half of what the nucleus leaves out. To sort the few that are left spares
-    most of the time; a row of fewer than K is filled up with 0.
-    """
-    inside = probabilities > (1 - top_p) / (2 * probabilities.shape[1])
-    counts = inside.sum(-1)
-    rows, tokens = inside.nonzero(as_tuple=True)
-    places = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-    found = probabilities.new_zeros(len(counts), max(1, int(counts.max())))
-    found[rows, places] = probabilities[rows, tokens]
-    named = torch.zeros_like(found, dtype=torch.long)
-    named[rows, places] = tokens
-    return found, named
 
 
 def _passed(cumulated: Tensor, draws: Tensor) -> Tensor:
