@@ -127,7 +127,7 @@ class Batch:
         before = [row for row in self.rows if row.finish is None]
         logits = self._ahead(self._cache)
         step = self._strategy.step(self.rows, logits)
-        rows, parents = _continued(self.rows, step, logits)
+        rows, parents = continued(self.rows, step, logits)
         self._logits = None
         alive = np.array([row.finish is None for row in rows], bool)
         settled = self._settled(before, [row for row in rows if row.finish is None])
@@ -183,7 +183,7 @@ def tokens_of(strategy: Strategy, ended: Sequence[Row]) -> list[Token]:
     ]
 
 
-def _continued(rows: Sequence[Row], step: Step, logits: Tensor) -> tuple[list[Row], Ints]:
+def continued(rows: Sequence[Row], step: Step, logits: Tensor) -> tuple[list[Row], Ints]:
     """Return the rows that a step leads to, and the place of each one's parent, ascending."""
     logprobs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
     ids = step.ids.cpu().numpy()

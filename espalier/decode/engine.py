@@ -2,7 +2,7 @@
 
 A group of requests is a `Batch`, whose rows leave when they have ended, so that a long answer does not keep
 the short ones waiting. Models whose layers cannot share a prefix write their answers through transformers'
-own `generate` (`unshared.py`), with the same results.
+own `generate` (`unshared.py`) or, of several rows each, in its cache (`stepping.py`), with the same results.
 
 Everything that is decoded here, streamed text included, comes from one function, `decode_tokens`.
 """
@@ -21,6 +21,7 @@ from espalier.core.records import Completion
 from espalier.decode.batch import Batch, Token, next_logits, prefill, prompts_tree, tokens_of
 from espalier.decode.cache import RowCache, plan_layout
 from espalier.decode.requests import Request, before, groups_of, request_key, requests_of, unfinished
+from espalier.decode.stepping import rows_by_steps
 from espalier.decode.unshared import rows_with_generate
 from espalier.models.call import call_model
 from espalier.models.support import GAP, GAPS, made_of, unsupported
@@ -145,8 +146,8 @@ def decode_tokens(
 ) -> Iterator[Token]:
     """Yield the tokens of all requests as they are settled; a row's come in order, its last with `finish`.
 
-    With `shared` as the module says; without it through transformers' `generate`. Requests with stop strings
-    need `text`, from ids to text.
+    With `shared` as the module says; without it through transformers' `generate`, or where a request may have
+    several rows, step by step. Requests with stop strings need `text`, from ids to text.
     """
     training = model.training
     model.eval()
@@ -156,6 +157,10 @@ def decode_tokens(
             batch.join(requests)
             while batch.rows:
                 yield from batch.step()
+        elif strategy.rows > 1:
+            rows = [strategy.begin(number, one, stop_ids, text) for number, one in enumerate(requests)]
+            for ended in rows_by_steps(model, rows, strategy):
+                yield from tokens_of(strategy, ended)
         else:
             rows = [strategy.begin(number, one, stop_ids, text) for number, one in enumerate(requests)]
             for row in rows_with_generate(model, rows, strategy):

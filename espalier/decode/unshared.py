@@ -1,7 +1,7 @@
 """Answers through transformers' own `generate`, for models whose layers cannot share a prefix.
 
 The strategy takes every token there too. What `generate` cannot do is let a row continue another one than
-itself, so strategies with parents are refused.
+itself: strategies with parents are stepped (`stepping.py`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class _Taker:
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         step = self._strategy.step(self._rows, scores)
         if step.parents is not None:
-            raise _no_parents()
+            raise ModelError(
+                "A strategy that lets one row continue another says it by having `rows` above 1.",
+                where="decode.kind",
+            )
         ids = step.ids[:, None]
         logprobs = torch.log_softmax(scores.float(), dim=-1).gather(1, ids)[:, 0].tolist()
         for place, (row, token) in enumerate(zip(self._rows, step.ids.tolist(), strict=True)):
@@ -60,24 +63,15 @@ def rows_with_generate(model: PreTrainedModel, rows: Sequence[Row], strategy: St
     Prompts of one length make a batch: states and windows of many layers see padding as if it were text.
 
     Raises:
-        ModelError: a strategy with parents, or what transformers cannot write with.
+        ModelError: a strategy that says that it has one row and lets it continue another, or what
+            transformers cannot write with.
     """
-    if strategy.rows > 1:
-        raise _no_parents()
     ordered = sorted(rows, key=lambda row: len(row.request.prompt))
     by_length = [list(same) for _, same in groupby(ordered, key=lambda row: len(row.request.prompt))]
     size = _batch(model) if any(len(same) > 1 for same in by_length) else 1
     for same in by_length:
         for start in range(0, len(same), size):
             yield from _generate(model, same[start : start + size], strategy)
-
-
-def _no_parents() -> ModelError:
-    return ModelError(
-        "The model shares no prefix, so that a strategy cannot let one row continue another.",
-        where="decode.kind",
-        hint="Decode it greedily or by sampling, or take a model that shares (docs/models.md).",
-    )
 
 
 def _batch(model: PreTrainedModel) -> int:

@@ -226,7 +226,8 @@ def test_bad_settings_are_refused(params: dict[str, object], message: str):
 
 def test_greedy_decoding_is_that_of_transformers_with_penalties_too(model: LlamaForCausalLM):
     for own in ({}, {"repetition_penalty": 1.4}, {"no_repeat": 2}):
-        found = answers(decode_tokens(model, requests(), greedy(limit=9, **own), STOPS))
+        strategy = strategies.build("greedy", {"limit": 9, **own})
+        found = answers(decode_tokens(model, requests(), strategy, STOPS))
         theirs = {"no_repeat_ngram_size" if name == "no_repeat" else name: own[name] for name in own}
         wanted = [by_transformers(model, prompt, 9, **theirs)[0] for prompt in prompts()]
         assert [found[number, 0] for number in range(12)] == wanted

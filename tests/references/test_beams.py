@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,9 +130,10 @@ def test_the_logprobs_are_those_of_the_answer(model: LlamaForCausalLM, beam_sear
     assert [token.finish is None for token in tokens] == [True] * (len(ids) - 1) + [False]
 
 
-def test_a_model_that_does_not_share_refuses_beams(
+def test_a_strategy_of_one_row_that_names_parents_is_refused_where_nothing_is_shared(
     model: LlamaForCausalLM, beam_search: Callable[..., Strategy]
 ):
     request = Request("", prompts()[0], 0, ())
-    with pytest.raises(ModelError, match="cannot let one row continue another"):
-        list(decode_tokens(model, [request], beam_search(limit=2), STOPS, shared=False))
+    alone = replace(beam_search(limit=2), rows=1)
+    with pytest.raises(ModelError, match="by having `rows` above 1"):
+        list(decode_tokens(model, [request], alone, STOPS, shared=False))

@@ -33,6 +33,8 @@ from espalier.decode.strategies.sampling import _uniform, sample
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
     from espalier.decode.strategy import Row
 
 SIZE = 40
@@ -75,10 +77,11 @@ def rows_of(count: int, seed: int = 0) -> list[Row]:
     return rows
 
 
-def theirs(rows: Sequence[Row], logits: torch.Tensor, own: dict[str, Any]) -> torch.Tensor:
+def theirs(rows: Sequence[Row], logits: Tensor, own: dict[str, Any]) -> Tensor:
     processors = LogitsProcessorList([NAMES[name](own[name]) for name in NAMES if name in own])
-    texts = torch.tensor([[*row.request.prompt, *row.ids] for row in rows])
-    return processors(texts, logits).softmax(-1)
+    texts: Any = torch.tensor([[*row.request.prompt, *row.ids] for row in rows])
+    given: Any = logits
+    return processors(texts, given).softmax(-1)
 
 
 @settings(max_examples=150, deadline=None)
