@@ -11,7 +11,19 @@ import typer
 from espalier.cli.asking import questions_of
 from espalier.cli.completion import run_folders
 from espalier.cli.progress import heard
-from espalier.cli.settings import DEFAULT_CACHE, Cache, Limit, Seed, Talks, Temperature, TopP
+from espalier.cli.settings import (
+    DEFAULT_CACHE,
+    Beams,
+    Cache,
+    Limit,
+    MinP,
+    RepetitionPenalty,
+    Seed,
+    Talks,
+    Temperature,
+    TopK,
+    TopP,
+)
 from espalier.cli.terminal import as_json
 from espalier.core.errors import DataError
 from espalier.data.inputs import asked
@@ -52,6 +64,10 @@ def generate(
     limit: Limit = None,
     temperature: Temperature = None,
     top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    beams: Beams = None,
     samples: Annotated[int, typer.Option(min=1, help="How many answers to sample for each text.")] = 1,
     seed: Seed = None,
     best_of: Annotated[
@@ -67,7 +83,8 @@ def generate(
     """Answer a text with a run's tuned model, or with any other model, as it writes.
 
     A run is asked in the shape that it was trained with: under its system turn, behind its task. It decodes
-    as its recipe says; --temperature, --top-p, --samples or --seed sample.
+    as its recipe says; --temperature, --top-p, --top-k, --min-p, --samples or --seed sample, and --beams
+    searches.
     """
     _check_options(reward, best_of, samples)
     from espalier.decode.local import strategy_of
@@ -79,7 +96,10 @@ def generate(
     if talker.run and not plain and not all(question.prompt for question in questions):
         tell_asking(talker.asking, system)
     local = talker.load(cache, base=base)
-    wanted = talkers.Sampling(limit, temperature, top_p, seed, best_of or samples)
+    several = best_of or samples
+    wanted = talkers.Sampling(
+        limit, temperature, top_p, seed, several, top_k, min_p, repetition_penalty, beams
+    )
     settings = wanted.over(talker.answers(local.template.context))
     strategy = strategy_of(settings)
     answers.check_asks(asks, local.template, strategy.limit)

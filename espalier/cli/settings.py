@@ -34,6 +34,14 @@ Temperature = Annotated[
     float | None, typer.Option(help="Sample, sharper below 1 and flatter above; 0 takes the likeliest token.")
 ]
 TopP = Annotated[float | None, typer.Option(help="Sample from the likeliest tokens of this probability.")]
+TopK = Annotated[int | None, typer.Option(min=1, help="Sample from so many likeliest tokens.")]
+MinP = Annotated[
+    float | None, typer.Option(help="Sample from tokens of this share of the likeliest one's probability.")
+]
+Beams = Annotated[int | None, typer.Option(min=1, help="Search with so many beams; --samples of the best.")]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(help="Make tokens less likely that are there already, where above 1.")
+]
 Seed = Annotated[int | None, typer.Option(help="Sample, and other answers with another number.")]
 Overrides = Annotated[
     list[str] | None,

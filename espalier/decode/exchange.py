@@ -19,6 +19,7 @@ from espalier.core.errors import DataError, RecipeError
 from espalier.core.files import content_hash
 from espalier.core.records import Media
 from espalier.core.registry import Registry
+from espalier.decode.requests import Draw, Penalties
 
 if TYPE_CHECKING:
     from espalier.core.records import Finish, Message
@@ -65,10 +66,17 @@ def sample(
     top_p: float = 1.0,
     samples: int = 1,
     seed: int = 0,
+    top_k: int = 0,
+    min_p: float = 0.0,
+    repetition_penalty: float = 1.0,
+    presence_penalty: float = 0.0,
+    frequency_penalty: float = 0.0,
     json_schema: dict[str, Any] | None = None,
 ) -> Asking:
-    """Drawn tokens, with a seed for servers that know one."""
+    """Drawn tokens, with a seed for servers that know one; what else is set must be known to the server."""
     settings = {"max_tokens": limit, "temperature": temperature, "top_p": top_p, "seed": seed}
+    penalties = Penalties(repetition_penalty, presence_penalty, frequency_penalty)
+    settings |= Draw(top_k=top_k, min_p=min_p, penalties=penalties).settings
     if samples < 1:
         raise RecipeError("There must be at least 1 sample.", where="decode.samples")
     return Asking(_checked(settings, json_schema), samples)

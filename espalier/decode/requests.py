@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import GenerationError
 from espalier.core.files import content_hash
-from espalier.decode.strategies.penalties import NONE, Penalties
 from espalier.decode.strategy import require
 from espalier.encode.tree import common_prefix
 
@@ -17,6 +16,43 @@ if TYPE_CHECKING:
     from espalier.core.records import Example
     from espalier.decode.strategy import Strategy
     from espalier.encode.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Penalties:
+    """What is held against a token before one is chosen; false where nothing is.
+
+    Attributes:
+        repetition_penalty: the score of a token that is in the prompt or the answer is divided by it where
+            it is above 0, and else multiplied (Keskar et al. 2019, arXiv 1909.05858).
+        presence_penalty: taken from the score of a token that is in the answer.
+        frequency_penalty: taken from it for each time that it is there.
+        no_repeat: no run of so many tokens comes twice in prompt and answer; 0 lets them.
+
+    Raises:
+        RecipeError: a number that does not fit.
+    """
+
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    no_repeat: int = 0
+
+    def __post_init__(self) -> None:
+        penalty = self.repetition_penalty
+        require(penalty > 0, "repetition_penalty", "must be above 0 (1 is none)", penalty)
+        require(self.no_repeat >= 0, "no_repeat", "must not be below 0 (0 is none)", self.no_repeat)
+
+    def __bool__(self) -> bool:
+        return self != NONE
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What differs from none, for the keys of generations."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(NONE, name)}
+
+
+NONE = Penalties()
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,18 @@ def export_run(
         raise RunError(f"The export cannot be written and read again: {error}", where=str(target)) from None
 
 
+# A recipe's settings of decoding by their names among transformers' generation settings.
+GENERATION = {
+    **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")},
+    **{name: name for name in ("length_penalty", "early_stopping")},
+    "typical": "typical_p",
+    "epsilon": "epsilon_cutoff",
+    "eta": "eta_cutoff",
+    "no_repeat": "no_repeat_ngram_size",
+    "beams": "num_beams",
+}
+
+
 @dataclass(frozen=True)
 class Job:
     """What is exported, and as what; `base` is where the model that was tuned lies, if it is still there."""
@@ -226,8 +238,11 @@ def _write(job: Job, merged: PreTrainedModel, partial: Path) -> None:
         write_gguf(partial / job.file, merged, loaded.tokenizer, loaded.template, job.form)
     else:
         params = job.recipe.decode.params
-        sampled = {key: params[key] for key in ("temperature", "top_p") if key in params}
-        sampling = {"do_sample": True, **sampled} if job.recipe.decode.kind == "sample" else {}
+        sampling = {name: params[key] for key, name in GENERATION.items() if key in params}
+        if job.recipe.decode.kind == "sample":
+            sampling["do_sample"] = True
+        elif job.recipe.decode.kind == "beam":
+            sampling.setdefault("num_beams", 4)
         save_hf(partial, merged, loaded.tokenizer, loaded.template, job.form, sampling)
 
 

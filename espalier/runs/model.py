@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from espalier.core.errors import DataError
 from espalier.core.recipe import Choice, ModelSection
@@ -62,6 +62,7 @@ class Model:
         top_p: float = 1.0,
         samples: int = 1,
         seed: int = 0,
+        decode: Mapping[str, Any] | None = None,
     ) -> list[Completion]:
         """Return the answers to prompts, in their order; what the prompts share is computed once.
 
@@ -72,12 +73,16 @@ class Model:
             top_p: the share of probability that is drawn from.
             samples: answers to each prompt, one behind the other.
             seed: of the draws.
+            decode: a strategy by its `kind` with its settings, as a recipe's [decode] names it, in place of
+                temperature, top_p, samples and seed.
 
         Raises:
             DataError: a prompt and its answer do not fit into the model's context.
             RecipeError, RunError: a number that does not fit, or several samples of temperature 0.
         """
         settings = Sampling(limit, temperature, top_p, seed, samples).over(GREEDY)
+        if decode is not None:
+            settings = Choice.model_validate({"limit": limit, **decode})
         found = self.local.generate(self._examples(_several(prompts)), settings)
         return sorted(found, key=lambda answer: (int(answer.example), answer.sample))
 

@@ -76,36 +76,57 @@ class Sampling:
     top_p: float | None = None
     seed: int | None = None
     samples: int = 1
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    beams: int | None = None
+
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        names = ("temperature", "top_p", "top_k", "min_p", "seed")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def draws(self, decode: Choice) -> bool:
         """Say whether answers are sampled, by what is wanted or by `decode`."""
-        wanted = (self.temperature, self.top_p, self.seed) != (None, None, None) or self.samples > 1
-        return self.temperature != 0 and (wanted or decode.kind == "sample")
+        several = self.samples > 1 and decode.kind != "beam" and self.beams is None
+        return self.temperature != 0 and bool(self._drawn or several or decode.kind == "sample")
 
     def over(self, decode: Choice) -> Choice:
-        """Return how answers are decoded: sampled where temperature, top-p, seed or several are asked for.
+        """Return how answers are decoded: sampled where what is drawn from, a seed or several are asked for.
 
-        Temperature 0 is greedy. `decode` is how they are where nobody says otherwise.
+        Temperature 0 is greedy. With beams, several are the best of one search. `decode` is how they are
+        where nobody says otherwise.
 
         Raises:
             RecipeError: `decode` does not fit.
-            RunError: several answers of temperature 0.
+            RunError: several answers of temperature 0, or beams and draws.
         """
-        limit = {} if self.limit is None else {"limit": self.limit}
-        own = decode.params
-        given = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed}
-        drawn = {key: value for key, value in given.items() if value is not None}
+        given = {"limit": self.limit, "repetition_penalty": self.repetition_penalty}
+        common = {key: value for key, value in given.items() if value is not None}
+        own, drawn = decode.params, self._drawn
+        if self.beams is not None or (decode.kind == "beam" and not drawn):
+            return self._search(decode, common)
         if self.temperature == 0:
             if self.samples > 1:
                 raise RunError(
                     "At temperature 0 all answers are the same.", hint="Give samples a temperature above 0."
                 )
-            return _choice("greedy", limit or _limit(decode))
+            return _choice("greedy", {**_limit(decode), **common})
         if not drawn and self.samples == 1:
             once = {"samples": 1} if "samples" in own else {}
-            return _choice(decode.kind, {**own, **once, **limit})
+            return _choice(decode.kind, {**own, **once, **common})
         base = own if decode.kind == "sample" else _limit(decode)
-        return _choice("sample", {**base, **limit, **drawn, "samples": self.samples})
+        return _choice("sample", {**base, **common, **drawn, "samples": self.samples})
+
+    def _search(self, decode: Choice, common: Mapping[str, Any]) -> Choice:
+        if self._drawn and self._drawn != {"temperature": 0}:
+            raise RunError(
+                "Beams are searched, and nothing of them is drawn.",
+                hint=f"Leave out beams, or {', '.join(self._drawn)}.",
+            )
+        base = decode.params if decode.kind == "beam" else _limit(decode)
+        beams = {} if self.beams is None else {"beams": self.beams}
+        return _choice("beam", {**base, **common, **beams, "samples": self.samples})
 
 
 def _limit(decode: Choice) -> dict[str, Any]:

@@ -200,6 +200,20 @@ def test_samples_follow_their_seed(finished, espalier) -> None:
     assert espalier("generate", finished.folder, "a drum", "--seed", "1").out == f"{one['text']}\n"
 
 
+def test_beams_are_searched_and_draws_can_be_cut(finished, espalier) -> None:
+    def texts(*more: str) -> list[str]:
+        result = espalier("generate", finished.folder, "a drum", "--json", "--limit", "8", *more)
+        assert result.code == 0, result.err
+        return [json.loads(line)["text"] for line in result.out.splitlines()]
+
+    greedily = texts("--temperature", "0")
+    assert texts("--beams", "1") == texts("--top-k", "1") == texts("--min-p", "1") == greedily
+    three = texts("--beams", "3", "--samples", "3")
+    assert len(set(three)) == 3
+    assert texts("--beams", "3", "--temperature", "0") == three[:1]
+    assert texts("--repetition-penalty", "9") != greedily
+
+
 @pytest.mark.parametrize(
     ("name", "more", "said"),
     [
@@ -209,6 +223,9 @@ def test_samples_follow_their_seed(finished, espalier) -> None:
         ("runs", (), "Did you mean 'runs/plural'?"),
         ("runs/plural", ("--samples", "2", "--temperature", "0"), "all answers are the same"),
         ("runs/plural", ("--top-p", "2"), "top_p = 2.0 does not fit"),
+        ("runs/plural", ("--min-p", "2"), "min_p = 2.0 does not fit"),
+        ("runs/plural", ("--beams", "2", "--top-k", "3"), "Leave out beams, or top_k"),
+        ("runs/plural", ("--beams", "2", "--samples", "3"), "samples = 3 does not fit"),
     ],
 )
 def test_what_cannot_be_asked_is_told(

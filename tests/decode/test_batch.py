@@ -16,7 +16,7 @@ from espalier.decode import batch
 from espalier.decode.batch import Batch
 from espalier.decode.cache import plan_layout
 from espalier.decode.engine import decode_tokens
-from espalier.decode.requests import Draw, Request
+from espalier.decode.requests import Draw, Penalties, Request
 from espalier.decode.strategies.sampling import greedy
 from espalier.decode.strategy import Row, Step, Strategy
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SIZE = 24
 TOKEN = st.integers(0, SIZE - 1)
+CUT = Draw(1.2, 0.95, 3, top_k=9, min_p=0.01, penalties=Penalties(1.2, no_repeat=3))
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def arrivals(draw: st.DrawFn) -> list[Arrival]:
             limit=draw(st.none() | st.integers(1, 9)),
             stop_ids=draw(st.none() | st.frozensets(TOKEN, max_size=3)),
             stops=draw(st.sampled_from([(), ("a",), ("bc", "d")])),
-            draw=draw(st.sampled_from([None, Draw(0.0), Draw(0.8, 0.9, 1), Draw(1.0, 1.0, 2)])),
+            draw=draw(st.sampled_from([None, Draw(0.0), Draw(0.8, 0.9, 1), Draw(1.0, 1.0, 2), CUT])),
         )
         found.append(Arrival(request, draw(st.integers(0, 8)), draw(st.none() | st.integers(1, 4))))
     return found

@@ -18,6 +18,7 @@ from espalier.decode.cache import plan_layout
 from espalier.decode.engine import decode_tokens, generate, stream, try_out, written
 from espalier.decode.journal import Generations
 from espalier.decode.requests import Request, before, groups_of, unfinished
+from espalier.decode.strategies.beam import beam
 from espalier.decode.strategies.sampling import greedy, sample
 from espalier.models.adapters import methods
 from espalier.models.support import unsupported
@@ -29,7 +30,13 @@ if TYPE_CHECKING:
 
     from espalier.encode.template import Template
 
-STRATEGIES = [greedy(limit=12), sample(limit=12, temperature=0.8, top_p=0.9, samples=3)]
+STRATEGIES = [
+    greedy(limit=12),
+    sample(limit=12, temperature=0.8, top_p=0.9, samples=3),
+    sample(limit=12, top_k=9, min_p=0.01, typical=0.95, no_repeat=3, repetition_penalty=1.2),
+    beam(limit=12, beams=3, samples=2),
+]
+KINDS = ["greedy", "sample", "filtered", "beam"]
 
 
 @pytest.fixture(params=["shared", "own"])
@@ -40,7 +47,7 @@ def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return request.param
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=["greedy", "sample"])
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=KINDS)
 def test_an_answer_does_not_depend_on_what_is_decoded_with_it(
     talker: LlamaForCausalLM, template: Template, questions: list[Example], strategy, layout: str
 ):
@@ -53,7 +60,7 @@ def test_an_answer_does_not_depend_on_what_is_decoded_with_it(
     assert together == backwards == alone == in_groups
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=["greedy", "sample"])
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=KINDS)
 def test_the_way_through_transformers_gives_the_same(
     talker: LlamaForCausalLM,
     template: Template,
@@ -74,7 +81,7 @@ def test_the_way_through_transformers_gives_the_same(
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=["greedy", "sample"])
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=KINDS)
 def test_a_gpu_answers_the_same(
     talker: LlamaForCausalLM, template: Template, questions: list[Example], strategy, layout: str
 ):
@@ -200,6 +207,27 @@ def test_what_the_journal_holds_is_not_made_again(
         settings = {"weights": "a", "strategy": greedy(limit=12), **changed}
         with pytest.raises(AssertionError, match="twice"):
             list(generate(talker, template, questions, journal=Generations(path), **settings))
+
+
+def test_one_search_gives_the_samples_that_the_journal_lacks(
+    talker: LlamaForCausalLM, template: Template, questions: list[Example], tmp_path: Path
+):
+    path = tmp_path / "journal.sqlite"
+
+    def found(samples: int) -> dict[tuple[str, int], str]:
+        strategy = beam(beams=3, limit=8, samples=samples)
+        return _answers(generate(talker, template, questions, strategy, journal=Generations(path)))
+
+    one, prefills = found(1), []
+    talker.register_forward_pre_hook(lambda *_: prefills.append(1))
+    three = found(3)
+    assert prefills
+    assert len(three) == 3 * len(one)
+    assert one == {key: text for key, text in three.items() if key[1] == 0}
+    assert all(three[key, 0] != three[key, 1] for key, _ in one)
+    prefills.clear()
+    assert found(2) == {key: text for key, text in three.items() if key[1] < 2}
+    assert not prefills
 
 
 @pytest.mark.parametrize("limit", [1, 12, 40])

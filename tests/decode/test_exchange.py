@@ -146,6 +146,15 @@ def test_what_a_server_does_not_know_is_left_out() -> None:
     assert adapted({"model": "m"}, "temperature must be 1") is None
 
 
+def test_only_what_is_set_is_sent_of_what_not_every_server_knows() -> None:
+    usual = askings.build("sample", {}).settings
+    assert set(usual) == {"max_tokens", "temperature", "top_p", "seed"}
+    own = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2, "presence_penalty": 0.5}
+    assert askings.build("sample", own).settings == {**usual, **own}
+    with pytest.raises(RecipeError, match=r"decode.min_p: min_p = 2.0 does not fit"):
+        askings.build("sample", {"min_p": 2.0})
+
+
 def test_the_key_is_of_what_determines_the_answer() -> None:
     turns = (message("user", "How long?"),)
     sample = askings.build("sample", {"limit": 5, "samples": 3, "seed": 1})

@@ -24,9 +24,9 @@ from transformers.generation.logits_process import (
 )
 
 from espalier.core.errors import RecipeError
-from espalier.decode.requests import Draw, Request
+from espalier.decode.requests import Draw, Penalties, Request
 from espalier.decode.strategies.filters import filtered
-from espalier.decode.strategies.penalties import Penalties, penalised
+from espalier.decode.strategies.penalties import penalised
 from espalier.decode.strategies.registry import strategies
 from espalier.decode.strategies.sampling import _uniform, sample
 

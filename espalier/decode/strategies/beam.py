@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import torch
 
+from espalier.decode.requests import Penalties
 from espalier.decode.strategies.largest import largest
-from espalier.decode.strategies.penalties import Penalties, penalised
+from espalier.decode.strategies.penalties import penalised
 from espalier.decode.strategy import Step, Strategy, require
 
 if TYPE_CHECKING:

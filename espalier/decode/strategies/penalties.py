@@ -6,13 +6,10 @@ transformers and the penalties of OpenAI's interface do. How likely a row is tol
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-
-from espalier.decode.strategy import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,44 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from espalier.decode.requests import Penalties
     from espalier.decode.strategy import Row
-
-
-@dataclass(frozen=True, slots=True)
-class Penalties:
-    """What is held against a token; false where nothing is.
-
-    Attributes:
-        repetition_penalty: the score of a token that is in the prompt or the answer is divided by it where
-            it is above 0, and else multiplied (Keskar et al. 2019, arXiv 1909.05858).
-        presence_penalty: taken from the score of a token that is in the answer.
-        frequency_penalty: taken from it for each time that it is there.
-        no_repeat: no run of so many tokens comes twice in prompt and answer; 0 lets them.
-
-    Raises:
-        RecipeError: a number that does not fit.
-    """
-
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    no_repeat: int = 0
-
-    def __post_init__(self) -> None:
-        penalty = self.repetition_penalty
-        require(penalty > 0, "repetition_penalty", "must be above 0 (1 is none)", penalty)
-        require(self.no_repeat >= 0, "no_repeat", "must not be below 0 (0 is none)", self.no_repeat)
-
-    def __bool__(self) -> bool:
-        return self != NONE
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What differs from none, for the keys of generations."""
-        return {name: value for name, value in asdict(self).items() if value != getattr(NONE, name)}
-
-
-NONE = Penalties()
 
 
 def penalised(rows: Sequence[Row], scores: Tensor, penalties: Penalties) -> Tensor:

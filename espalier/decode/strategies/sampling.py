@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from espalier.decode.requests import Draw
+from espalier.decode.requests import Draw, Penalties
 from espalier.decode.strategies.filters import filtered
-from espalier.decode.strategies.penalties import Penalties, penalised
+from espalier.decode.strategies.penalties import penalised
 from espalier.decode.strategy import Step, Strategy, require
 
 if TYPE_CHECKING:
