@@ -36,6 +36,15 @@ if TYPE_CHECKING:
     from espalier.core.records import Completion
     from espalier.data.inputs import Asked
 
+File = Annotated[
+    Path | None, typer.Option(help="Answer each line of a text file, or each row of a file of rows.")
+]
+BestOf = Annotated[
+    int | None, typer.Option(min=2, help="Sample so many answers, and keep what --reward rates best.")
+]
+Reward = Annotated[
+    Path | None, typer.Option(help="The folder of a reward model's run.", autocompletion=run_folders)
+]
 AsLines = Annotated[
     bool | None,
     typer.Option(
@@ -51,9 +60,7 @@ def generate(
     run: Talks,
     text: Annotated[str | None, typer.Argument(help="What to answer; without it, standard input.")] = None,
     *,
-    file: Annotated[
-        Path | None, typer.Option(help="Answer each line of a text file, or each row of a file of rows.")
-    ] = None,
+    file: File = None,
     system: Annotated[
         str | None, typer.Option(help="A system turn in place of that of the run's rows; '' for none.")
     ] = None,
@@ -70,21 +77,15 @@ def generate(
     beams: Beams = None,
     samples: Annotated[int, typer.Option(min=1, help="How many answers to sample for each text.")] = 1,
     seed: Seed = None,
-    best_of: Annotated[
-        int | None, typer.Option(min=2, help="Sample so many answers, and keep what --reward rates best.")
-    ] = None,
-    reward: Annotated[
-        Path | None,
-        typer.Option(help="The folder of a reward model's run.", autocompletion=run_folders),
-    ] = None,
+    best_of: BestOf = None,
+    reward: Reward = None,
     as_lines: AsLines = None,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
     """Answer a text with a run's tuned model, or with any other model, as it writes.
 
     A run is asked in the shape that it was trained with: under its system turn, behind its task. It decodes
-    as its recipe says; --temperature, --top-p, --top-k, --min-p, --samples or --seed sample, and --beams
-    searches.
+    as its recipe says; --temperature, --top-p, --top-k, --min-p, --samples or --seed sample, --beams searches.
     """
     _check_options(reward, best_of, samples)
     from espalier.decode.local import strategy_of

@@ -19,7 +19,7 @@ from espalier.core.errors import DataError, RecipeError
 from espalier.core.files import content_hash
 from espalier.core.records import Media
 from espalier.core.registry import Registry
-from espalier.decode.requests import Draw, Penalties
+from espalier.decode.draws import Draw, Penalties
 
 if TYPE_CHECKING:
     from espalier.core.records import Finish, Message

@@ -97,21 +97,20 @@ class _Runner:
     def __init__(self, model: PreTrainedModel, *, cached: bool) -> None:
         self._model = model
         self._cached = cached
-        self._held: Any = None
+        self._held: list[Any] = []  # the cache, once there is one
 
     def ahead(self, rows: Sequence[Row], parents: Ints) -> Tensor:
         """Return the logits of each row's next token [R, V]; `parents` are places among the rows before."""
         if not self._cached:
             return torch.cat([self._whole(row) for row in rows])
-        held = {"past_key_values": self._held} if self._held is not None else {}
-        if held:
-            self._held.reorder_cache(torch.from_numpy(parents).to(self._model.device))
-            ids = [[row.ids[-1]] for row in rows]
-        else:
-            ids = [list(row.request.prompt) for row in rows]
-        inputs = torch.tensor(ids, device=self._model.device)
-        output: Any = self._model(input_ids=inputs, use_cache=True, logits_to_keep=1, **held)
-        self._held = output.past_key_values
+        device = self._model.device
+        ids, given = [list(row.request.prompt) for row in rows], {}
+        for held in self._held:
+            held.reorder_cache(torch.from_numpy(parents).to(device))
+            ids, given = [[row.ids[-1]] for row in rows], {"past_key_values": held}
+        inputs = torch.tensor(ids, device=device)
+        output: Any = self._model(input_ids=inputs, use_cache=True, logits_to_keep=1, **given)
+        self._held = [output.past_key_values]
         return output.logits[:, -1]
 
     def _whole(self, row: Row) -> Tensor:

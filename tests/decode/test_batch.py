@@ -15,8 +15,9 @@ from espalier.core.errors import GenerationError
 from espalier.decode import batch
 from espalier.decode.batch import Batch
 from espalier.decode.cache import plan_layout
+from espalier.decode.draws import Draw, Penalties
 from espalier.decode.engine import decode_tokens
-from espalier.decode.requests import Draw, Penalties, Request
+from espalier.decode.requests import Request
 from espalier.decode.strategies.sampling import greedy
 from espalier.decode.strategy import Row, Step, Strategy
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from espalier.core.errors import RecipeError
-from espalier.decode.requests import Draw, Request
+from espalier.decode.draws import Draw
+from espalier.decode.requests import Request
 from espalier.decode.strategies.registry import strategies
 from espalier.decode.strategies.sampling import _uniform, greedy, sample
 

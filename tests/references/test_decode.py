@@ -14,8 +14,9 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from espalier.decode import batch
 from espalier.decode.cache import plan_layout
+from espalier.decode.draws import Draw
 from espalier.decode.engine import decode_tokens
-from espalier.decode.requests import Draw, Request
+from espalier.decode.requests import Request
 from espalier.decode.strategies.sampling import greedy, sample
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from transformers.generation.logits_process import (
 )
 
 from espalier.core.errors import RecipeError
-from espalier.decode.requests import Draw, Penalties, Request
+from espalier.decode.draws import Draw, Penalties
+from espalier.decode.requests import Request
 from espalier.decode.strategies.filters import filtered
 from espalier.decode.strategies.penalties import penalised
 from espalier.decode.strategies.registry import strategies

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import torch
 
-from espalier.decode.requests import Penalties
+from espalier.decode.draws import Penalties
 from espalier.decode.strategies.largest import largest
 from espalier.decode.strategies.penalties import penalised
 from espalier.decode.strategy import Step, Strategy, require

@@ -14,7 +14,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from espalier.decode.requests import Draw
+    from espalier.decode.draws import Draw
 
 
 def filtered(scores: Tensor, draw: Draw) -> tuple[Tensor, Tensor | None]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from espalier.decode.requests import Penalties
+    from espalier.decode.draws import Penalties
     from espalier.decode.strategy import Row
 
 

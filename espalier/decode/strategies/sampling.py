@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from espalier.decode.requests import Draw, Penalties
+from espalier.decode.draws import Draw, Penalties
 from espalier.decode.strategies.filters import filtered
 from espalier.decode.strategies.penalties import penalised
 from espalier.decode.strategy import Step, Strategy, require
