@@ -76,15 +76,15 @@ def main(
     trials: dict[str, float] = {}
     dtypes = ("float32", "bfloat16") if formats.decoding == "bf16" and beams == 1 else ("float32",)
     # A batch of beams is as many rows as one of prompts times the beams.
-    sizes, rows = ([size // beams for size in BATCHES], TRIAL_ROWS // beams)
+    sizes, rows = [size // beams for size in BATCHES], TRIAL_ROWS // beams
     for dtype in dtypes:
         for batch in sizes:
             tried = f"{dtype}, batch {batch}"
             own = {"dtype": dtype, "batch": batch, "rows": rows}
             side = Side("trial", run_transformers, _job(model, threads, settings, **own))
-            trials[tried] = round(side.ask()[0].cpu, 2)
+            trials[tried] = round(side.ask()[0].seconds, 2)
             side.close()
-            say(f"  trying generate, {tried}: {trials[tried]} CPU seconds for {rows} rows")
+            say(f"  trying generate, {tried}: {trials[tried]} s for {rows} rows")
         batches[dtype] = min(sizes, key=lambda batch: trials[f"{dtype}, batch {batch}"])
     runs: dict[str, tuple[Run, dict[str, Any]]] = {}
     for dtype in dtypes:

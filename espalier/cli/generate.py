@@ -85,7 +85,7 @@ def generate(
     """Answer a text with a run's tuned model, or with any other model, as it writes.
 
     A run is asked in the shape that it was trained with: under its system turn, behind its task. It decodes
-    as its recipe says; --temperature, --top-p, --top-k, --min-p, --samples or --seed sample, --beams searches.
+    as its recipe says; --temperature, --top-p, --top-k, --min-p, --samples or --seed draw, --beams searches.
     """
     _check_options(reward, best_of, samples)
     from espalier.decode.local import strategy_of
