@@ -96,11 +96,10 @@ def generate(
     asks = asked(questions, talker.asking, system)
     if talker.run and not plain and not all(question.prompt for question in questions):
         tell_asking(talker.asking, system)
+    drawn = (temperature, top_p, seed, best_of or samples, top_k, min_p)
+    wanted = talkers.Sampling(limit, *drawn, repetition_penalty, beams)
+    strategy_of(wanted.over(talker.answers(2)))  # what does not fit is told before anything is loaded
     local = talker.load(cache, base=base)
-    several = best_of or samples
-    wanted = talkers.Sampling(
-        limit, temperature, top_p, seed, several, top_k, min_p, repetition_penalty, beams
-    )
     settings = wanted.over(talker.answers(local.template.context))
     strategy = strategy_of(settings)
     answers.check_asks(asks, local.template, strategy.limit)
