@@ -88,8 +88,7 @@ class Sampling:
 
     def draws(self, decode: Choice) -> bool:
         """Say whether answers are sampled, by what is wanted or by `decode`."""
-        several = self.samples > 1 and decode.kind != "beam" and self.beams is None
-        return self.temperature != 0 and bool(self._drawn or several or decode.kind == "sample")
+        return self.over(decode).kind == "sample"
 
     def over(self, decode: Choice) -> Choice:
         """Return how answers are decoded: sampled where what is drawn from, a seed or several are asked for.
