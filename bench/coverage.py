@@ -16,9 +16,9 @@ import numpy as np
 from scipy.special import betaincinv, ndtr, ndtri
 from scipy.stats import binom
 
+from espalier.comparison.significance import Spread, retrained
 from espalier.evaluate import statistics
 from espalier.evaluate.statistics import mean, paired_difference, score_mean
-from espalier.study.significance import Spread, retrained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

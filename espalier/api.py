@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from espalier.builds.built import Build
     from espalier.builds.recipe import BuildRecipe
+    from espalier.comparison.records import Comparison
     from espalier.core.recipe import Precision, Recipe
     from espalier.core.records import Estimate
     from espalier.runs.books import Way
     from espalier.runs.events import Event
     from espalier.runs.model import Model
     from espalier.runs.run import Run
-    from espalier.study.comparison import Comparison
 
     Source: TypeAlias = str | Path | Mapping[str, Any] | Recipe
 
@@ -167,7 +167,7 @@ def compare(
     Raises:
         EspalierError: what is compared is not there or not comparable: in one sentence why, and what to do.
     """
-    from espalier.study.compare import compare as compare_sides
+    from espalier.comparison.compare import compare as compare_sides
 
     page = Path(report) if report is not None else None
     return compare_sides(

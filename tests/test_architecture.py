@@ -33,7 +33,19 @@ PACKAGE = ROOT / "espalier"
 ORDER = [
     *("core", "tasks", "sandbox", "scorers", "evaluate", "formats", "data"),
     *("filters", "templating", "generate", "building"),
-    *("encode", "models", "decode", "train", "report", "runs", "builds", "study", "serve", "cli"),
+    *(
+        "encode",
+        "models",
+        "decode",
+        "train",
+        "report",
+        "comparison",
+        "runs",
+        "builds",
+        "study",
+        "serve",
+        "cli",
+    ),
 ]
 # A room may import from those before it; a study and a server know nothing of each other.
 MAY_IMPORT = {room: set(ORDER[:place]) for place, room in enumerate(ORDER)}
@@ -42,7 +54,8 @@ BUILDING = ("filters", "templating", "generate", "building")
 # Training knows nothing of how its rows came to be, and the report loads no model.
 for room in ("encode", "models", "decode", "train"):
     MAY_IMPORT[room] -= set(BUILDING)
-MAY_IMPORT["report"] -= {"encode", "models", "decode", "train"}
+for room in ("report", "comparison"):
+    MAY_IMPORT[room] -= {"encode", "models", "decode", "train"}
 CATCH_ALL = {"util", "utils", "common", "helper", "helpers", "base", "manager", "managers", "misc"}
 BASES = {"Protocol", "Generic", "NamedTuple", "BaseModel", "Section", "Choice", "Function", "Module"}
 BASES |= {"TorchFunctionMode"}  # torch knows no other way to watch what a model calls
@@ -265,9 +278,9 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in modules():
         rooms[module.room] += _code_lines(module.text)
-    assert rooms.total() < 33_500
-    assert sum(rooms[room] for room in SPINE) < 9_700
-    most = {"runs": 4_050, "models": 2_450, "cli": 1_950}
+    assert rooms.total() < 36_500
+    assert sum(rooms[room] for room in SPINE) < 10_300
+    most = {"runs": 4_050, "models": 2_450, "decode": 2_600, "evaluate": 2_300, "cli": 2_000}
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60

@@ -16,7 +16,7 @@ from espalier.cli.settings import Json
 from espalier.cli.terminal import as_json
 
 if TYPE_CHECKING:
-    from espalier.study.comparison import Comparison
+    from espalier.comparison.records import Comparison
 
 
 def compare(
@@ -61,7 +61,7 @@ def compare(
     The first is what the others are compared with. Rows are aligned by id. Runs that differ in test rows,
     template or decoding settings are refused.
     """
-    from espalier.study.compare import compare as compare_sides
+    from espalier.comparison.compare import compare as compare_sides
 
     groups = [[one] if os.path.exists(one) else one.split(",") for one in sides]
     found = compare_sides(

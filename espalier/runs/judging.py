@@ -22,7 +22,7 @@ from espalier.evaluate.symptoms import of_limit
 from espalier.runs.events import say
 from espalier.scorers.by_row import ByRow
 from espalier.scorers.checks import check_scorer, single
-from espalier.scorers.registry import LISTS, build_scorer, fitted, scorers
+from espalier.scorers.registry import LISTS, fitted, named_scorers, scorers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,16 +102,13 @@ def _raised(error: Exception) -> str:
 
 
 def build_scorers(choices: Sequence[Choice]) -> dict[str, Scorer]:
-    """Return the recipe's scorers by name; one that is there twice is numbered. Raises RecipeError."""
-    built: dict[str, Scorer] = {}
-    for index, choice in enumerate(choices):
-        where = f"evaluate.{index}"
-        scorer = build_scorer(choice.kind, choice.params, where)
-        before = sum(other.kind == choice.kind for other in choices[:index])
-        name = f"{choice.kind} {before + 1}" if before else choice.kind
-        own = choice.kind in scorers.names()
-        built[name] = scorer if own else guarded(scorer, _metric(scorer, name, where))
-    return built
+    """Return the recipe's scorers by name (see `named_scorers`), others' guarded. Raises RecipeError."""
+    built = named_scorers(choices)
+    own = scorers.names()
+    return {
+        name: scorer if choice.kind in own else guarded(scorer, _metric(scorer, name, f"evaluate.{index}"))
+        for index, (choice, (name, scorer)) in enumerate(zip(choices, built.items(), strict=True))
+    }
 
 
 def _metric(scorer: Scorer, name: str, where: str) -> Metric:

@@ -1,7 +1,8 @@
-"""A run as a program has it: its scores, its report, its model."""
+"""A run as a program has it: its scores, its report, its model, and how it compares with others."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from espalier.comparison.records import Comparison
     from espalier.core.records import Estimate
     from espalier.runs.model import Model
 
@@ -63,6 +65,20 @@ class Run:
         from espalier.runs.model import load
 
         return load(self, self.cache)
+
+    def compare(self, *others: str | os.PathLike[str]) -> Comparison:
+        """Return how other runs differ from this one; see `espalier.compare`.
+
+        Raises:
+            EspalierError: they cannot be compared.
+        """
+        from espalier.comparison.compare import compare
+
+        return compare([self, *others])
+
+    def __fspath__(self) -> str:
+        """Return its folder: a run may stand wherever one can be named."""
+        return str(self.path)
 
     def __repr__(self) -> str:
         """Return its folder and what it leads with."""

@@ -10,6 +10,7 @@ from inspect import signature
 from typing import Any, cast
 
 from espalier.core.errors import RecipeError
+from espalier.core.recipe import Choice
 from espalier.core.records import Example, Fitted, Scorer
 from espalier.core.registry import Registry
 from espalier.scorers.checks import build_checks
@@ -44,6 +45,16 @@ def build_scorer(kind: str, params: Mapping[str, Any], where: str) -> Scorer:
     if "example" in signature(scorer.score).parameters:
         raise RecipeError(f"The `score` of '{kind}' takes one example at a time.", where=where, hint=LISTS)
     return scorer
+
+
+def named_scorers(choices: Sequence[Choice]) -> dict[str, Scorer]:
+    """Return a recipe's scorers by name; one that is there twice is numbered. Raises RecipeError."""
+    built: dict[str, Scorer] = {}
+    for index, choice in enumerate(choices):
+        before = sum(other.kind == choice.kind for other in choices[:index])
+        name = f"{choice.kind} {before + 1}" if before else choice.kind
+        built[name] = build_scorer(choice.kind, choice.params, f"evaluate.{index}")
+    return built
 
 
 def fitted(scorer: Scorer, examples: Sequence[Example]) -> Scorer:

@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from espalier.comparison.entries import Entry
+from espalier.comparison.records import Side, Training
 from espalier.core.errors import DataError
 from espalier.core.files import read_jsonl
 from espalier.core.records import Completion, Example, message
@@ -20,8 +22,6 @@ from espalier.evaluate.baselines import constant, copy
 from espalier.evaluate.measures import metric_of
 from espalier.evaluate.predictions import read_predictions
 from espalier.scorers.registry import build_scorer, fitted
-from espalier.study.comparison import Side, Training
-from espalier.study.entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,10 +10,10 @@ from html import escape, unescape
 from pathlib import Path
 
 import pytest
+from tests.study.conftest import MakeRun, answers, rows
 
 import espalier
-from espalier.study.page import forest
-from tests.study.conftest import MakeRun, answers, rows
+from espalier.comparison.page import forest
 
 TEST = rows(60)
 

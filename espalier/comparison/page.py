@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from espalier.comparison.records import least, shown_p
 from espalier.evaluate import sheet
 from espalier.report import browse
 from espalier.report.charts import Tick, ticks
 from espalier.report.page import UNWRITABLE, unbroken
-from espalier.study.comparison import least, shown_p
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espalier.study.comparison import Compared, Comparison
-    from espalier.study.entries import Entry
+    from espalier.comparison.entries import Entry
+    from espalier.comparison.records import Compared, Comparison
 
 ORDERS = (("gap", "differ most first"), ("row", "as in the data"))
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.study.conftest import MakeRun, answers, right, rows
 
 import espalier
+from espalier.comparison.records import Side, Training
+from espalier.comparison.sides import compare_sides
 from espalier.core.errors import DataError, EspalierError, RecipeError, RunError
 from espalier.core.records import Metric, Score
-from espalier.study.comparison import Side, Training
-from espalier.study.sides import compare_sides
-from tests.study.conftest import MakeRun, answers, right, rows
 
 TEST = rows(120, size=2)
 FAST = {"train": {"rate": 1e-3}}

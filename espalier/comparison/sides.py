@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espalier.comparison.records import Compared, Comparison, Pair, Side
+from espalier.comparison.significance import Chance, Spread, holm, retrained, swapped, swapped_folds
+from espalier.comparison.verdicts import judged
 from espalier.core.errors import DataError
 from espalier.core.records import Estimate, Metric, Score
 from espalier.core.text import counted
 from espalier.evaluate.measures import FLOORS, metric_of
 from espalier.evaluate.sheet import figure
 from espalier.evaluate.statistics import folded, folded_difference, mean, paired_difference
-from espalier.study.comparison import Compared, Comparison, Pair, Side
-from espalier.study.significance import Chance, Spread, holm, retrained, swapped, swapped_folds
-from espalier.study.verdicts import judged
 from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from bench.coverage import attainable, covered, false_alarms, rows_for_power
-from espalier.study.significance import Spread, holm, retrained, swapped, swapped_folds
+from espalier.comparison.significance import Spread, holm, retrained, swapped, swapped_folds
 
 
 def slow(gaps: list[float], clusters: list[str]) -> float:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from espalier.comparison.records import Side, Training
 from espalier.core.errors import DataError, RunError, nearest
 from espalier.core.files import content_hash, file_sha256
 from espalier.core.identity import flat
@@ -13,7 +14,7 @@ from espalier.core.recipe import load_recipe
 from espalier.core.run import RunFolder, find_run
 from espalier.evaluate.measures import FLOORS, metric_of
 from espalier.report.gather import gather
-from espalier.study.comparison import Side, Training
+from espalier.scorers.registry import named_scorers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,9 +133,7 @@ def _folding(folder: RunFolder, scores: Scores) -> dict[str, Metric]:
     first = scores.examples[:1]
     if not any(score.parts for row in first for one in row.systems.values() for score in one.values()):
         return {}
-    from espalier.runs.judging import build_scorers
-
-    built = build_scorers(load_recipe(folder.recipe).evaluate)
+    built = named_scorers(load_recipe(folder.recipe).evaluate)
     metrics = {name: metric_of(name, scorer) for name, scorer in built.items()}
     return {name: metric for name, metric in metrics.items() if metric.fold}
 

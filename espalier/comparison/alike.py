@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from espalier.comparison.entries import prompt_of
 from espalier.core.errors import DataError, nearest
 from espalier.core.text import counted
-from espalier.study.entries import prompt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from espalier.study.entries import Entry
+    from espalier.comparison.entries import Entry
 
 ALLOWED = ("data", "template", "decoding")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from espalier.comparison.records import least, shown_p
 from espalier.core.text import counted
 from espalier.evaluate.sheet import between, figure
-from espalier.study.comparison import least, shown_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from espalier.study.comparison import Compared, Comparison, Verdict
+    from espalier.comparison.records import Compared, Comparison, Verdict
 
 SURE = 0.05
 ONE = "with one training a side, which says nothing about retraining"

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from espalier.comparison.alike import different, held_alike, one_recipe, spoiled_by, told_of
+from espalier.comparison.entries import looked_at
+from espalier.comparison.records import Side
+from espalier.comparison.sides import compare_sides
 from espalier.core.errors import DataError, nearest
-from espalier.study.alike import different, held_alike, one_recipe, spoiled_by, told_of
-from espalier.study.comparison import Side
-from espalier.study.entries import looked_at
-from espalier.study.sides import compare_sides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from espalier.study.comparison import Comparison
-    from espalier.study.entries import Entry
+    from espalier.comparison.entries import Entry
+    from espalier.comparison.records import Comparison
 
 Looks: TypeAlias = int | Literal["all"]
 RETRAINED = "One training a side: the numbers are about these models, and say nothing about retraining."

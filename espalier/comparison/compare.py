@@ -7,25 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from espalier.comparison.entrants import compare_entries
+from espalier.comparison.entries import TUNED, Entry, entry_of
+from espalier.comparison.page import render
+from espalier.comparison.predictions import MEASURES, UNKNOWN, Answers, answers_in, entry_of_answers
 from espalier.core.errors import DataError
 from espalier.core.files import write_atomic
 from espalier.core.run import run_at
 from espalier.core.text import counted
 from espalier.data.references import references_of
-from espalier.runs.run import Run
-from espalier.study.comparing import compare_entries
-from espalier.study.entries import TUNED, Entry, entry_of
-from espalier.study.page import render
-from espalier.study.predictions import MEASURES, UNKNOWN, Answers, answers_in, entry_of_answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from espalier.comparison.entrants import Looks
+    from espalier.comparison.records import Comparison
     from espalier.core.records import Task
-    from espalier.study.comparing import Looks
-    from espalier.study.comparison import Comparison
 
-    One: TypeAlias = Run | str | Path
+    One: TypeAlias = str | os.PathLike[str]  # a Run is one: its folder
     Group: TypeAlias = One | Sequence[One]
 
 
@@ -46,8 +45,8 @@ def compare(
     """
     if margin is not None and not 0 < margin < float("inf"):
         raise DataError(f"A margin of {margin} points holds nothing.", hint="Give more than 0, such as 2.")
-    listed: list[list[One]] = [[g] if isinstance(g, Run | str | Path) else [*g] for g in groups]
-    every = [one.path if isinstance(one, Run) else Path(one) for group in listed for one in group]
+    listed: list[list[One]] = [[g] if isinstance(g, str | os.PathLike) else [*g] for g in groups]
+    every = [Path(one) for group in listed for one in group]
     for path in every:
         if path.suffix in (".jsonl", ".json") and not os.path.exists(path):
             raise DataError("There is no such file.", where=str(path))
