@@ -9,7 +9,8 @@ rows beside it nor on when it joined.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ from espalier.encode.tree import build_tree
 from espalier.models.call import call_model, call_on_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -124,26 +125,69 @@ class Batch:
         """
         if self._cache is None:
             return []
-        before = [row for row in self.rows if row.finish is None]
-        logits = self._ahead(self._cache)
+        had = {row.number: len(row.ids) for row in self.rows if row.finish is None}
+        guesses = self._guesses()
+        ahead = self._ahead(self._cache, guesses)
+        first = torch.tensor([0, *(1 + len(guess) for guess in guesses[:-1])]).cumsum(0)
+        logits = ahead[first] if guesses else ahead
         step = self._strategy.step(self.rows, logits)
         rows, parents = continued(self.rows, step, logits)
+        if guesses and step.parents is not None:
+            raise GenerationError(
+                "The strategy guesses what follows and lets rows continue others: it can do one of these.",
+                where="decode.kind",
+            )
+        if guesses:
+            self._cache.keep(self._agreed(rows, guesses, ahead, first))
         self._logits = None
         alive = np.array([row.finish is None for row in rows], bool)
-        settled = self._settled(before, [row for row in rows if row.finish is None])
+        settled = self._settled(had, [row for row in rows if row.finish is None])
         # A cache that is copied anyway is rid of all the rows that have ended.
         copied = step.parents is not None or (~alive).sum() >= ENDED * len(rows)
         kept = np.flatnonzero(alive) if copied or not alive.any() else np.arange(len(rows))
         self._go_on([rows[place] for place in kept], parents[kept])
         return settled
 
-    def _ahead(self, cache: RowCache) -> Tensor:
-        """Return the logits of every row's next token [R, V]."""
+    def _guesses(self) -> list[Sequence[int]]:
+        """Return what the strategy guesses to follow each row's last token; nothing where it guesses none."""
+        if self._strategy.draft is None or self._cache is None or self._logits is not None:
+            return []
+        drafts = zip(self.rows, self._strategy.draft(self.rows), strict=True)
+        guesses = [() if row.finish else draft[: row.limit - len(row.ids) - 1] for row, draft in drafts]
+        return guesses if any(guesses) or self._cache.ragged else []
+
+    def _ahead(self, cache: RowCache, guesses: Sequence[Sequence[int]] = ()) -> Tensor:
+        """Return the logits of every row's next token, and after them of those behind each guess [N, V]."""
         if self._logits is None:
-            positions = [len(row.request.prompt) + len(row.ids) - 1 for row in self.rows]
-            taken = np.array([row.ids[-1] for row in self.rows], np.int64)
-            self._logits = next_logits(self._model, cache, taken, np.array(positions, np.int64))
+            ids: list[int] = []
+            positions: list[int] = []
+            for row, guess in zip(self.rows, guesses or repeat(()), strict=False):
+                run = (row.ids[-1], *guess)
+                end = len(row.request.prompt) + len(row.ids)
+                ids += run
+                positions += range(end - 1, end - 1 + len(run))
+            counts = np.array([1 + len(guess) for guess in guesses]) if guesses else None
+            self._logits = next_logits(self._model, cache, np.array(ids), np.array(positions), counts)
         return self._logits
+
+    def _agreed(
+        self, rows: Sequence[Row], guesses: Sequence[Sequence[int]], ahead: Tensor, first: Tensor
+    ) -> Ints:
+        """Take more of each row while it is as guessed, and return how many of the tokens run stay [R]."""
+        stay = np.array([row.finish is None for row in rows], np.int64)
+        depth, going = 0, range(len(rows))
+        while going := [
+            place
+            for place in going
+            if depth < len(guesses[place])
+            and rows[place].finish is None
+            and rows[place].ids[-1] == guesses[place][depth]
+        ]:
+            depth += 1
+            stay[going] += 1
+            some, logits = [rows[place] for place in going], ahead[first[going] + depth]
+            continued(some, self._strategy.step(some, logits), logits)
+        return stay
 
     def _go_on(self, rows: list[Row], parents: Ints) -> None:
         """Let these be the rows, each behind what the cache holds of its parent."""
@@ -156,8 +200,8 @@ class Batch:
                 self.rows, parents = [rows[place] for place in order], parents[order]
             self._cache.take(parents)
 
-    def _settled(self, before: Sequence[Row], alive: Sequence[Row]) -> list[Token]:
-        """Return the tokens that the requests are to be told of, after a step from `before` to `alive`."""
+    def _settled(self, had: Mapping[int, int], alive: Sequence[Row]) -> list[Token]:
+        """Return the tokens that the requests are to be told of, that had so many before a step."""
         counts = Counter(row.number for row in alive)
         most = self._strategy.rows
         if counts and max(counts.values()) > most:
@@ -165,36 +209,45 @@ class Batch:
                 f"The strategy lets a request have {max(counts.values())} rows, and says {most} at most.",
                 where="decode.kind",
             )
-        done = {row.number: row.ended for row in before if row.number not in counts}
+        done = {row.number: row.ended for row in self.rows if row.number in had and row.number not in counts}
         if not all(done.values()):
             raise GenerationError("The strategy ends a request without an answer.", where="decode.kind")
         if most == 1:
             last = [*(rows[0] for rows in done.values()), *alive]
-            return [Token(row.number, row.ids[-1], row.logprobs[-1], row.finish) for row in last]
+            return [token for row in last for token in _since(row, had[row.number])]
         return [token for rows in done.values() for token in tokens_of(self._strategy, rows)]
 
 
 def tokens_of(strategy: Strategy, ended: Sequence[Row]) -> list[Token]:
     """Return all tokens of the answers to a request, of whose rows all have ended."""
     return [
-        Token(row.number, token, logprob, row.finish if place == len(row.ids) else None, sample)
+        replace(token, sample=sample)
         for sample, row in enumerate(strategy.answers(ended))
-        for place, (token, logprob) in enumerate(zip(row.ids, row.logprobs, strict=True), 1)
+        for token in _since(row, 0)
+    ]
+
+
+def _since(row: Row, start: int) -> list[Token]:
+    """Return the tokens of a row from one on."""
+    last = len(row.ids) - 1
+    return [
+        Token(row.number, row.ids[place], row.logprobs[place], row.finish if place == last else None)
+        for place in range(start, len(row.ids))
     ]
 
 
 def continued(rows: Sequence[Row], step: Step, logits: Tensor) -> tuple[list[Row], Ints]:
-    """Return the rows that a step leads to, and the place of each one's parent, ascending."""
+    """Take a step, and return the rows that it leads to, and the place of each one's parent, ascending."""
     logprobs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
-    ids = step.ids.cpu().numpy()
+    ids = step.ids.tolist()
     order = np.arange(len(rows))
     if step.parents is None:
         parents = order
-        taken = logprobs.gather(1, step.ids[:, None])[:, 0].cpu().numpy()
+        taken = logprobs.gather(1, step.ids[:, None])[:, 0].tolist()
         after = list(rows)
     else:
         parents = step.parents.cpu().numpy()
-        taken = logprobs[step.parents, step.ids].cpu().numpy()
+        taken = logprobs[step.parents, step.ids].tolist()
         going = [n for n in np.argsort(parents, kind="stable") if rows[int(parents[n])].finish is None]
         order = np.array(going, np.int64)
         after = [rows[place].copy() for place in parents[order].tolist()]
@@ -202,7 +255,7 @@ def continued(rows: Sequence[Row], step: Step, logits: Tensor) -> tuple[list[Row
         if step.states is not None:
             row.state = step.states[place]
         if row.finish is None:
-            row.take(int(ids[place]), float(taken[place]))
+            row.take(ids[place], taken[place])
     return after, parents[order]
 
 
@@ -226,9 +279,11 @@ def prefill(model: PreTrainedModel, tree: Tree, cache: RowCache, rows: Ints) -> 
 
 
 @torch.inference_mode()
-def next_logits(model: PreTrainedModel, cache: RowCache, ids: Ints, positions: Ints) -> Tensor:
-    """Run one token of each row [R], and return the logits of the next [R, V]."""
-    cache.advance()
+def next_logits(
+    model: PreTrainedModel, cache: RowCache, ids: Ints, positions: Ints, counts: Ints | None = None
+) -> Tensor:
+    """Run one token of each row, or `counts` of them [R]; return the logits of what follows each [N, V]."""
+    cache.advance(counts)
     given = {"row_cache": cache}
     logits = call_model(model, ids[:, None], positions=positions[:, None], attention=ATTENTION, given=given)
     return logits[:, -1]

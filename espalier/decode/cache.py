@@ -5,9 +5,11 @@ these rows in one matrix product, and never copied per row. What is left of a ro
 generates, is its own. A row's scores are [shared columns | own columns], and one softmax is taken over them.
 
 Own columns are aligned at the right end of the prompt, so that each step writes one column for all rows; what
-is left of a short prompt is masked. Heads come first in every buffer, because then the queries of a group of
-heads and of all rows are one matrix and need no copy. Own keys are held transposed, [heads, R, head size,
-columns]: in bf16 their product with the queries then takes 0.28 ms where it took 0.55 (100 rows, 80 columns).
+is left of a short prompt is masked. A step may also run several tokens of a row, of which only some then stay
+(`advance`, `keep`): from then on rows end at columns of their own. Heads come first in every buffer, because
+then the queries of a group of heads and of all rows are one matrix and need no copy. Own keys are held
+transposed, [heads, R, head size, columns]: in bf16 their product with the queries then takes 0.28 ms where it
+took 0.55 (100 rows, 80 columns).
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from espalier.decode.ahead import Ahead, Held, ahead_of
 from espalier.encode.tree import row_path
 from espalier.models.attention import plan_for, tree_attention
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from espalier.encode.tree import Tree
+    from espalier.encode.tree import Ints, Tree
 
 ATTENTION = "espalier_decode"
 
@@ -126,6 +129,10 @@ class RowCache:
         self._runs = layout.runs
         self._own = torch.from_numpy(layout.own)
         self._pads = (self._own < 0).sum(1)  # columns at the left that a row does not have [R]
+        self._ends: Tensor | None = (
+            None  # columns up to the last of each row [R]; None where all have `width`
+        )
+        self._ahead: Ahead | None = None
         self._shared_keys: dict[int, list[Tensor]] = {}
         self._shared_values: dict[int, list[Tensor]] = {}
         self._keys: dict[int, Tensor] = {}
@@ -141,10 +148,36 @@ class RowCache:
         self._keys[layer] = self._spread(keys).mT.contiguous()
         self._values[layer] = self._spread(values)
 
-    def advance(self) -> None:
-        """Make room for one more token of each row."""
-        self.width += 1
+    @property
+    def ragged(self) -> bool:
+        """Whether rows end at columns of their own."""
+        return self._ends is not None
+
+    def advance(self, counts: Ints | None = None, *, apart: bool = False) -> None:
+        """Make room for one more token of each row, or for `counts` of them [R], which are at least 1.
+
+        Each follows the one before it, or with `apart` all follow what is there: tokens of which one will
+        stay. All do that `keep` does not drop before anything else is done.
+        """
         self._scores = {}
+        if counts is None and self._ends is None:
+            self.width += 1
+            return
+        before = torch.full((self.rows,), self.width) if self._ends is None else self._ends
+        counts = np.ones(self.rows, np.int64) if counts is None else counts
+        self._ahead = ahead_of(before, self._pads, counts, apart=apart)
+        self._ends = before + torch.from_numpy(counts)
+
+    def keep(self, counts: Ints, first: Ints | None = None) -> None:
+        """Drop the last step's tokens but `counts` of each row [R], or of those run apart the one `first`."""
+        assert self._ahead is not None
+        before = self._ahead.before
+        if first is not None:
+            rows, chosen = torch.arange(self.rows), before + torch.from_numpy(first)
+            for layer, keys in self._keys.items():
+                keys[:, rows, :, before] = keys[:, rows, :, chosen]
+                self._values[layer][:, rows, before] = self._values[layer][:, rows, chosen]
+        self._ends = before + torch.from_numpy(counts)
 
     def take(self, parents: NDArray[np.int64]) -> None:
         """Let these rows be the rows [R']: some not at all, some several times.
@@ -171,6 +204,7 @@ class RowCache:
             self._keys[layer] = self._keys[layer].index_select(1, on_device)
             self._values[layer] = self._values[layer].index_select(1, on_device)
         self._pads = self._pads[index]
+        self._ends = None if self._ends is None else self._ends[index]
         self.rows = len(parents)
         self._masks, self._scores = {}, {}
 
@@ -188,6 +222,8 @@ class RowCache:
 
         Own columns stay aligned at the right end, and those at the left that no row has are left out.
         """
+        for cache in (self, other):
+            cache._align()
         width = max(self.width, other.width)
         room = max(cache._capacity - cache.width for cache in (self, other))
         pads = torch.cat([cache._pads + width - cache.width for cache in (self, other)])
@@ -213,7 +249,7 @@ class RowCache:
 
         Args:
             layer: index of the layer.
-            query: [R, query heads, 1, head size].
+            query: [R, query heads, 1, head size]; where `advance` was given counts, [N, …] here and below.
             key: [R, heads, 1, head size].
             value: [R, heads, 1, value size].
             scaling: factor of the scores.
@@ -221,6 +257,10 @@ class RowCache:
         Returns:
             [R, 1, query heads, value size].
         """
+        if self._ahead is not None:
+            shared = self._shared_keys[layer], self._shared_values[layer]
+            held = Held(self._runs, *shared, self._keys[layer], self._values[layer])
+            return self._ahead.attend(held, query, key, value, scaling)
         rows, query_heads, _, size = query.shape
         heads, width = key.shape[1], value.shape[3]
         group = query_heads // heads
@@ -253,6 +293,21 @@ class RowCache:
             columns = slice(run.column, run.column + run.end - run.start)
             result[:, of_run] += torch.bmm(weights[:, of_run, columns], run_values)
         return result.view(heads, rows, group, width).transpose(0, 1).reshape(rows, 1, query_heads, width)
+
+    def _align(self) -> None:
+        """Let all rows end at one column again."""
+        if self._ends is None:
+            return
+        self.width = int(self._ends.max())
+        room = self._capacity - int(self._ends.min())
+        source = (torch.arange(self.width) - (self.width - self._ends)[:, None]).clamp(min=0)
+        rows = torch.arange(self.rows)[:, None]
+        for layer, keys in self._keys.items():
+            self._keys[layer] = pad(keys.mT[:, rows, source], (0, 0, 0, room)).mT.contiguous()
+            self._values[layer] = pad(self._values[layer][:, rows, source], (0, 0, 0, room))
+        self._pads = self._pads + self.width - self._ends
+        self._ends, self._ahead, self._capacity = None, None, self.width + room
+        self._masks, self._scores = {}, {}
 
     def _spread(self, states: Tensor) -> Tensor:
         """Return each row's own tokens [heads, R, capacity, head size]; masked ones are any finite values."""

@@ -111,6 +111,9 @@ class Strategy:
         choose: from the rows of a request that have ended to its answer.
         rank: the same of a strategy one of whose searches gives all `samples` of a prompt, the best first; so
             that the prompt is searched once. None where each sample is made for itself.
+        draft: from the rows to guesses at what follows each one's last token. They are run in one go with it,
+            and then each step takes what it would have taken, at once as long as that is the guess: answers
+            are the same with any guesses. Only of a strategy without parents.
     """
 
     settings: Mapping[str, Any]
@@ -120,6 +123,7 @@ class Strategy:
     rows: int = 1
     choose: Callable[[Sequence[Row]], Row] = _first
     rank: Callable[[Sequence[Row]], Sequence[Row]] | None = None
+    draft: Callable[[Sequence[Row]], Sequence[Sequence[int]]] | None = None
 
     def answers(self, ended: Sequence[Row]) -> Sequence[Row]:
         """Return the answers to a request none of whose rows goes on: one, or as many as `rank` gives."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from espalier.core.registry import Registry
 from espalier.decode.strategies.beam import beam
+from espalier.decode.strategies.lookup import lookup
 from espalier.decode.strategies.sampling import greedy, sample
 from espalier.decode.strategy import Strategy
 
@@ -14,3 +15,4 @@ strategies: Registry[Strategy] = Registry("decoding strategy")
 strategies.register("greedy")(greedy)
 strategies.register("sample")(sample)
 strategies.register("beam")(beam)
+strategies.register("lookup")(lookup)
