@@ -195,6 +195,50 @@ def chat_tokenizer() -> Callable[[str], PreTrainedTokenizerFast]:
 
 
 @pytest.fixture(scope="session")
+def sentencepiece() -> PreTrainedTokenizerFast:
+    """A tokenizer as SentencePiece makes them, with bytes to fall back on, and Llama 2's way to ask."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += [
+        *"▁\n[]/INSThecatsomudrw.,0123456789",
+        "▁t",
+        "▁h",
+        "he",
+        "ou",
+        "▁the",
+        "▁hou",
+        "rs",
+        "▁hours",
+        "at",
+    ]
+    made = Tokenizer(
+        models.BPE(
+            {piece: number for number, piece in enumerate(dict.fromkeys(pieces))},
+            [
+                tuple(pair.split())
+                for pair in ["▁ t", "▁ h", "h e", "o u", "▁t he", "▁h ou", "r s", "▁hou rs", "a t"]
+            ],
+            byte_fallback=True,
+            unk_token="<unk>",
+        )
+    )
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    fast.chat_template = (
+        "{{ bos_token }}{% for turn in messages %}{% if turn.role == 'user' %}[INST] {{ turn.content }} "
+        "[/INST]{% else %} {{ turn.content }} {{ eos_token }}{% endif %}{% endfor %}"
+    )
+    return fast
+
+
+@pytest.fixture(scope="session")
 def llama() -> Callable[..., LlamaForCausalLM]:
     """Make a random Llama with grouped-query attention and 2 layers, in fp32, with changes to its config."""
     import torch

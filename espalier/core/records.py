@@ -265,7 +265,8 @@ class Encoded:
 class Completion:
     """What a model wrote for an example; `request` is the hash of all that determines it.
 
-    `logprob` is the sum over the answer's tokens, in nats, under the model that wrote it.
+    `logprob` is the sum over the answer's tokens, in nats, under the model that wrote it. `votes` are how
+    many of several answers said the same, where that chose it.
     """
 
     example: str
@@ -275,6 +276,7 @@ class Completion:
     logprob: float | None = None
     finish: Finish = "stop"
     request: str = ""
+    votes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from espalier.core.errors import RecipeError, nearest
 
@@ -95,8 +95,12 @@ def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, 
         if key not in parameters:
             place = f"{where}.{key}" if where else key
             raise RecipeError(f"{name} takes no '{key}'.", where=place, hint=nearest(key, parameters))
+    # By another name within: a parameter may be called as a model's own methods are ("schema").
     fields: Any = {
-        key: (p.annotation, ... if p.default is inspect.Parameter.empty else p.default)
+        f"of_{key}": (
+            p.annotation,
+            Field(... if p.default is inspect.Parameter.empty else p.default, alias=key),
+        )
         for key, p in parameters.items()
     }
     model = create_model(
@@ -109,7 +113,7 @@ def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, 
         valid = model.model_validate_json(json.dumps(dict(params), default=str), strict=True)
     except ValidationError as error:
         raise recipe_error(error, where) from None
-    return {key: getattr(valid, key) for key in parameters}
+    return {key: getattr(valid, f"of_{key}") for key in parameters}
 
 
 def recipe_error(error: ValidationError, where: str = "") -> RecipeError:

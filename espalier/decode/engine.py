@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from espalier.core.errors import DataError, ModelError
-from espalier.core.records import Completion
+from espalier.core.records import Completion, Example, message
 from espalier.decode.batch import Batch, Token, next_logits, prefill, prompts_tree, tokens_of
 from espalier.decode.cache import RowCache, plan_layout
+from espalier.decode.picking import no_raters, picked
 from espalier.decode.requests import Request, before, groups_of, request_key, requests_of, unfinished
 from espalier.decode.stepping import rows_by_steps
 from espalier.decode.unshared import rows_with_generate
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from espalier.core.records import Example, Finish, Message
+    from espalier.core.records import Finish, Message
     from espalier.decode.journal import Generations
+    from espalier.decode.picking import Raters
     from espalier.decode.strategy import Strategy, ToText
     from espalier.encode.template import Template
 
@@ -51,6 +54,7 @@ def generate(
     weights: str = "",
     journal: Generations | None = None,
     tokens: int = TOKENS,
+    raters: Raters = no_raters,
 ) -> Iterator[Completion]:
     """Yield `strategy.samples` completions for each example, in any order, each one as soon as it is made.
 
@@ -62,11 +66,17 @@ def generate(
         weights: hash of the weights and the adapter, for the keys of the completions.
         journal: what it holds is not made again; what is made is appended before it is yielded.
         tokens: keys and values held at a time, in tokens: bounds the memory.
+        raters: loads the reward models that choose among answers.
 
     Raises:
         GenerationError: an example whose prompt has no tokens.
         DataError: prompts behind which an answer has no room in the model's context.
     """
+    if strategy.pick is not None:
+        of = partial(generate, model, template, weights=weights, journal=journal, tokens=tokens)
+        yield from picked(of, examples, strategy.pick, raters)
+        return
+    strategy = strategy.bound(template)
     requests = requests_of(template, examples, strategy, f"{weights}/{model.dtype}")
     if journal is not None:
         journal.fetch(request.key for request in requests)
@@ -106,6 +116,7 @@ def written(
     strategy: Strategy,
     *,
     stops: Sequence[str] = (),
+    raters: Raters = no_raters,
 ) -> Iterator[tuple[str, Finish | None]]:
     """Yield the same pieces, the last with why it ended, and '' where nothing is left to say then.
 
@@ -116,6 +127,12 @@ def written(
     Raises:
         DataError: the answer has no room in the model's context.
     """
+    if strategy.pick is not None:
+        example = Example("", "", "", (*messages, message("assistant", "", trained=True)))
+        (answer,) = generate(model, template, [example], strategy, raters=raters)
+        yield before(answer.text, stops), answer.finish
+        return
+    strategy = strategy.bound(template)
     prompt, strategy = template.prompt_ids(messages), replace(strategy, samples=1)
     key = request_key(f"/{model.dtype}", template.hash, strategy.settings, prompt, 0)
     request = Request(key, prompt, 0, (), stops=tuple(stops))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from espalier.decode.engine import generate, written
 from espalier.decode.likelihood import answer_row, check_context, numbers
+from espalier.decode.picking import limited, no_raters
 from espalier.decode.ready import ready_to_decode, to_decode
 from espalier.decode.strategies.registry import strategies
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from espalier.core.recipe import Choice
     from espalier.core.records import Completion, Example, Finish, Message
     from espalier.decode.journal import Generations
+    from espalier.decode.picking import Raters
     from espalier.decode.strategy import Strategy
     from espalier.encode.template import Template
     from espalier.models.load import Loaded
@@ -37,11 +39,13 @@ class Local:
             whether they share.
         journal: where answers are kept; None where they are not.
         in_place: whether these weights write, too; otherwise a copy of them does.
+        raters: loads the reward models that choose among answers, where a strategy names any.
     """
 
     loaded: Loaded
     journal: Generations | None = None
     in_place: bool = False
+    raters: Raters = no_raters
 
     @cached_property
     def writer(self) -> PreTrainedModel:
@@ -65,7 +69,15 @@ class Local:
             GenerationError, DataError: see `decode.engine.generate`.
         """
         strategy, weights = strategy_of(settings), self.loaded.weights if self.journal is not None else ""
-        return generate(self.writer, self.template, examples, strategy, weights=weights, journal=self.journal)
+        return generate(
+            self.writer,
+            self.template,
+            examples,
+            strategy,
+            weights=weights,
+            journal=self.journal,
+            raters=self.raters,
+        )
 
     def stream(
         self, messages: Sequence[Message], settings: Choice, limit: int | None = None
@@ -82,7 +94,7 @@ class Local:
         """
         strategy = strategy_of(settings)
         most = strategy.limit if limit is None else min(limit, strategy.limit)
-        return written(self.writer, self.template, messages, replace(strategy, limit=most))
+        return written(self.writer, self.template, messages, limited(strategy, most), raters=self.raters)
 
     def logprobs(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[list[float]]:
         """Return the log-probability in nats of each option as the answer to its example's prompt.
@@ -103,7 +115,13 @@ class Local:
         return [[next(found) for _ in choices] for choices in options]
 
 
-def local_of(loaded: Loaded, journal: Generations | None = None, *, in_place: bool = False) -> Local:
+def local_of(
+    loaded: Loaded,
+    journal: Generations | None = None,
+    *,
+    in_place: bool = False,
+    raters: Raters = no_raters,
+) -> Local:
     """Return a loaded model as one that can be asked.
 
     Args:
@@ -111,10 +129,11 @@ def local_of(loaded: Loaded, journal: Generations | None = None, *, in_place: bo
         journal: where its answers are to be kept.
         in_place: make the weights themselves ready to decode, which saves a copy: they can be trained no
             more, and likelihoods, too, are those of the weights in the number format of decoding.
+        raters: see `Local`.
     """
     if in_place:
         loaded = replace(loaded, model=ready_to_decode(loaded.model, loaded.formats.decoding))
-    return Local(loaded, journal, in_place)
+    return Local(loaded, journal, in_place, raters)
 
 
 def strategy_of(settings: Choice) -> Strategy:

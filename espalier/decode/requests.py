@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import GenerationError
@@ -34,6 +35,7 @@ class Request:
         stop_ids: its own tokens that end it; None for the template's.
         stops: texts that end it, each wherever it comes to stand in the answer; see `before`.
         draw: its own way to draw; None for the strategy's. Strategies that draw nothing ignore it.
+        own: what else its answer depends on (`Strategy.own`); None for nothing.
     """
 
     key: str
@@ -44,6 +46,7 @@ class Request:
     stop_ids: frozenset[int] | None = None
     stops: tuple[str, ...] = ()
     draw: Draw | None = None
+    own: Any = None
 
     def size(self, limit: int) -> int:
         """Return how many tokens prompt and answer have at most, where `limit` is the strategy's."""
@@ -51,7 +54,12 @@ class Request:
 
 
 def request_key(
-    weights: str, template: str, settings: Mapping[str, Any], prompt: Sequence[int], sample: int
+    weights: str,
+    template: str,
+    settings: Mapping[str, Any],
+    prompt: Sequence[int],
+    sample: int,
+    own: Any = None,
 ) -> str:
     """Return the hash of all that determines a generation.
 
@@ -61,8 +69,10 @@ def request_key(
         settings: of the decoding strategy.
         prompt: token ids of the prompt.
         sample: which of several answers to the prompt.
+        own: what else it depends on (`Strategy.own`); None for nothing.
     """
-    return content_hash([weights, template, dict(settings), list(prompt), sample])
+    besides = [] if own is None else [own]
+    return content_hash([weights, template, dict(settings), list(prompt), sample, *besides])
 
 
 def requests_of(
@@ -73,17 +83,17 @@ def requests_of(
     Raises:
         GenerationError: an example whose prompt has no tokens.
     """
-    prompts: dict[tuple[int, ...], list[str]] = {}
+    asked: dict[str, tuple[tuple[int, ...], Any, list[str]]] = {}
     for example in examples:
         prompt = template.prompt_ids(example.prompt)
         if not prompt:
             raise GenerationError("The prompt has no tokens.", where=f"example {example.id}")
-        prompts.setdefault(prompt, []).append(example.id)
+        own = strategy.own(example)
+        asked.setdefault(content_hash([list(prompt), own]), (prompt, own, []))[2].append(example.id)
+    key = partial(request_key, weights, template.hash, strategy.settings)
     return [
-        Request(
-            request_key(weights, template.hash, strategy.settings, prompt, sample), prompt, sample, tuple(ids)
-        )
-        for prompt, ids in prompts.items()
+        Request(key(prompt, sample, own), prompt, sample, tuple(ids), own=own)
+        for prompt, own, ids in asked.values()
         for sample in range(strategy.samples)
     ]
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from espalier.core.records import Finish
+    from espalier.core.records import Completion, Example, Finish
     from espalier.decode.requests import Request
+    from espalier.encode.template import Template
 
     ToText: TypeAlias = Callable[[Sequence[int]], str]
 
@@ -90,8 +91,26 @@ class Step(NamedTuple):
     states: Sequence[Any] | None = None
 
 
+class Pick(NamedTuple):
+    """A choice among several finished answers to a prompt.
+
+    Attributes:
+        of: how they are written: its `samples` are what is chosen among.
+        choose: from the answers, by their `sample`, and what `by` says of each, to one of them.
+        by: the name of a reward (`evaluate.rewards`) that judges them; '' for none.
+    """
+
+    of: Strategy
+    choose: Callable[[Sequence[Completion], Sequence[float | None]], Completion]
+    by: str = ""
+
+
 def _first(ended: Sequence[Row]) -> Row:
     return ended[0]
+
+
+def _nothing(example: Example) -> Any:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +133,10 @@ class Strategy:
         draft: from the rows to guesses at what follows each one's last token. They are run in one go with it,
             and then each step takes what it would have taken, at once as long as that is the guess: answers
             are the same with any guesses. Only of a strategy without parents.
+        bind: from a template to the `step` that knows its tokens; None where `step` need not know any.
+        own: what of an example its answer depends on besides the prompt, as a JSON value: `Request.own`.
+        pick: where the answer is one of several: what chooses. Of such a strategy nothing else is asked but
+            `settings`, `limit` and `samples`, which is 1.
     """
 
     settings: Mapping[str, Any]
@@ -124,6 +147,13 @@ class Strategy:
     choose: Callable[[Sequence[Row]], Row] = _first
     rank: Callable[[Sequence[Row]], Sequence[Row]] | None = None
     draft: Callable[[Sequence[Row]], Sequence[Sequence[int]]] | None = None
+    bind: Callable[[Template], Callable[[Sequence[Row], Tensor], Step]] | None = None
+    own: Callable[[Example], Any] = _nothing
+    pick: Pick | None = None
+
+    def bound(self, template: Template) -> Strategy:
+        """Return the strategy as it decodes with this template's tokenizer. Raises what `bind` does."""
+        return self if self.bind is None else replace(self, step=self.bind(template))
 
     def answers(self, ended: Sequence[Row]) -> Sequence[Row]:
         """Return the answers to a request none of whose rows goes on: one, or as many as `rank` gives."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from espalier.encode.spelling import Spelling
 from espalier.encode.voice import PROBE
 
 if TYPE_CHECKING:
@@ -40,6 +42,14 @@ class Dress:
                 size for size in range(len(answer), 0, -1) if lead.startswith(self._text(answer[:size]))
             )
             self._added = answer[: next(fitting, 0)]
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """What the tokens of an answer spell, and what stands around its words. Raises TemplateError."""
+        lead, opening = self._lead, ()
+        if not lead.isspace():  # white space may be a part of the first word's token, a header is not
+            lead, opening = lead[len(self._text(self._added)) :], self._added
+        return Spelling(self._reader.spelt(), lead, self._ending, opening)
 
     def taken_off(self, ids: Sequence[int]) -> str:
         """Return the text of an answer's ids, without special tokens and what the template adds to it.

@@ -199,7 +199,7 @@ class Template:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of an answer's ids, without special tokens and what the template adds to it."""
-        return self._dress.taken_off(ids)
+        return self.dress.taken_off(ids)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the text that each token adds, special tokens included, for showing."""
@@ -211,7 +211,8 @@ class Template:
         return names_in([getattr(part, field.name) for part in parts for field in fields(part)], self.control)
 
     @cached_property
-    def _dress(self) -> Dress:
+    def dress(self) -> Dress:
+        """What stands around the words of an answer."""
         return Dress(self._reader, self._main.opened, self._main.sample, self._main.frame)
 
     @cached_property

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from espalier.encode.spelling import spelt
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -100,6 +102,10 @@ class Reader:
     def whole(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text that the tokenizer is given whole: the slow twin of `ids`."""
         return self._interned(self._read(text))
+
+    def spelt(self) -> dict[int, bytes]:
+        """Return what each token spells; see `spelling.spelt`. Raises TemplateError."""
+        return spelt(self._tokenizer)
 
     def _pieces(self, text: str) -> Iterator[tuple[str, str]]:
         """Yield what is read apart: the added token before a piece, '' at the beginning, and the piece."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 NONE: Mapping[str, Scorer] = {}
+MODEL = "model:"  # before the folder of a reward model's run, as the name of a reward
 
 
 class Diversity:

@@ -27,7 +27,7 @@ from espalier.runs.invariance import try_invariance
 from espalier.runs.judging import say_limit, try_judges
 from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
-from espalier.runs.rating import lengths, order, score_pairs
+from espalier.runs.rating import lengths, order, raters_from, score_pairs
 from espalier.runs.results import write_results
 from espalier.runs.sealed import seal
 from espalier.runs.stages import train_stages
@@ -179,7 +179,7 @@ def _generate(plan: Plan, run: RunFolder, loaded: Loaded, system: str) -> list[C
     test, strategy = plan.prepared.test, plan.choices.strategy
     journal = Generations(run.path / "generations.jsonl", store_of(run.path.parent))
     with bar(f"Answers of the {system} model", len(test) * strategy.samples) as advance:
-        local = local_of(loaded, journal)
+        local = local_of(loaded, journal, raters=raters_from(plan.cache))
         completions = answers_of(local, test, plan.choices.recipe.decode, lambda: advance(1, ""))
     if journal.made:
         run.log_stage(f"decode {system}", started, peak_bytes())

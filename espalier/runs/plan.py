@@ -189,6 +189,7 @@ def choose(recipe: Recipe, prepared: Prepared) -> Choices:
     """Build the recipe's factories. Raises RecipeError where a name or a parameter is wrong."""
     from espalier.decode.strategies.registry import strategies
     from espalier.runs.judging import build_scorers
+    from espalier.runs.rating import rater_weights
     from espalier.runs.tracking import choose_trackers
 
     _check_held_out(recipe)
@@ -197,11 +198,13 @@ def choose(recipe: Recipe, prepared: Prepared) -> Choices:
     objectives = [_objectives(recipe.train, number) for number in range(len(recipe.train))]
     if recipe.data.dev:
         _check_dev(recipe, objectives)
+    strategy = strategies.build(recipe.decode.kind, recipe.decode.params, "decode")
+    rater_weights([strategy.pick.by] if strategy.pick else [])  # a model that is not there is told now
     return Choices(
         recipe=recipe,
         prepared=prepared,
         objectives=objectives,
-        strategy=strategies.build(recipe.decode.kind, recipe.decode.params, "decode"),
+        strategy=strategy,
         scorers=build_scorers(recipe.evaluate),
         checks=prepared.checks if own is None else own,
         trackers=choose_trackers(recipe.track),

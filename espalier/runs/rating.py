@@ -13,6 +13,7 @@ from espalier.core.run import find_run
 from espalier.decode.likelihood import answer_row, check_context, numbers
 from espalier.encode.tokens import encode_unit
 from espalier.evaluate.pairs import evaluate_pairs
+from espalier.evaluate.rewards import MODEL
 from espalier.models.places import check_run, weights_hash
 from espalier.runs.asking import run_asking
 from espalier.runs.events import working
@@ -28,14 +29,13 @@ if TYPE_CHECKING:
     from espalier.core.run import RunFolder
     from espalier.data.asking import Asking
     from espalier.data.inputs import Asked
+    from espalier.decode.picking import Raters
     from espalier.models.load import Loaded
 
     # By name, what a system gives to the answers of each example.
     Systems: TypeAlias = Mapping[str, Sequence[Sequence[float]]]
     # From examples to answers to their prompts.
     Write: TypeAlias = Callable[[Sequence[Example]], Iterable[Completion]]
-
-MODEL = "model:"  # before the folder of a run, as the name of a reward
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,17 @@ def raters(rewards: Iterable[str], cache: Path) -> dict[str, Scorer]:
     """Load the reward models among the names of rewards: "model:" and the folder of a run."""
     names = [name for name in rewards if name.startswith(MODEL)]
     return {name: load_rater(Path(name.removeprefix(MODEL)), cache) for name in names}
+
+
+def raters_from(cache: Path) -> Raters:
+    """Return what loads reward models among names of rewards, each when it is first named."""
+    known: dict[str, Scorer] = {}
+
+    def load(rewards: Iterable[str]) -> Mapping[str, Scorer]:
+        known.update(raters((name for name in rewards if name not in known), cache))
+        return known
+
+    return load
 
 
 def rater_weights(rewards: Iterable[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ import torch
 from espalier.core.files import content_hash, file_sha256
 from espalier.core.records import ALONE, Ranks
 from espalier.encode.batches import steps_per_epoch
+from espalier.evaluate.rewards import MODEL
 from espalier.models.adapters import method_on
 from espalier.models.forward import edge_logprobs
 from espalier.models.load import load_model
@@ -30,7 +31,7 @@ from espalier.runs.kept import is_done, keep, load_kept
 from espalier.runs.overview import row_by_row
 from espalier.runs.plan import samples, written
 from espalier.runs.prepare import encode_units
-from espalier.runs.rating import MODEL, rater_weights, raters
+from espalier.runs.rating import rater_weights, raters
 from espalier.runs.stopping import stopping
 from espalier.runs.taken import note, take
 from espalier.train.checkpoint import latest

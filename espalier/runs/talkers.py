@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from espalier.models.places import may_be_hub_id, near
 from espalier.runs.asking import run_asking
 from espalier.runs.load import load_to_decode, load_writer
 from espalier.runs.precision import settle
+from espalier.runs.rating import raters_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ class Talker:
             ModelError: there is no such model, it writes nothing, or `base` is asked of a model.
         """
         if self.run is not None:
-            return load_to_decode(self.run, cache, base=base)
+            return replace(load_to_decode(self.run, cache, base=base), raters=raters_from(cache))
         if base:
             raise ModelError(
                 "--base is for a run: it asks the model that the run has tuned.", where=self.name

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from espalier.core.registry import Registry
 from espalier.decode.strategies.beam import beam
+from espalier.decode.strategies.constrained import constrained
 from espalier.decode.strategies.lookup import lookup
 from espalier.decode.strategies.sampling import greedy, sample
+from espalier.decode.strategies.several import best_of, self_consistency
 from espalier.decode.strategy import Strategy
 
 strategies: Registry[Strategy] = Registry("decoding strategy")
@@ -16,3 +18,6 @@ strategies.register("greedy")(greedy)
 strategies.register("sample")(sample)
 strategies.register("beam")(beam)
 strategies.register("lookup")(lookup)
+strategies.register("best_of")(best_of)
+strategies.register("self_consistency")(self_consistency)
+strategies.register("constrained")(constrained)
