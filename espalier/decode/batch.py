@@ -9,6 +9,7 @@ rows beside it nor on when it joined.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -19,18 +20,18 @@ import torch
 from espalier.core.errors import GenerationError
 from espalier.core.records import Encoded
 from espalier.decode.cache import ATTENTION, RowCache, plan_layout, staying
-from espalier.encode.tree import build_tree
+from espalier.encode.tree import build_tree, row_path
 from espalier.models.call import call_model, call_on_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from torch import Tensor
     from transformers import PreTrainedModel
 
     from espalier.core.records import Finish
     from espalier.decode.requests import Request
-    from espalier.decode.strategy import Row, Step, Strategy, ToText
+    from espalier.decode.strategy import Look, Row, Step, Strategy, ToText
     from espalier.encode.tree import Ints, Tree
 
 # Ended rows stay in the batch until they are this share of it: leaving copies the cache.
@@ -94,8 +95,12 @@ class Batch:
             return numbers
         tree = prompts_tree(requests)
         layout = plan_layout(tree, copies=self._strategy.rows)
-        cache = RowCache(layout, max(row.limit for row in fresh))
-        logits = prefill(self._model, tree, cache, layout.order)
+        look = self._strategy.look
+        cache = RowCache(layout, max(row.limit for row in fresh) + (look.count if look else 0))
+        with hidden_states(self._model) if look else nullcontext([]) as hidden:
+            logits = prefill(self._model, tree, cache, layout.order)
+        for place, row in enumerate(fresh if look else ()):
+            row.state = hidden[0][0, row_path(tree, place)]
         if self._cache is None:
             self._cache = cache
         else:
@@ -110,8 +115,6 @@ class Batch:
     def leave(self, numbers: Collection[int]) -> None:
         """Drop these requests, for whose answers nobody waits any more."""
         kept = np.array([n for n, row in enumerate(self.rows) if row.number not in numbers], np.int64)
-        if self._logits is not None:
-            self._logits = self._logits[torch.from_numpy(kept).to(self._logits.device)]
         self._go_on([self.rows[place] for place in kept], kept)
 
     @torch.inference_mode()
@@ -126,6 +129,8 @@ class Batch:
         if self._cache is None:
             return []
         had = {row.number: len(row.ids) for row in self.rows if row.finish is None}
+        if self._strategy.look is not None:
+            return self._moved(had, *self._looked(self._cache, self._strategy.look))
         guesses = self._guesses()
         ahead = self._ahead(self._cache, guesses)
         first = torch.tensor([0, *(1 + len(guess) for guess in guesses[:-1])]).cumsum(0)
@@ -140,13 +145,40 @@ class Batch:
         if guesses:
             self._cache.keep(self._agreed(rows, guesses, ahead, first))
         self._logits = None
+        return self._moved(had, rows, parents, copied=step.parents is not None)
+
+    def _moved(
+        self, had: Mapping[int, int], rows: list[Row], parents: Ints, *, copied: bool = False
+    ) -> list[Token]:
+        """Go on with the rows that a step leads to, and return the tokens that are settled."""
         alive = np.array([row.finish is None for row in rows], bool)
         settled = self._settled(had, [row for row in rows if row.finish is None])
         # A cache that is copied anyway is rid of all the rows that have ended.
-        copied = step.parents is not None or (~alive).sum() >= ENDED * len(rows)
+        copied = copied or (~alive).sum() >= ENDED * len(rows)
         kept = np.flatnonzero(alive) if copied or not alive.any() else np.arange(len(rows))
         self._go_on([rows[place] for place in kept], parents[kept])
         return settled
+
+    def _looked(self, cache: RowCache, look: Look) -> tuple[list[Row], Ints]:
+        """Let each row take one of its likeliest tokens, all of which are run; return as `_continued` does."""
+        logprobs = torch.log_softmax(self._ahead(cache), dim=-1, dtype=torch.float32)
+        best, ids = logprobs.topk(min(look.count, logprobs.shape[1]))
+        counts, flat = np.full(*ids.shape), ids.flatten().cpu().numpy()
+        ends = np.array([len(row.request.prompt) + len(row.ids) for row in self.rows])
+        with hidden_states(self._model) as found:
+            ahead = next_logits(self._model, cache, flat, np.repeat(ends, counts), counts, apart=True)
+        hidden = found[0].view(*ids.shape, -1)
+        places = look.take(self.rows, best.exp(), hidden)
+        for row, states, taken, logprob, place in zip(
+            self.rows, hidden, ids.tolist(), best.tolist(), places.tolist(), strict=True
+        ):
+            if row.finish is None:
+                row.state = torch.cat([row.state, states[place : place + 1]])
+                row.take(taken[place], logprob[place])
+        alive = np.array([row.finish is None for row in self.rows], np.int64)
+        cache.keep(alive, places.cpu().numpy())
+        self._logits = ahead.view(*ids.shape, -1)[torch.arange(len(places)), places]
+        return [*self.rows], np.arange(len(self.rows))
 
     def _guesses(self) -> list[Sequence[int]]:
         """Return what the strategy guesses to follow each row's last token; nothing where it guesses none."""
@@ -199,6 +231,8 @@ class Batch:
                 order = staying(parents)
                 self.rows, parents = [rows[place] for place in order], parents[order]
             self._cache.take(parents)
+            if self._logits is not None:
+                self._logits = self._logits[torch.from_numpy(parents).to(self._logits.device)]
 
     def _settled(self, had: Mapping[int, int], alive: Sequence[Row]) -> list[Token]:
         """Return the tokens that the requests are to be told of, that had so many before a step."""
@@ -271,6 +305,17 @@ def prompts_tree(requests: Sequence[Request]) -> Tree:
     )
 
 
+@contextmanager
+def hidden_states(model: PreTrainedModel) -> Iterator[list[Tensor]]:
+    """Collect what the last layer says, after its norm, in each call of the model [B, T, D]."""
+    found: list[Tensor] = []
+    hook = model.base_model.register_forward_hook(lambda _, given, out: found.append(out[0]))
+    try:
+        yield found
+    finally:
+        hook.remove()
+
+
 @torch.inference_mode()
 def prefill(model: PreTrainedModel, tree: Tree, cache: RowCache, rows: Ints) -> Tensor:
     """Fill the cache from the tree of prompts, and return the logits of each row's first token [R, V]."""
@@ -280,10 +325,16 @@ def prefill(model: PreTrainedModel, tree: Tree, cache: RowCache, rows: Ints) -> 
 
 @torch.inference_mode()
 def next_logits(
-    model: PreTrainedModel, cache: RowCache, ids: Ints, positions: Ints, counts: Ints | None = None
+    model: PreTrainedModel,
+    cache: RowCache,
+    ids: Ints,
+    positions: Ints,
+    counts: Ints | None = None,
+    *,
+    apart: bool = False,
 ) -> Tensor:
     """Run one token of each row, or `counts` of them [R]; return the logits of what follows each [N, V]."""
-    cache.advance(counts)
+    cache.advance(counts, apart=apart)
     given = {"row_cache": cache}
     logits = call_model(model, ids[:, None], positions=positions[:, None], attention=ATTENTION, given=given)
     return logits[:, -1]

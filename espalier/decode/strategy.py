@@ -91,6 +91,20 @@ class Step(NamedTuple):
     states: Sequence[Any] | None = None
 
 
+class Look(NamedTuple):
+    """A look at what the likeliest tokens lead to, before one of them is taken.
+
+    Attributes:
+        count: tokens of each row that are looked at.
+        take: from the rows, the probabilities of their likeliest tokens [R, count] and what the last layer
+            says at each [R, count, D] to the place of the token that each row takes [R]. A row's `state` is
+            what that layer says at its tokens before, the prompt's first [T, D].
+    """
+
+    count: int
+    take: Callable[[Sequence[Row], Tensor, Tensor], Tensor]
+
+
 class Pick(NamedTuple):
     """A choice among several finished answers to a prompt.
 
@@ -135,6 +149,7 @@ class Strategy:
             are the same with any guesses. Only of a strategy without parents.
         bind: from a template to the `step` that knows its tokens; None where `step` need not know any.
         own: what of an example its answer depends on besides the prompt, as a JSON value: `Request.own`.
+        look: takes tokens by what they lead to; `step` is not asked then.
         pick: where the answer is one of several: what chooses. Of such a strategy nothing else is asked but
             `settings`, `limit` and `samples`, which is 1.
     """
@@ -149,6 +164,7 @@ class Strategy:
     draft: Callable[[Sequence[Row]], Sequence[Sequence[int]]] | None = None
     bind: Callable[[Template], Callable[[Sequence[Row], Tensor], Step]] | None = None
     own: Callable[[Example], Any] = _nothing
+    look: Look | None = None
     pick: Pick | None = None
 
     def bound(self, template: Template) -> Strategy:

@@ -66,6 +66,12 @@ def rows_with_generate(model: PreTrainedModel, rows: Sequence[Row], strategy: St
         ModelError: a strategy that says that it has one row and lets it continue another, or what
             transformers cannot write with.
     """
+    if strategy.look is not None:
+        raise ModelError(
+            "The model shares no prefix, so that a strategy cannot look at what several tokens lead to.",
+            where="decode.kind",
+            hint="Decode it greedily or by sampling, or take a model that shares (docs/models.md).",
+        )
     ordered = sorted(rows, key=lambda row: len(row.request.prompt))
     by_length = [list(same) for _, same in groupby(ordered, key=lambda row: len(row.request.prompt))]
     size = _batch(model) if any(len(same) > 1 for same in by_length) else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from espalier.core.registry import Registry
 from espalier.decode.strategies.beam import beam
 from espalier.decode.strategies.constrained import constrained
+from espalier.decode.strategies.contrastive import contrastive
 from espalier.decode.strategies.lookup import lookup
 from espalier.decode.strategies.sampling import greedy, sample
 from espalier.decode.strategies.several import best_of, self_consistency
@@ -21,3 +22,4 @@ strategies.register("lookup")(lookup)
 strategies.register("best_of")(best_of)
 strategies.register("self_consistency")(self_consistency)
 strategies.register("constrained")(constrained)
+strategies.register("contrastive")(contrastive)
