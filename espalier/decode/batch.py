@@ -160,10 +160,10 @@ class Batch:
         return settled
 
     def _looked(self, cache: RowCache, look: Look) -> tuple[list[Row], Ints]:
-        """Let each row take one of its likeliest tokens, all of which are run; return as `_continued` does."""
+        """Run the likeliest tokens of each row, and take one of them; return what `continued` does."""
         logprobs = torch.log_softmax(self._ahead(cache), dim=-1, dtype=torch.float32)
         best, ids = logprobs.topk(min(look.count, logprobs.shape[1]))
-        counts, flat = np.full(*ids.shape), ids.flatten().cpu().numpy()
+        counts, flat = np.full(len(ids), ids.shape[1]), ids.flatten().cpu().numpy()
         ends = np.array([len(row.request.prompt) + len(row.ids) for row in self.rows])
         with hidden_states(self._model) as found:
             ahead = next_logits(self._model, cache, flat, np.repeat(ends, counts), counts, apart=True)
