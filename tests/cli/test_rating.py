@@ -178,3 +178,19 @@ def test_an_answer_that_the_template_refuses_is_not_rated(
     assert [number is None for number in found] == [False, True, False]
     with pytest.raises(TemplateError, match="cannot be text in a message"):
         rater.rate([asked], [strange])
+
+
+def test_a_recipe_can_take_what_a_reward_model_rates_best(
+    rated: tuple[Path, Any], new_home: Callable[[Path], Path], espalier: Callable[..., Any], tmp_path: Path
+) -> None:
+    home = new_home(tmp_path / "home")
+    recipe = home / "recipe.toml"
+    best = f'kind = "best_of"\nn = 2\nby = "model:{rated[0] / "runs" / "reward"}"'
+    recipe.write_text(recipe.read_text().replace('kind = "greedy"', best).replace("epochs = 2", "epochs = 1"))
+    result = espalier("run", "recipe.toml", cwd=home)
+    assert result.code == 0, result.err
+    folder = home / "runs" / "plural"
+    lines = [json.loads(line) for line in (folder / "outputs.jsonl").read_text().splitlines()]
+    answers = [line for line in lines if line["system"] in ("tuned", "base")]
+    assert len((folder / "generations.jsonl").read_text().splitlines()) == 2 * len(answers)
+    assert espalier("generate", folder, "a drum").code == 0
