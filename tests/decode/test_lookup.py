@@ -16,8 +16,9 @@ from espalier.core.errors import GenerationError
 from espalier.decode import batch
 from espalier.decode.batch import Batch
 from espalier.decode.cache import plan_layout
+from espalier.decode.draws import Draw
 from espalier.decode.engine import decode_tokens
-from espalier.decode.requests import Draw, Request
+from espalier.decode.requests import Request
 from espalier.decode.strategies.lookup import lookup
 from espalier.decode.strategies.registry import strategies
 from espalier.decode.strategies.sampling import greedy
