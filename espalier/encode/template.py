@@ -185,8 +185,7 @@ class Template:
         found = self.answered(messages)
         ids, prompt = found.ids[len(self.prefix) :], found.prompt - len(self.prefix)
         voice, turns, tools = self._turns_of(messages)
-        sanitised = bool(self._quotes(turns, tools))
-        whole = voice.ids(turns, tools, False, sanitised=sanitised)
+        whole = voice.ids(turns, tools, False, sanitised=bool(self._quotes(turns, tools)))
         asked = voice.ids(turns[:-1], tools, True, sanitised=bool(self._quotes(turns[:-1], tools)))
         same = next((at for at, pair in enumerate(zip(ids, whole, strict=False)) if pair[0] != pair[1]), None)
         ended = same is None or (same == len(ids) - 1 and ids[-1] in self.stop_ids)  # a stop that is added
