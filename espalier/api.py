@@ -122,22 +122,24 @@ def score(
     references: Sequence[str | Sequence[str]],
     *,
     sources: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Return what texts score against their references, with the 95 % interval: 0 to 1 for most measures.
 
     Args:
-        scorer: "rouge_l", "exact_match", or "my_module:function".
+        scorer: "rouge_l", "exact_match", "numeric", "label", …, or "my_module:function" (`docs/scores.md`).
         predictions: texts.
         references: of each, one text or several.
         sources: what each row was made of, where rows are not independent: the interval is by source.
+        settings: of the scorer, as a recipe has them: {"pattern": "\\d+"}.
 
     Raises:
         DataError: there are not as many references as predictions.
-        RecipeError: no scorer has that name.
+        RecipeError: no scorer has that name, or takes these settings.
     """
     from espalier.evaluate.texts import score_texts
 
-    return score_texts(scorer, predictions, references, sources)
+    return score_texts(scorer, predictions, references, sources, settings)
 
 
 def compare(

@@ -1,75 +1,161 @@
-"""`espalier score`: score any tool's predictions on a task file, with intervals and floors."""
+"""`espalier score`: score any tool's predictions on any file, with intervals and floors."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from espalier.core.text import counted
+from espalier.core.errors import RecipeError
+from espalier.core.recipe import apply_override
 from espalier.data.references import references_of
 
 if TYPE_CHECKING:
+    from espalier.evaluate.beside import Reached
     from espalier.evaluate.predictions import PredictionScore
 
 
 def score(
-    scorer: Annotated[str, typer.Argument(help="rouge_l, exact_match, or checks (the task's own).")],
-    task: Annotated[
+    kind: Annotated[
         str,
-        typer.Option(
-            "--task",
-            "--references",
-            help="What was asked: a task file, the name of a bundled task, or a file of rows in any format.",
+        typer.Argument(
+            help="A scorer, such as rouge_l, numeric, label or mctaco; checks (the task's own), ifeval, or "
+            "perplexity."
         ),
     ],
     predictions: Annotated[
         Path,
-        typer.Option(help='JSONL of {"id", "prediction"}, {"predictions": …}, or a run\'s outputs.jsonl.'),
+        typer.Option(
+            help="JSONL, JSON, a table or plain lines: answers by id, by index, or in the rows' order."
+        ),
     ],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            "--references",
+            "--prompts",
+            help="What was asked: a task file, a bundled task's name, a file of rows in any format, or the "
+            "evaluation's own file.",
+        ),
+    ] = None,
     system: Annotated[
-        str | None, typer.Option(help="Whose answers of a run's outputs; by default the tuned model's.")
+        str | None,
+        typer.Option(
+            help="Whose answers of a run's outputs (by default the tuned model's); lm-eval's filter."
+        ),
     ] = None,
     first: Annotated[
         int | None,
         typer.Option(min=1, help="Score the task's first rows only; the official evaluation: 100."),
     ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("-o", help="A setting of the scorer: -o pattern='\\d+'.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="Of ifeval: official or repaired.")] = "official",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Score any tool's predictions on a task.
+    """Score any tool's predictions.
 
-    They stand with their intervals, beside a constant answer and a copy of the input.
+    They stand with their intervals, beside a constant answer, a copy of the input and other floors.
     """
-    from espalier.evaluate.predictions import score_predictions
-
-    result = score_predictions(references_of(task), predictions, scorer, first, system)
+    if kind == "ifeval":
+        _ifeval(_asked(task, kind), predictions, mode, as_json)
+        return
+    result = _scored(kind, predictions, task, first, system, settings or [])
     if as_json:
         typer.echo(json.dumps(result.percent(), ensure_ascii=False))
     else:
-        _print_table(result)
+        _print(result)
 
 
-def _print_table(result: PredictionScore) -> None:
-    title = f"{result.title} on {counted(result.estimate.n, 'row')}"
-    table = Table("", f"×{result.estimate.scale:g}", "95 % interval", title=title)
-    rows = (
-        ("predictions", result.estimate),
-        (f"constant: {result.constant_text}", result.constant),
-        ("copy of the input", result.copy),
-    )
-    for name, e in rows:
-        value, low, high = (f"{e.scale * end:.2f}" for end in (e.value, e.low, e.high))
-        table.add_row(Text(name), value, f"{low} to {high}")
+def _scored(
+    kind: str, predictions: Path, task: str | None, first: int | None, system: str | None, given: list[str]
+) -> PredictionScore:
+    from espalier.evaluate.predictions import measures_of, own_rows, score_logprobs, score_predictions
+
+    if kind == "perplexity":
+        return score_logprobs(predictions)
+    settings: dict[str, Any] = {}
+    for one in given:
+        apply_override(settings, one)
+    if kind != "checks":
+        measures_of(kind, settings)  # a name that is wrong is told before files are read
+    asked = _asked(task, kind)
+    rows = own_rows(kind, Path(asked)) or references_of(asked)
+    return score_predictions(rows, predictions, kind, first, system, settings)
+
+
+def _asked(task: str | None, kind: str) -> str:
+    if task is None:
+        raise RecipeError(
+            f"'{kind}' has to know what was asked.",
+            where="--task",
+            hint="Name the task, or the file of references or prompts.",
+        )
+    return task
+
+
+def _ifeval(prompts: str, predictions: Path, mode: str, as_json: bool) -> None:
+    if mode not in ("official", "repaired"):
+        raise RecipeError(f"There is no mode '{mode}'.", where="--mode", hint="It is official or repaired.")
+    from espalier.scorers.ifeval.files import score_files
+
+    result = score_files(Path(prompts), predictions, mode)
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    table = Table("", "%", title=f"IFEval, {mode}")
+    for name, rate in result.items():
+        if isinstance(rate, int | float) and not isinstance(rate, bool):
+            table.add_row(name.replace("_", " "), f"{rate:g}")
+    Console().print(table)
+
+
+def _print(result: PredictionScore) -> None:
     console = Console()
-    console.print(table)
-    if result.missing:
-        missing = f"{counted(result.missing, 'row')} {'has' if result.missing == 1 else 'have'} no prediction"
-        console.print(f"{missing} and count as the empty text (see --first).")
-    if result.extra:
-        extra = f"{counted(result.extra, 'prediction')} {'belongs' if result.extra == 1 else 'belong'}"
-        console.print(f"{extra} to no scored row and {'is' if result.extra == 1 else 'are'} ignored.")
+    for number, one in enumerate(result.measures.values()):
+        console.print(_table(one, whole=not number or len(result.measures) < 4))
+    for fact, values in result.groups.items():
+        table = Table(fact, "rows", *(one.metric.title for one in result.measures.values()))
+        for value, found in values.items():
+            rows = max(one.n for one in found.values())
+            table.add_row(Text(value), str(rows), *(str(one) for one in found.values()))
+        console.print(table)
+    if "confusion" in result.more:
+        console.print(_confusion(result.more["confusion"]))
+    for sentence in result.findings:
+        console.print(Text(sentence))
+
+
+def _table(one: Reached, *, whole: bool) -> Table:
+    estimate = one.reached
+    title = f"{one.metric.title}, n = {estimate.n}"
+    table = Table("", f"×{estimate.scale:g}", "95 % interval", title=title)
+    rows = [("predictions", estimate)]
+    for name, floor in one.floors.items() if whole else ():
+        text = f": {floor.text}" if floor.text and not name.startswith("all-") else ""
+        rows.append((f"{NAMES.get(name, name)}{text}"[:60], floor.reached))
+    for name, e in rows:
+        value, low, high = ("–" if end != end else f"{e.scale * end:.2f}" for end in (e.value, e.low, e.high))
+        table.add_row(Text(name), value, f"{low} to {high}" if e.bounded else "–")
+    way = one.rescaled
+    if way:
+        table.caption = f"{100 * way.value:.1f} % of the way from the constant to the best possible value"
+    return table
+
+
+NAMES = {"copy": "copy of the input", "random": "random label", "example": "first example"}
+
+
+def _confusion(found: dict[str, dict[str, int]]) -> Table:
+    said = list(dict.fromkeys(label for row in found.values() for label in row))
+    table = Table("reference", *said, title="Which label was taken for which")
+    for gold, row in found.items():
+        table.add_row(Text(gold), *(str(row.get(label, 0)) for label in said))
+    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from espalier.core.records import Task, TaskRow
@@ -31,8 +32,12 @@ def references_of(path: str) -> Task:
         return load_task(path)
     examples = read_examples(file) if is_table(file) else load_rows(file)
     names = {} if is_table(file) else dict(_own_ids(file))
-    rows = [TaskRow(names.get(_place(e), e.id), e.input, e.references, e.source) for e in examples]
+    rows = [TaskRow(names.get(_place(e), e.id), e.input, e.references, e.source, _facts(e)) for e in examples]
     return Task(file.stem, "", tuple(rows), origin=str(file))
+
+
+def _facts(example: Example) -> dict[str, str]:
+    return {"facts": json.dumps(example.facts, ensure_ascii=False)} if example.facts else {}
 
 
 def _own_ids(file: Path) -> Iterator[tuple[tuple[str, str], str]]:

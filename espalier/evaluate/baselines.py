@@ -1,7 +1,12 @@
-"""The floors of every score: policies that ignore the input, and some that repeat it."""
+"""The floors of every score: policies that ignore the input, and some that repeat it.
+
+A run has them as systems (`floors`), each one answer to every row. Beside a single score stands the best
+constant for that very measure (`best_for`), and random labels by their expected value.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -9,24 +14,31 @@ from espalier.core.files import content_hash
 from espalier.core.records import Completion
 from espalier.core.text import first_words, unpunctuated, word_count
 from espalier.evaluate.facts import expected
+from espalier.scorers.labels import labels_of, options_of
 from espalier.scorers.rouge import is_official, rouge_l
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from espalier.core.records import Example
+    from espalier.core.records import Example, Metric, Score, Scorer
 
 _COMPARED = 300  # rows that the constant is chosen on: 90,000 ROUGE-L at most, a fifth of a second
 _FREQUENT = 0.05  # share of the rows from which on an answer is more than a coincidence
+_LABELS = 20  # labels that one would draw from: with more, closed answers are names or numbers
+_TRIED = 10  # constants that are held against the best by ROUGE-L: the most frequent answers
+_JUDGED = 20_000  # verdicts that the choice of a constant may cost
 _LONG = 4  # times the words of an answer: of such an input a copy is no answer, but its beginning is
 
 
-def floors(examples: Sequence[Example], train: Sequence[Example] = ()) -> dict[str, list[Completion]]:
+def floors(
+    examples: Sequence[Example], train: Sequence[Example] = (), worked: Mapping[str, str] | None = None
+) -> dict[str, list[Completion]]:
     """Return the answers of each floor by its name, as a system of `scores.json`.
 
     "majority" is among them where it says something: where one answer is frequent, and not the constant; and
     "lead", the first words of the input, as many as an answer has, where inputs are much longer than answers
-    and these are no labels.
+    and these are no labels. "random" draws one of the labels where answers are such, by a row's id. "example"
+    is the first worked example's answer, where every task has one: `worked` has them by the task's name.
     """
     found = {"constant": constant(examples, train), "copy": copy(examples)}
     size = _mean([word_count(_answers(row)[0]) for row in train or examples])
@@ -36,7 +48,56 @@ def floors(examples: Sequence[Example], train: Sequence[Example] = ()) -> dict[s
     text = most_frequent(train or examples)
     if text and all(unpunctuated(text) != unpunctuated(answer.text) for answer in found["constant"]):
         found["majority"] = [_completion(example.id, text, "majority") for example in examples]
+    if labels := labels_to_draw([*train, *examples]):
+        found["random"] = [
+            _completion(e.id, _drawn(options_of(e) or labels, e.id), "random") for e in examples
+        ]
+    if worked and all(worked.get(example.task) for example in examples):
+        found["example"] = [_completion(e.id, worked[e.task], "example") for e in examples]
     return found
+
+
+def labels_to_draw(rows: Sequence[Example]) -> tuple[str, ...]:
+    """Return the labels that answers are of, 2 to 20 of them; () where they are free text or numbers."""
+    form, labels = expected(rows), labels_of(rows)
+    return labels if form.closed and not form.numeric and 2 <= len(labels) <= _LABELS else ()
+
+
+def _drawn(labels: Sequence[str], name: str) -> str:
+    return labels[int(content_hash(["random", name]), 16) % len(labels)]
+
+
+def best_for(scorer: Scorer, metric: Metric, rows: Sequence[Example]) -> str:
+    """Return the constant that a scorer likes best on rows: of the answers that it takes most references for,
+    and the best by ROUGE-L.
+    """
+    given = [Completion(row.id, _answers(row)[0]) for row in rows]
+    read = [
+        one.answer or unpunctuated(c.text) for one, c in zip(scorer.score(rows, given), given, strict=True)
+    ]
+    written = {key: c.text for key, c in zip(reversed(read), reversed(given), strict=True)}
+    tried = dict.fromkeys(
+        [best_constant(rows), *(written[key] for key, _ in Counter(read).most_common(_TRIED))]
+    )
+    held = rows[: max(_COMPARED, _JUDGED // max(1, len(tried)))]
+
+    def reached(text: str) -> float:
+        value = point(metric, scorer.score(held, [Completion(row.id, text) for row in held]))
+        return metric.sign * value if value == value else -math.inf
+
+    return max(tried, key=reached, default="")
+
+
+def point(metric: Metric, scores: Sequence[Score]) -> float:
+    """Return what scores come to, without an interval; NaN where that is not known."""
+    if metric.fold:
+        parts = [score.parts for score in scores if score.parts]
+        try:
+            return metric.fold([sum(column) for column in zip(*parts, strict=True)])
+        except (ArithmeticError, ValueError, IndexError):
+            return math.nan
+    values = [score.value for score in scores if score.value is not None]
+    return sum(values) / len(values) if values else math.nan
 
 
 def constant(examples: Sequence[Example], train: Sequence[Example] = ()) -> list[Completion]:

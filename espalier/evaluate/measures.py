@@ -14,6 +14,8 @@ FLOORS = {
     "lead": "the first words of the input",
     "constant": "one constant answer",
     "majority": "the most frequent training answer",
+    "random": "a label drawn at random",
+    "example": "the first example's answer",
     "longer": "taking the longer answer",
 }
 # Of what no scorer measures, and for scores that do not say it themselves.

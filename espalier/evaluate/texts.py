@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
 from espalier.core.records import Completion, Example, message
@@ -11,7 +11,7 @@ from espalier.evaluate.measures import metric_of
 from espalier.scorers.registry import build_scorer, fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from espalier.core.records import Estimate
 
@@ -21,6 +21,7 @@ def score_texts(
     predictions: Sequence[str],
     references: Sequence[str | Sequence[str]],
     sources: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Return what texts score against their references; see `espalier.score`."""
     for what, given in (("references", references), ("sources", sources)):
@@ -39,7 +40,7 @@ def score_texts(
         )
         for number, reference in enumerate(references)
     ]
-    scorer = fitted(build_scorer(kind, {}, "scorer"), examples)
+    scorer = fitted(build_scorer(kind, settings or {}, "scorer"), examples)
     answers = [Completion(example.id, text) for example, text in zip(examples, predictions, strict=True)]
     scores = scorer.score(examples, answers)
     return estimate(metric_of(kind, scorer), scores, [example.source for example in examples])

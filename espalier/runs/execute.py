@@ -197,17 +197,19 @@ def _evaluate(
     """Write outputs.jsonl and scores.json; of several samples of an answer the first is scored."""
     started = time.monotonic()
     choices, prepared = plan.choices, plan.prepared
-    systems = {**answers, **floors(prepared.test, prepared.train)}
+    tasks = [part.task for part in prepared.parts if part.task]
+    worked = {task.name: task.positive[0].output for task in tasks if task.positive}
+    systems = {**answers, **floors(prepared.test, prepared.train, worked)}
     lines = [
         {"system": system, **asdict(completion)}
         for system, completions in systems.items()
         for completion in completions
     ]
     first = {name: [c for c in completions if c.sample == 0] for name, completions in systems.items()}
-    worked = [output for part in prepared.parts for output in part.worked]
+    shown = [output for part in prepared.parts for output in part.worked]
     scores = evaluate(
         prepared.test, first, choices.scorers, choices.checks, plan.seed,
-        rewarded=choices.rewarded, train=prepared.train, shown=worked, limit=limit, own=choices.checks_of,
+        rewarded=choices.rewarded, train=prepared.train, shown=shown, limit=limit, own=choices.checks_of,
     )  # fmt: skip
     write_results(run, jsonl(lines), replace(scores, **evidence).to_json())
     run.log_stage("evaluate", started, peak_bytes())

@@ -15,11 +15,17 @@ from espalier.core.records import Example, Fitted, Scorer
 from espalier.core.registry import Registry
 from espalier.scorers.checks import build_checks
 from espalier.scorers.code import build_code
-from espalier.scorers.exact import build_exact_match
+from espalier.scorers.exact import build_exact_match, build_quasi_exact, build_token_f1
 from espalier.scorers.ifeval.scorer import build_ifeval
+from espalier.scorers.labels import build_label
+from espalier.scorers.mctaco import build_mctaco
+from espalier.scorers.numeric import build_numeric
+from espalier.scorers.patterns import build_regex
 from espalier.scorers.rouge import build_rouge_l
 from espalier.scorers.sql import build_sql
 from espalier.scorers.structured import build_json, build_table
+from espalier.scorers.super_ni import build_super_ni
+from espalier.scorers.translation import build_bleu, build_chrf
 
 LISTS = (
     "A scorer's `score` takes the lists of all examples and all completions, and returns a list of Scores; "
@@ -28,12 +34,29 @@ LISTS = (
 scorers: Registry[Scorer] = Registry("scorer")
 scorers.register("rouge_l")(build_rouge_l)
 scorers.register("exact_match")(build_exact_match)
+scorers.register("quasi_exact")(build_quasi_exact)
+scorers.register("token_f1")(build_token_f1)
+scorers.register("numeric")(build_numeric)
+scorers.register("label")(build_label)
+scorers.register("regex")(build_regex)
+scorers.register("chrf")(build_chrf)
+scorers.register("bleu")(build_bleu)
+scorers.register("mctaco")(build_mctaco)
+scorers.register("super_ni")(build_super_ni)
 scorers.register("checks")(build_checks)
 scorers.register("code")(build_code)
 scorers.register("ifeval")(build_ifeval)
 scorers.register("json")(build_json)
 scorers.register("sql")(build_sql)
 scorers.register("table")(build_table)
+# Of one kind several measures are usual: those that `espalier score` gives together, what leads first.
+TOGETHER: dict[str, dict[str, dict[str, Any]]] = {
+    "numeric": {"flexible": {}, "strict": {"form": "strict"}},
+    "label": {"accuracy": {}, "macro_f1": {"measure": "macro_f1"}},
+    "mctaco": {name: {"measure": name, "strict": True} for name in ("em", "f1", "accuracy")},
+    "super_ni": {name: {"measure": name} for name in ("rougeL", "exact_match", "mixed")},
+}
+SLOW = {"code", "sql"}  # each answer is run: no hundreds of them for a floor
 
 
 def build_scorer(kind: str, params: Mapping[str, Any], where: str) -> Scorer:

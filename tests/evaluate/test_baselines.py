@@ -1,7 +1,18 @@
 from __future__ import annotations
 
 from espalier.core.records import Example, message
-from espalier.evaluate.baselines import best_constant, constant, copy, floors, most_frequent
+from espalier.evaluate.baselines import (
+    best_constant,
+    best_for,
+    constant,
+    copy,
+    floors,
+    labels_to_draw,
+    most_frequent,
+    point,
+)
+from espalier.evaluate.measures import metric_of
+from espalier.scorers.registry import build_scorer, fitted
 
 
 def row(name: str, *references: str, task_input: str = "in") -> Example:
@@ -54,7 +65,7 @@ def test_the_most_frequent_answer_is_a_floor_where_it_is_not_the_constant() -> N
 def test_the_most_frequent_answer_is_no_floor_where_it_says_nothing() -> None:
     labels = [row("a", "Yes."), row("b", "yes"), row("c", "no")]
     assert most_frequent(labels) == "Yes."
-    assert list(floors(labels, labels)) == ["constant", "copy"], "it is the constant"
+    assert "majority" not in floors(labels, labels), "it is the constant"
     assert most_frequent([row(str(i), f"answer {i}") for i in range(9)]) == ""
     rare = [row(str(i), f"answer {max(1, i)}") for i in range(60)]
     assert most_frequent(rare) == "", "two rows of sixty"
@@ -74,3 +85,34 @@ def test_the_beginning_of_a_long_input_is_a_floor() -> None:
     assert floors(chinese)["lead"][0].text == "去年"
     assert "lead" not in floors([row("a", "Who sold the old mill by the river?", task_input=text)])
     assert "lead" not in floors([row(str(i), "yes", task_input=text) for i in range(9)])
+
+
+def test_random_labels_are_a_floor_of_closed_tasks_only() -> None:
+    labels = [row(str(i), ("yes", "no", "maybe")[i % 3]) for i in range(90)]
+    drawn = [answer.text for answer in floors(labels)["random"]]
+    assert {*drawn} == {"yes", "no", "maybe"}
+    assert drawn == [answer.text for answer in floors(labels[::-1])["random"]][::-1], "by the row's id"
+    assert 15 < sum(text == one.references[0] for text, one in zip(drawn, labels, strict=True)) < 45
+    free = [row(str(i), f"answer number {i} of many") for i in range(90)]
+    assert "random" not in floors(free)
+    assert labels_to_draw([row(str(i), str(i % 7)) for i in range(90)]) == (), "numbers are no labels"
+
+
+def test_the_first_example_s_answer_is_a_floor_where_each_task_has_one() -> None:
+    rows = [row("a", "x"), row("b", "y")]
+    assert [answer.text for answer in floors(rows, worked={"t": "shown"})["example"]] == ["shown", "shown"]
+    assert "example" not in floors(rows, worked={"another": "shown"})
+    assert "example" not in floors(rows)
+
+
+def test_the_constant_is_the_best_for_the_measure_that_is_asked() -> None:
+    reasons = ["Two and two make", "We add them and get", "It comes to", "Count again:", "That is"]
+    rows = [row(str(i), f"{reasons[i]} #### {(4, 9, 4, 7, 4)[i]}") for i in range(5)]
+    for kind, settings in (("numeric", {}), ("numeric", {"form": "strict"})):
+        scorer = fitted(build_scorer(kind, settings, "x"), rows)
+        best = best_for(scorer, metric_of(kind, scorer), rows)
+        assert best.endswith("#### 4"), "it is written as a reference is, so that it can be read"
+    labels = [row(str(i), ("b", "a", "a", "c", "b", "a")[i]) for i in range(6)]
+    scorer = fitted(build_scorer("label", {}, "x"), labels)
+    assert best_for(scorer, metric_of("label", scorer), labels) == "a"
+    assert point(metric_of("label", scorer), []) != point(metric_of("label", scorer), []), "not known"

@@ -43,8 +43,9 @@ def test_v1_form_scores_the_rows_that_it_names(tmp_path: Path) -> None:
 
 
 def test_the_floors_stand_beside_the_score(tmp_path: Path) -> None:
-    result = score_predictions(TASK, by_id(tmp_path / "p", ("t-0", "")), "rouge_l").percent()
-    assert list(result) == ["scorer", "title", "value", "low", "high", "n", "missing", "extra", "baselines"]
+    result = score_predictions(TASK, by_id(tmp_path / "p.jsonl", ("t-0", "")), "rouge_l").percent()
+    names = ["scorer", "title", "value", "low", "high", "n", "missing", "extra", "baselines", "measures"]
+    assert list(result) == [*names, "findings", "read"]
     assert result["value"] == 0.0
     constant = result["baselines"]["constant"]
     assert (constant["value"], constant["text"]) == (62.5, "word 0")
@@ -61,9 +62,10 @@ def test_the_floors_stand_beside_the_score(tmp_path: Path) -> None:
             "'t-0' is predicted twice",
             "p:2",
         ),
-        ('{"predictions": [{"index": "0", "output": "a"}]}', "A prediction should be", "p, prediction 0"),
+        ('{"predictions": [{"index": -1, "output": "a"}]}', "-1 is no place", "p, prediction 0"),
+        ('{"predictions": [{"index": 0, "outptu": "a"}]}', "A line should be", "p, prediction 0"),
         ('{"predictions": [{"index": 7, "output": "a"}]}', "No prediction belongs to a row", "p"),
-        ("word 0\n", "not JSON", "p:1"),
+        ("word 0\n", "The file has 1 prediction for 4 rows", "p"),
     ],
 )
 def test_a_malformed_file_is_refused_with_its_place(
