@@ -64,7 +64,7 @@ def labels_to_draw(rows: Sequence[Example]) -> tuple[str, ...]:
 
 
 def _drawn(labels: Sequence[str], name: str) -> str:
-    return labels[int(content_hash(["random", name]), 16) % len(labels)]
+    return min(labels, key=lambda label: content_hash(["random", name, label]))
 
 
 def best_for(scorer: Scorer, metric: Metric, rows: Sequence[Example]) -> str:

@@ -170,7 +170,7 @@ def score_predictions(
         extra,
         groups=_groups(kind, examples, measures),
         more=_more(kind, examples, measures),
-        findings=(*findings(measures), *counts),
+        findings=(*findings(measures), *_neither(kind, measures), *counts),
         read={"by": file.by, "key": file.key, "system": file.system, "skipped": file.skipped},
     )
 
@@ -197,12 +197,12 @@ def measures_of(kind: str, settings: Mapping[str, Any], task: Task | Rows | None
     if kind not in scorers.names() and ":" not in kind:
         known = {*scorers.names(), *BESIDES}
         raise RecipeError(f"No scorer is named '{kind}'.", where="scorer", hint=nearest(kind, known))
-    variants = {
-        name: {**own, **settings}
-        for name, own in TOGETHER.get(kind, {kind: {}}).items()
-        if not (own.keys() - {"strict"}) & settings.keys()
-    }
-    return {name: build_scorer(kind, one, kind) for name, one in (variants or {kind: settings}).items()}
+    variants = TOGETHER.get(kind, {kind: {}})
+    telling = {key for own in variants.values() for key in own} - {"strict"}
+    if telling & settings.keys():  # one of them is asked for
+        first = next(iter(variants.values()))
+        variants = {kind: {key: value for key, value in first.items() if key not in telling}}
+    return {name: build_scorer(kind, {**own, **settings}, kind) for name, own in variants.items()}
 
 
 def _placed(rows: Rows, file: AnswerFile, first: int | None) -> dict[int, str | None]:
@@ -258,6 +258,14 @@ def _counts(file: AnswerFile, missing: int, extra: int, scored: int, rows: int) 
         yield f"Scored are {scored} of {counted(rows, 'row')}: the file does not name the others, or --first."
     if file.skipped:
         yield f"Read were the answers of '{file.system}', and not {file.skipped} others (see --system)."
+
+
+def _neither(kind: str, measures: Mapping[str, Reached]) -> Iterator[str]:
+    """Yield how many answers the official evaluator of MC-TACO takes for none."""
+    count = sum(not score.answer for score in next(iter(measures.values())).scores)
+    if kind == "mctaco" and count:
+        are = "is" if count == 1 else "are"
+        yield f"{counted(count, 'answer')} {are} neither “yes” nor “no”, so wrong: -o strict=false reads more."
 
 
 def _groups(

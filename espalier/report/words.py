@@ -48,13 +48,23 @@ def verdict(gap: Difference) -> str:
 
 
 def against_floors(scores: Scores, measure: str) -> str:
-    """Return what each floor reaches on a measure, best first, and how far the tuned model is from it."""
+    """Return what each floor reaches on a measure, best first, how far the tuned model is from it, and where it
+    stands between the best of them and the best possible value.
+    """
     told: list[tuple[float, str]] = []
+    metric = scores.metric(measure)
     for name in FLOORS:
         gap = scores.difference(name, measure)
         if gap and gap.estimate.known:
             reached = scores.estimate(name, measure)
             text = f"{FLOORS[name]} {shown(reached)} ({between(gap.estimate)})"
-            told.append((scores.metric(measure).sign * reached.value, text))
+            told.append((metric.sign * reached.value, text))
+    if not told:
+        return ""
     texts = [text for _, text in sorted(told, reverse=True)]
-    return f"Floors, and how far the tuned model is from them: {'; '.join(texts)}." if texts else ""
+    best, tuned = metric.sign * max(told)[0], scores.estimate("tuned", measure)
+    said = f"Floors, and how far the tuned model is from them: {'; '.join(texts)}."
+    if tuned.known and metric.ceiling != best:
+        way = 100 * (tuned.value - best) / (metric.ceiling - best)
+        said += f" It is {way:.0f} % of the way from the best of them to the best possible value."
+    return said
