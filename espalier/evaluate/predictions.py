@@ -264,8 +264,8 @@ def _neither(kind: str, measures: Mapping[str, Reached]) -> Iterator[str]:
     """Yield how many answers the official evaluator of MC-TACO takes for none."""
     count = sum(not score.answer for score in next(iter(measures.values())).scores)
     if kind == "mctaco" and count:
-        are = "is" if count == 1 else "are"
-        yield f"{counted(count, 'answer')} {are} neither “yes” nor “no”, so wrong: -o strict=false reads more."
+        what = f"{counted(count, 'answer')} {'is' if count == 1 else 'are'} neither “yes” nor “no”"
+        yield f"{what} and counted as wrong; -o strict=false reads an answer's first word."
 
 
 def _groups(

@@ -48,8 +48,8 @@ def verdict(gap: Difference) -> str:
 
 
 def against_floors(scores: Scores, measure: str) -> str:
-    """Return what each floor reaches on a measure, best first, how far the tuned model is from it, and where it
-    stands between the best of them and the best possible value.
+    """Return what each floor reaches, best first, how far the tuned model is from it, and where it stands
+    between the best of them and the best possible value.
     """
     told: list[tuple[float, str]] = []
     metric = scores.metric(measure)
