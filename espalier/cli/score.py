@@ -29,6 +29,7 @@ def score(
             "perplexity."
         ),
     ],
+    *,
     predictions: Annotated[
         Path,
         typer.Option(
