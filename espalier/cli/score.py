@@ -140,8 +140,8 @@ def _table(one: Reached, *, whole: bool) -> Table:
     table = Table("", f"×{estimate.scale:g}", "95 % interval", title=title)
     rows = [("predictions", estimate)]
     for name, floor in one.floors.items() if whole else ():
-        text = f": {floor.text}" if floor.text and not name.startswith("all-") else ""
-        rows.append((f"{NAMES.get(name, name)}{text}"[:60], floor.reached))
+        text = f": {floor.called}" if floor.text and not name.startswith("all-") else ""
+        rows.append((f"{NAMES.get(name, name)}{text}", floor.reached))
     for name, e in rows:
         value, low, high = ("–" if end != end else f"{e.scale * end:.2f}" for end in (e.value, e.low, e.high))
         table.add_row(Text(name), value, f"{low} to {high}" if e.bounded else "–")

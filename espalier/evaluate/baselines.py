@@ -58,7 +58,12 @@ def floors(
 
 
 def labels_to_draw(rows: Sequence[Example]) -> tuple[str, ...]:
-    """Return the labels that answers are of, 2 to 20 of them; () where they are free text or numbers."""
+    """Return the labels that answers are of, 2 to 20 of them; () where they are free text or numbers.
+
+    Where each row has its own options, those of the first: a row's are drawn from before these.
+    """
+    if rows and all(len(options_of(row)) > 1 for row in rows):
+        return options_of(rows[0])
     form, labels = expected(rows), labels_of(rows)
     return labels if form.closed and not form.numeric and 2 <= len(labels) <= _LABELS else ()
 

@@ -26,17 +26,28 @@ if TYPE_CHECKING:
     from espalier.core.records import Example, Metric, Scorer
     from espalier.evaluate.score_records import Difference
 
+LINE = 60  # characters of a text that a sentence quotes
 FEW = 3  # labels of which each one is a floor of its own
 _DRAWS, _DRAWN = 20, 40_000  # of random labels, for what is no mean of rows; and rows in all
 
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What a floor reaches, the difference of the predictions with it, and its text where it has one."""
+    """What a floor reaches, the difference of the predictions with it, and its text where it has one.
+
+    `read` is what the scorer takes out of that text: a number, or a label.
+    """
 
     reached: Estimate
     gap: Difference | None = None
     text: str | None = None
+    read: str = ""
+
+    @property
+    def called(self) -> str:
+        """Its text as a line shows it: what is read of it, or its beginning."""
+        line = " ".join((self.read or self.text or "").split())
+        return line if len(line) <= LINE else f"{line[:LINE]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +110,13 @@ class Beside:
         found = Reached(metric, self._estimate(metric, scores), scores)
         if not found.reached.known:
             return found
-        best = "" if kind in SLOW else best_for(scorer, metric, self.examples)
+        cheap = kind not in SLOW and ":" not in kind  # somebody's own may ask a model
+        best = best_for(scorer, metric, self.examples) if cheap else ""
         texts = {**self.texts, **({"constant": [best] * len(self.examples)} if best else {})}
         different = {tuple(row): row for row in texts.values()}
         known = {key: self._floor(scorer, metric, scores, row) for key, row in different.items()}
         made = {name: known[tuple(row)] for name, row in texts.items()}
-        if self.labels and kind not in SLOW:
+        if self.labels and cheap:
             made["random"] = Floor(self._random(scorer, metric))
         return replace(found, floors=made)
 
@@ -114,14 +126,17 @@ class Beside:
         sources = {example.id: example.source for example in self.examples}
         a, b = (dict(zip(ids, side, strict=True)) for side in (scores, own))
         same = texts[0] if len({*texts}) == 1 else None
-        return Floor(self._estimate(metric, own), compare_scores(a, b, sources, metric), same)
+        read = own[0].answer if same is not None else ""
+        return Floor(self._estimate(metric, own), compare_scores(a, b, sources, metric), same, read)
 
     def _random(self, scorer: Scorer, metric: Metric) -> Estimate:
         """Return what random labels reach in expectation: exactly of a mean of rows, else over draws."""
         most = max(len(options_of(example) or self.labels) for example in self.examples)
         if metric.fold is None:
             tried = [self._scores(scorer, self._labelled(number)) for number in range(most)]
-            values = [[one.value for one in row if one.value is not None] for row in zip(*tried, strict=True)]
+            sizes = [len(options_of(example) or self.labels) for example in self.examples]
+            rows = [row[:size] for row, size in zip(zip(*tried, strict=True), sizes, strict=True)]
+            values = [[one.value for one in row if one.value is not None] for row in rows]
             return self._estimate(metric, [Score(sum(row) / len(row) if row else None) for row in values])
         draws = min(_DRAWS, 1 + _DRAWN // len(self.examples))
         drawn = (self._scores(scorer, self._drawn(number)) for number in range(draws))
@@ -186,8 +201,8 @@ def findings(measures: Mapping[str, Reached]) -> Iterator[str]:
                 continue  # it is the constant
             gap = floor.gap.estimate
             verb = "do worse than" if gap.excludes_zero else "cannot be told from"
-            text = f", “{floor.text}”" if floor.text and name in ("constant", "majority", "example") else ""
-            who = FLOORS.get(name, f"“{floor.text}” to everything")
+            text = f", “{floor.called}”" if floor.text and name in ("constant", "majority", "example") else ""
+            who = FLOORS.get(name, f"“{floor.called}” to everything")
             reached = f"{figure(metric, one.reached)} against {figure(metric, floor.reached)}"
             yield f"The predictions {verb} {who}{text}: {metric.within} is {reached} ({between(gap)})."
         if one.reached.missing:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from espalier.core.records import Example, message
 from espalier.evaluate.baselines import (
     best_constant,
@@ -116,3 +118,13 @@ def test_the_constant_is_the_best_for_the_measure_that_is_asked() -> None:
     scorer = fitted(build_scorer("label", {}, "x"), labels)
     assert best_for(scorer, metric_of("label", scorer), labels) == "a"
     assert point(metric_of("label", scorer), []) != point(metric_of("label", scorer), []), "not known"
+
+
+def test_rows_with_options_of_their_own_draw_from_these() -> None:
+    rows = [
+        replace(row(str(i), f"{'AB'[i % 2]}. text {i}"), facts={"options": [f"A. text {i}", f"B. text {i}"]})
+        for i in range(40)
+    ]
+    drawn = [answer.text for answer in floors(rows)["random"]]
+    assert all(text in one.facts["options"] for text, one in zip(drawn, rows, strict=True))
+    assert 10 < sum(text == one.references[0] for text, one in zip(drawn, rows, strict=True)) < 30

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from espalier.core.errors import DataError, RecipeError
-from espalier.core.records import Task, TaskRow
+from espalier.core.records import Demonstration, Task, TaskRow
 from espalier.evaluate.predictions import score_predictions
 
 TASK = Task(
@@ -109,3 +109,29 @@ def test_answers_of_generate_are_predictions(tmp_path: Path) -> None:
     ]
     file.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     assert score_predictions(TASK, file, "exact_match").estimate.value == 1.0
+
+
+def test_random_options_are_right_as_often_as_there_are_options(tmp_path: Path) -> None:
+    options = [["A. x", "B. y"], ["A. x", "B. y", "C. z", "D. w"]]
+    tags = [{"facts": json.dumps({"options": options[i % 2]})} for i in range(8)]
+    rows = tuple(TaskRow(f"t-{i}", f"{i}", (options[i % 2][0],), tags=tags[i]) for i in range(8))
+    result = score_predictions(
+        replace(TASK, rows=rows), by_id(tmp_path / "p.jsonl", *((f"t-{i}", "A") for i in range(8))), "label"
+    ).percent()
+    assert result["value"] == 100.0
+    assert result["measures"]["accuracy"]["baselines"]["random"]["value"] == 37.5
+
+
+def test_rows_that_share_an_id_are_refused_by_it(tmp_path: Path) -> None:
+    task = replace(TASK, rows=(*TASK.rows, TASK.rows[0]))
+    with pytest.raises(DataError, match="Rows share the id 't-0'"):
+        score_predictions(task, by_id(tmp_path / "p.jsonl", ("t-0", "x")), "exact_match")
+
+
+def test_the_first_example_s_answer_stands_beside_the_score(tmp_path: Path) -> None:
+    task = replace(TASK, positive=(Demonstration("say 9", "word 9"),))
+    said = by_id(tmp_path / "p.jsonl", *((f"t-{i}", f"word {i}") for i in range(4)))
+    result = score_predictions(task, said, "rouge_l").percent()
+    example = result["baselines"]["example"]
+    assert (example["value"], example["text"]) == (50.0, "word 9")
+    assert result["measures"]["rouge_l"]["rescaled"]["value"] == 100.0
