@@ -111,10 +111,19 @@ def _ifeval(prompts: str, predictions: Path, mode: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
         return
-    table = Table("", "%", title=f"IFEval, {mode}")
-    for name, rate in result.items():
-        if isinstance(rate, int | float) and not isinstance(rate, bool):
-            table.add_row(name.replace("_", " "), f"{rate:g}")
+    table = Table("", "%", "95 % interval", title=f"IFEval, {mode}")
+    given = {**result, **result.get("rates", {})}
+    for name, rate in given.items():
+        match rate:
+            case {"value": float() | int() as value}:
+                ends = [rate.get("low"), rate.get("high")]
+                table.add_row(
+                    name.replace("_", " "), f"{value:.2f}", " to ".join(f"{e:.2f}" for e in ends if e)
+                )
+            case float() as value:
+                table.add_row(name.replace("_", " "), f"{value:.2f}", "")
+            case _:
+                pass
     Console().print(table)
 
 
