@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,8 +105,9 @@ def _asked(task: str | None, kind: str) -> str:
 def _ifeval(prompts: str, predictions: Path, mode: str, as_json: bool) -> None:
     if mode not in ("official", "repaired"):
         raise RecipeError(f"There is no mode '{mode}'.", where="--mode", hint="It is official or repaired.")
-    files: Any = import_module("espalier.scorers.ifeval.files")
-    result: dict[str, Any] = files.score_files(Path(prompts), predictions, mode)
+    from espalier.evaluate.instruction_following import score_files
+
+    result = score_files(Path(prompts), predictions, mode)
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
         return

@@ -161,9 +161,9 @@ def test_mctaco_and_perplexity_read_their_own_files(tmp_path: Path) -> None:
 
 
 def test_ifeval_is_what_its_own_files_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = ModuleType("espalier.scorers.ifeval.files")
+    files = ModuleType("espalier.evaluate.instruction_following")
     files.score_files = lambda prompts, said, mode: {"prompt_strict": 50.0, "mode": mode, "of": said.name}  # pyright: ignore
-    monkeypatch.setitem(sys.modules, "espalier.scorers.ifeval.files", files)
+    monkeypatch.setitem(sys.modules, "espalier.evaluate.instruction_following", files)
     arguments = ["ifeval", "--prompts", str(tmp_path / "p.jsonl"), "--predictions", str(tmp_path / "r.jsonl")]
     found = json.loads(run([*arguments, "--mode", "repaired", "--json"]))
     assert found == {"prompt_strict": 50.0, "mode": "repaired", "of": "r.jsonl"}
