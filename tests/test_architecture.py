@@ -33,19 +33,8 @@ PACKAGE = ROOT / "espalier"
 ORDER = [
     *("core", "tasks", "sandbox", "scorers", "evaluate", "formats", "data"),
     *("filters", "templating", "generate", "building"),
-    *(
-        "encode",
-        "models",
-        "decode",
-        "train",
-        "report",
-        "comparison",
-        "runs",
-        "builds",
-        "study",
-        "serve",
-        "cli",
-    ),
+    *("encode", "models", "decode", "servers", "train"),
+    *("report", "comparison", "runs", "builds", "study", "serve", "cli"),
 ]
 # A room may import from those before it; a study and a server know nothing of each other.
 MAY_IMPORT = {room: set(ORDER[:place]) for place, room in enumerate(ORDER)}

@@ -18,9 +18,9 @@ from espalier.core.recipe import Choice, ModelSection
 from espalier.core.run import RunFolder
 from espalier.core.spending import NOTHING, Price
 from espalier.data.judgement import weighing
-from espalier.decode.exchange import askings
-from espalier.decode.remote import Remote, Server, remote_of
 from espalier.generate.author import Author
+from espalier.servers.exchange import askings
+from espalier.servers.remote import Remote, Server, remote_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -1,27 +1,24 @@
-"""What another tool wrote, as a side of a comparison: JSONL with an id and a text a line, in many spellings.
+"""What another tool wrote, as a side of a comparison: a file of answers to rows.
 
-`{"id", "prediction"}` is the form; `id` may be called example, example_id, doc_id, index or idx, and the text
-output, response, answer, completion, generated_text or text. A file without ids is taken in the order of the
-rows, which is said. A run's own `outputs.jsonl` and the `{"predictions": [{"index", "output"}]}` of Natural
-Instructions are read as `espalier score` reads them.
+Files are read as `espalier score` reads them (`tasks/answer_files.py`): by id, by place, or by order, which
+is said.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.comparison.entries import Entry
 from espalier.comparison.records import Side, Training
 from espalier.core.errors import DataError
-from espalier.core.files import read_jsonl
 from espalier.core.records import Completion, Example, message
 from espalier.core.text import counted
 from espalier.evaluate.baselines import constant, copy
 from espalier.evaluate.measures import metric_of
-from espalier.evaluate.predictions import read_predictions
+from espalier.evaluate.predictions import placed, rows_of
 from espalier.scorers.registry import build_scorer, fitted
+from espalier.tasks.answer_files import read_answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Scorer, Task, TaskRow
 
-IDS = ("id", "example", "example_id", "doc_id", "index", "idx")
-TEXTS = ("prediction", "output", "response", "answer", "completion", "generated_text", "text")
 SWAPPED = 0.2  # of a measure from 0 to 1, by which the order of lines has to fit better than ids
 MEASURES = ("rouge_l", "exact_match")
 UNKNOWN = "What template and decoding settings another tool's answers were made with is not known."
@@ -51,23 +46,17 @@ def answers_in(task: Task, path: Path, system: str | None = None) -> Answers:
     Raises:
         DataError: the file is of no form, answers a row twice, or no row.
     """
-    rows = _lines(path)
-    if not rows or {"system", "example", "text"} <= rows[0][1].keys():
-        found = read_predictions(task, path, system)
-        texts = {task.rows[place].id: text for place, text in found.texts.items()}
-        return Answers(path, texts, _extra(path, found.extra))
-    first = rows[0][1]
-    called = next((name for name in TEXTS if isinstance(first.get(name), str)), "")
-    key = next((name for name in IDS if isinstance(first.get(name), str | int)), "")
-    if not called:
-        raise DataError(
-            f"A line has none of {', '.join(TEXTS)}; it has {', '.join(first) or 'nothing'}.",
-            where=f"{path}:{rows[0][0]}",
-            hint='Write lines such as {"id": "7", "prediction": "…"}.',
-        )
-    return Answers(
-        path, *(_by_id(task, path, rows, key, called) if key else _in_order(task, path, rows, called))
+    file = read_answers(path, system)
+    found = placed(rows_of(task), file)
+    if not found:
+        raise DataError("No answer belongs to a row of the task.", where=str(path))
+    texts = {task.rows[place].id: text for place, text in found.items() if text is not None}
+    told = (
+        [f"{path.name} has no ids: its lines are taken in the order of the rows."]
+        if file.by == "order"
+        else []
     )
+    return Answers(path, texts, [*told, *_extra(path, len(file.texts) - len(found))])
 
 
 def entry_of_answers(task: Task, found: Answers, kinds: Sequence[str]) -> Entry:
@@ -114,68 +103,6 @@ def _judged(
         kind: {e.id: score for e, score in zip(examples, judge.score(examples, answers), strict=True)}
         for kind, judge in judges.items()
     }
-
-
-def _lines(path: Path) -> list[tuple[int, dict[str, Any]]] | None:
-    """Return the lines of JSONL; None where the file is one JSON object over several lines."""
-    try:
-        return list(read_jsonl(path))
-    except DataError:
-        try:
-            whole: object = json.loads(path.read_bytes())
-        except (ValueError, OSError):
-            whole = None
-        if isinstance(whole, dict):
-            return None
-        raise
-
-
-def _text(path: Path, line: int, row: Mapping[str, Any], called: str) -> str:
-    if not isinstance(row.get(called), str):
-        raise DataError(f"The line's '{called}' is no text.", where=f"{path}:{line}")
-    return row[called]
-
-
-def _by_id(
-    task: Task, path: Path, rows: Sequence[tuple[int, dict[str, Any]]], key: str, called: str
-) -> tuple[dict[str, str], list[str]]:
-    """Return the answers by their ids, or by the row's place in the file where that is what is counted."""
-    places = {str(place): row.id for place, row in enumerate(task.rows)}
-    known = {**places, **{row.id: row.id for row in task.rows}}
-    texts: dict[str, str] = {}
-    unknown: list[str] = []
-    for line, row in rows:
-        if not isinstance(row.get(key), str | int):
-            raise DataError(f"The line has no '{key}', which others have.", where=f"{path}:{line}")
-        name = known.get(str(row[key]))
-        if name is None:
-            unknown.append(str(row[key]))
-        elif name in texts:
-            raise DataError(f"The row '{row[key]}' is answered twice.", where=f"{path}:{line}")
-        else:
-            texts[name] = _text(path, line, row, called)
-    if not texts:
-        raise DataError(
-            f"None of the {len(unknown)} answers has the id of a row: theirs are like '{unknown[0]}', "
-            f"the rows' like '{task.rows[0].id}'.",
-            where=str(path),
-        )
-    return texts, _extra(path, len(unknown))
-
-
-def _in_order(
-    task: Task, path: Path, rows: Sequence[tuple[int, dict[str, Any]]], called: str
-) -> tuple[dict[str, str], list[str]]:
-    if len(rows) != len(task.rows):
-        raise DataError(
-            f"The answers have no ids, and are {len(rows)} to {counted(len(task.rows), 'row')}.",
-            where=str(path),
-            hint="Give each line the id of its row.",
-        )
-    texts = {
-        row.id: _text(path, line, said, called) for row, (line, said) in zip(task.rows, rows, strict=True)
-    }
-    return texts, [f"{path.name} has no ids: its lines are taken in the order of the rows."]
 
 
 def _extra(path: Path, count: int) -> list[str]:

@@ -152,7 +152,7 @@ def score_predictions(
     built = measures_of(kind, settings or {}, task)
     rows = task if isinstance(task, Rows) else rows_of(task)
     file = read_answers(path, system)
-    found = _placed(rows, file, first)
+    found = placed(rows, file, first)
     places = range(len(rows.names))[:first] if first or file.by != "index" else sorted(found)
     if not places:
         raise DataError("No prediction belongs to a row of the task.", where=str(path))
@@ -205,8 +205,17 @@ def measures_of(kind: str, settings: Mapping[str, Any], task: Task | Rows | None
     return {name: build_scorer(kind, {**own, **settings}, kind) for name, own in variants.items()}
 
 
-def _placed(rows: Rows, file: AnswerFile, first: int | None) -> dict[int, str | None]:
-    """Return the answers by the place of their row; those of no row are left out."""
+def placed(rows: Rows, file: AnswerFile, first: int | None = None) -> dict[int, str | None]:
+    """Return the answers by the place of their row; those of no row are left out.
+
+    Args:
+        rows: that are answered.
+        file: the answers.
+        first: answers without ids may be those of so many rows alone.
+
+    Raises:
+        DataError: they do not fit the rows.
+    """
     count = len(rows.names)
     if file.by == "order":
         wanted = (count, min(first, count)) if first else (count,)

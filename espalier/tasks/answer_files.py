@@ -109,7 +109,9 @@ def _of_objects(path: Path, items: list[tuple[str, Mapping[str, Any]]], system: 
                 where=where,
                 hint="" if key else f"An answer is called {', '.join(ANSWERS)}.",
             )
-    by: By = "id" if name in IDS else "index" if name else "order"
+    # What is called an index may be a name all the same.
+    numbered = isinstance(first.get(name), int | float) or str(first.get(name)).isdigit()
+    by: By = "order" if not name else "index" if name in PLACES and numbered else "id"
     names_of = tuple(_name(item[name], by, where) for where, item in items) if name else ()
     texts = tuple(_text(item[key], where) for where, item in items)
     wheres = tuple(where for where, _ in items)

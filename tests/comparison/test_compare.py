@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.study.conftest import MakeRun, answers, right, rows
 
 import espalier
 from espalier.comparison.records import Side, Training
 from espalier.comparison.sides import compare_sides
 from espalier.core.errors import DataError, EspalierError, RecipeError, RunError
 from espalier.core.records import Metric, Score
+from tests.comparison.conftest import MakeRun, answers, right, rows
 
 TEST = rows(120, size=2)
 FAST = {"train": {"rate": 1e-3}}
@@ -317,16 +317,16 @@ def test_ids_that_look_swapped_are_told(files: Path) -> None:
     [
         (
             [{"id": "q1", "prediction": "a"}, {"id": "q1", "prediction": "b"}],
-            "bad.jsonl:2: The row 'q1' is answered twice",
+            "bad.jsonl:2: The row 'q1' is predicted twice",
         ),
         ([{"id": "zz", "prediction": "a"}], "theirs are like 'zz', the rows' like 'q0'"),
-        ([{"id": "q1", "score": 1}], "A line has none of prediction, output"),
-        ([{"output": "a"}], "have no ids, and are 1 to 60 rows"),
+        ([{"id": "q1", "score": 1}], "this one has id, score"),
+        ([{"output": "a"}], "The file has 1 prediction for 60 rows"),
         (
-            [{"id": "q1", "prediction": "a"}, {"id": "q2", "prediction": 7}],
-            "bad.jsonl:2: The line's 'prediction' is no text",
+            [{"id": "q1", "prediction": "a"}, {"id": "q2", "prediction": {}}],
+            "bad.jsonl:2: ",
         ),
-        ([ONE, {"prediction": "b"}], "bad.jsonl:2: The line has no 'id'"),
+        ([ONE, {"prediction": "b"}], "bad.jsonl:2: A line should be"),
     ],
 )
 def test_files_of_no_form_are_refused(files: Path, lines: list[dict[str, Any]], said: str) -> None:

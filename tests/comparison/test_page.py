@@ -10,10 +10,10 @@ from html import escape, unescape
 from pathlib import Path
 
 import pytest
-from tests.study.conftest import MakeRun, answers, rows
 
 import espalier
 from espalier.comparison.page import forest
+from tests.comparison.conftest import MakeRun, answers, rows
 
 TEST = rows(60)
 

@@ -88,7 +88,7 @@ def test_lm_eval_s_samples_are_read_for_one_filter(tmp_path: Path) -> None:
         ("p.jsonl", '{"id": "a", "prediction": "x"}\nx\n', "not JSON", ":2"),
         ("p.jsonl", '{"id": "a", "prediction": {"a": 1}}\n', "a text was expected", ":1"),
         ("p.jsonl", '{"id": 1.5, "prediction": "x"}\n', "neither a text nor a number", ":1"),
-        ("p.jsonl", '{"index": "x", "prediction": "x"}\n', "no place counted from 0", ":1"),
+        ("p.jsonl", '{"index": 1.5, "prediction": "x"}\n', "no place counted from 0", ":1"),
         ("p.json", '["a", {"text": "b"}]', "Some predictions are objects", ""),
         ("p.csv", "a,b\n1,2\n", "No column holds the predictions", ":1"),
         ("p.csv", "id,text\n1\n", "The row has 1 cells, and the table 2 columns", ", row 1"),

@@ -31,7 +31,7 @@ from espalier.core.errors import EspalierError
 from espalier.core.journal import Journal
 from espalier.core.spending import Budget, Ledger, Price
 from espalier.core.text import counted, spelt
-from espalier.decode.exchange import Job, Reply, Trouble, adapted, read_reply, read_status
+from espalier.servers.exchange import Job, Reply, Trouble, adapted, read_reply, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

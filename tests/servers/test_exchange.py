@@ -11,7 +11,7 @@ import pytest
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import message
-from espalier.decode.exchange import (
+from espalier.servers.exchange import (
     Reply,
     Trouble,
     adapted,

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from espalier.core.errors import GenerationError, MissingExtra, RecipeError
 from espalier.core.records import Completion
 from espalier.core.spending import Price, Spent, budget_of, spent
-from espalier.decode.exchange import Job, askings, job_of
+from espalier.servers.exchange import Job, askings, job_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 # The same package as here, wherever it was found, and nothing from the folder that the command was given in.
-START = "import sys; sys.path.insert(0, sys.argv[1]); from espalier.decode.courier import main; main()"
+START = "import sys; sys.path.insert(0, sys.argv[1]); from espalier.servers.courier import main; main()"
 
 
 @dataclass(frozen=True)

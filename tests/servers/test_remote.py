@@ -25,8 +25,8 @@ from espalier.core.recipe import Choice
 from espalier.core.records import Example, Generator, Media, Message, message
 from espalier.core.spending import Price
 from espalier.decode import courier, remote
-from espalier.decode.remote import Remote, Server, remote_of
 from espalier.generate.author import Author, steps
+from espalier.servers.remote import Remote, Server, remote_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -451,7 +451,7 @@ from espalier.core.journal import Journal
 from espalier.core.recipe import Choice
 from espalier.core.records import Example, message
 from espalier.core.spending import Price
-from espalier.decode.remote import Server, remote_of
+from espalier.servers.remote import Server, remote_of
 
 url, folder, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 prompts = [f"Question {number}: how long?" for number in range(count)]
