@@ -13,7 +13,7 @@ from espalier.comparison.page import render
 from espalier.comparison.predictions import MEASURES, UNKNOWN, Answers, answers_in, entry_of_answers
 from espalier.core.errors import DataError
 from espalier.core.files import write_atomic
-from espalier.core.run import run_at
+from espalier.core.run import find_run, run_at
 from espalier.core.text import counted
 from espalier.data.references import references_of
 
@@ -75,6 +75,8 @@ def _named(path: Path) -> tuple[Path, str]:
 def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[str]) -> list[Entry]:
     """Return other tools' files, and runs beside them by what they answered, all judged alike."""
     runs = [_named(path) for path in paths if not os.path.isfile(path)]
+    for folder, _ in runs:
+        find_run(folder)
     if references is None and not runs:
         raise DataError(
             "What the answers are scored against is not known.",
