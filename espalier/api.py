@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from espalier.runs.events import Event
     from espalier.runs.model import Model
     from espalier.runs.run import Run
+    from espalier.study.decoding_record import Decodings
 
     Source: TypeAlias = str | Path | Mapping[str, Any] | Recipe
 
@@ -181,6 +182,31 @@ def compare(
         references=references,
         report=page,
     )
+
+
+def compare_decodings(
+    source: Source | Run,
+    *overrides: str,
+    tries: Sequence[str | Mapping[str, Any]] = (),
+    budget: int = 4,
+    samples: int = 3,
+    metric: str = "",
+    rows: int | None = None,
+    rounds: int = 5,
+    again: bool = False,
+    cache: Path | None = None,
+) -> Decodings:
+    """Say which way of decoding to take, as `espalier decode` does; see `espalier.study.decoding`.
+
+    The record prints as a table: `found.sentence`, `found.advised`, `found["beam beams=4"].seconds`.
+    """
+    with _shown("espalier.decode"):
+        from espalier.study.decoding import compare_decodings as compare
+
+        return compare(
+            source, overrides, cache=cache or default_cache(), tries=tries, budget=budget, samples=samples,
+            metric=metric, rows=rows, rounds=rounds, again=again,
+        )  # fmt: skip
 
 
 def build(

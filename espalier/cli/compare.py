@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from espalier.cli.completion import run_folders
 from espalier.cli.settings import Json
+from espalier.cli.summary import print_tables
 from espalier.cli.terminal import as_json
-
-if TYPE_CHECKING:
-    from espalier.comparison.records import Comparison
 
 
 def compare(
@@ -65,18 +60,14 @@ def compare(
 
     groups = [[one] if os.path.exists(one) else one.split(",") for one in sides]
     found = compare_sides(
-        groups,
-        measures=metric or (),
-        allow=allow or (),
-        margin=margin,
-        looks=_looks(looks),
-        references=references,
-        report=report,
-    )
+        groups, measures=metric or (), allow=allow or (), margin=margin, looks=_looks(looks),
+        references=references, report=report,
+    )  # fmt: skip
     if json:
         typer.echo(as_json(found.plain()))
     else:
-        _print(found)
+        said = [next(iter(pair.measures.values())).said for pair in found.pairs]
+        print_tables(said, map(found.table, found.pairs), found.footing, found.notes)
         if report:
             typer.echo(report)
 
@@ -87,19 +78,3 @@ def _looks(text: str) -> int | Literal["all"]:
     if not text.isdigit():
         raise typer.BadParameter("Give a number, or all.", param_hint="--looks")
     return int(text)
-
-
-def _print(found: Comparison) -> None:
-    console = Console(highlight=False)
-    for pair in found.pairs:
-        console.print(Text(next(iter(pair.measures.values())).said))
-    for pair in found.pairs:
-        head, *rows = found.table(pair)
-        table = Table(*head, box=None, pad_edge=False, padding=(1, 2, 0, 0))
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(*(Text(cell.replace(" (", "\n").removesuffix(")")) for cell in row))
-        console.print(table)
-    for line in ("", found.footing, *(f"- {note}" for note in found.notes)):
-        console.print(Text(line))

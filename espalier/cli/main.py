@@ -20,6 +20,7 @@ from espalier.cli.build import build
 from espalier.cli.chat import chat
 from espalier.cli.compare import compare
 from espalier.cli.data import data
+from espalier.cli.decode import decode
 from espalier.cli.export import export
 from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
@@ -64,6 +65,7 @@ app.command()(inspect)
 app.command()(verify)
 app.command()(forecast)
 app.command()(generate)
+app.command()(decode)
 app.command()(chat)
 app.command()(score)
 app.command()(compare)

@@ -13,6 +13,8 @@ from espalier.evaluate.findings import findings
 from espalier.report.summary import forgetting, overall, task_by_task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from espalier.evaluate.scores import Scores
     from espalier.report.summary import Sheet
 
@@ -35,6 +37,24 @@ def print_summary(scores: Scores) -> None:
     for finding in findings(scores):
         mark = {"bad": "!", "good": "+", "caution": "-"}[finding.severity]
         console.print(_wrapped(mark, finding.text, min(console.width, WIDE)), markup=False)
+
+
+def print_tables(
+    said: Iterable[str], tables: Iterable[Sequence[Sequence[str]]], footing: str, notes: Iterable[str]
+) -> None:
+    """Print sentences, tables under their columns' names, intervals under their values, and notes."""
+    console = Console(highlight=False)
+    for sentence in said:
+        console.print(Text(sentence))
+    for head, *rows in tables:
+        table = Table(*head, box=None, pad_edge=False, padding=(1, 1 if len(head) >= FULL else 2, 0, 0))
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*(Text(cell.replace(" (", "\n").removesuffix(")")) for cell in row))
+        console.print(table)
+    for line in ("", footing, *(f"- {note}" for note in notes)):
+        console.print(Text(line))
 
 
 def _drawn(sheet: Sheet) -> Table:
