@@ -39,7 +39,7 @@ def test_texts_alone_are_evaluated(
     home: Path, espalier: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Elsewhere()
-    monkeypatch.setattr("espalier.runs.execute.local_of", lambda loaded, journal: server)
+    monkeypatch.setattr("espalier.runs.execute.local_of", lambda loaded, journal, raters: server)
     result = espalier("run", "recipe.toml", "-o", "decode={kind='sample', samples=2, limit=6}", cwd=home)
     assert result.code == 0, result.err
     assert {choice.kind for choice in server.asked} == {"sample"}
@@ -57,7 +57,9 @@ def test_texts_alone_are_evaluated(
 def test_a_failure_elsewhere_is_told(
     home: Path, espalier: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("espalier.runs.execute.local_of", lambda loaded, journal: Elsewhere(fails_after=2))
+    monkeypatch.setattr(
+        "espalier.runs.execute.local_of", lambda loaded, journal, raters: Elsewhere(fails_after=2)
+    )
     result = espalier("run", "recipe.toml", cwd=home)
     assert result.code == 2
     assert "The server is busy." in result.err

@@ -32,7 +32,7 @@ def refused(result, *said: str) -> None:
         ("model.precision=fp16", ["model.precision: ", "'auto', 'fp32' or 'bf16'"]),
         ("train.method=lara", ["train.method.kind: ", "Did you mean 'lora'?"]),
         ("train.method.rnak=4", ["train.method.rnak: ", "takes no 'rnak'"]),
-        ("decode.kind=beem", ["decode.kind: ", "Known: greedy, sample"]),
+        ("decode.kind=beem", ["decode.kind: ", "Did you mean 'beam'?"]),
         ("train.objective=['dop']", ["train.objective.0.kind: ", "Did you mean 'dpo'?"]),
         ("evaluate=rouge_l", ["evaluate: ", 'Write a list: ["rouge_l"]']),
         ("evaluate=['rouge']", ["evaluate.0.kind: ", "Did you mean 'rouge_l'?"]),

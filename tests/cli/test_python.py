@@ -21,7 +21,7 @@ ROWS = [
     {"prompt": f"The plural of {noun}?", "completion": f"{noun}s"}
     for noun in ("cup", "mug", "pen", "hat", "key")
 ]
-TINY = ("train.epochs=1", "model.precision=fp32", "decode.limit=4")
+TINY = ("train.epochs=1", "model.precision=fp32", "decode.limit=4", "evidence=false")
 
 
 def test_the_page_runs(

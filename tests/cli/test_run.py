@@ -30,7 +30,7 @@ def test_a_run_leaves_all_that_the_design_names(finished) -> None:
     }  # fmt: skip
     scores = json.loads((finished.folder / "scores.json").read_text())
     outputs = lines(finished.folder / "outputs.jsonl")
-    assert {line["system"] for line in outputs} == {"base", "tuned", "constant", "copy"}
+    assert {line["system"] for line in outputs} == {"base", "tuned", "constant", "copy", "example"}
     assert len(outputs) == 4 * scores["rows"]
     assert "<svg" in (finished.folder / "report.html").read_text()
 
@@ -225,7 +225,7 @@ def test_every_recipe_runs_at_toy_size(tmp_path: Path, tiny_model: Path, espalie
     epochs = {name: 0.02 if "data" in stage else 0.5 for name, stage in stages.items()}
     changes = (
         f"model.name={tiny_model}", f"folder={tmp_path}", "data.limit=6", "data.test_limit=3",
-        "decode.limit=3",
+        "decode.limit=3", "evidence=false",
         *(f"{name}.{few}" for name in stages for few in ("rows=3", f"epochs={epochs[name]}")),
     )  # fmt: skip
     result = espalier("run", recipe, *(word for change in changes for word in ("-o", change)))

@@ -115,7 +115,7 @@ def test_each_token_is_the_likeliest_that_can_be(
 
 
 EXPRESSIONS = [
-    r"\d{1,3} (second|hour|day)s?",
+    r"[0-9]{1,3} (second|hour|day)s?",
     r"[a-h]{2,5}( [a-h]{2,3}){0,2}",
     r"(yes|no)\.",
     r"a|aa|aaa",

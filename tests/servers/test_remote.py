@@ -24,8 +24,8 @@ from espalier.core.journal import Journal
 from espalier.core.recipe import Choice
 from espalier.core.records import Example, Generator, Media, Message, message
 from espalier.core.spending import Price
-from espalier.decode import courier, remote
 from espalier.generate.author import Author, steps
+from espalier.servers import courier, remote
 from espalier.servers.remote import Remote, Server, remote_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ GREEDY = Choice.model_validate({"kind": "greedy", "limit": 16})
 PRICE = Price(2.0, 8.0)
 KEY = "sk-not-to-be-written"
 HASTY = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from espalier.decode import courier; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from espalier.servers import courier; "
     "courier.FIRST = 0.01; courier.main()"
 )
 
@@ -451,6 +451,7 @@ from espalier.core.journal import Journal
 from espalier.core.recipe import Choice
 from espalier.core.records import Example, message
 from espalier.core.spending import Price
+from espalier.servers import courier, remote
 from espalier.servers.remote import Server, remote_of
 
 url, folder, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
