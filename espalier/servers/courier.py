@@ -83,6 +83,7 @@ class Courier:
         self._budget = Budget(*terms.budget) if terms.budget else None
         self._ledger = Ledger(None, Price(*terms.price), self._journal)
         self._queue: deque[Job] = deque()
+        self._unseen = False  # there are jobs in the queue that were not looked for in the journal
         self._wanted: dict[str, list[int]] = {}  # the batches that wait for a request, queued or on its way
         self._width = float(terms.concurrency)
         self._open_from = 0.0  # of the loop's clock; until then the server wants to be left alone
@@ -103,6 +104,7 @@ class Courier:
                 job = Job(**{**fields, "worst": tuple(fields["worst"])})
                 if job.key not in self._wanted:
                     self._queue.append(job)
+                    self._unseen = True
                 self._wanted.setdefault(job.key, []).append(order["batch"])
         self._wake.set()
 
@@ -146,8 +148,9 @@ class Courier:
             self._last_answer = 0.0
         running: set[asyncio.Future[Any]] = set()
         woken = asyncio.ensure_future(self._wake.wait())
-        self._skip_answered()
+        self._unseen = True
         while self._queue or running:
+            self._skip_answered()
             while self._queue and len(running) < max(1, int(self._width)) and self._stop is None:
                 job = self._queue[0]
                 if not self._ledger.hold(job.key, *job.worst):
@@ -165,7 +168,6 @@ class Courier:
                     task.result()
                 if woken in done:
                     self._wake.clear()
-                    self._skip_answered()
                     woken = asyncio.ensure_future(self._wake.wait())
         woken.cancel()
         if self._aside and self._last_answer is None:
@@ -174,8 +176,9 @@ class Courier:
             self._settle_aside()
 
     def _skip_answered(self) -> None:
-        """Hand on what another courier has answered since the request was looked for."""
-        found = self._journal.find(f"request:{job.key}" for job in self._queue)
+        """Hand on what was answered since it was looked for, here or by another courier: of new requests."""
+        new, self._unseen = self._unseen, False
+        found = self._journal.find(f"request:{job.key}" for job in self._queue) if new else {}
         for name, entry in found.items():
             self._hand_on(name.removeprefix("request:"), entry)
         self._queue = deque(job for job in self._queue if f"request:{job.key}" not in found)

@@ -31,7 +31,7 @@ def test_a_run_leaves_all_that_the_design_names(finished) -> None:
     scores = json.loads((finished.folder / "scores.json").read_text())
     outputs = lines(finished.folder / "outputs.jsonl")
     assert {line["system"] for line in outputs} == {"base", "tuned", "constant", "copy", "example"}
-    assert len(outputs) == 4 * scores["rows"]
+    assert len(outputs) == 5 * scores["rows"]
     assert "<svg" in (finished.folder / "report.html").read_text()
 
 
