@@ -46,6 +46,11 @@ def main() -> None:
         from bench import filtering
 
         found["filtering"] = filtering.main(_say, rounds=options.rounds)
+    if options.what == "choices":
+        from bench import choices
+
+        own = {"threads": options.threads, "rounds": options.rounds, "count": options.questions}
+        found["choices"] = choices.main(model, _say, **own)
     if options.what == "generation":
         from bench import generation
 
@@ -76,6 +81,7 @@ def _options() -> argparse.Namespace:
         nargs="?",
         choices=(
             "training",
+            "choices",
             "decoding",
             "filtering",
             "generation",
@@ -99,6 +105,7 @@ def _options() -> argparse.Namespace:
         default="likely",
         help='TRL settings to try, in the number format that is faster here: "likely", "all", or one name',
     )
+    parser.add_argument("--questions", type=int, default=100, help="multiple choice: how many")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--llama-python", default=sys.executable, help="a Python that has llama-cpp-python")
     parser.add_argument("--gguf", help="the model's GGUF file, for llama.cpp")

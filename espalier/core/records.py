@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from espalier.core.errors import DataError
@@ -266,7 +266,8 @@ class Completion:
     """What a model wrote for an example; `request` is the hash of all that determines it.
 
     `logprob` is the sum over the answer's tokens, in nats, under the model that wrote it. `votes` are how
-    many of several answers said the same, where that chose it.
+    many of several answers said the same, where that chose it; `options`, where the answer is one of its
+    example's options, of each its log-probability and its tokens.
     """
 
     example: str
@@ -277,6 +278,12 @@ class Completion:
     finish: Finish = "stop"
     request: str = ""
     votes: int | None = None
+    options: tuple[tuple[float, int], ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can hold it; options only where there are any."""
+        table = {one.name: self.__getattribute__(one.name) for one in fields(self)}
+        return table if self.options else {name: one for name, one in table.items() if name != "options"}
 
 
 @dataclass(frozen=True, slots=True)

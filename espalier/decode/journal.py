@@ -6,7 +6,6 @@ A kill can leave the last line torn. It is recognised by the missing line end, i
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +53,7 @@ class Generations:
     def share(self, keys: Iterable[str]) -> None:
         """Give the store what was made of these requests. Raises RunError."""
         if self._store is not None:
-            made = {key: dataclasses.asdict(self.done[key]) for key in keys if key in self.done}
+            made = {key: self.done[key].plain() for key in keys if key in self.done}
             self._store.add(made)
 
     def append(self, completion: Completion) -> None:
@@ -67,7 +66,7 @@ class Generations:
         self.made += 1
 
     def _write(self, completion: Completion) -> None:
-        line = json.dumps(dataclasses.asdict(completion), ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(completion.plain(), ensure_ascii=False).encode() + b"\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("r+b" if self._path.exists() else "wb") as file:
@@ -94,7 +93,8 @@ def _completion(line: bytes, where: str) -> Completion:
 
 def _completion_of(fields: Any, where: str) -> Completion:
     try:
-        return Completion(**{**fields, "ids": tuple(fields["ids"])})
+        weighed = tuple((float(logprob), int(tokens)) for logprob, tokens in fields.get("options", ()))
+        return Completion(**{**fields, "ids": tuple(fields["ids"]), "options": weighed})
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"The line is no generation of Espalier: {error}.",

@@ -12,7 +12,7 @@ import torch
 from espalier.core.errors import DataError
 from espalier.core.records import message
 from espalier.encode.batches import build_trees, group_size, groups_of
-from espalier.encode.tokens import encode
+from espalier.encode.tokens import encode, read_ahead
 from espalier.models.forward import edge_logprobs
 from espalier.models.precision import autocast
 from espalier.models.reward import as_rated, leaf_scores, rates
@@ -33,13 +33,32 @@ if TYPE_CHECKING:
     Forward: TypeAlias = Callable[[Any, Tree], Edges]
 
 TOKENS = 4096  # distinct tokens in one forward, where no row is longer
+AHEAD = 64  # examples whose options the tokenizer is given at once
 
 
 def answer_row(example: Example, answer: str, template: Template) -> Encoded:
     """Return an answer behind an example's prompt in tokens; it alone is weighed. Raises TemplateError."""
+    return encode(_answered(example, answer), template)
+
+
+def answer_rows(
+    examples: Sequence[Example], options: Sequence[Sequence[str]], template: Template
+) -> list[list[Encoded]]:
+    """Return each example's options behind its prompt in tokens, as `answer_row` does, many read at once."""
+    found: list[list[Encoded]] = []
+    for start in range(0, len(examples), AHEAD):
+        part = list(zip(examples, options, strict=True))[start : start + AHEAD]
+        asked = [_answered(example, option) for example, texts in part for option in texts]
+        read_ahead(asked, template)
+        rows = iter([encode(one, template) for one in asked])
+        found += [[next(rows) for _ in texts] for _, texts in part]
+    return found
+
+
+def _answered(example: Example, answer: str) -> Example:
     prompt = tuple(replace(turn, trained=False) for turn in example.prompt)
     turns = (*prompt, message("assistant", answer, trained=True))
-    return encode(replace(example, messages=turns, rejected=()), template)
+    return replace(example, messages=turns, rejected=())
 
 
 def check_context(rows: Sequence[Encoded], context: int) -> None:

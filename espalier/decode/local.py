@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from espalier.decode.choosing import choose
 from espalier.decode.engine import generate, written
-from espalier.decode.likelihood import answer_row, check_context, numbers
+from espalier.decode.likelihood import answer_rows, check_context, numbers
 from espalier.decode.picking import limited, no_raters
 from espalier.decode.ready import ready_to_decode, to_decode
 from espalier.decode.strategies.registry import strategies
@@ -69,6 +70,8 @@ class Local:
             GenerationError, DataError: see `decode.engine.generate`.
         """
         strategy, weights = strategy_of(settings), self.loaded.weights if self.journal is not None else ""
+        if strategy.weighs is not None:
+            return choose(self.loaded, examples, strategy.weighs, weights=weights, journal=self.journal)
         return generate(
             self.writer,
             self.template,
@@ -105,11 +108,7 @@ class Local:
             TemplateError: the template cannot render a prompt with one of its options.
             DataError: a prompt with one of its options does not fit into the model's context.
         """
-        rows = [
-            answer_row(example, option, self.template)
-            for example, choices in zip(examples, options, strict=True)
-            for option in choices
-        ]
+        rows = [row for own in answer_rows(examples, options, self.template) for row in own]
         check_context(rows, self.template.context)
         found = iter(numbers(self.loaded, rows))
         return [[next(found) for _ in choices] for choices in options]

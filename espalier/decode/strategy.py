@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Completion, Example, Finish
     from espalier.decode.requests import Request
     from espalier.encode.template import Template
+    from espalier.tasks.options import Normalise
 
     ToText: TypeAlias = Callable[[Sequence[int]], str]
 
@@ -152,6 +153,7 @@ class Strategy:
         look: takes tokens by what they lead to; `step` is not asked then.
         pick: where the answer is one of several: what chooses. Of such a strategy nothing else is asked but
             `settings`, `limit` and `samples`, which is 1.
+        weighs: of a strategy that takes no tokens but one of the row's options: by what; see `choosing.py`.
     """
 
     settings: Mapping[str, Any]
@@ -166,6 +168,7 @@ class Strategy:
     own: Callable[[Example], Any] = _nothing
     look: Look | None = None
     pick: Pick | None = None
+    weighs: Normalise | None = None
 
     def bound(self, template: Template) -> Strategy:
         """Return the strategy as it decodes with this template's tokenizer. Raises what `bind` does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.files import jsonl
@@ -138,7 +138,8 @@ def try_methods(plan: Plan) -> None:
 
 def _answer(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
     """Do the rest of a run whose model writes answers."""
-    limit = say_limit(plan.prepared.test, plan.template, plan.choices.strategy.limit)
+    weighs = plan.choices.strategy.weighs is not None  # nothing is written, so no limit cuts it
+    limit = None if weighs else say_limit(plan.prepared.test, plan.template, plan.choices.strategy.limit)
     base = _generate(plan, run, plan.loaded, "base")
     wanted = plan.choices.recipe.evidence
     before = ask_abilities(run, plan.loaded, "base") if wanted else None
@@ -191,7 +192,7 @@ def _evaluate(
     plan: Plan,
     run: RunFolder,
     answers: dict[str, list[Completion]],
-    limit: Limit,
+    limit: Limit | None,
     evidence: Mapping[str, Any],
 ) -> None:
     """Write outputs.jsonl and scores.json; of several samples of an answer the first is scored."""
@@ -201,7 +202,7 @@ def _evaluate(
     worked = {task.name: task.positive[0].output for task in tasks if task.positive}
     systems = {**answers, **floors(prepared.test, prepared.train, worked)}
     lines = [
-        {"system": system, **asdict(completion)}
+        {"system": system, **completion.plain()}
         for system, completions in systems.items()
         for completion in completions
     ]

@@ -16,6 +16,7 @@ import torch
 from espalier.core.files import content_hash
 from espalier.core.journal import store_of
 from espalier.core.records import Encoded
+from espalier.decode.choosing import choose
 from espalier.decode.engine import generate
 from espalier.decode.likelihood import numbers
 from espalier.decode.local import local_of, strategy_of
@@ -106,7 +107,10 @@ def _changed(
     model, strategy = local_of(loaded).writer, strategy_of(settings)
 
     def texts(some: Sequence[Example]) -> dict[str, str]:
-        made = generate(model, loaded.template, some, strategy, weights=loaded.weights)
+        if strategy.weighs is not None:
+            made = choose(loaded, some, strategy.weighs)
+        else:
+            made = generate(model, loaded.template, some, strategy, weights=loaded.weights)
         return {one.example: one.text for one in made if one.sample == 0}
 
     alone = {name: text for example in examples for name, text in texts([example]).items()}

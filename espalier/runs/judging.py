@@ -23,6 +23,7 @@ from espalier.runs.events import say
 from espalier.scorers.by_row import ByRow
 from espalier.scorers.checks import check_scorer, single
 from espalier.scorers.registry import LISTS, fitted, named_scorers, scorers
+from espalier.tasks.options import options_of, right_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,8 +129,12 @@ def try_judges(choices: Choices) -> None:
 
     Raises:
         RecipeError: one cannot judge any row, or a check fails every reference.
+        DataError: rows are to be answered by choice, and the options of one cannot be chosen from.
     """
     recipe, prepared, objectives = choices.recipe, choices.prepared, choices.objectives
+    if choices.strategy.weighs is not None:
+        for row in prepared.test:
+            right_option(row, options_of(row))
     for index, (name, scorer) in enumerate(choices.scorers.items()):
         _try_scorer(name, scorer, prepared.test, f"evaluate.{index}")
     names, own = choices.checks, choices.checks_of

@@ -151,7 +151,8 @@ def find_talker(name: str, *, plain: bool = False) -> Talker:
     if run := run_at(folder):
         recipe = load_recipe(run.recipe)
         asking = Asking() if plain else run_asking(run)
-        return Talker(name, run, asking, recipe.decode, recipe.task.columns)
+        decode = recipe.decode if strategy_of(recipe.decode).weighs is None else Choice(kind="greedy")
+        return Talker(name, run, asking, decode, recipe.task.columns)
     if name in KNOWN:
         return Talker(name)
     if os.path.isdir(folder) and not any(

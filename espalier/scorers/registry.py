@@ -14,6 +14,7 @@ from espalier.core.recipe import Choice
 from espalier.core.records import Example, Fitted, Scorer
 from espalier.core.registry import Registry
 from espalier.scorers.checks import build_checks
+from espalier.scorers.choice import build_choice
 from espalier.scorers.code import build_code
 from espalier.scorers.exact import build_exact_match, build_quasi_exact, build_token_f1
 from espalier.scorers.ifeval.scorer import build_ifeval
@@ -45,6 +46,7 @@ scorers.register("mctaco")(build_mctaco)
 scorers.register("super_ni")(build_super_ni)
 scorers.register("checks")(build_checks)
 scorers.register("code")(build_code)
+scorers.register("choice")(build_choice)
 scorers.register("ifeval")(build_ifeval)
 scorers.register("json")(build_json)
 scorers.register("sql")(build_sql)

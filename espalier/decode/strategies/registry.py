@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from espalier.core.registry import Registry
 from espalier.decode.strategies.beam import beam
+from espalier.decode.strategies.choices import choices
 from espalier.decode.strategies.constrained import constrained
 from espalier.decode.strategies.contrastive import contrastive
 from espalier.decode.strategies.lookup import lookup
@@ -23,3 +24,4 @@ strategies.register("best_of")(best_of)
 strategies.register("self_consistency")(self_consistency)
 strategies.register("constrained")(constrained)
 strategies.register("contrastive")(contrastive)
+strategies.register("choices")(choices)
