@@ -143,6 +143,56 @@ def score(
     return score_texts(scorer, predictions, references, sources, settings)
 
 
+def evaluate(
+    model: Model | Run | str | Path,
+    what: str | Path | Sequence[str | Path] | Iterable[Mapping[str, Any]] = (),
+    *overrides: str,
+    name: str = "",
+    folder: str = "runs",
+    server: str = "",
+    secret: str = "",
+    cache: Path | None = None,
+) -> Run:
+    """Score a model as it is, as `espalier evaluate` does, and return where it went: `.scores["model"]`.
+
+    Args:
+        model: as for `load`; or its name on the server.
+        what: a recipe, whose test set is scored, or tasks, files of rows, or rows in memory: all of them;
+            of a run by default its own test set.
+        overrides: of the recipe's keys, such as "decode.limit=32".
+        name: of the folder of the results; by default made of the model and of what is scored.
+        folder: of such folders.
+        server: address of an OpenAI-compatible server that has the model.
+        secret: its key; written nowhere.
+        cache: as for `run`.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with _shown("espalier.api.evaluate"):
+        from espalier.runs.model import Model
+        from espalier.runs.run import Run
+        from espalier.study.evaluation import asked_of, evaluated, written
+
+        cache = cache or default_cache()
+        place = str(
+            model.name if isinstance(model, Model) else model.path if isinstance(model, Run) else model
+        )
+        given: list[Any] = [what] if isinstance(what, str | Path) else list(what)
+        if given and not all(isinstance(one, str | Path) for one in given):
+            name, file = written(given, place, name, folder)
+            given = [file]
+        asked = asked_of(
+            place,
+            [*map(str, given)],
+            [f"folder={folder}", *overrides],
+            name=name,
+            server=server,
+            secret=secret,
+        )
+        return Run(evaluated(asked, cache).path, cache)
+
+
 def compare(
     *sides: Run | str | Path | Sequence[Run | str | Path],
     measures: Sequence[str] = (),

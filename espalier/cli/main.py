@@ -21,6 +21,7 @@ from espalier.cli.chat import chat
 from espalier.cli.compare import compare
 from espalier.cli.data import data
 from espalier.cli.decode import decode
+from espalier.cli.evaluate import evaluate
 from espalier.cli.export import export
 from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
@@ -63,6 +64,7 @@ app.add_typer(data, name="data")
 app.command()(init)
 app.command()(inspect)
 app.command()(verify)
+app.command()(evaluate)
 app.command()(forecast)
 app.command()(generate)
 app.command()(decode)

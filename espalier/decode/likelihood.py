@@ -13,7 +13,7 @@ from espalier.core.errors import DataError
 from espalier.core.records import message
 from espalier.encode.batches import build_trees, group_size, groups_of
 from espalier.encode.tokens import encode, read_ahead
-from espalier.models.forward import edge_logprobs
+from espalier.models.forward import edge_logprobs, with_likeliest
 from espalier.models.precision import autocast
 from espalier.models.reward import as_rated, leaf_scores, rates
 
@@ -77,13 +77,32 @@ def numbers(loaded: Loaded, rows: Sequence[Encoded]) -> list[float]:
 
     What rows share is computed once, in trees of `TOKENS` tokens, or as many as the longest row has.
     """
+    rating = rates(loaded.model)
+    rows = [as_rated(row) if rating else row for row in rows]
+    return _summed(loaded, rows, leaf_scores if rating else edge_logprobs)
+
+
+def told(loaded: Loaded, rows: Sequence[Encoded]) -> list[tuple[float, bool]]:
+    """Return of each row its log-probability, as `numbers` does, and whether it is what greedy would say."""
+    greedy: dict[int, bool] = {}
+
+    def forward(model: PreTrainedModel, tree: Tree, *, shared: bool) -> Edges:
+        edges = edge_logprobs(model, tree, shared=shared, read=with_likeliest)
+        best = edges.means.cpu().numpy()[tree.entry_edges]
+        for place, row in enumerate(tree.rows):
+            greedy[row.number] = bool(best[tree.entry_rows == place].all())
+        return edges
+
+    found = _summed(loaded, rows, forward)
+    return [(number, greedy[place]) for place, number in enumerate(found)]
+
+
+def _summed(loaded: Loaded, rows: Sequence[Encoded], forward: Callable[..., Edges]) -> list[float]:
     if not rows:
         return []
-    rating = rates(loaded.model)
-    rows = [replace(as_rated(row) if rating else row, role="sample", number=n) for n, row in enumerate(rows)]
+    rows = [replace(row, role="sample", number=number) for number, row in enumerate(rows)]
     longest = max(len(row.ids) for row in rows)
-    shared = loaded.sharing.why_not(longest) is None
-    forward = partial(leaf_scores if rating else edge_logprobs, shared=shared)
+    forward = partial(forward, shared=loaded.sharing.why_not(longest) is None)
     tokens, precision = max(TOKENS, longest), loaded.formats.training
     return row_sums(rows, token_logprobs(loaded.model, rows, forward, tokens=tokens, precision=precision))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from espalier.core.text import counted
 from espalier.evaluate.forgetting import fallen, sentence
-from espalier.evaluate.measures import FLOORS, metric_of
+from espalier.evaluate.measures import AS_IS, FLOORS, metric_of
 from espalier.evaluate.sheet import between, detectable, figure, interval, points, shown
 from espalier.evaluate.symptoms import Finding, of_base, of_limit, of_tuned
 
@@ -29,8 +29,11 @@ FEW = 20  # sources: fewer tell little, whatever the interval
 def findings(scores: Scores) -> list[Finding]:
     """Return what is to be said of a run: the bad news, good news if there is no bad, then cautions.
 
-    Without a tuned and a base model there is nothing to say.
+    Of a model that was evaluated without training it is how it stands against the floors. Without a model
+    there is nothing to say.
     """
+    if AS_IS in scores.systems:
+        return _of_alone(scores)
     if not scores.judged:
         return []
     lead = scores.leading
@@ -52,6 +55,19 @@ def findings(scores: Scores) -> list[Finding]:
         for severity in ("bad", "good", "caution")
     )
     return [*(bad or good), *cautions]
+
+
+def _of_alone(scores: Scores) -> list[Finding]:
+    lead = scores.leading
+    bad = [*_floors(scores, lead), *_guessing(scores, lead)]
+    reached, metric = scores.estimate(AS_IS, lead), scores.metric(lead)
+    text = f"The model is above every floor: {metric.within} is {figure(metric, reached)}"
+    good = [Finding("above the floors", "good", f"{text} ({interval(reached) or 'no interval'}).")]
+    return [
+        *(bad or (good if reached.known else [])),
+        *of_limit(scores.limit, scores.rows),
+        *_rows(scores, lead),
+    ]
 
 
 def _against(scores: Scores, measure: str) -> Iterator[Finding]:
@@ -92,19 +108,22 @@ def _floors(scores: Scores, measure: str) -> Iterator[Finding]:
         if said:
             (first, value), *rest = said
             more = "".join(f"; {joint} {called} ({value})" for called, value in rest)
-            tuned = figure(metric, scores.estimate("tuned", measure))
-            text = f"The tuned model {told} {first}: {metric.within} is {tuned} against {value} "
+            tuned = figure(metric, scores.estimate(_ours(scores), measure))
+            text = f"{_called(scores)} {told} {first}: {metric.within} is {tuned} against {value} "
             yield Finding(kind, "bad", f"{text}({between(known[ranked[0]])}){more}.")
 
 
 def _guessing(scores: Scores, measure: str) -> Iterator[Finding]:
     """Name what the measure itself says that is reached without a model, where the tuned one is not above."""
-    metric, tuned, floors = scores.metric(measure), scores.estimate("tuned", measure), scores.floors(measure)
+    metric, floors = scores.metric(measure), scores.floors(measure)
+    tuned = scores.estimate(_ours(scores), measure)
     end = tuned.low if metric.sign > 0 else tuned.high
     for name, value in metric.floors.items():
         if metric.sign * end <= metric.sign * value:
             reached = f"{metric.within} is {figure(metric, tuned)} ({interval(tuned)})"
-            text = f"The tuned model cannot be told from {name} ({figure(metric, floors[name])}): {reached}."
+            text = (
+                f"{_called(scores)} cannot be told from {name} ({figure(metric, floors[name])}): {reached}."
+            )
             yield Finding("not above a floor", "bad", text)
 
 
@@ -160,8 +179,8 @@ def _rows(scores: Scores, lead: str) -> Iterator[Finding]:
     """Say what could not be judged, and what so few rows do not let one see."""
     rows = counted(scores.rows, "answer")
     for measure in scores.measures:
-        for system, whose in (("tuned", f"of {rows}"), ("base", f"of the base model's {rows}")):
-            missing = scores.estimate(system, measure).missing
+        for system, whose in ((_ours(scores), f"of {rows}"), ("base", f"of the base model's {rows}")):
+            missing = scores.estimate(system, measure).missing if system in scores.systems else 0
             if missing:
                 text = f"{missing} {whose} could not be judged by {scores.metric(measure).within}."
                 yield Finding("not judged", "caution", text)
@@ -200,6 +219,15 @@ def hacking(scores: Scores) -> str:
     lost = ", ".join(fell)
     said = f"What was rewarded rose ({gained}), and what was not rewarded fell ({lost})"
     return f"{said}: this is what reward hacking looks like."
+
+
+def _ours(scores: Scores) -> str:
+    """Return the system that is judged."""
+    return AS_IS if AS_IS in scores.systems else "tuned"
+
+
+def _called(scores: Scores) -> str:
+    return "The model" if AS_IS in scores.systems else "The tuned model"
 
 
 def _gap(scores: Scores, other: str, measure: str) -> Estimate | None:

@@ -8,6 +8,7 @@ from espalier.scorers.rouge import RougeL
 from espalier.tasks.checks import checks
 
 ALL = "all_checks"
+AS_IS = "model"  # the system that is evaluated without training
 # Systems that need no model, in words.
 FLOORS = {
     "copy": "a copy of the input",

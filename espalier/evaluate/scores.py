@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError
 from espalier.core.files import read_json
 from espalier.core.records import Estimate, Metric, Score
-from espalier.evaluate.measures import ALL, FLOORS, metric_of
+from espalier.evaluate.measures import ALL, AS_IS, FLOORS, metric_of
 from espalier.evaluate.score_records import (
     Answers,
     Common,
@@ -76,9 +76,9 @@ class Scores:
     """What a run's systems reached, by measure, with all that is known of their answers.
 
     `scores["tuned"]["rouge_l"]` is an Estimate. Systems are "tuned", "base", earlier stages and the floors;
-    the others are compared with the first. Without any it is that of a run not yet scored. `groups` are the
-    same of the rows of each task, where there are several; `abilities`, what base and tuned model say to the
-    questions of general ability.
+    the others are compared with the first. Where nothing was trained it is "model" and the floors. Of none
+    it is a run not yet scored. `groups` are the same of the rows of each task, where there are
+    several; `abilities`, what base and tuned model say to the questions of general ability.
     """
 
     rows: int = 0
@@ -214,7 +214,8 @@ class Scores:
 
     def difference(self, other: str, measure: str) -> Difference | None:
         """Return the paired difference of the tuned model with another system, where it was taken."""
-        found = [pair.values for pair in self.differences if (pair.a, pair.b) == ("tuned", other)]
+        ours = (AS_IS if AS_IS in self.systems else "tuned", other)
+        found = [pair.values for pair in self.differences if (pair.a, pair.b) == ours]
         return found[0].get(measure) if found else None
 
     def of_rows(self, system: str, measure: str) -> dict[str, Score]:

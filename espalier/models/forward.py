@@ -15,9 +15,13 @@ from espalier.encode.tree import row_path
 from espalier.models.call import call_model, call_on_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import PreTrainedModel
 
     from espalier.encode.tree import Ints, Tree
+
+    Read = Callable[[torch.Tensor, Ints, Ints], "Edges"]
 
 # Logits that are held in fp32 at a time: they should stay in the cache.
 CHUNK = 1_000_000
@@ -35,7 +39,9 @@ class Edges(NamedTuple):
     means: torch.Tensor
 
 
-def edge_logprobs(model: PreTrainedModel, tree: Tree, *, shared: bool = True) -> Edges:
+def edge_logprobs(
+    model: PreTrainedModel, tree: Tree, *, shared: bool = True, read: Read | None = None
+) -> Edges:
     """Return the log-probabilities at each edge of the tree.
 
     Args:
@@ -43,17 +49,26 @@ def edge_logprobs(model: PreTrainedModel, tree: Tree, *, shared: bool = True) ->
         tree: the rows.
         shared: compute the tree in one pass, each token once; otherwise the rows one by one, with the model's
             own attention: for models that cannot share, and as the reference of those that can.
+        read: from logits [S, V], and of each edge its source among them and its target, to what is returned,
+            such as `with_likeliest`.
     """
-    return _by_tree(model, tree) if shared else _by_row(model, tree)
+    return (_by_tree if shared else _by_row)(model, tree, read or _logprobs)
 
 
-def _by_tree(model: PreTrainedModel, tree: Tree) -> Edges:
+def with_likeliest(logits: torch.Tensor, rows: Ints, targets: Ints) -> Edges:
+    """Return the log-probabilities, and in place of the means 1 where a target is the likeliest, else 0."""
+    found, device = _logprobs(logits, rows, targets), logits.device
+    best = logits.argmax(-1)[_tensor(rows.reshape(-1), device)] == _tensor(targets, device)
+    return Edges(found.logprobs, best.to(found.logprobs))
+
+
+def _by_tree(model: PreTrainedModel, tree: Tree, read: Read) -> Edges:
     sources, rows = np.unique(tree.sources, return_inverse=True)
     logits = call_on_tree(model, tree, keep=sources)
-    return _logprobs(logits.squeeze(0), rows, tree.targets)
+    return read(logits.squeeze(0), rows, tree.targets)
 
 
-def _by_row(model: PreTrainedModel, tree: Tree) -> Edges:
+def _by_row(model: PreTrainedModel, tree: Tree, read: Read) -> Edges:
     """Compute every edge in the first row that has it."""
     found: list[Edges] = []
     order: list[Ints] = []
@@ -68,7 +83,7 @@ def _by_row(model: PreTrainedModel, tree: Tree) -> Edges:
         path = row_path(tree, row)
         sources, rows = np.unique(tree.positions[tree.sources[edges]], return_inverse=True)
         logits = call_model(model, tree.ids[path][None], keep=sources)
-        found.append(_logprobs(logits.squeeze(0), rows, tree.targets[edges]))
+        found.append(read(logits.squeeze(0), rows, tree.targets[edges]))
     back = _tensor(np.argsort(np.concatenate(order)), model.device)
     logprobs, means = zip(*found, strict=True)
     return Edges(torch.cat(logprobs)[back], torch.cat(means)[back])

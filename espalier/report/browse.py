@@ -22,7 +22,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from espalier.evaluate.measures import ALL, FLOORS, metric_of
+from espalier.evaluate.measures import ALL, AS_IS, FLOORS, metric_of
 from espalier.report.nearest import nearest, words
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Row: TypeAlias = dict[str, Any]
 
-TUNED = "tuned"
+OURS = {"tuned", AS_IS}  # who is judged: the last of the systems
 # The measures that tell right from wrong, and what is said of a row where they are not 1.
 WRONG = {
     ALL: "fails a check",
@@ -82,12 +82,12 @@ def embedded(value: object) -> str:
 def _systems(material: Material) -> list[str]:
     """Return who answered, as they stand side by side: base, the stages in their order, tuned."""
     names = {*material.scores.systems, *(system for system, _ in material.outputs)} - FLOORS.keys()
-    places = {"base": 0, TUNED: 2}
+    places = {"base": 0, **dict.fromkeys(OURS, 2)}
     return sorted(names, key=lambda name: (places.get(name, 1), name))
 
 
 def _measures(scores: Scores) -> list[str]:
-    return scores.measures if TUNED in scores.systems else []
+    return scores.measures if OURS & scores.systems.keys() else []
 
 
 def _row(
@@ -102,7 +102,7 @@ def _row(
     answers = [
         _answer(material.outputs.get((system, name)), verdicts.get(system), measures) for system in systems
     ]
-    tuned = answers[-1] if TUNED in systems else None
+    tuned = answers[-1] if OURS & {*systems} else None
     return {
         "input": _asked(example) if example else f"example {name}",
         "references": list(example.references or filter(None, [example.answer])) if example else [],
@@ -158,7 +158,7 @@ def _order(rows: Sequence[Row], systems: Sequence[str], signs: Sequence[int]) ->
 
     `signs` are -1 for the measures of which lower values are better.
     """
-    tuned, base = (systems.index(name) if name in systems else None for name in (TUNED, "base"))
+    tuned, base = (systems.index(name) if name in systems else None for name in ("tuned", "base"))
 
     def marks(row: Row, place: int | None) -> list[float]:
         """Return how good an answer is, what counts most first. What nothing could judge is not bad."""
@@ -180,7 +180,7 @@ def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str],
 
     See `_judges`. Where nothing tells right from wrong, those are the worst quarter.
     """
-    tuned = [row["answers"][-1] if TUNED in systems else None for row in rows]
+    tuned = [row["answers"][-1] if OURS & {*systems} else None for row in rows]
     values = [dict(zip(measures, answer["values"], strict=False)) if answer else {} for answer in tuned]
     judges = _judges(measures, values, closed=scores.closed)
     for row, of in zip(rows, values, strict=True):
@@ -211,7 +211,7 @@ def _judges(
 
 def _nearest(rows: Sequence[Row], systems: Sequence[str], train: Sequence[Example]) -> list[list[str]]:
     """Give each row the trained row that its tuned answer is nearest to; return those, input and answer."""
-    tuned = [row["answers"][-1] or {} if TUNED in systems else {} for row in rows]
+    tuned = [row["answers"][-1] or {} if OURS & {*systems} else {} for row in rows]
     answers = [(row["input"], answer.get("text") or "") for row, answer in zip(rows, tuned, strict=True)]
     trained = [(_asked(example), example.answer) for example in train]
     numbers: dict[int, int] = {}

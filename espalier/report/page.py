@@ -24,7 +24,7 @@ from espalier.evaluate import sheet
 from espalier.evaluate.findings import findings
 from espalier.evaluate.forgetting import METRICS, sentence
 from espalier.evaluate.groups import MACRO, by_task
-from espalier.evaluate.measures import ALL, FLOORS
+from espalier.evaluate.measures import ALL, AS_IS, FLOORS
 from espalier.report import browse, words
 from espalier.report.charts import axis
 from espalier.report.gather import Material, gather
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters, are no text of a page
 DESCRIBED = {
+    AS_IS: "the model as it is",
     "tuned": "the model after tuning",
     "base": "the model before tuning",
     "constant": "one answer for every input",
@@ -91,6 +92,7 @@ def render(material: Material) -> str:
         findings=findings(material.scores),
         changes=_changes(material.scores),
         asked=_asked(material),
+        alone=AS_IS in material.scores.systems,
         figures=_figures(material),
         floor_text=_floor_text(material, "constant"),
         majority=_floor_text(material, "majority"),
@@ -161,7 +163,7 @@ def _figures(material: Material) -> list[dict[str, Any]]:
     scores = material.scores
     systems = _systems(scores)
     figures: list[dict[str, Any]] = []
-    for measure in scores.measures if "tuned" in systems else ():
+    for measure in scores.measures if {"tuned", AS_IS} & {*systems} else ():
         rows = [(name, scores.estimate(name, measure)) for name in systems]
         floors = [(name, floor.value) for name, floor in scores.floors(measure).items() if floor.known]
         figures.append(
@@ -234,7 +236,9 @@ def _shape(material: Material) -> list[tuple[str, str, Answers]]:
 
 def _systems(scores: Scores) -> list[str]:
     """Return the systems as they are shown: tuned, the stages before it, latest first, base, the floors."""
-    return [name for name in ("tuned", *scores.stages[::-1], "base", *FLOORS) if name in scores.systems]
+    return [
+        name for name in (AS_IS, "tuned", *scores.stages[::-1], "base", *FLOORS) if name in scores.systems
+    ]
 
 
 def _recipe_hash(material: Material) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from espalier.core.text import counted
 from espalier.evaluate.forgetting import RIGHT, sentence
 from espalier.evaluate.groups import MACRO, MICRO, by_task
-from espalier.evaluate.measures import ALL
-from espalier.evaluate.sheet import shown
+from espalier.evaluate.measures import ALL, AS_IS
+from espalier.evaluate.sheet import interval, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,23 +38,25 @@ def overall(scores: Scores) -> Sheet:
     """
     systems, stages, listed = scores.systems, scores.stages, scores.listed
     before = stages[-1] if stages else "base"
-    models = ["base", *stages[-1:], "tuned"]
-    floors = [name for name in systems if name not in ("base", *stages, "tuned")]
+    models = [name for name in (AS_IS, "base", *stages[-1:], "tuned") if name in systems]
+    floors = [name for name in systems if name not in (*models, *stages)]
+    alone = AS_IS in systems  # nothing has changed it
     rows: list[list[str]] = []
     for measure in listed:
         gap = scores.difference(before, measure)
         values = {name: shown(scores.estimate(name, measure)) for name in (*models, *floors)}
-        changed = _difference(gap.estimate) if gap else ("–", "")
+        changed = (_interval(scores, measure),) if alone else _difference(gap.estimate) if gap else ("–", "")
         row = [*(values[name] for name in models), *changed, *(values[name] for name in floors)]
         rows.append([_name(measure, scores), *row])
     distinct = {name: str(one.answers.distinct.count) for name, one in systems.items() if one.answers}
     if distinct:  # a reward model writes no answers
-        counts = [distinct.get(name, "") for name in (*models, "", "", *floors)]
+        counts = [distinct.get(name, "") for name in (*models, *[""] * (1 if alone else 2), *floors)]
         rows.append(["distinct answers", *counts])
     notes = [f"change: from {before} to tuned"] if stages else []
     notes += ["* rewarded while the model learned"] if {*scores.rewarded} & {*listed} else []
     title = f"{counted(scores.rows, 'test row')} from {counted(scores.sources, 'source')}, in %"
-    return Sheet(title, ["", *models, "change", "95 % interval", *floors], rows, notes)
+    change = [] if alone else ["change"]
+    return Sheet(title, ["", *models, *change, "95 % interval", *floors], rows, notes)
 
 
 def task_by_task(scores: Scores) -> Sheet | None:
@@ -90,11 +92,16 @@ def _name(measure: str, scores: Scores) -> str:
     called = scores.metric(measure)
     same = called.phrase.lower() == called.title.lower()
     plain = called.phrase if same else called.title
-    if measure in scores.systems["tuned"].checks:
+    if measure in next(iter(scores.systems.values())).checks:
         plain = measure.replace("_", " ")
     short = SHORT.get(measure) or plain.replace(" (Unicode words)", ", Unicode")
     short += "" if called.scale == 100 else " (not in %)"
     return f"{short} *" if measure in scores.rewarded else short
+
+
+def _interval(scores: Scores, measure: str) -> str:
+    found = scores.estimate(AS_IS, measure)
+    return interval(found) if found.bounded else "–"
 
 
 def _difference(gap: Estimate) -> tuple[str, str]:

@@ -11,9 +11,10 @@ from espalier.core.journal import store_of
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import RunFolder
 from espalier.decode.journal import Generations
-from espalier.decode.local import local_of
+from espalier.decode.local import Local, local_of
 from espalier.evaluate.baselines import floors
 from espalier.evaluate.harness import evaluate
+from espalier.evaluate.measures import AS_IS
 from espalier.evaluate.pairs import pairs_of
 from espalier.models.adapters import methods
 from espalier.models.outline import outline
@@ -35,10 +36,11 @@ from espalier.runs.tracking import open_trackers
 from espalier.train.peak import peak_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from espalier.core.records import Completion
+    from espalier.servers.remote import Remote
     from espalier.evaluate.score_records import Limit
     from espalier.models.load import Loaded
     from espalier.runs.abilities import Verdicts
@@ -140,18 +142,20 @@ def _answer(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
     """Do the rest of a run whose model writes answers."""
     weighs = plan.choices.strategy.weighs is not None  # nothing is written, so no limit cuts it
     limit = None if weighs else say_limit(plan.prepared.test, plan.template, plan.choices.strategy.limit)
-    base = _generate(plan, run, plan.loaded, "base")
+    base = answered(plan.choices, run, _writer(plan, run, plan.loaded), "base")
     wanted = plan.choices.recipe.evidence
     before = ask_abilities(run, plan.loaded, "base") if wanted else None
     answers: dict[str, list[Completion]] = {}
     evidence: dict[str, Any] = {}
     for stage, tuned in train_stages(plan, run, ranks):
         name = "tuned" if stage.last else f"stage {stage.number + 1}"
-        answers[name] = _generate(plan, run, tuned, name)
+        answers[name] = answered(plan.choices, run, _writer(plan, run, tuned), name)
         if stage.last and wanted:
             evidence = _tried(plan, run, tuned, answers[name], before)
     # The others are compared with the first.
-    _evaluate(plan, run, {"tuned": answers.pop("tuned"), **answers, "base": base}, limit, evidence)
+    score_answers(
+        plan.choices, run, {"tuned": answers.pop("tuned"), **answers, "base": base}, limit, evidence
+    )
 
 
 def _tried(
@@ -175,29 +179,38 @@ def _rate(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
     score_pairs(plan.seed, run, pairs, systems)
 
 
-def _generate(plan: Plan, run: RunFolder, loaded: Loaded, system: str) -> list[Completion]:
+def _writer(plan: Plan, run: RunFolder, loaded: Loaded) -> Local:
+    return local_of(loaded, generations_of(run), raters=raters_from(plan.cache))
+
+
+def generations_of(run: RunFolder) -> Generations:
+    """Return what a run, and the runs beside it, have answered. Raises DataError where that is damaged."""
+    return Generations(run.path / "generations.jsonl", store_of(run.path.parent))
+
+
+def answered(choices: Choices, run: RunFolder, model: Local | Remote, system: str) -> list[Completion]:
+    """Return a model's answers to the rows that are scored; what is known of them is not made again."""
     started = time.monotonic()
-    test, strategy = plan.prepared.test, plan.choices.strategy
-    journal = Generations(run.path / "generations.jsonl", store_of(run.path.parent))
-    with bar(f"Answers of the {system} model", len(test) * strategy.samples) as advance:
-        local = local_of(loaded, journal, raters=raters_from(plan.cache))
-        completions = answers_of(local, test, plan.choices.recipe.decode, lambda: advance(1, ""))
-    if journal.made:
+    test, decode = choices.prepared.test, choices.recipe.decode
+    whose = "model" if system == AS_IS else f"{system} model"
+    with bar(f"Answers of the {whose}", len(test) * choices.strategy.samples) as advance:
+        completions = answers_of(model, test, decode, lambda: advance(1, ""))
+    if isinstance(model, Local) and model.journal and model.journal.made:
         run.log_stage(f"decode {system}", started, peak_bytes())
     return completions
 
 
 @working("Scoring", aloud=False)
-def _evaluate(
-    plan: Plan,
+def score_answers(
+    choices: Choices,
     run: RunFolder,
-    answers: dict[str, list[Completion]],
+    answers: Mapping[str, Sequence[Completion]],
     limit: Limit | None,
     evidence: Mapping[str, Any],
 ) -> None:
     """Write outputs.jsonl and scores.json; of several samples of an answer the first is scored."""
     started = time.monotonic()
-    choices, prepared = plan.choices, plan.prepared
+    prepared = choices.prepared
     tasks = [part.task for part in prepared.parts if part.task]
     worked = {task.name: task.positive[0].output for task in tasks if task.positive}
     systems = {**answers, **floors(prepared.test, prepared.train, worked)}
@@ -209,7 +222,7 @@ def _evaluate(
     first = {name: [c for c in completions if c.sample == 0] for name, completions in systems.items()}
     shown = [output for part in prepared.parts for output in part.worked]
     scores = evaluate(
-        prepared.test, first, choices.scorers, choices.checks, plan.seed,
+        prepared.test, first, choices.scorers, choices.checks, choices.recipe.seed,
         rewarded=choices.rewarded, train=prepared.train, shown=shown, limit=limit, own=choices.checks_of,
     )  # fmt: skip
     write_results(run, jsonl(lines), replace(scores, **evidence).to_json())

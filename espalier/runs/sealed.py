@@ -39,15 +39,24 @@ RESULTS = ("outputs.jsonl", "scores.json", "data/train.parquet", "data/test.parq
 SMALL = 1 << 26  # bytes: what is larger in a model's folder is weights
 
 
-def seal(run: RunFolder, choices: Choices, cache: Path) -> None:
+def seal(run: RunFolder, choices: Choices, cache: Path, server: str = "") -> None:
     """Write down what went into a run that is done, and what came out, where files tell all of it."""
     if _closed(choices):
-        table = {"inputs": _inputs(choices.recipe, choices.prepared, cache), "files": _outputs(run)}
+        table = {"inputs": _inputs(choices.recipe, choices.prepared, cache, server), "files": _outputs(run)}
         write_atomic(run.path / "sealed.json", json.dumps(table, indent=1) + "\n")
 
 
-def is_sealed(run: RunFolder, recipe: Recipe, prepared: Prepared, cache: Path, ranks: Ranks = ALONE) -> bool:
-    """Say whether all is still what it was when the run was done."""
+def is_sealed(
+    run: RunFolder,
+    recipe: Recipe,
+    prepared: Prepared,
+    cache: Path,
+    ranks: Ranks = ALONE,
+    *,
+    trains: bool = True,
+    server: str = "",
+) -> bool:
+    """Say whether all is still what it was when the run was done, or what is scored without training."""
     file = run.path / "sealed.json"
     if not file.exists() or ranks.size > 1:
         return False
@@ -56,8 +65,8 @@ def is_sealed(run: RunFolder, recipe: Recipe, prepared: Prepared, cache: Path, r
             return False
         known: Any = read_json(file)
         with open_run(run.path):
-            now = {"inputs": _inputs(recipe, prepared, cache), "files": _outputs(run)}
-            return known == now and not _damaged(run, recipe)
+            now = {"inputs": _inputs(recipe, prepared, cache, server), "files": _outputs(run)}
+            return known == now and not (trains and _damaged(run, recipe))
     except (EspalierError, OSError):  # the long way says what it is
         return False
 
@@ -74,18 +83,24 @@ def _closed(choices: Choices) -> bool:
     )
 
 
-def _inputs(recipe: Recipe, prepared: Prepared, cache: Path) -> dict[str, Any]:
-    place = _place(recipe.model.name, cache)
+def _inputs(recipe: Recipe, prepared: Prepared, cache: Path, server: str = "") -> dict[str, Any]:
+    return {
+        "recipe": recipe.hash,
+        "task": prepared.hash,
+        "rows": content_hash([*stage_rows(recipe, prepared), [e.id for e in prepared.test]]),
+        "packages": installed(),
+        **({"server": server} if server else _files_of(recipe.model.name, cache)),
+    }
+
+
+def _files_of(model: str, cache: Path) -> dict[str, Any]:
+    place = _place(model, cache)
     folders = [Path(folder) for folder in dict.fromkeys((place.root, place.folder))]
     files = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
     small = [path for path in files if path not in weight_files(path.parent)]
     return {
-        "recipe": recipe.hash,
-        "task": prepared.hash,
-        "rows": content_hash(stage_rows(recipe, prepared)),
         "weights": weights_of(place),
         "model": {path.name: file_sha256(path) for path in small if path.stat().st_size < SMALL},
-        "packages": installed(),
     }
 
 

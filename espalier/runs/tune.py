@@ -47,7 +47,7 @@ def recipe_of_rows(
     Raises:
         DataError: what is given is no rows, or they cannot be used.
     """
-    lines = list(_lines(rows))
+    lines = list(lines_of(rows))
     name = name or f"tune-{content_hash(lines)[:8]}"
     file = Path(folder) / name / f"{name}.jsonl"
     write_changed(file, "".join(lines).encode())
@@ -57,7 +57,8 @@ def recipe_of_rows(
     return as_recipe(table, [*own, *overrides])
 
 
-def _lines(rows: object) -> Iterable[str]:
+def lines_of(rows: object) -> Iterable[str]:
+    """Yield rows that a program holds as lines of JSON. Raises DataError where they are none."""
     table = cast("Any", rows).to_pylist() if isinstance(rows, pa.Table) else rows
     if isinstance(table, str | Path | Mapping) or not isinstance(table, Iterable):
         raise DataError(

@@ -31,7 +31,7 @@ def options_of(example: Example) -> tuple[str, ...]:
         raise DataError(
             "The row has no options to choose from.",
             where=where,
-            hint='Give it "options": ["…", "…"], or let the model write (decode.kind = "greedy").',
+            hint='Give it "options": ["…", "…"], or let the model write: -o decode=greedy.',
         )
     if len(texts) < len(found):
         raise DataError("An option is no text, or an empty one.", where=where, hint="Write a text for each.")

@@ -6,7 +6,7 @@
   const [search, sort] = [form.querySelector("[type=search]"), form.querySelector("select")];
   const [before, place, after] = pages.children;
   const PAGE = 50, LONG = 700; // rows at a time; characters from which on a text is folded
-  const rows = data.rows, tuned = data.systems.indexOf("tuned");
+  const rows = data.rows, tuned = data.systems.findIndex((name) => ["tuned", "model"].includes(name));
   const written = tuned >= 0 && rows.some((row) => row.answers[tuned]?.text != null); // not by a reward model
   const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
   const figure = (value, i) => (value === null ? "–" : (data.scales[i] * value).toFixed(1));

@@ -1,0 +1,267 @@
+"""A model scored as it is, with nothing trained: `espalier evaluate`, from what is asked to the report.
+
+What is scored is the test set of a recipe, or of a run, so that it compares with what that recipe trains, or
+else all rows of tasks and files. The model is of this machine or behind a server. Answers go through the same
+hands as those of a run, and into the same store, so that none is made twice; a second evaluation of which
+nothing has changed loads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espalier.core.bundled_recipes import bundled_recipes
+from espalier.core.errors import DataError, RecipeError, RunError
+from espalier.core.files import content_hash, write_atomic, write_changed
+from espalier.core.journal import NAME, Journal
+from espalier.core.recipe import Choice, Recipe, as_recipe, read_toml
+from espalier.core.run import RunFolder, open_run, provenance, run_at
+from espalier.core.text import counted
+from espalier.data.mixture import places, read
+from espalier.data.split import limit
+from espalier.data.table import as_parquet
+from espalier.evaluate.measures import AS_IS
+from espalier.report.page import write_report
+from espalier.runs.events import say, working
+from espalier.runs.plan import choose
+from espalier.runs.prepare import Prepared, askable, paths_of, prepare
+from espalier.runs.sealed import is_sealed, seal
+from espalier.runs.tune import lines_of
+from espalier.tasks.options import options_of
+from espalier.tasks.task_files import BUNDLED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from contextlib import AbstractContextManager
+
+    from espalier.core.records import Completion
+    from espalier.decode.local import Local
+    from espalier.servers.remote import Remote
+    from espalier.evaluate.score_records import Limit
+    from espalier.runs.plan import Choices
+
+RECIPES = {*Recipe.model_fields} - {"name"}  # keys that a task does not have
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is to be evaluated.
+
+    Attributes:
+        recipe: its model, rows, decoding and scorers; what it says of training is of no account.
+        whole: whether all rows are scored, and not only those that the recipe does not train on.
+        server: where the model is served; "" for one of this machine.
+        secret: the server's key; written nowhere.
+    """
+
+    recipe: Recipe
+    whole: bool
+    server: str = ""
+    secret: str = field(default="", repr=False)
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it goes."""
+        return RunFolder(Path(self.recipe.folder) / self.recipe.name)
+
+
+def asked_of(
+    model: str,
+    what: Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    name: str = "",
+    server: str = "",
+    secret: str = "",
+) -> Evaluation:
+    """Return what is asked for as an evaluation.
+
+    Args:
+        model: a bundled name, a folder, a run, a hub id; or its name on the server.
+        what: one recipe, or tasks and files of rows; none for a run's own test set.
+        overrides: of the recipe's keys.
+        name: of the folder; by default made of the model and of what is asked.
+        server: see `Evaluation`.
+        secret: see `Evaluation`.
+
+    Raises:
+        RecipeError, DataError: it cannot be read, or nothing is asked of a model that is no run.
+    """
+    own = None if server else run_at(Path(model).expanduser())
+    if not what and own is None:
+        raise RecipeError(
+            "There is nothing to score the model on.",
+            where=model,
+            hint="Name a recipe, a task or a file of rows; only a run has a test set of its own.",
+        )
+    whole = bool(what) and not (len(what) == 1 and _is_recipe(what[0]))
+    source: Any = what[0] if what and not whole else own.recipe if own and not whole else None
+    table = {"name": "evaluation", "task": {"path": list(what)}, "model": {"name": "model"}}
+    called = name or named(model, what or [Path(model).name])
+    given = [f"name={called}", *([] if server else [f"model.name={model}"]), *overrides]
+    recipe = as_recipe(table if source is None else source, given)
+    said = {"track": (), **({"model": recipe.model.model_copy(update={"name": model})} if server else {})}
+    return Evaluation(recipe.model_copy(update=said), whole, server, secret)
+
+
+def evaluated(asked: Evaluation, cache: Path) -> RunFolder:
+    """Score a model, and return the folder with outputs.jsonl, scores.json and the report.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    folder = asked.folder
+    if folder.model.exists() or folder.stages.exists():
+        raise RunError("A run has this name.", where=str(folder.path), hint="Give this another with --name.")
+    say(f"Evaluation {asked.recipe.name}, in {folder.path}")
+    prepared = _prepared(asked)
+    say(f"{prepared.name}: {counted(len(prepared.test), 'row')} to score.")
+    asked = _by_choice(asked, prepared)
+    if is_sealed(folder, asked.recipe, prepared, cache, trains=False, server=asked.server):
+        say("All of it is done, and nothing has changed.")
+        return folder
+    choices = choose(asked.recipe, prepared)
+    if asked.server and choices.strategy.weighs is not None:
+        raise RecipeError(
+            "A server does not say how likely an option is to its model.",
+            where="decode.kind",
+            hint="Let it write: -o decode=greedy.",
+        )
+    _evaluate(asked, choices, cache)
+    write_report(folder.path)
+    seal(folder, choices, cache, asked.server)
+    return folder
+
+
+def _evaluate(asked: Evaluation, choices: Choices, cache: Path) -> None:
+    from espalier.runs.execute import answered, score_answers
+    from espalier.runs.judging import say_limit, try_judges
+
+    started = time.monotonic()
+    try_judges(choices)
+    prepared, recipe = choices.prepared, choices.recipe
+    with open_run(asked.folder.path) as run, _model(asked, run, cache) as model:
+        bound: Limit | None = None
+        inputs = {"task": prepared.hash, "recipe": recipe.hash}
+        if not asked.server:
+            local: Any = model
+            refused = prepared.rejects if recipe.task.on_bad == "reject" else None
+            prepared.test[:] = askable(prepared.test, local.template, refused)
+            inputs |= {"weights": local.loaded.weights, "template": local.template.hash}
+            if choices.strategy.weighs is None:
+                bound = say_limit(prepared.test, local.template, choices.strategy.limit)
+        _write_books(run, asked, prepared, inputs)
+        run.log_stage("prepare", started, 0)
+        answers: Sequence[Completion] = answered(choices, run, model, AS_IS)
+        score_answers(choices, run, {AS_IS: answers}, bound, {})
+
+
+def _model(asked: Evaluation, run: RunFolder, cache: Path) -> AbstractContextManager[Local | Remote]:
+    """Return what answers. Raises ModelError, RunError, MissingExtra."""
+    if asked.server:
+        from espalier.servers.remote import Server, remote_of
+
+        server = Server(asked.server, asked.secret)
+        return remote_of(server, asked.recipe.model.name, Journal(run.path / NAME), step="evaluate")
+    return nullcontext(local_model(asked.recipe, run, cache))
+
+
+def local_model(recipe: Recipe, run: RunFolder, cache: Path) -> Local:
+    """Load a recipe's model, ready to answer; what it and the runs beside have answered is known."""
+    from espalier.decode.local import local_of
+    from espalier.runs.execute import generations_of
+    from espalier.runs.load import load_to_decode, load_writer, rendered, rendering_of
+    from espalier.runs.precision import keep_formats, settle
+    from espalier.runs.rating import raters_from
+    from espalier.runs.talkers import find_talker
+
+    talker, journal = find_talker(recipe.model.name), generations_of(run)
+    if talker.run is not None:
+        return replace(load_to_decode(talker.run, cache), journal=journal)
+    section = recipe.model.model_copy(update={"name": talker.name})
+    loaded = settle(section, rendered(load_writer(section, cache), rendering_of(recipe), run), run)
+    keep_formats(section, run, loaded)
+    return local_of(loaded, journal, in_place=True, raters=raters_from(cache))
+
+
+def _write_books(run: RunFolder, asked: Evaluation, prepared: Prepared, inputs: dict[str, str]) -> None:
+    """Write down what is evaluated."""
+    write_changed(run.recipe, asked.recipe.to_toml().encode())
+    write_changed(run.data / "test.parquet", as_parquet(prepared.test))
+    run.write_rejects({"data": prepared.rejects})
+    made = provenance(asked.recipe.seed, inputs)
+    write_atomic(run.provenance, json.dumps({**made, "server": asked.server}, indent=1) + "\n")
+
+
+@working("Reading the rows", aloud=False)
+def _prepared(asked: Evaluation) -> Prepared:
+    """Return the rows: all of them, or a recipe's test set. Raises DataError."""
+    recipe = asked.recipe
+    if not asked.whole:
+        return prepare(recipe)
+    made = Prepared((), [], [], [], [])
+    on_reject = made.rejects.append if recipe.task.on_bad == "reject" else None
+    found = places(paths_of(recipe.task), recipe.task.format, made.notes.append)
+    parts = list(read(found, recipe.task, on_reject, made.notes.append))
+    most = recipe.data.test_limit
+    for _, rows in parts:
+        made.test.extend(limit(rows, most, recipe.seed) if most else rows)
+    if not made.test:
+        raise DataError("There is no row to score.", where=str(found[0].path))
+    return replace(made, parts=tuple(part for part, _ in parts))
+
+
+def _by_choice(asked: Evaluation, prepared: Prepared) -> Evaluation:
+    """Return the evaluation; where all rows have options, they are chosen from, if nobody says otherwise."""
+    recipe = asked.recipe
+    if not asked.whole or asked.server or {"decode", "evaluate"} & recipe.model_fields_set:
+        return asked
+    try:
+        for row in prepared.test:
+            options_of(row)
+    except DataError:
+        return asked
+    by_length = Choice.model_validate({"kind": "choice", "normalise": "characters"})
+    judges = (Choice(kind="choice"), by_length)
+    said = {"decode": Choice(kind="choices"), "evaluate": judges}
+    return replace(asked, recipe=recipe.model_copy(update=said))
+
+
+def written(rows: object, model: str, name: str, folder: str) -> tuple[str, Path]:
+    """Write rows that a program holds into the folder of their evaluation; return its name, and the file.
+
+    Raises:
+        DataError: they are no rows.
+    """
+    lines = list(lines_of(rows))
+    called = name or named(model, [f"rows-{content_hash(lines)[:8]}"])
+    file = Path(folder) / called / "rows.jsonl"
+    write_changed(file, "".join(lines).encode())
+    return called, file
+
+
+def _is_recipe(name: str) -> bool:
+    file = Path(name)
+    if not file.exists():
+        return name in bundled_recipes() or (name not in BUNDLED and file.suffix == ".toml")
+    # A task has none of the tables of a recipe; whoever reads a damaged file says what is wrong.
+    return file.is_file() and file.suffix == ".toml" and bool(RECIPES & {*_keys(file)})
+
+
+def _keys(file: Path) -> Collection[str]:
+    try:
+        return read_toml(file)
+    except (RecipeError, DataError):
+        return ()
+
+
+def named(model: str, what: Sequence[str]) -> str:
+    """Return a name for the folder."""
+    of = Path(what[0]).stem if len(what) == 1 else f"{len(what)}-tasks-{content_hash(list(what))[:6]}"
+    return re.sub(r"[^\w.-]+", "-", f"{of}-by-{Path(model).name}").strip(".-_")
