@@ -12,7 +12,6 @@ from espalier.cli.summary import print_summary
 from espalier.core.errors import RunError
 from espalier.evaluate.scores import Scores
 from espalier.runs.events import say
-from espalier.study.evaluation import asked_of, evaluated
 
 
 def evaluate(
@@ -55,6 +54,8 @@ def evaluate(
             Harness(model, tasks, include, limit, shots, name, chat), override or (), cache
         )
     else:
+        from espalier.study.evaluation import asked_of, evaluated
+
         secret = os.environ.get(key_env, "") if key_env else ""
         called = (model_name or model) if server else model
         asked = asked_of(called, what or (), override or (), name=name, server=server, secret=secret)

@@ -62,7 +62,7 @@ def test_a_model_is_scored_on_a_recipes_test_set_and_a_second_time_nothing_is_do
     done = espalier("evaluate", "tiny", "recipe.toml", "--name", "before", cwd=home)
     assert done.code == 0, done.err
     scores = Scores.read(home / "runs/before/scores.json")
-    assert [*scores] == ["model", "constant", "copy"]
+    assert [*scores][:3] == ["model", "constant", "copy"]
     assert scores.rows == 6
     assert scores["model"]["rouge_l"].bounded
     page = (home / "runs/before/report.html").read_text()
