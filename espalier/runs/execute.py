@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from espalier.core.records import Completion
-    from espalier.servers.remote import Remote
     from espalier.evaluate.score_records import Limit
     from espalier.models.load import Loaded
     from espalier.runs.abilities import Verdicts
     from espalier.runs.books import Way
     from espalier.runs.plan import Choices, Plan
+    from espalier.servers.remote import Remote
 
 
 def execute(

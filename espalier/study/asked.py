@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.files import content_hash
 from espalier.core.records import Completion, Encoded
+from espalier.decode.draws import Draw
 from espalier.decode.engine import TOKENS, can_share, decode_tokens
 from espalier.decode.likelihood import told
-from espalier.decode.requests import Draw, Request, before, groups_of, request_key
+from espalier.decode.requests import Request, before, groups_of, request_key
 from espalier.decode.strategies.sampling import greedy
 from espalier.runs.events import bar
 

@@ -32,7 +32,6 @@ from espalier.runs.events import say, working
 from espalier.runs.plan import choose
 from espalier.runs.prepare import Prepared, askable, paths_of, prepare
 from espalier.runs.sealed import is_sealed, seal
-from espalier.runs.tune import lines_of
 from espalier.tasks.options import options_of
 from espalier.tasks.task_files import BUNDLED
 
@@ -42,9 +41,9 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Completion
     from espalier.decode.local import Local
-    from espalier.servers.remote import Remote
     from espalier.evaluate.score_records import Limit
     from espalier.runs.plan import Choices
+    from espalier.servers.remote import Remote
 
 RECIPES = {*Recipe.model_fields} - {"name"}  # keys that a task does not have
 
@@ -239,6 +238,8 @@ def written(rows: object, model: str, name: str, folder: str) -> tuple[str, Path
     Raises:
         DataError: they are no rows.
     """
+    from espalier.runs.tune import lines_of
+
     lines = list(lines_of(rows))
     called = name or named(model, [f"rows-{content_hash(lines)[:8]}"])
     file = Path(folder) / called / "rows.jsonl"

@@ -86,6 +86,11 @@ def test_a_model_is_scored_on_a_recipes_test_set_and_a_second_time_nothing_is_do
     assert [*(home / "runs/before/earlier").rglob("scores.json")]  # those of before are kept
 
 
+def test_that_nothing_has_changed_is_seen_without_torch():
+    what = "import sys, espalier.cli.evaluate, espalier.study.evaluation; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", what], check=False).returncode == 0
+
+
 def test_a_runs_answers_are_known_to_its_evaluation(espalier: Callable[..., Result], after: Finished):
     done = espalier("evaluate", "runs/plural", "--name", "again", cwd=after.home)
     assert done.code == 0, done.err
@@ -216,6 +221,10 @@ def test_lm_evals_tasks_score_as_with_its_own_backend(espalier: Callable[..., Re
     unknown = espalier("evaluate", "tiny", "--harness", "house_pik", "--include", home, cwd=home)
     assert unknown.code == 2
     assert "Did you mean 'house_pick'?" in unknown.err.replace("\n", " ")
+
+
+def test_what_answers_lm_eval_can_be_imported_without_it():
+    assert callable(importlib.import_module("espalier.study.asked").lm_of)
 
 
 def test_without_lm_eval_the_extra_is_named(
