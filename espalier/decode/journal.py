@@ -88,7 +88,7 @@ def _completion(line: bytes, where: str) -> Completion:
         fields: Any = json.loads(line)
     except ValueError:
         fields = None
-    return _completion_of(fields, where)
+    return _completion_of(fields if isinstance(fields, dict) else {}, where)
 
 
 def _completion_of(fields: Any, where: str) -> Completion:
