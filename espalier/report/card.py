@@ -135,7 +135,9 @@ def _scores(scores: Scores) -> str:
         f"On {counted(scores.rows, 'row')} from {sources} not trained on, in % with 95 % intervals. "
         "*constant* gives one training answer to everything, *copy* gives the input back"
         f"{', *lead* its first words' if 'lead' in systems else ''}"
-        f"{', *majority* the most frequent training answer' if 'majority' in systems else ''}."
+        f"{', *majority* the most frequent training answer' if 'majority' in systems else ''}"
+        f"{', *random* draws a label' if 'random' in systems else ''}"
+        f"{', *example* gives the answer of the first worked example' if 'example' in systems else ''}."
     )
     told = "\n".join(f"- {finding.text}" for finding in findings(scores))
     return "\n\n".join([*([told] if told else []), said, _table(rows)])

@@ -45,8 +45,8 @@ DESCRIBED = {
     AS_IS: "the model as it is",
     "tuned": "the model after tuning",
     "base": "the model before tuning",
+    **FLOORS,
     "constant": "one answer for every input",
-    "majority": "the most frequent training answer",
     "copy": "the input as the answer",
     "lead": "as many first words of the input as answers have",
 }
@@ -71,6 +71,7 @@ def render(material: Material) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.tests["floor"] = FLOORS.__contains__
     environment.filters.update(
         percent=sheet.percent, shown=sheet.shown, points=sheet.points, interval=sheet.interval,
         counted=counted, title_of=lambda name: material.scores.metric(name).title, whole=unbroken,

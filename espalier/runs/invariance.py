@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from espalier.core.run import RunFolder
     from espalier.models.load import Loaded
 
-ROWS = 6
+ROWS = 4
 
 
 def try_invariance(
