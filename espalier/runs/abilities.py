@@ -13,7 +13,7 @@ from espalier.core.recipe import Choice
 from espalier.core.records import Completion, Score
 from espalier.decode.local import local_of
 from espalier.evaluate.abilities import compared, judged, options_of, written
-from espalier.runs.events import bar, say
+from espalier.runs.events import bar, say, working
 from espalier.tasks.abilities import abilities
 from espalier.train.peak import peak_bytes
 
@@ -53,9 +53,9 @@ def _verdicts(run: RunFolder, loaded: Loaded, system: str) -> Verdicts:
     started = time.monotonic()
     local = local_of(loaded)
     free = written(examples)
-    with bar(f"General questions to the {system} model", len(free) + 1) as advance:
+    with working(f"General questions to the {system} model: their options"):
         logprobs = local.logprobs(examples, options_of(examples))
-        advance(1, "")
+    with bar(f"General questions to the {system} model", len(free)) as advance:
         answers: dict[str, Completion] = {}
         for completion in local.generate(free, SETTINGS):
             answers[completion.example] = completion
