@@ -192,14 +192,15 @@ class RowCache:
             replace(self._runs[number], first=first, last=first + int(inside[number].sum()))
             for number, first in zip(alive, firsts, strict=True)
         )
+        for layer in self._keys:
+            self._shared_keys[layer] = [self._shared_keys[layer][number] for number in alive]
+            self._shared_values[layer] = [self._shared_values[layer][number] for number in alive]
         index = torch.from_numpy(parents)
         moved = np.flatnonzero(parents != np.arange(len(parents)))
         if len(parents) == self.rows and (parents[parents[moved]] == parents[moved]).all():
             self._copy(torch.from_numpy(moved), index[moved])
             return
         for layer in self._keys:
-            self._shared_keys[layer] = [self._shared_keys[layer][number] for number in alive]
-            self._shared_values[layer] = [self._shared_values[layer][number] for number in alive]
             on_device = index.to(self._keys[layer].device)
             self._keys[layer] = self._keys[layer].index_select(1, on_device)
             self._values[layer] = self._values[layer].index_select(1, on_device)

@@ -61,6 +61,18 @@ def attended(cache: RowCache, given: tuple[torch.Tensor, ...], rows: list[int]) 
     return cache.attend(0, query, key, value, 0.5)
 
 
+def test_what_no_row_shares_any_more_goes_though_there_are_as_many_rows() -> None:
+    cache, plain = filled([[0], [0, 0]], 1, 2, 0), filled([[0], [0, 0]], 10**9, 1, 0)
+    other, plain_other = filled([[0, 0]], 1, 2, 1), filled([[0, 0]], 10**9, 1, 1)
+    draw = torch.Generator().manual_seed(2)
+    given_ = tuple(torch.randn(3, heads, 1, WIDTH, generator=draw) for heads in (HEADS * GROUP, HEADS, HEADS))
+    cache.take(np.array([0, 0]))
+    cache.join(other)
+    both = attended(cache, given_, [0, 0, 2])
+    torch.testing.assert_close(both[:2], attended(plain, given_, [0, 1])[[0, 0]])
+    torch.testing.assert_close(both[2:], attended(plain_other, given_, [2]))
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.lists(TOKEN, min_size=1, max_size=8), min_size=1, max_size=6),
