@@ -6,13 +6,13 @@ is said.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.comparison.entries import Entry
 from espalier.comparison.records import Side, Training
 from espalier.core.errors import DataError
-from espalier.core.records import Completion, Example, message
+from espalier.core.records import Completion
 from espalier.core.text import counted
 from espalier.evaluate.baselines import constant, copy
 from espalier.evaluate.measures import metric_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from espalier.core.records import Scorer, Task, TaskRow
+    from espalier.core.records import Example, Scorer, Task
 
 SWAPPED = 0.2  # of a measure from 0 to 1, by which the order of lines has to fit better than ids
 MEASURES = ("rouge_l", "exact_match")
@@ -71,7 +71,8 @@ def entry_of_answers(task: Task, found: Answers, kinds: Sequence[str]) -> Entry:
         RecipeError: no scorer has such a name.
     """
     path, texts, told = found.path, found.texts, [*found.notes]
-    examples = [_example(task, row) for row in task.rows]
+    rows = zip(rows_of(task).examples, task.rows, strict=True)
+    examples = [replace(example, id=row.id) for example, row in rows]
     judges = {kind: fitted(build_scorer(kind, {}, "scorer"), examples) for kind in dict.fromkeys(kinds)}
     missing = sum(example.id not in texts for example in examples)
     if missing:
@@ -86,14 +87,9 @@ def entry_of_answers(task: Task, found: Answers, kinds: Sequence[str]) -> Entry:
         {kind: metric_of(kind, judge) for kind, judge in judges.items()},
         {name: _judged(judges, examples, answers) for name, answers in floors.items()},
     )
-    rows = {example.id: example for example in examples}
     doubt = _swapped(path, judges, examples, texts)
-    return Entry(path, side, [*judges], rows, texts, notes=tuple(told), doubt=doubt)
-
-
-def _example(task: Task, row: TaskRow) -> Example:
-    asked = (message("user", row.input),)
-    return Example(row.id, task.name, row.source or row.input, asked, row.outputs, input=row.input)
+    asked = {example.id: example for example in examples}
+    return Entry(path, side, [*judges], asked, texts, notes=tuple(told), doubt=doubt)
 
 
 def _judged(
