@@ -11,7 +11,8 @@ from espalier.core.files import content_hash
 from espalier.core.journal import store_of
 from espalier.core.recipe import Choice
 from espalier.core.records import Completion, Score
-from espalier.decode.local import local_of
+from espalier.decode.engine import generate
+from espalier.decode.local import strategy_of
 from espalier.evaluate.abilities import compared, judged, options_of, written
 from espalier.runs.events import bar, say, working
 from espalier.tasks.abilities import abilities
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from espalier.core.run import RunFolder
+    from espalier.decode.local import Local
     from espalier.evaluate.scores import Scores
-    from espalier.models.load import Loaded
 
     Verdicts: TypeAlias = dict[str, list[Score]]  # by measure, of each question
 
@@ -30,34 +31,34 @@ SETTINGS = Choice.model_validate({"kind": "greedy", "limit": 24})
 VERSION = 1  # raised when the same questions are judged otherwise
 
 
-def ask_abilities(run: RunFolder, loaded: Loaded, system: str) -> Verdicts | None:
+def ask_abilities(run: RunFolder, local: Local, system: str) -> Verdicts | None:
     """Return the verdicts on a model by measure; from the store, where it was asked before.
 
     None where the model cannot be asked, for its template or its context: why is said, and no run ends of it.
     """
     try:
-        return _verdicts(run, loaded, system)
+        return _verdicts(run, local, system)
     except (TemplateError, DataError) as error:
         say(f"Note: the general questions are not asked: {error.message}")
         return None
 
 
-def _verdicts(run: RunFolder, loaded: Loaded, system: str) -> Verdicts:
+def _verdicts(run: RunFolder, local: Local, system: str) -> Verdicts:
     examples = abilities()
     asked = [[example.id, example.facts] for example in examples]
+    loaded = local.loaded
     formats = [loaded.formats.training, loaded.formats.decoding]
     key = f"abilities:{content_hash([VERSION, loaded.weights, loaded.template.hash, formats, asked])}"
     store = store_of(run.path.parent)
     if found := store.find([key]):
         return {name: [Score(**one) for one in scores] for name, scores in found[key].items()}
     started = time.monotonic()
-    local = local_of(loaded)
     free = written(examples)
     with working(f"General questions to the {system} model: their options"):
         logprobs = local.logprobs(examples, options_of(examples))
     with bar(f"General questions to the {system} model", len(free)) as advance:
         answers: dict[str, Completion] = {}
-        for completion in local.generate(free, SETTINGS):
+        for completion in generate(local.writer, local.template, free, strategy_of(SETTINGS)):
             answers[completion.example] = completion
             advance(1, "")
     verdicts = judged(examples, logprobs, answers)

@@ -142,31 +142,39 @@ def _answer(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
     """Do the rest of a run whose model writes answers."""
     weighs = plan.choices.strategy.weighs is not None  # nothing is written, so no limit cuts it
     limit = None if weighs else say_limit(plan.prepared.test, plan.template, plan.choices.strategy.limit)
-    base = answered(plan.choices, run, _writer(plan, run, plan.loaded), "base")
-    wanted = plan.choices.recipe.evidence
-    before = ask_abilities(run, plan.loaded, "base") if wanted else None
+    base, before = _before(plan, run)
     answers: dict[str, list[Completion]] = {}
     evidence: dict[str, Any] = {}
     for stage, tuned in train_stages(plan, run, ranks):
         name = "tuned" if stage.last else f"stage {stage.number + 1}"
-        answers[name] = answered(plan.choices, run, _writer(plan, run, tuned), name)
-        if stage.last and wanted:
-            evidence = _tried(plan, run, tuned, answers[name], before)
+        answers[name], tried = _after(plan, run, tuned, name, before)
+        evidence |= tried
     # The others are compared with the first.
     score_answers(
         plan.choices, run, {"tuned": answers.pop("tuned"), **answers, "base": base}, limit, evidence
     )
 
 
-def _tried(
-    plan: Plan, run: RunFolder, tuned: Loaded, answers: list[Completion], before: Verdicts | None
-) -> dict[str, Any]:
-    """Return what is known of the tuned model besides its scores, as parts of them."""
-    after = ask_abilities(run, tuned, "tuned") if before else None
+def _before(plan: Plan, run: RunFolder) -> tuple[list[Completion], Verdicts | None]:
+    """Return the base model's answers, to the general questions too; one copy of its weights writes all."""
+    writer = _writer(plan, run, plan.loaded)
+    answers = answered(plan.choices, run, writer, "base")
+    return answers, ask_abilities(run, writer, "base") if plan.choices.recipe.evidence else None
+
+
+def _after(
+    plan: Plan, run: RunFolder, tuned: Loaded, name: str, before: Verdicts | None
+) -> tuple[list[Completion], dict[str, Any]]:
+    """Return a stage's answers, and what is known of the last one besides its scores, as parts of them."""
+    writer = _writer(plan, run, tuned)
+    answers = answered(plan.choices, run, writer, name)
+    if name != "tuned" or not plan.choices.recipe.evidence:
+        return answers, {}
+    after = ask_abilities(run, writer, name) if before else None
     test, decode = plan.prepared.test, plan.choices.recipe.decode
-    return {
+    return answers, {
         "abilities": compare_abilities(before, after, plan.seed),
-        "invariance": try_invariance(run, tuned, test, answers, decode),
+        "invariance": try_invariance(run, writer, test, answers, decode),
     }
 
 

@@ -19,7 +19,7 @@ from espalier.core.records import Encoded
 from espalier.decode.choosing import choose
 from espalier.decode.engine import generate
 from espalier.decode.likelihood import numbers
-from espalier.decode.local import local_of, strategy_of
+from espalier.decode.local import strategy_of
 from espalier.evaluate.score_records import Invariance
 from espalier.runs.events import working
 from espalier.train.peak import peak_bytes
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from espalier.core.recipe import Choice
     from espalier.core.records import Completion, Example
     from espalier.core.run import RunFolder
+    from espalier.decode.local import Local
     from espalier.models.load import Loaded
 
 ROWS = 4
@@ -37,7 +38,7 @@ ROWS = 4
 
 def try_invariance(
     run: RunFolder,
-    loaded: Loaded,
+    local: Local,
     examples: Sequence[Example],
     completions: Sequence[Completion],
     settings: Choice,
@@ -46,11 +47,12 @@ def try_invariance(
 
     Args:
         run: whose folder has the store.
-        loaded: the model that wrote the answers.
+        local: the model that wrote the answers.
         examples: what was asked.
         completions: the answers; of several samples the first is tried.
         settings: of the decoding.
     """
+    loaded = local.loaded
     answered = {one.example: one for one in completions if one.sample == 0 and one.ids}
     rows = [example for example in examples if example.id in answered][:ROWS]
     written = [answered[example.id] for example in rows]
@@ -61,7 +63,7 @@ def try_invariance(
         return Invariance(**found[key])
     started = time.monotonic()
     with working("Trying whether batch, order, threads and cache change answers"):
-        made = Invariance(len(rows), _moved(loaded, rows, written), _changed(loaded, rows, written, settings))
+        made = Invariance(len(rows), _moved(loaded, rows, written), _changed(local, rows, written, settings))
     store.add({key: asdict(made)})
     run.log_stage("invariance", started, peak_bytes())
     return made
@@ -101,16 +103,16 @@ def _row(loaded: Loaded, example: Example, completion: Completion) -> Encoded:
 
 
 def _changed(
-    loaded: Loaded, examples: Sequence[Example], written: Sequence[Completion], settings: Choice
+    local: Local, examples: Sequence[Example], written: Sequence[Completion], settings: Choice
 ) -> dict[str, int]:
     """Return how many texts are others when their rows are written alone, or in another order."""
-    model, strategy = local_of(loaded).writer, strategy_of(settings)
+    strategy, weights = strategy_of(settings), local.loaded.weights
 
     def texts(some: Sequence[Example]) -> dict[str, str]:
         if strategy.weighs is not None:
-            made = choose(loaded, some, strategy.weighs)
+            made = choose(local.loaded, some, strategy.weighs)
         else:
-            made = generate(model, loaded.template, some, strategy, weights=loaded.weights)
+            made = generate(local.writer, local.template, some, strategy, weights=weights)
         return {one.example: one.text for one in made if one.sample == 0}
 
     alone = {name: text for example in examples for name, text in texts([example]).items()}
