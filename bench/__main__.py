@@ -40,8 +40,8 @@ def main() -> None:
         from bench import decoding
 
         peer = {"llama_python": options.llama_python, "gguf": options.gguf}
-        beams = decoding.BEAMS if options.case == ["beam"] else 1
-        found["decoding"] = decoding.main(model, _say, task=options.task, beams=beams, **peer, **length)
+        own = {"beams": decoding.BEAMS if options.case == ["beam"] else 1, "count": options.rows}
+        found["decoding"] = decoding.main(model, _say, task=options.task, **own, **peer, **length)
     if options.what in ("filtering", "all"):
         from bench import filtering
 
@@ -105,6 +105,7 @@ def _options() -> argparse.Namespace:
         default="likely",
         help='TRL settings to try, in the number format that is faster here: "likely", "all", or one name',
     )
+    parser.add_argument("--rows", type=int, help="decoding: how many prompts; 100, or 32 with beams")
     parser.add_argument("--questions", type=int, default=100, help="multiple choice: how many")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--llama-python", default=sys.executable, help="a Python that has llama-cpp-python")

@@ -55,6 +55,7 @@ def main(
     llama_python: str = sys.executable,
     gguf: str | None = None,
     beams: int = 1,
+    count: int | None = None,
 ) -> dict[str, Any]:
     """Measure and return seconds per side and their ratios.
 
@@ -68,10 +69,10 @@ def main(
         llama_python: a Python that can import llama_cpp; llama.cpp is left out where it cannot.
         gguf: the weights for llama.cpp, which is left out without them.
         beams: of a beam search; 1 is greedy decoding.
+        count: of prompts, in place of `ROWS` or `BEAM_ROWS`.
     """
     settings: dict[str, Any] = {"task": task or cases()[0].task, "beams": beams}
-    if beams > 1:
-        settings["rows"] = BEAM_ROWS
+    settings["rows"] = count or (BEAM_ROWS if beams > 1 else ROWS)
     batches: dict[str, int] = {}
     trials: dict[str, float] = {}
     dtypes = ("float32", "bfloat16") if formats.decoding == "bf16" and beams == 1 else ("float32",)
@@ -213,7 +214,7 @@ def _loaded(job: Job) -> tuple[Any, list[Example]]:
 
 
 def _job(model: str, threads: int, settings: dict[str, Any], **own: Any) -> Job:
-    return Job(model, [], "", 0.0, threads, {"rows": ROWS, **settings, **own})
+    return Job(model, [], "", 0.0, threads, {**settings, **own})
 
 
 def _same(answers: Sequence[list[int]], others: Sequence[list[int]]) -> int:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from espalier.runs.events import Event
     from espalier.runs.model import Model
     from espalier.runs.run import Run
-    from espalier.study.decoding_record import Decodings
+    from espalier.trials.decoding_record import Decodings
 
     Source: TypeAlias = str | Path | Mapping[str, Any] | Recipe
 
@@ -172,7 +172,7 @@ def evaluate(
     with _shown("espalier.api.evaluate"):
         from espalier.runs.model import Model
         from espalier.runs.run import Run
-        from espalier.study.evaluation import asked_of, evaluated, written
+        from espalier.trials.evaluation import asked_of, evaluated, written
 
         cache = cache or default_cache()
         place = str(
@@ -246,12 +246,12 @@ def compare_decodings(
     again: bool = False,
     cache: Path | None = None,
 ) -> Decodings:
-    """Say which way of decoding to take, as `espalier decode` does; see `espalier.study.decoding`.
+    """Say which way of decoding to take, as `espalier decode` does; see `espalier.trials.decoding`.
 
     The record prints as a table: `found.sentence`, `found.advised`, `found["beam beams=4"].seconds`.
     """
     with _shown("espalier.decode"):
-        from espalier.study.decoding import compare_decodings as compare
+        from espalier.trials.decoding import compare_decodings as compare
 
         return compare(
             source, overrides, cache=cache or default_cache(), tries=tries, budget=budget, samples=samples,

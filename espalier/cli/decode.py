@@ -51,7 +51,7 @@ def decode(
     Settings of each kind are tuned alike on development rows; the best of each is tested on other rows for
     quality and time. The same command goes on after an interruption.
     """
-    from espalier.study.decoding import compare_decodings
+    from espalier.trials.decoding import compare_decodings
 
     found = compare_decodings(
         source, override or (), cache=cache, tries=tries or (), budget=budget, samples=samples,

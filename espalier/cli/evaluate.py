@@ -45,7 +45,7 @@ def evaluate(
     Answers are kept: what is known is not generated again, and no server is asked twice.
     """
     if harness:
-        from espalier.study.harness import Harness, evaluate_harness
+        from espalier.trials.harness import Harness, evaluate_harness
 
         if what or server:
             raise RunError("--harness goes with neither rows nor a server.", hint="Give it a command alone.")
@@ -54,7 +54,7 @@ def evaluate(
             Harness(model, tasks, include, limit, shots, name, chat), override or (), cache
         )
     else:
-        from espalier.study.evaluation import asked_of, evaluated
+        from espalier.trials.evaluation import asked_of, evaluated
 
         secret = os.environ.get(key_env, "") if key_env else ""
         called = (model_name or model) if server else model

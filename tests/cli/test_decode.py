@@ -10,8 +10,8 @@ import pytest
 
 from espalier.decode import engine, gates
 from espalier.decode.gates import Difference
-from espalier.study import decoding_times
-from espalier.study.decoding import compare_decodings
+from espalier.trials import decoding_times
+from espalier.trials.decoding import compare_decodings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +196,7 @@ def test_a_gate_that_fails_in_fp32_ends_it(
     espalier: Callable[..., Any], after: Any, monkeypatch: pytest.MonkeyPatch
 ):
     planted = {"beam 1 = greedy": lambda asked: [Difference("row", 2, (1,), (2,))]}
-    monkeypatch.setattr("espalier.study.decoding_gates.GATES", {**gates.GATES, **planted})
+    monkeypatch.setattr("espalier.trials.decoding_gates.GATES", {**gates.GATES, **planted})
     done = espalier("decode", after.folder, *FEW, *QUICK, cwd=after.home)
     assert done.code == 2
     assert "beam 1 = greedy: 1 of " in done.err

@@ -74,7 +74,7 @@ def test_a_model_is_scored_on_a_recipes_test_set_and_a_second_time_nothing_is_do
     def never(*_: object) -> None:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr("espalier.study.evaluation.local_model", never)
+    monkeypatch.setattr("espalier.trials.evaluation.local_model", never)
     again = espalier("evaluate", "tiny", "recipe.toml", "--name", "before", cwd=home)
     assert "nothing has changed" in again.err
     assert again.out == done.out
@@ -87,7 +87,7 @@ def test_a_model_is_scored_on_a_recipes_test_set_and_a_second_time_nothing_is_do
 
 
 def test_that_nothing_has_changed_is_seen_without_torch():
-    what = "import sys, espalier.cli.evaluate, espalier.study.evaluation; assert 'torch' not in sys.modules"
+    what = "import sys, espalier.cli.evaluate, espalier.trials.evaluation; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", what], check=False).returncode == 0
 
 
@@ -224,7 +224,7 @@ def test_lm_evals_tasks_score_as_with_its_own_backend(espalier: Callable[..., Re
 
 
 def test_what_answers_lm_eval_can_be_imported_without_it():
-    assert callable(importlib.import_module("espalier.study.asked").lm_of)
+    assert callable(importlib.import_module("espalier.trials.asked").lm_of)
 
 
 def test_without_lm_eval_the_extra_is_named(

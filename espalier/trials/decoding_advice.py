@@ -13,8 +13,8 @@ from espalier.core.records import Estimate, Score
 from espalier.core.text import counted
 from espalier.evaluate.compare import compare_scores
 from espalier.evaluate.sheet import between, detectable, figure
-from espalier.study.decoding_record import spent
-from espalier.study.pareto import median_draws, on_front, quality_draws, within
+from espalier.trials.decoding_record import spent
+from espalier.trials.pareto import median_draws, on_front, quality_draws, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Metric
     from espalier.evaluate.score_records import Difference
     from espalier.evaluate.statistics import Floats
-    from espalier.study.decoding_record import Decodings, Outcome
+    from espalier.trials.decoding_record import Decodings, Outcome
 
 FEW = 20  # sources, below which it is said what could have been seen
 TWICE = 1.05  # times as long, from which on it is worth a word

@@ -11,7 +11,7 @@ from espalier.core.files import content_hash, write_atomic
 from espalier.core.text import counted
 from espalier.decode.gates import GATES, Asked
 from espalier.runs.events import bar
-from espalier.study.decoding_times import kept
+from espalier.trials.decoding_times import kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

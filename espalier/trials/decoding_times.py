@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Example
     from espalier.decode.local import Local
     from espalier.evaluate.statistics import Floats
-    from espalier.study.decoding_settings import Setting
+    from espalier.trials.decoding_settings import Setting
 
 
 @dataclass(frozen=True)

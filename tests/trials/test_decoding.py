@@ -14,13 +14,13 @@ from espalier.core.errors import RecipeError
 from espalier.core.recipe import Choice
 from espalier.core.records import Completion, Estimate, Metric, Score
 from espalier.evaluate.compare import estimate
-from espalier.study.decoding_advice import advised
-from espalier.study.decoding_answers import repeated, seen_in
-from espalier.study.decoding_asking import together
-from espalier.study.decoding_gates import of_gates
-from espalier.study.decoding_page import log_ticks, render
-from espalier.study.decoding_record import Decodings, Outcome, spent
-from espalier.study.decoding_settings import parsed, settings_to_try
+from espalier.trials.decoding_advice import advised
+from espalier.trials.decoding_answers import repeated, seen_in
+from espalier.trials.decoding_asking import together
+from espalier.trials.decoding_gates import of_gates
+from espalier.trials.decoding_page import log_ticks, render
+from espalier.trials.decoding_record import Decodings, Outcome, spent
+from espalier.trials.decoding_settings import parsed, settings_to_try
 
 USUAL = Choice.model_validate({"kind": "greedy", "limit": 12})
 METRIC = Metric("Right", phrase="the share of right answers", unit="%")

@@ -11,10 +11,10 @@ from markupsafe import Markup
 from espalier.evaluate import sheet
 from espalier.report.charts import Tick, ticks
 from espalier.report.page import UNWRITABLE
-from espalier.study.decoding_record import gap_of, span, spent
+from espalier.trials.decoding_record import gap_of, span, spent
 
 if TYPE_CHECKING:
-    from espalier.study.decoding_record import Decodings, Outcome
+    from espalier.trials.decoding_record import Decodings, Outcome
 
 MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

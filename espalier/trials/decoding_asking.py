@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from espalier.core.records import Completion, Example, Metric
     from espalier.decode.local import Local
     from espalier.evaluate.scores import Scores
-    from espalier.study.decoding_settings import Setting
-    from espalier.study.decoding_subject import Subject
+    from espalier.trials.decoding_settings import Setting
+    from espalier.trials.decoding_subject import Subject
 
 
 @dataclass(frozen=True)

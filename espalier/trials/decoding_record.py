@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Estimate, Metric
     from espalier.evaluate.score_records import Difference
-    from espalier.study.decoding_answers import Seen
+    from espalier.trials.decoding_answers import Seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ from espalier.core.text import counted, some
 from espalier.evaluate.compare import estimate
 from espalier.evaluate.statistics import mean
 from espalier.runs.events import say, working
-from espalier.study.decoding_advice import advised
-from espalier.study.decoding_answers import seen_in
-from espalier.study.decoding_asking import Asker
-from espalier.study.decoding_gates import held, of_gates
-from espalier.study.decoding_page import render
-from espalier.study.decoding_record import Decodings, Outcome, Tried
-from espalier.study.decoding_settings import settings_to_try
-from espalier.study.decoding_subject import divided, renderable, subject_of
-from espalier.study.decoding_times import timed
-from espalier.study.pareto import median_draws, within
+from espalier.trials.decoding_advice import advised
+from espalier.trials.decoding_answers import seen_in
+from espalier.trials.decoding_asking import Asker
+from espalier.trials.decoding_gates import held, of_gates
+from espalier.trials.decoding_page import render
+from espalier.trials.decoding_record import Decodings, Outcome, Tried
+from espalier.trials.decoding_settings import settings_to_try
+from espalier.trials.decoding_subject import divided, renderable, subject_of
+from espalier.trials.decoding_times import timed
+from espalier.trials.pareto import median_draws, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Example
     from espalier.decode.local import Local
-    from espalier.study.decoding_asking import Verdicts
-    from espalier.study.decoding_settings import Setting, Try
-    from espalier.study.decoding_subject import Source, Split
-    from espalier.study.decoding_times import Times
+    from espalier.trials.decoding_asking import Verdicts
+    from espalier.trials.decoding_settings import Setting, Try
+    from espalier.trials.decoding_subject import Source, Split
+    from espalier.trials.decoding_times import Times
 
     Kinds = Mapping[str, Sequence[Setting]]
 

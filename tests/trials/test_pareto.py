@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from espalier.core.records import Metric, Score
 from espalier.evaluate.statistics import folded
-from espalier.study.pareto import median_draws, on_front, quality_draws, within
+from espalier.trials.pareto import median_draws, on_front, quality_draws, within
 
 few = st.sampled_from([0.0, 0.5, 1.0, 2.0, math.nan])
 RATIO = Metric("Ratio", fold=lambda sums: sums[0] / sums[1])

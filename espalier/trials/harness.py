@@ -32,7 +32,7 @@ from espalier.evaluate.score_records import System
 from espalier.evaluate.scores import Scores
 from espalier.report.page import write_report
 from espalier.runs.events import say
-from espalier.study.evaluation import local_model, named
+from espalier.trials.evaluation import local_model, named
 
 if TYPE_CHECKING:
     from espalier.core.recipe import Recipe
@@ -110,7 +110,7 @@ def _near(task: str, manager: Any) -> str:
 
 
 def _posed(asked: Harness, manager: Any, recipe: Recipe, run: RunFolder, cache: Path) -> Mapping[str, Any]:
-    from espalier.study.asked import lm_of
+    from espalier.trials.asked import lm_of
 
     lm = lm_of(local_model(recipe, run, cache), store_of(run.path.parent))
     try:
