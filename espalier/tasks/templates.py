@@ -35,7 +35,7 @@ def available(task: Task, show: Show) -> Show:
 def prompt_parts(task: Task, show: Show) -> str:
     """Return what the prompts of all rows begin with, up to a blank line; '' where nothing is shown."""
     parts: list[str] = []
-    if show.definition:
+    if show.definition and task.definition.strip():
         parts.append(task.definition)
     if show.cautions and task.cautions:
         parts.append("\n".join(f"- {caution}" for caution in task.cautions))
