@@ -11,18 +11,26 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
-def _rules(pairs: str) -> tuple[tuple[str, str], ...]:
-    """Read 'suffix:replacement' pairs; they are tried in order, and the first suffix that fits decides."""
+def _pairs(pairs: str) -> tuple[tuple[str, str], ...]:
+    """Read 'suffix:replacement' pairs."""
     return tuple(
         (suffix, replacement) for suffix, _, replacement in (p.partition(":") for p in pairs.split())
     )
 
 
+def _rules(pairs: str) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return pairs by the suffix's last letter; they are tried in order, and the first that fits decides."""
+    read = _pairs(pairs)
+    return {
+        last: tuple(pair for pair in read if pair[0][-1] == last) for last in {one[-1] for one, _ in read}
+    }
+
+
 IRREGULAR = dict(
-    _rules(
+    _pairs(
         """sky:sky skies:sky dying:die lying:lie tying:tie news:news innings:inning inning:inning
         outings:outing outing:outing cannings:canning canning:canning howe:howe proceed:proceed
         exceed:exceed succeed:succeed"""
@@ -73,9 +81,9 @@ def _ends_short(word: str) -> bool:
     return shape == "vc" or (shape.endswith("cvc") and word[-1] not in "wxy")
 
 
-def _replaced(word: str, rules: Sequence[tuple[str, str]], measure: int) -> str:
+def _replaced(word: str, rules: Mapping[str, Sequence[tuple[str, str]]], measure: int) -> str:
     """Apply the first rule whose suffix fits, if the measure of what remains is greater than `measure`."""
-    for suffix, replacement in rules:
+    for suffix, replacement in rules.get(word[-1:], ()):
         if word.endswith(suffix):
             start = word[: -len(suffix)]
             return start + replacement if _measure(start) > measure else word

@@ -13,7 +13,8 @@ from espalier.core.porter import IRREGULAR, STEP_2, STEP_3, STEP_4, stem
 
 NLTK = PorterStemmer()
 SUFFIXES = sorted(
-    {s for s, _ in (*STEP_2, *STEP_3, *STEP_4)} | {"s", "sses", "ies", "eed", "ed", "ing", "ied", "y"}
+    {s for rules in (STEP_2, STEP_3, STEP_4) for pairs in rules.values() for s, _ in pairs}
+    | {"s", "sses", "ies", "eed", "ed", "ing", "ied", "y"}
 )
 LETTERS = "aabcdeeffgiillmnoosstuvxyyz09"
 
