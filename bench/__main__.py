@@ -26,6 +26,11 @@ def main() -> None:
 
         print(json.dumps(coverage.main(_say, repetitions=options.repetitions, only=options.case)))
         return
+    if options.what == "rouge":
+        from bench import rouge
+
+        print(json.dumps({"rouge": rouge.main(_say, rounds=options.rounds)}))
+        return
     os.environ["HF_HUB_OFFLINE"] = "1"
     model = find_model(options.model, options.cache, _say).folder
     template = load_template(model)
@@ -88,6 +93,7 @@ def _options() -> argparse.Namespace:
             "planning",
             "preference",
             "reinforce",
+            "rouge",
             "coverage",
             "all",
         ),

@@ -4,7 +4,6 @@
     python -m bench.filtering novelty --rows 2000
     python -m bench.filtering duplicates --rows 5000
     python -m bench.filtering contamination --rows 1000000
-    python -m bench.filtering rouge --rows 100000
 
 All is plain Python in one thread, so seconds are those of the processor, and the sides take turns on the same
 texts: each median is of `--rounds`. A peer that is not installed is left out, and named.
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     Pairs = set[tuple[int, int]]
 
 THRESHOLD = 0.8
-PEER = 2000  # pairs that a slower side is timed on
 EDITED = 1 / 20  # rows that are one before with a word changed
 HOLDING = 1000  # of so many training rows one has a passage of a test
 CHECKED = 20_000  # training rows that are held against a look at every run of words
@@ -78,36 +76,6 @@ def novel(say: Say, *, rows: int = 2000, rounds: int = 1) -> dict[str, Any]:
     found["ratio"] = round(seconds / _median(ours))
     found["decisions_differ"] = sum(a != b for a, b in zip(ours[0][1], decisions, strict=True))
     say(f"  novelty: {found}")
-    return found
-
-
-def rouge(say: Say, *, rows: int = 100_000) -> dict[str, Any]:
-    """Return microseconds of ROUGE-L of a pair, of short texts and of long ones, beside `rouge_score`.
-
-    No text comes twice, and no word is known before. The peer has its stemmer and its first PEER pairs.
-    """
-    from espalier.scorers.rouge import rouge_l
-
-    found: dict[str, Any] = {"rows": rows}
-    for name, joined in (("short", 1), ("long", 4)):
-        texts = made_texts(2 * rows * joined, seed=joined)
-        texts = [" ".join(texts[i : i + joined]) for i in range(0, len(texts), joined)]
-        pairs = list(zip(texts[::2], texts[1::2], strict=True))
-        seconds, ours = _timed(lambda pairs=pairs: [rouge_l(*pair) for pair in pairs])
-        own = {"words": round(sum(len(text.split()) for text in texts) / len(texts), 1)}
-        own["espalier"] = round(1e6 * seconds / rows, 1)
-        if _has("rouge_score", say):
-            from rouge_score.rouge_scorer import RougeScorer
-
-            peer = RougeScorer(["rougeL"], use_stemmer=True)
-            took, theirs = _timed(
-                lambda p=peer, q=pairs[:PEER]: [p.score(b, a)["rougeL"].fmeasure for a, b in q]
-            )
-            own["rouge_score"] = round(1e6 * took / len(theirs), 1)
-            own["ratio"] = round(took / len(theirs) / seconds * rows, 1)
-            own["furthest"] = max(abs(a - b) for a, b in zip(ours, theirs, strict=False))
-        found[name] = own
-        say(f"  rouge, {name}: {own}")
     return found
 
 
@@ -282,7 +250,7 @@ def _has(peer: str, say: Say) -> bool:
 
 def _from_command_line() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["novelty", "duplicates", "contamination", "rouge"])
+    parser.add_argument("what", choices=["novelty", "duplicates", "contamination"])
     parser.add_argument("--rows", type=int)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
@@ -292,7 +260,6 @@ def _from_command_line() -> None:
         "novelty": partial(novel, rounds=asked.rounds),
         "duplicates": partial(repeated, rounds=asked.rounds),
         "contamination": contaminated,
-        "rouge": rouge,
     }
     print(json.dumps(measure[asked.what](say, **sizes)))
 

@@ -20,7 +20,7 @@ from rapidfuzz.distance import LCSseq
 from espalier.core.errors import DataError
 from espalier.core.files import read_jsonl
 from espalier.core.records import Completion, Example, Metric, Score, Scorer, message
-from espalier.scorers.rouge import rouge_l
+from espalier.scorers.rouge import RougeL
 from espalier.tasks.task_files import load_task, tasks_in
 
 if TYPE_CHECKING:
@@ -126,9 +126,10 @@ class SuperNI:
 
     def score(self, examples: Sequence[Example], completions: Sequence[Completion]) -> list[Score]:
         """Return each row's exact match or ROUGE-L, the largest over its references."""
-        return [self._of(*pair) for pair in zip(examples, completions, strict=True)]
+        nearest = RougeL(official=True).score(examples, completions)
+        return [self._of(*row) for row in zip(examples, completions, nearest, strict=True)]
 
-    def _of(self, example: Example, completion: Completion) -> Score:
+    def _of(self, example: Example, completion: Completion, nearest: Score) -> Score:
         text, category = completion.text, example.facts.get("category")
         if not example.references:
             return Score(None, "there is no reference")
@@ -141,7 +142,7 @@ class SuperNI:
             if cut is None:
                 return Score(None, f"the tokenizer {self.tokenizer} of the track xlingual is not here")
             return Score(max(_overlap(cut(text), cut(one)) for one in example.references))
-        return Score(max(rouge_l(text, one) for one in example.references))
+        return nearest
 
 
 @cache
