@@ -18,6 +18,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from espalier.core.records import Encoded
 from espalier.core.runtime import ENVIRONMENT
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from espalier.train.steps import Source
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# How long an example takes is the machine's, and no fault of what is tested.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 
