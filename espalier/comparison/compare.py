@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.comparison.entrants import compare_entries
-from espalier.comparison.entries import TUNED, Entry, entry_of
+from espalier.comparison.entries import Entry, entry_of, leading
 from espalier.comparison.page import render
 from espalier.comparison.predictions import MEASURES, UNKNOWN, Answers, answers_in, entry_of_answers
 from espalier.core.errors import DataError
@@ -69,7 +69,7 @@ def _named(path: Path) -> tuple[Path, str]:
     folder, colon, system = str(path).rpartition(":")
     if colon and run_at(path) is None and run_at(Path(folder)) is not None:
         return Path(folder), system
-    return path, TUNED
+    return path, leading(path)
 
 
 def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[str]) -> list[Entry]:

@@ -12,7 +12,8 @@ from espalier.core.files import content_hash, file_sha256
 from espalier.core.identity import flat
 from espalier.core.recipe import load_recipe
 from espalier.core.run import RunFolder, find_run
-from espalier.evaluate.measures import FLOORS, metric_of
+from espalier.core.standing import read_provenance
+from espalier.evaluate.measures import AS_IS, FLOORS, metric_of
 from espalier.report.gather import gather
 from espalier.scorers.registry import named_scorers
 
@@ -74,8 +75,8 @@ class Entry:
         return self.side.name
 
 
-def entry_of(path: Path, system: str = TUNED) -> Entry:
-    """Return the run in a folder, with the answers of one of its systems.
+def entry_of(path: Path, system: str = "") -> Entry:
+    """Return the run in a folder, with the answers of one of its systems: by default what was tuned or asked.
 
     Where rows have parts that a metric folds, which no file holds, the recipe's scorers are built anew.
 
@@ -95,6 +96,7 @@ def entry_of(path: Path, system: str = TUNED) -> Entry:
     if "scores.json" in material.absent:
         raise DataError(material.absent["scores.json"], where=str(path))
     scores = material.scores
+    system = system or leading(folder.path)
     if system not in scores.systems:
         raise DataError(
             f"The run has no scores of '{system}'; it has {', '.join(scores.systems)}.",
@@ -104,7 +106,7 @@ def entry_of(path: Path, system: str = TUNED) -> Entry:
     columns = {
         name: {m: scores.of_rows(name, m) for m in scores.listed} for name in (system, *_floors(material))
     }
-    name = material.name if system == TUNED else f"{material.name}:{system}"
+    name = material.name if system in (TUNED, AS_IS) else f"{material.name}:{system}"
     side = Side(
         name,
         (Training(name, columns.pop(system)),),
@@ -127,6 +129,11 @@ def entry_of(path: Path, system: str = TUNED) -> Entry:
         formats=material.provenance.get("inputs", {}).get("formats", ""),
         table=file_sha256(test) if test.exists() else "",
     )
+
+
+def leading(folder: Path) -> str:
+    """Return the system that a run is about: what it tuned, or the model that was scored as it is."""
+    return AS_IS if "server" in read_provenance(RunFolder(folder)) else TUNED
 
 
 def _folding(folder: RunFolder, scores: Scores) -> dict[str, Metric]:

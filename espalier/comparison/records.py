@@ -27,10 +27,15 @@ Verdict: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training's answers, judged: by measure and example id."""
+    """One training's answers, judged: by measure and example id.
+
+    `model` says what wrote them, where sides may have answers of the same model: they are then told apart on
+    that model, whatever another seed would have made of it. '' where each side has its own.
+    """
 
     name: str
     scores: Mapping[str, Mapping[str, Score]]
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

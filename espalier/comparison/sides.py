@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Column:
-    """What a side's rows got by one measure: trainings together, and what each of them came to."""
+    """What a side's rows got by one measure: trainings together, what each came to, and which model it is."""
 
     values: list[float | None]
     parts: list[tuple[float, ...]]
     reached: list[float]
     fold: Fold | None
+    models: list[str]
 
 
 def compare_sides(
@@ -63,6 +64,35 @@ def compare_sides(
         DataError: the sides share no example.
     """
     first, *others = sides
+    return compare_pairs(
+        [(first, other) for other in others],
+        measures,
+        margin=margin,
+        looks=looks,
+        alike=alike,
+        spoiled=spoiled,
+        notes=notes,
+        seed=seed,
+    )
+
+
+def compare_pairs(
+    pairs: Sequence[tuple[Side, Side]],
+    measures: Sequence[str],
+    *,
+    margin: float | None = None,
+    looks: int = 1,
+    alike: Sequence[str] = (),
+    spoiled: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    seed: int = 0,
+) -> Comparison:
+    """Compare the second side of each pair with its first one, all pairs as one family; see `compare_sides`.
+
+    Raises:
+        DataError: the sides share no example.
+    """
+    first, *others = {side.name: side for pair in pairs for side in pair}.values()
     ids = [one for one in first.sources if all(one in side.sources for side in others)]
     if not ids:
         theirs = [f"'{next(iter(side.sources), '')}'" for side in (first, others[0])]
@@ -72,27 +102,26 @@ def compare_sides(
         )
     clusters = [first.sources[one] for one in ids]
     found = [
-        [_compared(first, other, name, ids, clusters, (margin, looks, seed)) for name in measures]
-        for other in others
+        [_compared(one, other, name, ids, clusters, (margin, looks, seed)) for name in measures]
+        for one, other in pairs
     ]
-    pairs = _corrected(first, others, found, looks)
     told = [*notes, *_floors(first, others, measures, ids, clusters)]
-    many = {side.name: len(side.trainings) for side in sides}
+    many = {side.name: len(side.trainings) for side in (first, *others)}
     comparison = Comparison((), len(ids), len(set(clusters)), many, tuple(told), margin, looks)
-    return judged(replace(comparison, pairs=pairs), alike, spoiled or {})
+    return judged(replace(comparison, pairs=_corrected(pairs, found, looks)), alike, spoiled or {})
 
 
 def _corrected(
-    first: Side, others: Sequence[Side], found: Sequence[Sequence[Compared]], looks: int
+    pairs: Sequence[tuple[Side, Side]], found: Sequence[Sequence[Compared]], looks: int
 ) -> tuple[Pair, ...]:
-    """Return the pairs, with probabilities that hold for all measures, sides and looks together."""
+    """Return what is compared, with probabilities that hold for all measures, sides and looks together."""
     every = {f"{i} {one.measure}": one for i, row in enumerate(found) for one in row}
     ps = holm({name: one.p for name, one in every.items()}, looks)
     equals = holm({name: one.equal for name, one in every.items() if one.equal is not None}, looks)
     done = {name: replace(one, corrected=ps[name], equal=equals.get(name)) for name, one in every.items()}
     return tuple(
         Pair(first.name, other.name, {one.measure: done[f"{i} {one.measure}"] for one in row})
-        for i, (other, row) in enumerate(zip(others, found, strict=True))
+        for i, ((first, other), row) in enumerate(zip(pairs, found, strict=True))
     )
 
 
@@ -132,6 +161,7 @@ def _compared(
 def _column(side: Side, measure: str, ids: Sequence[str], metric: Metric) -> _Column:
     """Return a measure's verdicts in the order of the ids; a row that a training has none on has none."""
     found = [[training.scores[measure].get(one, Score(None)) for one in ids] for training in side.trainings]
+    models = [training.model for training in side.trainings]
     rows = list(zip(*found, strict=True))
     values = [_mean([score.value for score in row]) for row in rows]
     parts = [
@@ -145,13 +175,13 @@ def _column(side: Side, measure: str, ids: Sequence[str], metric: Metric) -> _Co
             if value is not None
         ]
         reached = [_mean(each) or 0.0 for each in zip(*kept, strict=True)] or [math.nan] * len(found)
-        return _Column(values, parts, reached, None)
+        return _Column(values, parts, reached, None, models)
     fold = metric.fold if len(found) == 1 else partial(_each, metric.fold, len(found))
     sums = [
         [sum(part) for part in zip(*(score.parts for score in each if score.parts), strict=True)]
         for each in found
     ]
-    return _Column(values, parts, [_folded(metric.fold, one) for one in sums], fold)
+    return _Column(values, parts, [_folded(metric.fold, one) for one in sums], fold, models)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -191,8 +221,15 @@ def _difference(a: _Column, b: _Column, clusters: Sequence[str], seed: int) -> t
         rows = folded_difference(b.parts, a.parts, clusters, b.fold, seed)
     else:
         rows = paired_difference(b.values, a.values, clusters)
-    error, freedom = retrained([a.reached, b.reached])
+    error, freedom = retrained(_retrained(a, b))
     return Spread(rows.value, rows.value - rows.low, rows.high - rows.value, error, freedom), rows.n
+
+
+def _retrained(a: _Column, b: _Column) -> list[list[float]]:
+    """Return what vary by seed: both sides, or where both are of the same models their differences."""
+    if all(a.models) and a.models == b.models:
+        return [[y - x for x, y in zip(a.reached, b.reached, strict=True)]]
+    return [a.reached, b.reached]
 
 
 def _stated(spread: Spread, n: int, missing: int, looks: int, scale: float) -> Estimate:
@@ -203,7 +240,8 @@ def _stated(spread: Spread, n: int, missing: int, looks: int, scale: float) -> E
 def _chance(a: _Column, b: _Column, clusters: Sequence[str], spread: Spread, seed: int) -> Chance:
     """Return how easily chance does it: of several trainings by Student's t, of one a side by swaps."""
     if spread.freedom:
-        trainings = f"{len(a.reached)} and {len(b.reached)} trainings"
+        alone = len(_retrained(a, b)) == 1
+        trainings = f"{len(a.reached)}{'' if alone else f' and {len(b.reached)}'} trainings"
         return Chance(spread.chance(), f"Student's t of {trainings}, beside the rows")
     if not b.fold:
         gaps = _gaps(a, b, clusters)
