@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.core.bundled_recipes import bundled_recipes
 from espalier.core.errors import DataError, RecipeError, RunError
 from espalier.core.files import content_hash, write_atomic, write_changed
-from espalier.core.journal import NAME, Journal
+from espalier.core.journal import NAME, STORE, Journal, store_of
 from espalier.core.recipe import Choice, Recipe, as_recipe, read_toml
 from espalier.core.run import RunFolder, open_run, provenance, run_at
 from espalier.core.text import counted
@@ -28,7 +28,7 @@ from espalier.data.split import limit
 from espalier.data.table import as_parquet
 from espalier.evaluate.measures import AS_IS
 from espalier.report.page import write_report
-from espalier.runs.events import say, working
+from espalier.runs.events import bar, say, working
 from espalier.runs.plan import choose
 from espalier.runs.prepare import Prepared, askable, paths_of, prepare
 from espalier.runs.sealed import is_sealed, seal
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from contextlib import AbstractContextManager
 
-    from espalier.core.records import Completion
+    from espalier.core.records import Completion, Example
     from espalier.decode.local import Local
     from espalier.evaluate.score_records import Limit
     from espalier.runs.plan import Choices
@@ -115,6 +115,57 @@ def evaluated(asked: Evaluation, cache: Path) -> RunFolder:
     Raises:
         EspalierError: in one sentence what is wrong, and what to do.
     """
+    if left := _left(asked, cache):
+        _evaluate(*left, cache)
+    return asked.folder
+
+
+def evaluate_together(asked: Sequence[Evaluation], cache: Path) -> None:
+    """Make several evaluations of one run's model, beside each other: it is loaded once, and what prompts
+    share is computed once for all of them.
+
+    Raises:
+        EspalierError: see `evaluated`.
+    """
+    waiting = [left for one in asked if (left := _left(one, cache))]
+    if not waiting:
+        return
+    from espalier.runs.execute import generations_of
+
+    first, _ = waiting[0]
+    local = local_model(first.recipe, first.folder, cache)
+    _answer_together([choices for _, choices in waiting], local, first.folder.path.parent)
+    for one, choices in waiting:
+        _evaluate(one, choices, cache, replace(local, journal=generations_of(one.folder)))
+
+
+def _answer_together(every: Sequence[Choices], local: Local, runs: Path) -> None:
+    """Have all prompts of each way of decoding answered in one go; the answers go into the runs' store."""
+    from espalier.decode.journal import Generations
+    from espalier.runs.answers import answers_of
+
+    kept = runs / STORE / "together.jsonl"  # what a kill interrupted; the rest is in the store
+    journal = Generations(kept, store_of(runs))
+    groups: dict[str, list[Choices]] = {}
+    for one in every:
+        groups.setdefault(content_hash(one.recipe.decode.model_dump()), []).append(one)
+    for group in groups.values():
+        rows = [
+            replace(row, id=f"{n} {row.id}") for n, one in enumerate(group) for row in _rendered(one, local)
+        ]
+        with bar("Answers of the model, all together", len(rows) * group[0].strategy.samples) as advance:
+            answers_of(replace(local, journal=journal), rows, group[0].recipe.decode, lambda: advance(1, ""))
+    kept.unlink(missing_ok=True)
+
+
+def _rendered(choices: Choices, local: Local) -> list[Example]:
+    """Return the rows that the template renders; the evaluation itself says which it does not."""
+    refused: list[dict[str, Any]] | None = [] if choices.recipe.task.on_bad == "reject" else None
+    return askable(choices.prepared.test, local.template, refused)
+
+
+def _left(asked: Evaluation, cache: Path) -> tuple[Evaluation, Choices] | None:
+    """Return what there is to do; None where nothing is, since nothing has changed. Raises EspalierError."""
     folder = asked.folder
     if folder.model.exists() or folder.stages.exists():
         raise RunError("A run has this name.", where=str(folder.path), hint="Give this another with --name.")
@@ -124,7 +175,7 @@ def evaluated(asked: Evaluation, cache: Path) -> RunFolder:
     asked = _by_choice(asked, prepared)
     if is_sealed(folder, asked.recipe, prepared, cache, trains=False, server=asked.server):
         say("All of it is done, and nothing has changed.")
-        return folder
+        return None
     choices = choose(asked.recipe, prepared)
     if asked.server and choices.strategy.weighs is not None:
         raise RecipeError(
@@ -132,20 +183,21 @@ def evaluated(asked: Evaluation, cache: Path) -> RunFolder:
             where="decode.kind",
             hint="Let it write: -o decode=greedy.",
         )
-    _evaluate(asked, choices, cache)
-    write_report(folder.path)
-    seal(folder, choices, cache, asked.server)
-    return folder
+    return asked, choices
 
 
-def _evaluate(asked: Evaluation, choices: Choices, cache: Path) -> None:
+def _evaluate(asked: Evaluation, choices: Choices, cache: Path, loaded: Local | None = None) -> None:
+    """Do all of an evaluation, by a model that is loaded if it is."""
     from espalier.runs.execute import answered, score_answers
     from espalier.runs.judging import say_limit, try_judges
 
     started = time.monotonic()
     try_judges(choices)
     prepared, recipe = choices.prepared, choices.recipe
-    with open_run(asked.folder.path) as run, _model(asked, run, cache) as model:
+    with (
+        open_run(asked.folder.path) as run,
+        nullcontext(loaded) if loaded else _model(asked, run, cache) as model,
+    ):
         bound: Limit | None = None
         inputs = {"task": prepared.hash, "recipe": recipe.hash}
         if not asked.server:
@@ -159,6 +211,8 @@ def _evaluate(asked: Evaluation, choices: Choices, cache: Path) -> None:
         run.log_stage("prepare", started, 0)
         answers: Sequence[Completion] = answered(choices, run, model, AS_IS)
         score_answers(choices, run, {AS_IS: answers}, bound, {})
+    write_report(asked.folder.path)
+    seal(asked.folder, choices, cache, asked.server)
 
 
 def _model(asked: Evaluation, run: RunFolder, cache: Path) -> AbstractContextManager[Local | Remote]:
