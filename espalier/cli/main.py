@@ -36,6 +36,7 @@ from espalier.cli.review import review
 from espalier.cli.run import run
 from espalier.cli.score import score
 from espalier.cli.store import store
+from espalier.cli.study import study
 from espalier.cli.terminal import (
     CUT_OFF,
     FAILED,
@@ -71,6 +72,7 @@ app.command()(decode)
 app.command()(chat)
 app.command()(score)
 app.command()(compare)
+app.command()(study)
 app.command()(report)
 app.command()(review)
 app.command()(export)

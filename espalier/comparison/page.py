@@ -79,17 +79,26 @@ def render(comparison: Comparison, groups: Sequence[Sequence[Entry]]) -> str:
 
 
 def forest(comparison: Comparison) -> Forest:
-    """Return where each difference lies on an axis that holds them all and zero."""
-    every = [
-        (pair, one) for pair in comparison.pairs for one in pair.measures.values() if one.difference.known
+    """Return where each difference of a comparison lies."""
+    several = len(comparison.pairs) > 1
+    named = [
+        (f"{pair.other}: {one.metric.title}" if several else one.metric.title, one)
+        for pair in comparison.pairs
+        for one in pair.measures.values()
     ]
+    return differences(named, comparison.margin)
+
+
+def differences(named: Sequence[tuple[str, Compared]], margin: float | None = None) -> Forest:
+    """Return where each difference lies, by its name, on an axis that holds them all and zero."""
+    every = [(name, one) for name, one in named if one.difference.known]
     ends = [
         one.metric.scale * end
         for _, one in every
         for end in (one.difference.value, one.difference.low, one.difference.high)
         if math.isfinite(end)
     ]
-    margin = comparison.margin or 0.0
+    margin = margin or 0.0
     marks = ticks(min([0.0, -margin, *ends]), max([0.0, margin, *ends]), 6)
     low, high = marks[0], marks[-1]
 
@@ -101,11 +110,7 @@ def forest(comparison: Comparison) -> Forest:
         places = [place(one.metric.scale * end) for end in (gap.low, gap.high, gap.value)]
         return Whisker(name, one, *places)
 
-    several = len(comparison.pairs) > 1
-    rows = [
-        whisker(f"{pair.other}: {one.metric.title}" if several else one.metric.title, one)
-        for pair, one in every
-    ]
+    rows = [whisker(name, one) for name, one in every]
     band = (place(-margin), place(margin)) if margin else None
     return Forest(
         rows, [Tick(place(mark), f"{mark:g}".replace("-", "−")) for mark in marks], place(0.0), band

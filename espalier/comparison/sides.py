@@ -105,7 +105,8 @@ def compare_pairs(
         [_compared(one, other, name, ids, clusters, (margin, looks, seed)) for name in measures]
         for one, other in pairs
     ]
-    told = [*notes, *_floors(first, others, measures, ids, clusters)]
+    beside = [side for side in others if side.floors or not first.floors]
+    told = [*notes, *_floors(first, beside, measures, ids, clusters)]
     many = {side.name: len(side.trainings) for side in (first, *others)}
     comparison = Comparison((), len(ids), len(set(clusters)), many, tuple(told), margin, looks)
     return judged(replace(comparison, pairs=_corrected(pairs, found, looks)), alike, spoiled or {})
@@ -176,7 +177,7 @@ def _column(side: Side, measure: str, ids: Sequence[str], metric: Metric) -> _Co
         ]
         reached = [_mean(each) or 0.0 for each in zip(*kept, strict=True)] or [math.nan] * len(found)
         return _Column(values, parts, reached, None, models)
-    fold = metric.fold if len(found) == 1 else partial(_each, metric.fold, len(found))
+    fold = metric.fold if len(found) == 1 else partial(mean_of_folds, metric.fold, len(found))
     sums = [
         [sum(part) for part in zip(*(score.parts for score in each if score.parts), strict=True)]
         for each in found
@@ -189,7 +190,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def _each(fold: Fold, count: int, sums: Sequence[float]) -> float:
+def mean_of_folds(fold: Fold, count: int, sums: Sequence[float]) -> float:
     """Return the mean of what `count` trainings fold to, whose sums stand one behind the other."""
     width = len(sums) // count
     return sum(fold(sums[i * width : (i + 1) * width]) for i in range(count)) / count

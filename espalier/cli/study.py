@@ -1,0 +1,59 @@
+"""`espalier study`: which choice made the difference, over many runs, and what could not be seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from espalier.cli.completion import recipe_files
+from espalier.cli.progress import hushed, shown
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, Overrides
+from espalier.cli.summary import print_tables
+from espalier.cli.terminal import as_json
+from espalier.runs.events import say
+from espalier.runs.signals import stoppable
+from espalier.runs.stopping import Stopped
+from espalier.study.recipe import load_study
+
+GOES_ON = "The same command goes on from here: what is complete is not done again."
+
+
+def study(
+    study: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STUDY",
+            help="The study's TOML file: a recipe, and the factors that are varied in it.",
+            show_default=False,
+            autocompletion=recipe_files,
+        ),
+    ],
+    override: Overrides = None,
+    *,
+    json: Json = False,
+    cache: Cache = DEFAULT_CACHE,
+) -> None:
+    """Say which choice made a difference: many runs, one page.
+
+    Cells share their trainings and answers; the same command goes on after an interruption.
+    """
+    from espalier.study.study import study as carry_out
+
+    try:
+        with stoppable(hushed, shown):
+            asked = load_study(study, override or ())
+            found = carry_out(asked, cache)
+    except KeyboardInterrupt:
+        say(f"Interrupted. {GOES_ON}")
+        raise typer.Exit(130) from None
+    except Stopped as stopped:
+        say(f"Stopped by {stopped}. {GOES_ON}")
+        raise typer.Exit(stopped.status) from None
+    if json:
+        typer.echo(as_json(found.plain()))
+    else:
+        notes = [found.shared, *(one.compared.said for one in found.effects), *found.notes]
+        print_tables([found.sentence], [found.table()], found.footing, notes)
+        say(f"Page: {asked.path / 'study.html'}")

@@ -1,0 +1,129 @@
+"""Files that a study derives from a task's: the same rows under other words, or with other answers.
+
+A file lies in a folder that is called by the hash of what it holds, so that a cell's recipe names what it
+asks by content, and two cells that ask the same ask the same file. Rows keep their ids and sources: only so
+cells pair row by row.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import tomli_w
+
+from espalier.core.errors import DataError
+from espalier.core.files import content_hash, jsonl, write_changed
+from espalier.data.mixture import place_of
+from espalier.runs.prepare import paths_of
+from espalier.tasks.facts import OURS
+from espalier.tasks.task_files import is_task, load_task
+from espalier.tasks.templates import Show, to_examples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from espalier.core.recipe import Recipe
+    from espalier.core.records import Task, TaskRow
+
+
+@dataclass(frozen=True)
+class Files:
+    """The folder of a study's derived files."""
+
+    folder: Path
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file under the hash of what it holds, and return where it lies."""
+        path = self.folder / content_hash([name, text]) / name
+        write_changed(path, text.encode())
+        return path.resolve()
+
+    def write_task(self, task: Task, stem: str) -> Path:
+        """Write a task as a file with its rows beside it, and return where it lies; see `toml_task.py`."""
+        rows = jsonl(map(_row, task.rows))
+        shown = {
+            name: [
+                {"input": one.input, "output": one.output, "explanation": one.explanation} for one in found
+            ]
+            for name, found in (("positive", task.positive), ("negative", task.negative))
+        }
+        table = {
+            "name": task.name,
+            "definition": task.definition,
+            "rows": f"{stem}.jsonl",
+            **{key: list(vars_of(task)[key]) for key in ("cautions", "checks", "categories", "sources")},
+            "licence": task.licence,
+            **{name: found for name, found in shown.items() if found},
+        }
+        text = tomli_w.dumps(table)
+        folder = self.folder / content_hash([text, rows])
+        write_changed(folder / f"{stem}.jsonl", rows.encode())
+        write_changed(folder / f"{stem}.toml", text.encode())
+        return (folder / f"{stem}.toml").resolve()
+
+
+def vars_of(task: Task) -> dict[str, tuple[str, ...]]:
+    """Return the lists of texts that a task has."""
+    return {
+        "cautions": task.cautions,
+        "checks": task.checks,
+        "categories": task.categories,
+        "sources": task.sources,
+    }
+
+
+def tasks_of(recipe: Recipe, what: str) -> list[tuple[Path, Task]]:
+    """Return the tasks of a recipe, each with its file. Raises DataError where rows have no task's words."""
+    found: list[tuple[Path, Task]] = []
+    for name in paths_of(recipe.task):
+        path = place_of(name)
+        if path.is_dir() or recipe.task.format != "auto" or not is_task(path):
+            raise DataError(
+                f"These are no single task's words and rows, so {what} cannot be varied.",
+                where=str(path),
+                hint="Name task files in task.path, one by one.",
+            )
+        found.append((path, load_task(path, (lambda _: None) if recipe.task.on_bad == "reject" else None)))
+    return found
+
+
+def with_tasks(recipe: Recipe, files: Files, what: str, change: Callable[[Task], Task]) -> Recipe:
+    """Return the recipe with each of its tasks changed, in files of the study's own."""
+    paths = tuple(str(files.write_task(change(task), path.stem)) for path, task in tasks_of(recipe, what))
+    section = recipe.task.model_copy(update={"path": paths[0] if len(paths) == 1 else paths})
+    return recipe.model_copy(update={"task": section})
+
+
+def answering(task: Task, outputs: Mapping[str, tuple[str, ...]]) -> Task:
+    """Return the task with other outputs for the rows of these example ids, which they keep."""
+    examples = to_examples(replace(task, positive=(), negative=()), Show(positive=0, negative=0))
+    rows: list[TaskRow] = []
+    for row, example in zip(task.rows, examples, strict=True):
+        if example.id not in outputs or outputs[example.id] == row.outputs:
+            rows.append(row)
+            continue
+        changed = replace(
+            row, outputs=outputs[example.id], tags={k: v for k, v in row.tags.items() if k != OURS}
+        )
+        (made,) = to_examples(replace(task, rows=(changed,)), Show(positive=0, negative=0))
+        said = {"id": [made.id, example.id], "source": example.source, "input": example.input}
+        rows.append(replace(changed, tags={**changed.tags, OURS: json.dumps(said, ensure_ascii=False)}))
+    return replace(task, rows=tuple(rows))
+
+
+def _row(row: TaskRow) -> dict[str, object]:
+    worse = {"rejected": list(row.rejected)} if row.rejected else {}
+    source = {"source": row.source} if row.source else {}
+    if not row.outputs:
+        return {
+            **row.tags,
+            "id": row.id,
+            "input": row.input,
+            "output": list(row.rejected),
+            "label": False,
+            **source,
+        }
+    return {**row.tags, "id": row.id, "input": row.input, "output": list(row.outputs), **worse, **source}

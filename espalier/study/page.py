@@ -1,0 +1,97 @@
+"""The page of a study: the question, the verdict, effects and cells drawn, and what could not be seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from espalier.comparison.page import differences
+from espalier.comparison.records import least, shown_p
+from espalier.evaluate import sheet
+from espalier.evaluate.measures import FLOORS
+from espalier.report.charts import Tick, ticks
+from espalier.report.page import UNWRITABLE, unbroken
+
+if TYPE_CHECKING:
+    from espalier.core.records import Estimate
+    from espalier.study.record import CellScore, Findings
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A cell as it is drawn: places of its interval's ends and of its value in per cent of the box."""
+
+    cell: CellScore
+    low: float
+    high: float
+    place: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All cells over one axis, in points, with a line for each floor."""
+
+    dots: list[Dot]
+    ticks: list[Tick]
+    floors: list[tuple[str, str, float]]
+
+
+def render(found: Findings) -> str:
+    """Return the page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("espalier.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        whole=unbroken,
+        shown=sheet.shown,
+        points=sheet.points,
+        interval=sheet.interval,
+        probability=shown_p,
+        least=least,
+    )
+    page = environment.get_template("study.html").render(
+        style=Markup(loader.get_source(environment, "report.css")[0]),
+        found=found,
+        forest=differences([(one.name, one.compared) for one in found.effects], found.margin),
+        scores=scores(found),
+        cells={cell.name: cell for cell in found.cells},
+    )
+    return UNWRITABLE.sub("\ufffd", page)
+
+
+def scores(found: Findings) -> Scores:
+    """Return where each cell's score lies, and the floors: of several cells each floor's highest."""
+    scale = found.metric.scale
+    floors: dict[str, Estimate] = {}
+    for cell in found.cells:
+        for name, one in cell.floors.items():
+            if one.known and (name not in floors or found.metric.sign * (one.value - floors[name].value) > 0):
+                floors[name] = one
+    ends = [
+        scale * end for cell in found.cells for end in (cell.score.value, cell.score.low, cell.score.high)
+    ]
+    ends += [scale * one.value for one in floors.values()]
+    known = [end for end in ends if math.isfinite(end)]
+    marks = ticks(min([0.0, *known]), max(known, default=1.0), 6)
+
+    def place(value: float) -> float:
+        return 100 * (scale * value - marks[0]) / (marks[-1] - marks[0])
+
+    dots = [
+        Dot(cell, *map(place, (cell.score.low, cell.score.high, cell.score.value))) for cell in found.cells
+    ]
+    lines = [
+        (
+            FLOORS.get(name, f"the {name} model" if name == "base" else name),
+            sheet.shown(one),
+            place(one.value),
+        )
+        for name, one in floors.items()
+    ]
+    return Scores(dots, [Tick(100 * (m - marks[0]) / (marks[-1] - marks[0]), f"{m:g}") for m in marks], lines)

@@ -1,0 +1,43 @@
+"""A study from its file to its page: planned, carried out, and read as effects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from espalier.core.files import write_atomic, write_changed
+from espalier.core.run import open_run
+from espalier.runs.events import working
+from espalier.study.carrying_out import carry_out, read_book, write
+from espalier.study.cells import planned
+from espalier.study.effects import findings
+from espalier.study.page import render
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from espalier.study.recipe import StudyRecipe
+    from espalier.study.record import Findings
+
+
+def study(asked: StudyRecipe, cache: Path) -> Findings:
+    """Carry out a study, and return what it found.
+
+    Its folder then has `study.toml`, `study.json` (each cell with its folder), `effects.json`, `effects.csv`
+    and `study.html`. What is done is not done again; what was interrupted goes on.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with open_run(asked.path):
+        book = read_book(asked.path)
+        with working("Planning", aloud=False):
+            plan = planned(asked, book.folders)
+        write_changed(asked.path / "study.toml", asked.to_toml().encode())
+        carry_out(plan, book, cache)
+        write(plan, book)
+        with working("Reading the cells", aloud=False):
+            found = findings(plan)
+        write_atomic(asked.path / "effects.json", found.to_json() + "\n")
+        write_atomic(asked.path / "effects.csv", found.csv())
+        write_atomic(asked.path / "study.html", render(found))
+    return found
