@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from espalier.runs.events import Event
     from espalier.runs.model import Model
     from espalier.runs.run import Run
+    from espalier.study.recipe import StudyRecipe
+    from espalier.study.record import Findings
     from espalier.trials.decoding_record import Decodings
 
     Source: TypeAlias = str | Path | Mapping[str, Any] | Recipe
@@ -257,6 +259,28 @@ def compare_decodings(
             source, overrides, cache=cache or default_cache(), tries=tries, budget=budget, samples=samples,
             metric=metric, rows=rows, rounds=rounds, again=again,
         )  # fmt: skip
+
+
+def study(
+    asked: str | Path | Mapping[str, Any] | StudyRecipe, *overrides: str, cache: Path | None = None
+) -> Findings:
+    """Say which choice made a difference, as `espalier study` does, and return what was found.
+
+    It prints as a table: `found.sentence`, `found["rate"].compared.difference`, `found.cells`.
+
+    Args:
+        asked: a file, a table of the same keys, or a `StudyRecipe`.
+        overrides: of its keys, such as "seeds=5".
+        cache: as for `run`.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with _shown("espalier.api.study"):
+        from espalier.study.recipe import as_study
+        from espalier.study.study import study as carry_out
+
+        return carry_out(as_study(asked, overrides), cache or default_cache())
 
 
 def build(

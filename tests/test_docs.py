@@ -12,7 +12,7 @@ import torch
 import typer.main
 
 from espalier.cli.main import app
-from espalier.core.recipe import Choice
+from espalier.core.recipe import Choice, load_recipe
 from espalier.core.records import Completion, Example, Score, message
 from espalier.decode.strategies.registry import strategies
 from espalier.encode.tokens import Unit
@@ -25,6 +25,8 @@ from espalier.models.forward import edge_logprobs
 from espalier.runs.reference import reference
 from espalier.runs.trackers import Start, trackers
 from espalier.scorers.registry import scorers
+from espalier.study.factors import factors
+from espalier.study.files import Files
 from espalier.train.objectives import Resources, objectives
 
 if TYPE_CHECKING:
@@ -130,6 +132,8 @@ def test_the_seams_are_as_shown(
     assert {name.split(".")[2] for name, weight in moving if weight.requires_grad} == {"1"}
     strategy = strategies.build("my_module:second_best", {"limit": 3})
     assert strategy.step([], torch.tensor([[0.0, 2.0, 1.0]])).ids.tolist() == [2]
+    factor = factors.build("my_module:longer", {"times": 3})
+    assert factor.apply(load_recipe("event-duration"), 4, Files(tmp_path)).decode.params["limit"] == 12
     tracker = trackers.build("my_module:loss_file", {})(Start("run", {}, tmp_path))
     for event in ({"event": "step", "step": 3, "loss": 0.5}, {"event": "end"}):
         tracker.log(event)

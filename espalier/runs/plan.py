@@ -187,6 +187,11 @@ def resolve(recipe: Recipe) -> Choices:
 @working("Getting ready")
 def choose(recipe: Recipe, prepared: Prepared) -> Choices:
     """Build the recipe's factories. Raises RecipeError where a name or a parameter is wrong."""
+    return chosen(recipe, prepared)
+
+
+def chosen(recipe: Recipe, prepared: Prepared) -> Choices:
+    """Do the same as `choose`, and say nothing."""
     from espalier.decode.strategies.registry import strategies
     from espalier.runs.judging import build_scorers
     from espalier.runs.rating import rater_weights

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from espalier.core.errors import DataError, RunError
+from espalier.core.errors import DataError, EspalierError, RunError
 from espalier.core.files import read_json, write_atomic
-from espalier.core.identity import flat
+from espalier.core.identity import differences
 from espalier.core.recipe import load_recipe
 from espalier.core.standing import set_aside
 from espalier.core.text import counted, some, spelt
@@ -54,7 +54,7 @@ def read_book(path: Path) -> Book:
         return Book(path)
     try:
         table = cast("dict[str, Any]", read_json(file))
-        folders = {one["name"]: one for one in (*table["cells"], *table["trainings"])}
+        folders = {one["name"]: one for one in (*table["others"], *table["trainings"], *table["cells"])}
         return Book(path, folders, float(table["seconds"]))
     except (KeyError, TypeError, ValueError):
         raise DataError(
@@ -90,6 +90,7 @@ def carry_out(plan: Planned, book: Book, cache: Path) -> None:
 def write(plan: Planned, book: Book) -> None:
     """Write study.json: each cell and each training with its folder and whether it is done."""
     names = [factor.name for factor in plan.factors]
+    wanted = {one.name for one in (*plan.trainings, *plan.cells)}
     table = {
         "name": plan.study.name,
         "factors": {f.name: list(f.labels) for f in plan.factors},
@@ -120,6 +121,12 @@ def write(plan: Planned, book: Book) -> None:
             for one in plan.trainings
             if not any(cell.run for cell in one.cells)
         ],
+        # Of an earlier edition of the study; they are valid again where it comes back.
+        "others": [
+            {"name": name, **{key: one[key] for key in ("kind", "key", "state")}}
+            for name, one in book.folders.items()
+            if name not in wanted and one.get("state") == "done"
+        ],
     }
     write_atomic(book.path / FILE, json.dumps(table, ensure_ascii=False, indent=1) + "\n")
 
@@ -137,7 +144,7 @@ def _tell(plan: Planned, book: Book) -> None:
     changed = [name for name, key in wanted.items() if name in done and not book.is_done(name, key)]
     if changed:
         recipes = {c.name: c.recipe for c in plan.cells} | {t.name: t.recipe for t in plan.trainings}
-        keys = _keys(plan.folder(changed[0]).recipe, recipes[changed[0]])
+        keys = _changed(plan.folder(changed[0]).recipe, recipes[changed[0]])
         say(
             f"The study was edited ({some(keys, SHOWN)}). Made again: {some(changed, SHOWN)}; still valid: "
             f"{counted(len(kept), 'folder')}."
@@ -146,15 +153,15 @@ def _tell(plan: Planned, book: Book) -> None:
         say(f"No cells of this study any more, and left where they are: {some(unknown, SHOWN)}.")
 
 
-def _keys(file: Path, recipe: Recipe) -> list[str]:
-    """Return the keys in which a folder's recipe is another one; what its files hold where none is."""
+def _changed(file: Path, recipe: Recipe) -> list[str]:
+    """Return in words how a folder's recipe was another one; what its files hold where it was not."""
     try:
-        before = flat(load_recipe(file).model_dump(mode="json"))
-    except DataError:
-        return ["its recipe is gone"]
-    now = flat(recipe.model_dump(mode="json"))
-    keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
-    return keys or ["what its task's file holds"]
+        before = load_recipe(file)
+    except EspalierError:
+        return ["its recipe cannot be read"]
+    tables = before.model_dump(mode="json"), recipe.model_dump(mode="json")
+    found = [one for one in differences(tables, ({}, {})) if one.name not in ("name", "folder")]
+    return [str(one) for one in found] or ["what a file of its task holds"]
 
 
 def _complete(plan: Planned, book: Book, training: Training) -> bool:

@@ -16,8 +16,8 @@ from espalier.core.recipe import as_recipe
 from espalier.core.run import RunFolder
 from espalier.core.text import counted
 from espalier.evaluate.measures import ALL
-from espalier.runs.plan import choose
-from espalier.runs.prepare import prepare
+from espalier.runs.plan import chosen
+from espalier.runs.prepare import Prepared, prepare
 from espalier.study.designs import designs
 from espalier.study.factors import plain, varied
 from espalier.study.files import Files
@@ -210,7 +210,7 @@ def _training_key(recipe: Recipe) -> str:
 
 def _check_metric(study: StudyRecipe, base: Recipe) -> None:
     """Refuse a metric that the task lacks, before any time is spent. Raises RecipeError."""
-    choices = choose(base, prepare(base))  # tries all that the recipe names, too
+    choices = chosen(base, prepare(base))  # tries all that the recipe names, too
     known = [*choices.scorers, *choices.checks, *([ALL] if choices.checks else [])]
     if choices.rates:
         raise RecipeError("A reward model answers nothing, so a study cannot score it.", where="recipe")
@@ -236,6 +236,7 @@ def _check_settings(
     first = next(iter(settings))
     ids = reader.rows(settings[first][1]).ids
     for levels, (train, test) in settings.items():
+        _try(factors, levels, train, test)
         learned, asked = reader.rows(train), reader.rows(test)
         same = content_hash([_training_key(train), asked.asked, *_asking(test)])
         if same in seen:
@@ -256,6 +257,17 @@ def _check_settings(
                 where="factor",
                 hint="Leave these rows out of what is trained on.",
             )
+
+
+def _try(factors: Sequence[Varied], levels: Sequence[int], train: Recipe, test: Recipe) -> None:
+    """Build what a setting's recipes name, so that what is wrong is told before the first training."""
+    for recipe in (train, test):
+        try:
+            chosen(recipe, Prepared((), [], [], [], []))
+        except RecipeError as error:
+            raise RecipeError(
+                f"At {_named(factors, levels)}: {error.message}", where=error.where, hint=error.hint
+            ) from None
 
 
 def _no_difference(factors: Sequence[Varied], one: Sequence[int], other: Sequence[int]) -> RecipeError:

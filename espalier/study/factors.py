@@ -92,7 +92,7 @@ def varied(choice: FactorChoice, number: int) -> Varied:
         raise RecipeError(
             f"No factor is named '{choice.kind}', nor a key of a recipe.",
             where=f"{where}.kind",
-            hint=nearest(choice.kind, [*known, *(keys if "." in choice.kind else ())]),
+            hint=nearest(choice.kind, {*known, *(keys if "." in choice.kind else ())}),
         )
     labels = tuple(map(label, choice.levels))
     if len(set(map(plain, labels))) < len(labels):

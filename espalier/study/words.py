@@ -51,7 +51,7 @@ def definition(*, seed: int = 0) -> Factor:
                 "its definition",
                 lambda task: replace(task, definition=other.definition, cautions=other.cautions),
             )
-        raise _no_level("definition", level, WORDINGS, ", or another task's file")
+        raise _no_level("definition", level, WORDINGS, ", and no task's file")
 
     return Factor(apply, "both")
 
