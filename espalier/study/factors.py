@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
-from espalier.core.errors import RecipeError, nearest
+from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.recipe import Recipe, as_recipe, recipe_keys
 from espalier.core.registry import Registry
 from espalier.study.files import Files
@@ -66,9 +66,11 @@ class Varied:
         """Return the recipe at a level, by its number."""
         try:
             return self.apply(recipe, self.levels[level], files)
-        except RecipeError as error:
-            told = error.message if error.where.startswith("factor") else f"{error} ".strip()
-            raise RecipeError(told, where=f"{self.where}.levels", hint=error.hint) from None
+        except (RecipeError, DataError) as error:
+            place = "" if error.where.startswith("factor") or not error.where else f"{error.where}: "
+            raise RecipeError(
+                f"{place}{error.message}", where=f"{self.where}.levels", hint=error.hint
+            ) from None
 
 
 factors: Registry[Factor] = Registry("factor", "espalier.study.words", "espalier.study.rows")

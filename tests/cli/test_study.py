@@ -209,7 +209,7 @@ FACTOR = 'kind = "rate"\nlevels = [1e-3, 1e-4]'
         (
             'kind = "definition"\nlevels = ["original", "labels"]',
             "",
-            "free text or numbers, so there are no labels",
+            "answered in free text, so it has no label space",
         ),
         ('kind = "rate"\nlevels = [1e-3]', "", "The factor 'rate' has 1 level"),
         ('kind = "rate"\nlevels = [1e-3, 1e-3]', "", "The level 0.001 of 'rate' is there twice"),
@@ -320,7 +320,14 @@ def test_answers_of_others_change_what_is_learned_and_keep_the_rows(home: Path, 
         ("definition", "shuffled", "noun", "Write the plural of the noun."),
         ("definition", "empty", "Good example", "noun"),
         ("definition", "event-duration", "question", "plural"),
+        ("definition", "another", "rising order", "plural"),
         ("examples", "none", "plural", "Good example"),
+        (
+            "examples",
+            "permuted",
+            "naïve readers\n\nGood example\nInput: a cup",
+            "Input: a cup\nOutput: cups\n\nGood",
+        ),
         ("examples", "delusive", "Input: a cup\nOutput: naïve readers", "a cup\nOutput: cups"),
     ],
 )
