@@ -31,7 +31,7 @@ def overview(stage: Stage, seed: int, template: Template) -> dict[str, Any]:
         "trees": len(trees),
         "tokens": sum(size.row_tokens for size in trees),
         "distinct_tokens": sum(size.distinct_tokens for size in trees),
-        "trained_tokens": sum(sum(map((0.0).__lt__, row.weights)) for row in rows),
+        "trained_tokens": sum(len(row.weights) - row.weights.count(0.0) for row in rows),
         "longest": max(len(row.ids) for row in rows),
         "first": {
             "pieces": template.pieces(first.ids),

@@ -18,6 +18,7 @@ import torch
 from espalier.core.files import content_hash, file_sha256
 from espalier.core.records import ALONE, Ranks
 from espalier.encode.batches import steps_per_epoch
+from espalier.encode.tokens import unit_hashes
 from espalier.evaluate.rewards import MODEL
 from espalier.models.adapters import method_on
 from espalier.models.forward import edge_logprobs
@@ -123,13 +124,7 @@ def _share(plan: Plan, run: RunFolder, stage: Stage, key: str) -> None:
 
 def _determined(plan: Plan, stage: Stage) -> dict[str, Any]:
     """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
-    rows, dev = (  # hashed one by one, for as one text they would take more memory than themselves
-        [
-            content_hash([unit.prompt, [(row.ids, row.weights, row.role) for row in unit.rows]])
-            for unit in units
-        ]
-        for units in (stage.encoded.units, stage.heldout)
-    )
+    rows, dev = (unit_hashes(units) for units in (stage.encoded.units, stage.heldout))
     watch = {"dev": stage.section.dev, "patience": stage.section.patience, "rows": content_hash(dev)}
     models = rater_weights([name for objective, _ in stage.shared for name in objective.rewards])
     sampled = samples(stage.shared)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from espalier.core.records import Example, message
+from espalier.core.files import content_hash
+from espalier.core.records import Encoded, Example, RowRole, message
 from espalier.encode.batches import build_trees
 from espalier.encode.template import Template
 from espalier.encode.tokenizer import TOGETHER, Reader
-from espalier.encode.tokens import encode_unit, read_ahead
+from espalier.encode.tokens import Unit, encode_unit, read_ahead, unit_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,3 +89,35 @@ def test_what_threads_read_ahead_together_is_what_the_tokenizer_reads(
     assert len(set(texts)) > 2 * TOGETHER
     reader.read_ahead(texts)
     assert [reader.ids(text) for text in texts] == [reader.whole(text) for text in texts]
+
+
+def test_a_tokenizer_that_does_more_than_its_library_is_read_by_itself(
+    chat_tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    own = type(tokenizer).__call__
+    monkeypatch.setattr(
+        type(tokenizer),
+        "__call__",
+        lambda self, text, **how: own(
+            self,
+            text.replace("cat", "dog") if isinstance(text, str) else [t.replace("cat", "dog") for t in text],
+            **how,
+        ),
+    )
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    reader = Reader(tokenizer, "<|im_start|>user\nthe cat<|im_end|>")
+    texts = [f"the cat {n}" for n in range(2 * TOGETHER)]
+    reader.read_ahead(texts)
+    assert [reader.ids(text) for text in texts] == [reader.whole(text) for text in texts]
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 300), min_size=1), st.sampled_from(["answer", "rejected"])))
+)
+def test_the_hash_of_a_unit_is_that_of_its_content(rows: list[tuple[list[int], RowRole]]) -> None:
+    encoded = [Encoded(tuple(ids), (0.0,) * (len(ids) - 1) + (0.5,), 0, "a", role) for ids, role in rows]
+    units = [Unit("a", row.ids[:1], tuple(encoded[at:])) for at, row in enumerate(encoded)]
+    assert unit_hashes(units) == [
+        content_hash([unit.prompt, [(row.ids, row.weights, row.role) for row in unit.rows]]) for unit in units
+    ]
