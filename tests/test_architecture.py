@@ -267,9 +267,9 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in modules():
         rooms[module.room] += _code_lines(module.text)
-    assert rooms.total() < 40_500
-    assert sum(rooms[room] for room in SPINE) < 10_300
-    most = {"runs": 4_050, "models": 2_450, "decode": 2_600, "evaluate": 2_300, "cli": 2_200}
+    assert rooms.total() < 46_000
+    assert sum(rooms[room] for room in SPINE) < 10_600
+    most = {"runs": 4_200, "models": 2_500, "decode": 2_700, "evaluate": 2_400, "cli": 2_600}
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60

@@ -17,6 +17,7 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
+from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -36,8 +37,23 @@ POINTER = b"version https://git-lfs"
 # Where a configuration says that its weights are quantised, or one of its parts does.
 QUANTISED = ("quantization_config", "compression_config")
 RATING = "ForSequenceClassification"
-# Ends of the names of models that have another head than one that writes.
-OTHER_HEADS = ("ForMaskedLM", "ForMultipleChoice", "ForQuestionAnswering", "ForTokenClassification", RATING)
+# Ends of the names of models that have another head than one that writes, and what such a model does.
+OTHER_HEADS = {
+    "ForMaskedLM": "fills gaps in texts",
+    "ForMultipleChoice": "chooses among given answers",
+    "ForQuestionAnswering": "marks an answer in a text",
+    "ForTokenClassification": "labels the words of a text",
+    RATING: "puts texts into classes",
+}
+# What other types do, by words in the names of transformers' lists that they stand in; the first that fits.
+OTHER_TYPES = {
+    "AUDIO SPEECH FOR_CTC WAVEFORM SPECTROGRAM RNNT TDT": "hears or makes sounds",
+    "IMAGE_TEXT MULTIMODAL VISUAL RETRIEVAL": "reads pictures beside text",
+    "IMAGE OBJECT MASK_GENERATION SEGMENTATION DEPTH KEYPOINT VIDEO": "looks at pictures",
+    "SEQ_TO_SEQ": "is an encoder with a decoder, of which one reads and one writes",
+    "MASKED_LM TEXT_ENCODING": "is an encoder: it fills gaps in texts or makes vectors of them",
+    "TIME_SERIES": "foretells numbers",
+}
 # Types that a reward model can be of; those that fill masks read ahead.
 RATERS = {*MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES} - {*MODEL_FOR_MASKED_LM_MAPPING_NAMES}
 # What transformers and the readers below it raise for a folder that they cannot make sense of.
@@ -72,12 +88,7 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that lacks a part or is of a sort that cannot be tuned. Raises ModelError."""
     where = str(folder)
     if not (folder / "config.json").exists():
-        others = [*folder.glob("*.gguf"), *folder.glob("*.pth"), *folder.glob("params.json")]
-        found = f" (it has {others[0].name})" if others else ""
-        raise ModelError(
-            f"The folder holds no config.json, so it is not a model folder in Hugging Face layout{found}.",
-            where=where,
-        )
+        _refuse_bare(folder)
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         raise ModelError("The configuration should be an object {…}.", where=str(folder / "config.json"))
@@ -138,19 +149,59 @@ def _check_config(config: Mapping[str, Any], where: str) -> None:
         _refuse_quantised(how[0], where)
     if names[0].endswith(RATING) and sort in RATERS:
         return
-    if config.get("is_encoder_decoder"):
+    if what := _other_kind(config, sort, names[0]):
+        inner = (config.get("text_config") or {}).get("model_type")
+        own = f"'{sort}', {names[0] or 'no architecture is named'}"
         raise ModelError(
-            f"The model is an encoder with a decoder ('{sort}'): what it reads and what it writes are two "
-            "sequences, and Espalier tunes models of one.",
+            f"The model ({own}) {what}, and Espalier tunes those that only go on with a text.",
             where=where,
-            hint="Take a model that only decodes, such as one of the Llama, Qwen or Gemma families.",
+            hint="Whether it would learn from rows of text is not tried: take the language model that it was "
+            f"built on ('{inner}'), or save that part as a model of its own."
+            if inner in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+            else "Take a causal language model, such as one of the Llama, Qwen or Gemma families.",
         )
-    if sort not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or names[0].endswith(OTHER_HEADS):
-        raise ModelError(
-            f"A model of the type '{sort}' ({names[0] or 'no architecture is named'}) does not write text.",
-            where=where,
-            hint="Take a causal language model, such as one of the Llama, Qwen or Gemma families.",
+
+
+def _other_kind(config: Mapping[str, Any], sort: str, name: str) -> str:
+    """Return what a model does that is no causal language model; '' for one that is."""
+    if does := next((does for end, does in OTHER_HEADS.items() if name.endswith(end)), ""):
+        return does
+    headless = name.endswith("Model") and "LMHead" not in name and sort in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if sort in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not (headless or config.get("is_encoder_decoder")):
+        return ""
+    named = [name for name, types in vars(modeling_auto).items() if name.endswith("_NAMES") and sort in types]
+    named += ["AUDIO"] if "audio_config" in config and "vision_config" not in config else []
+    named += ["SEQ_TO_SEQ"] if config.get("is_encoder_decoder") else []
+    fits = (does for words, does in OTHER_TYPES.items() for word in words.split() if word in " ".join(named))
+    part = "is a part of a larger model, which transformers does not load by itself"
+    return next(fits, part if name.endswith("ForCausalLM") else "does not write text")
+
+
+def _refuse_bare(folder: Path) -> None:
+    """Say what a folder is that has no config.json."""
+    if found := sorted(folder.glob("*.gguf")):
+        check_file(found[0])
+    what, hint = "", ""
+    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if (folder / "model_index.json").exists():
+        what = ": it is a pipeline that makes pictures"
+    elif inside:
+        hint = f"The folder {inside[-1]} in it is one."
+    elif [*folder.glob("adapter_model.*")]:
+        what = f": it holds an adapter's weights, and no {CONFIG}, which names their base model"
+        hint = f"Copy {CONFIG} from where the adapter was saved."
+    elif others := [*folder.glob("*.pth"), *folder.glob("params.json")]:
+        what = f" (it has {others[0].name})"
+    elif _tokenizer_files(folder):
+        what, hint = (
+            ": it holds a tokenizer alone",
+            "Save the model beside it with model.save_pretrained(FOLDER).",
         )
+    raise ModelError(
+        f"The folder holds no config.json, so it is not a model folder in Hugging Face layout{what}.",
+        where=str(folder),
+        hint=hint,
+    )
 
 
 def _refuse_unknown(sort: str, remote: bool, where: str) -> None:

@@ -107,23 +107,70 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
         r"tokenizer\.json is a pointer",
     ),
     "no text": (
-        changed(model_type="clip", architectures=["CLIPModel"]),
-        r"type 'clip' \(CLIPModel\) does not write",
+        changed(
+            model_type="clip", architectures=["CLIPModel"], text_config={"model_type": "clip_text_model"}
+        ),
+        r"\('clip', CLIPModel\) looks at pictures, and .* that only go on with a text\. Take a causal",
     ),
     "another head": (
         changed(model_type="bert", architectures=["BertForTokenClassification"]),
-        r"BertForTokenClassification\) does not write",
+        r"BertForTokenClassification\) labels the words of a text",
     ),
     "classes": (
         changed(model_type="bert", architectures=["BertForSequenceClassification"]),
-        r"BertForSequenceClassification\) does not write",
+        r"BertForSequenceClassification\) puts texts into classes",
     ),
+    "pictures": (
+        changed(
+            model_type="llava",
+            architectures=["LlavaForConditionalGeneration"],
+            text_config={"model_type": "llama"},
+        ),
+        r"reads pictures beside text.*language model that it was built on \('llama'\)",
+    ),
+    "sounds": (
+        changed(
+            model_type="qwen2_audio", architectures=["Qwen2AudioForConditionalGeneration"], audio_config={}
+        ),
+        r"hears or makes sounds",
+    ),
+    "speech": (
+        changed(
+            model_type="whisper", architectures=["WhisperForConditionalGeneration"], is_encoder_decoder=True
+        ),
+        r"hears or makes sounds",
+    ),
+    "vectors": (
+        changed(model_type="mpnet", architectures=["MPNetModel"]),
+        r"is an encoder: it fills gaps in texts or makes vectors of them",
+    ),
+    "vectors of BERT": (changed(model_type="bert", architectures=["BertModel"]), r"makes vectors of them"),
+    "text part": (
+        changed(model_type="mllama_text_model", architectures=["MllamaForCausalLM"]),
+        r"a part of a larger model",
+    ),
+    "gaps": (changed(model_type="bert", architectures=["BertForMaskedLM"]), r"fills gaps in texts"),
     "bad size": (changed(hidden_size=33), r"hidden size .33. is not a multiple"),
     "bad value": (changed(hidden_size="many"), r"'hidden_size' expected int, got str"),
     "no type": (changed(model_type=None), r"names no model_type"),
     "two sequences": (of(lambda: T5ForConditionalGeneration(T5Config(**TINY))), r"an encoder with a decoder"),
     "adapter": (without("config.json", "adapter_config.json"), r"a PEFT adapter, and no model of its own"),
-    "gguf": (without("*", "model.gguf"), r"no config\.json.*model\.gguf"),
+    "adapter's weights": (
+        without("*", "adapter_model.safetensors"),
+        r"an adapter's weights, and no adapter_config\.json",
+    ),
+    "words alone": (without("[cmg]*"), r"a tokenizer alone.*save_pretrained"),
+    "old layout": (without("*", "params.json"), r"no config\.json.*params\.json"),
+    "pipeline": (without("*", "model_index.json"), r"a pipeline that makes pictures"),
+    "folder of folders": (
+        lambda folder: (
+            without("*")(folder),
+            (folder / "checkpoint-9").mkdir(),
+            without("x", "checkpoint-9/config.json")(folder),
+        ),
+        r"The folder checkpoint-9 in it is one",
+    ),
+    "gguf": (without("*", "model.gguf"), r"a GGUF file.*that it was made from"),
     "no weights": (without("*.safetensors", "model.onnx"), r"holds no weights.*model\.onnx"),
     "no tokenizer": (without("tokenizer*"), r"holds no tokenizer"),
 }
