@@ -127,26 +127,19 @@ def test_rows_held_out_have_to_have_what_the_objective_needs(home: Path, espalie
     assert said in result.err
 
 
+def write_pairs(home: Path) -> None:
+    words = [
+        "wagon", "cello", "pear", "tulip", "robin", "cedar", "acorn", "raft", "gate", "drum", "kite", "fan",
+    ]  # fmt: skip
+    pairs = [{"prompt": f"Many of a {word}?", "chosen": f"{word}s", "rejected": word} for word in words]
+    (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+
+
 @pytest.mark.parametrize("objective", ["dpo", "kto", "reward", "sft"])
 def test_pairs_are_followed_by_their_own_loss_whatever_the_method(
     home: Path, espalier, objective: str
 ) -> None:
-    words = [
-        "wagon",
-        "cello",
-        "pear",
-        "tulip",
-        "robin",
-        "cedar",
-        "acorn",
-        "raft",
-        "gate",
-        "drum",
-        "kite",
-        "fan",
-    ]
-    pairs = [{"prompt": f"Many of a {word}?", "chosen": f"{word}s", "rejected": word} for word in words]
-    (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    write_pairs(home)
     method = "prompt" if objective == "sft" else "lora"
     options = (
         "task.path='pairs.jsonl'", f"train.objective=['{objective}']", f"train.method='{method}'",
@@ -162,22 +155,7 @@ def test_pairs_are_followed_by_their_own_loss_whatever_the_method(
 
 
 def test_a_stage_holds_rows_of_its_own_file_out_and_one_that_samples_none(home: Path, espalier) -> None:
-    words = [
-        "wagon",
-        "cello",
-        "pear",
-        "tulip",
-        "robin",
-        "cedar",
-        "acorn",
-        "raft",
-        "gate",
-        "drum",
-        "kite",
-        "fan",
-    ]
-    pairs = [{"prompt": f"Many of a {word}?", "chosen": f"{word}s", "rejected": word} for word in words]
-    (home / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    write_pairs(home)
     recipe = (home / "recipe.toml").read_text()
     start, end = recipe[: recipe.index("[train]")], recipe[recipe.index("[decode]") :]
     stages = """
