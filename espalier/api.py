@@ -153,6 +153,8 @@ def evaluate(
     folder: str = "runs",
     server: str = "",
     secret: str = "",
+    model_name: str = "",
+    plain: bool = False,
     cache: Path | None = None,
 ) -> Run:
     """Score a model as it is, as `espalier evaluate` does, and return where it went: `.scores["model"]`.
@@ -166,6 +168,8 @@ def evaluate(
         folder: of such folders.
         server: address of an OpenAI-compatible server that has the model.
         secret: its key; written nowhere.
+        model_name: what the server calls the model, where `model` is the run whose model it serves.
+        plain: ask a run other rows as they stand, and not as its own were asked.
         cache: as for `run`.
 
     Raises:
@@ -191,6 +195,8 @@ def evaluate(
             name=name,
             server=server,
             secret=secret,
+            model_name=model_name,
+            plain=plain,
         )
         return Run(evaluated(asked, cache).path, cache)
 

@@ -38,6 +38,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Rows of each of lm-eval's tasks.")] = None,
     shots: Annotated[int | None, typer.Option(min=0, help="Worked examples of lm-eval's tasks.")] = None,
     chat: Annotated[bool, typer.Option(help="Put lm-eval's prompts into the chat template.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Ask a run other rows as they stand, not as its own were asked.")
+    ] = False,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
     """Score a model on a task, without training.
@@ -57,8 +60,10 @@ def evaluate(
         from espalier.trials.evaluation import asked_of, evaluated
 
         secret = os.environ.get(key_env, "") if key_env else ""
-        called = (model_name or model) if server else model
-        asked = asked_of(called, what or (), override or (), name=name, server=server, secret=secret)
+        asked = asked_of(
+            model, what or (), override or (), name=name, server=server, secret=secret,
+            model_name=model_name, plain=plain,
+        )  # fmt: skip
         done = evaluated(asked, cache)
     print_summary(Scores.read(done.scores))
     say(f"Report: {done.report}")

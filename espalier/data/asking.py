@@ -56,6 +56,21 @@ class Asking:
         turns = tuple(replace(turn, trained=False) for turn in prompt)
         return turns if _system(turns) else (*_system(self.turns), *turns)
 
+    def over(self, row: Example, *, text: bool) -> Example:
+        """Return a row that is asked so: a `text` in the words around it, a whole prompt as `around` has it.
+
+        A system turn of its own stays.
+        """
+        prompt, own = row.prompt, _system(row.prompt)
+        words = self.under(own[0].text) if own else self
+        whole = words.prompt(prompt[-1].text) if text else self.around(prompt)
+        return replace(row, messages=(*whole, *row.messages[len(prompt) :]))
+
+    @property
+    def whole(self) -> Asking:
+        """What of it stands around a whole prompt."""
+        return Asking(_system(self.turns), differs=self.differs)
+
     def under(self, system: str) -> Asking:
         """Return the same with another system text, '' for none; the tools stay."""
         return replace(self, turns=under(self.turns, system), differs=False)

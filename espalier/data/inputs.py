@@ -23,11 +23,12 @@ from espalier.tasks.raw_rows import mapping
 from espalier.tasks.task_files import is_task, load_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from espalier.core.records import Message, Task
     from espalier.data.asking import Asking
+    from espalier.formats.format import Format
 
 LINES = (".txt", ".md", "")
 TALKS = (*MESSAGES, *SHAREGPT)
@@ -78,9 +79,7 @@ def read_questions(file: Path, columns: Mapping[str, str] = MappingProxyType({})
         if raw.error:
             raise raw.error
         value = mapping(raw.value, raw.where, "a row")
-        taken = {name: value[column] for name, column in columns.items() if column in value}
-        value = {key: item for key, item in {**value, **taken}.items() if item is not None and item != ""}
-        found += _asked(Row(str(file), file.stem, raw.number, raw.where, value), index)
+        found += _asked(Row(str(file), file.stem, raw.number, raw.where, _taken(value, columns)), index)
     return found
 
 
@@ -88,10 +87,8 @@ def _asked(row: Row, index: int) -> Iterator[Question]:
     own: object = row.value.get("id")
     named = str(own) if isinstance(own, str | int) else ""
     value = _answered(row.value, row.where)
-    known = ((name, factory()) for name, factory in FORMATS.items())
-    kind, format = next(((n, f) for n, f in known if f.fits(set(value))), ("", None))
-    text = next((key for key in TEXTS if key in value), "")
-    if text and (format is None or (kind == "prompt-completion" and "prompt" not in value)):
+    text, format = _text_key(value)
+    if text:
         yield Question(index, named or str(index), row.where, checked(value[text], f"{row.where}, {text}"))
         return
     if format is None:
@@ -105,6 +102,37 @@ def _asked(row: Row, index: int) -> Iterator[Question]:
         yield Question(
             index, named or (example.id if trained else str(index)), row.where, prompt=example.prompt
         )
+
+
+def _text_key(value: Mapping[str, Any]) -> tuple[str, Format | None]:
+    """Return the key of a row that is a text and no whole prompt, or ''; and the format of the row."""
+    known = ((name, factory()) for name, factory in FORMATS.items())
+    kind, format = next(((n, f) for n, f in known if f.fits(set(value))), ("", None))
+    text = next((key for key in TEXTS if key in value), "")
+    alone = format is None or (kind == "prompt-completion" and "prompt" not in value)
+    return (text if alone else ""), format
+
+
+def texts_in(files: Iterable[Path], columns: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Return the files' rows, as (file, row), that are texts to be asked in a run's words, with answers.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    found: set[tuple[str, str]] = set()
+    for file in files:
+        for raw in spelt(rows_of(file), columns.values()):
+            row = mapping(raw.value, raw.where, "a row") if isinstance(raw.value, Mapping) else {}
+            value = _taken(row, columns)
+            if isinstance(value.get(_text_key(value)[0]), str):
+                found.add((str(file), str(raw.number)))
+    return found
+
+
+def _taken(value: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return a row under the names that a format knows, without what is empty."""
+    taken = {name: value[column] for name, column in columns.items() if column in value}
+    return {key: item for key, item in {**value, **taken}.items() if item is not None and item != ""}
 
 
 def _answered(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from espalier.runs.prepare import stage_rows
 
 if TYPE_CHECKING:
     from espalier.core.recipe import Recipe
-    from espalier.core.records import Ranks
+    from espalier.core.records import Example, Ranks
     from espalier.core.run import RunFolder
     from espalier.runs.plan import Choices
     from espalier.runs.prepare import Prepared
@@ -87,10 +87,14 @@ def _inputs(recipe: Recipe, prepared: Prepared, cache: Path, server: str = "") -
     return {
         "recipe": recipe.hash,
         "task": prepared.hash,
-        "rows": content_hash([*stage_rows(recipe, prepared), [e.id for e in prepared.test]]),
+        "rows": content_hash([*stage_rows(recipe, prepared), [_asks(e) for e in prepared.test]]),
         "packages": installed(),
         **({"server": server} if server else _files_of(recipe.model.name, cache)),
     }
+
+
+def _asks(example: Example) -> list[str]:
+    return [example.id, *(f"{turn.role}: {turn.text}" for turn in example.prompt)]
 
 
 def _files_of(model: str, cache: Path) -> dict[str, Any]:

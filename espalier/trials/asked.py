@@ -95,6 +95,7 @@ class Asked:
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
+            **self.local.template.rendering.arguments,
         )
 
     @property

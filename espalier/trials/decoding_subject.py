@@ -14,15 +14,14 @@ from espalier.core.run import RunFolder, find_run, run_at
 from espalier.core.text import counted
 from espalier.data.split import hold_out, limit
 from espalier.data.table import read_examples
-from espalier.decode.local import local_of
 from espalier.models.places import check_run
 from espalier.runs.judging import build_scorers
-from espalier.runs.load import load_to_decode, load_writer, rendered, rendering_of
+from espalier.runs.load import load_to_decode
 from espalier.runs.plan import choose
-from espalier.runs.precision import settle
 from espalier.runs.prepare import announced, askable, prepare
 from espalier.runs.rating import raters_from
 from espalier.runs.run import Run
+from espalier.trials.evaluation import local_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -147,14 +146,8 @@ def _of_recipe(recipe: Recipe, cache: Path) -> Subject:
         scorers=choices.scorers,
         checks=choices.checks,
         own=choices.checks_of,
-        load=partial(_base, recipe, cache),
+        load=partial(local_model, recipe, None, cache),
     )
-
-
-def _base(recipe: Recipe, cache: Path) -> Local:
-    loaded = settle(recipe.model, load_writer(recipe.model, cache))
-    loaded = rendered(loaded, rendering_of(recipe))
-    return local_of(loaded, in_place=True, raters=raters_from(cache))
 
 
 def _some(test: Sequence[Example], path: Path) -> Sequence[Example]:

@@ -20,14 +20,18 @@ from espalier.core.bundled_recipes import bundled_recipes
 from espalier.core.errors import DataError, RecipeError, RunError
 from espalier.core.files import content_hash, write_atomic, write_changed
 from espalier.core.journal import NAME, STORE, Journal, store_of
-from espalier.core.recipe import Choice, Recipe, as_recipe, read_toml
+from espalier.core.recipe import Choice, Recipe, as_recipe, load_recipe, read_toml
 from espalier.core.run import RunFolder, open_run, provenance, run_at
 from espalier.core.text import counted
-from espalier.data.mixture import places, read
+from espalier.data.asking import Asking, described
+from espalier.data.inputs import texts_in
+from espalier.data.mixture import place_of, places, read
 from espalier.data.split import limit
 from espalier.data.table import as_parquet
 from espalier.evaluate.measures import AS_IS
+from espalier.formats.load import has_columns
 from espalier.report.page import write_report
+from espalier.runs.asking import run_asking
 from espalier.runs.events import bar, say, working
 from espalier.runs.plan import choose
 from espalier.runs.prepare import Prepared, askable, paths_of, prepare
@@ -57,12 +61,16 @@ class Evaluation:
         whole: whether all rows are scored, and not only those that the recipe does not train on.
         server: where the model is served; "" for one of this machine.
         secret: the server's key; written nowhere.
+        own: the run in whose shape other rows are asked; None where they are asked as they stand.
+        chosen: whether somebody says how to decode or to judge.
     """
 
     recipe: Recipe
     whole: bool
     server: str = ""
     secret: str = field(default="", repr=False)
+    own: RunFolder | None = None
+    chosen: bool = False
 
     @property
     def folder(self) -> RunFolder:
@@ -78,8 +86,13 @@ def asked_of(
     name: str = "",
     server: str = "",
     secret: str = "",
+    model_name: str = "",
+    plain: bool = False,
 ) -> Evaluation:
     """Return what is asked for as an evaluation.
+
+    Rows that are not a run's own are asked as it asks: with its settings of task, template and decoding,
+    under its system turn, and judged by its scorers.
 
     Args:
         model: a bundled name, a folder, a run, a hub id; or its name on the server.
@@ -88,11 +101,13 @@ def asked_of(
         name: of the folder; by default made of the model and of what is asked.
         server: see `Evaluation`.
         secret: see `Evaluation`.
+        model_name: what the server calls the model, if not as `model` does.
+        plain: whether a run is asked rows as they stand.
 
     Raises:
         RecipeError, DataError: it cannot be read, or nothing is asked of a model that is no run.
     """
-    own = None if server else run_at(Path(model).expanduser())
+    own = run_at(Path(model).expanduser())
     if not what and own is None:
         raise RecipeError(
             "There is nothing to score the model on.",
@@ -100,13 +115,33 @@ def asked_of(
             hint="Name a recipe, a task or a file of rows; only a run has a test set of its own.",
         )
     whole = bool(what) and not (len(what) == 1 and _is_recipe(what[0]))
-    source: Any = what[0] if what and not whole else own.recipe if own and not whole else None
-    table = {"name": "evaluation", "task": {"path": list(what)}, "model": {"name": "model"}}
-    called = name or named(model, what or [Path(model).name])
+    source: Any = {"name": "evaluation", "task": {"path": list(what)}, "model": {"name": "model"}}
+    if not whole:
+        source = what[0] if what else own.recipe if own else None
+    elif own is not None and not plain:
+        source = _as_the_run(own, what)
+    served = model_name or model
+    called = name or named(served if server else model, what or [Path(model).name])
     given = [f"name={called}", *([] if server else [f"model.name={model}"]), *overrides]
-    recipe = as_recipe(table if source is None else source, given)
-    said = {"track": (), **({"model": recipe.model.model_copy(update={"name": model})} if server else {})}
-    return Evaluation(recipe.model_copy(update=said), whole, server, secret)
+    recipe = as_recipe(source, given)
+    said = {"track": (), **({"model": recipe.model.model_copy(update={"name": served})} if server else {})}
+    chosen = any(re.match(r"\s*(decode|evaluate)\b", one) for one in overrides)
+    shape = own if whole and not plain else None
+    return Evaluation(recipe.model_copy(update=said), whole, server, secret, shape, chosen)
+
+
+def _as_the_run(run: RunFolder, what: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe's table for other rows, with all of the run's that says how they are asked and judged.
+
+    Raises:
+        DataError: the rows are not there.
+    """
+    table = load_recipe(run.recipe).model_dump(mode="json", exclude_none=True)
+    columns = table["task"].pop("columns")
+    if any(has_columns(place_of(path), columns) for path in what):
+        table["task"]["columns"] = columns
+    kept = {key: table[key] for key in ("model", "decode", "evaluate")}
+    return {"name": "evaluation", "task": {**table["task"], "path": list(what), "format": "auto"}, **kept}
 
 
 def evaluated(asked: Evaluation, cache: Path) -> RunFolder:
@@ -183,6 +218,9 @@ def _left(asked: Evaluation, cache: Path) -> tuple[Evaluation, Choices] | None:
             where="decode.kind",
             hint="Let it write: -o decode=greedy.",
         )
+    if asked.server and asked.recipe.model.template:
+        told = ", ".join(f"{key} = {json.dumps(value)}" for key, value in asked.recipe.model.template.items())
+        say(f"Note: the server renders prompts in its own way; start it with the template's {told}.")
     return asked, choices
 
 
@@ -225,21 +263,37 @@ def _model(asked: Evaluation, run: RunFolder, cache: Path) -> AbstractContextMan
     return nullcontext(local_model(asked.recipe, run, cache))
 
 
-def local_model(recipe: Recipe, run: RunFolder, cache: Path) -> Local:
-    """Load a recipe's model, ready to answer; what it and the runs beside have answered is known."""
+def local_model(recipe: Recipe, run: RunFolder | None, cache: Path) -> Local:
+    """Load a recipe's model, ready to answer as the recipe renders rows.
+
+    A run's model computes in the number format of its own answers, unless the recipe names another.
+
+    Args:
+        recipe: whose model it is.
+        run: where its answers are kept, and the formats that it computes in; what the runs beside it have
+            answered is known. None where neither is.
+        cache: folder of converted models.
+    """
     from espalier.decode.local import local_of
     from espalier.runs.execute import generations_of
-    from espalier.runs.load import load_to_decode, load_writer, rendered, rendering_of
-    from espalier.runs.precision import keep_formats, settle
+    from espalier.runs.load import load_run, load_writer, rendered, rendering_of
+    from espalier.runs.precision import keep_formats, of_run, settle
     from espalier.runs.rating import raters_from
     from espalier.runs.talkers import find_talker
 
-    talker, journal = find_talker(recipe.model.name), generations_of(run)
-    if talker.run is not None:
-        return replace(load_to_decode(talker.run, cache), journal=journal)
+    talker, rendering = find_talker(recipe.model.name), rendering_of(recipe)
     section = recipe.model.model_copy(update={"name": talker.name})
-    loaded = settle(section, rendered(load_writer(section, cache), rendering_of(recipe), run), run)
-    keep_formats(section, run, loaded)
+    if talker.run is not None:
+        loaded = rendered(load_run(talker.run, cache), rendering, talker.run)
+        if section.precision in ("auto", load_recipe(talker.run.recipe).model.precision):
+            loaded = of_run(talker.run, loaded, "decoding")
+        else:
+            loaded = settle(section, loaded)
+    else:
+        loaded = settle(section, rendered(load_writer(section, cache), rendering, run), run)
+        if run is not None:
+            keep_formats(section, run, loaded)
+    journal = None if run is None else generations_of(run)
     return local_of(loaded, journal, in_place=True, raters=raters_from(cache))
 
 
@@ -262,18 +316,35 @@ def _prepared(asked: Evaluation) -> Prepared:
     on_reject = made.rejects.append if recipe.task.on_bad == "reject" else None
     found = places(paths_of(recipe.task), recipe.task.format, made.notes.append)
     parts = list(read(found, recipe.task, on_reject, made.notes.append))
-    most = recipe.data.test_limit
-    for _, rows in parts:
-        made.test.extend(limit(rows, most, recipe.seed) if most else rows)
+    most, texts = recipe.data.test_limit, False
+    asking = run_asking(asked.own) if asked.own else Asking()
+    for part, rows in parts:
+        few = limit(rows, most, recipe.seed) if most else rows
+        bare = texts_in(part.place.files, recipe.task.columns) if asked.own and part.task is None else set()
+        texts = texts or bool(bare)
+        made.test.extend(asking.over(row, text=_place(row) in bare) for row in few)
+    _tell(asking if texts else asking.whole)
     if not made.test:
         raise DataError("There is no row to score.", where=str(found[0].path))
     return replace(made, parts=tuple(part for part, _ in parts))
 
 
+def _place(row: Example) -> tuple[str, str]:
+    return str(row.origin.get("file")), str(row.origin.get("row"))
+
+
+def _tell(asking: Asking) -> None:
+    """Say what a run puts around rows that are not its own."""
+    if parts := described(asking):
+        say(f"Rows are asked as the run's are, {', '.join(parts)}; --plain asks them as they stand.")
+    if asking.differs:
+        say("The run's rows have different system turns, so none is given to rows that have none.")
+
+
 def _by_choice(asked: Evaluation, prepared: Prepared) -> Evaluation:
     """Return the evaluation; where all rows have options, they are chosen from, if nobody says otherwise."""
     recipe = asked.recipe
-    if not asked.whole or asked.server or {"decode", "evaluate"} & recipe.model_fields_set:
+    if not asked.whole or asked.server or asked.chosen:
         return asked
     try:
         for row in prepared.test:

@@ -22,7 +22,7 @@ from espalier.core.files import jsonl, write_atomic, write_changed
 from espalier.core.journal import store_of
 from espalier.core.recipe import as_recipe
 from espalier.core.records import Completion, Estimate, Example, Metric, Score, example_id, message
-from espalier.core.run import RunFolder, open_run, provenance
+from espalier.core.run import RunFolder, open_run, provenance, run_at
 from espalier.core.scoring import Fold
 from espalier.data.table import as_parquet
 from espalier.evaluate.facts import expected, of_references
@@ -31,6 +31,7 @@ from espalier.evaluate.measures import AS_IS
 from espalier.evaluate.score_records import System
 from espalier.evaluate.scores import Scores
 from espalier.report.page import write_report
+from espalier.runs.asking import run_asking
 from espalier.runs.events import say
 from espalier.trials.evaluation import local_model, named
 
@@ -123,6 +124,7 @@ def _posed(asked: Harness, manager: Any, recipe: Recipe, run: RunFolder, cache: 
             bootstrap_iters=DRAWS,
             task_manager=manager,
             apply_chat_template=asked.chat,
+            system_instruction=_system(asked),
             random_seed=recipe.seed,
         )
     except (OSError, ImportError) as error:  # what it loads rows with, raises these
@@ -132,6 +134,12 @@ def _posed(asked: Harness, manager: Any, recipe: Recipe, run: RunFolder, cache: 
             where=", ".join(asked.tasks),
             hint="It loads them from the hub: look at the network, or give tasks of your own with --include.",
         ) from None
+
+
+def _system(asked: Harness) -> str | None:
+    """Return the system turn of a run's rows, where there is a chat to put it before."""
+    own = run_at(Path(asked.model).expanduser()) if asked.chat else None
+    return next((turn.text for turn in run_asking(own).whole.turns if turn.text), None) if own else None
 
 
 def _write(run: RunFolder, recipe: Recipe, found: Mapping[str, Any]) -> None:

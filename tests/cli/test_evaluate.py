@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from espalier.api import evaluate
+from espalier.core.recipe import load_recipe
+from espalier.data.table import read_examples
 from espalier.evaluate.scores import Scores
 
 if TYPE_CHECKING:
@@ -99,6 +101,87 @@ def test_a_runs_answers_are_known_to_its_evaluation(espalier: Callable[..., Resu
     assert alone["constant"]["rouge_l"].value == run["constant"]["rouge_l"].value
     events = (after.home / "runs/again/events.jsonl").read_text()
     assert "decode" not in events  # nothing was generated
+
+
+@pytest.fixture(scope="module")
+def under_a_turn(espalier: Callable[..., Result], new_home: Callable[[Path], Path], tmp_path_factory: Any):
+    """A run whose rows stand under one system turn, and other rows: a prompt, a text, a turn of their own."""
+    home = new_home(tmp_path_factory.mktemp("turn") / "home")
+    system = {"role": "system", "content": "Be brief."}
+    rows = [
+        {"messages": [system, *_talk(f"Say {word}:\n{word}", f"{word}s")]}
+        for word in ("kettle", "boat", "ladder", "window", "violin", "teapot")
+    ]
+    (home / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    others = [{"prompt": "a drum", "completion": "drums"}]
+    others += [{"messages": [{"role": "system", "content": "Shout."}, *_talk("a kite", "KITES")]}]
+    (home / "others.jsonl").write_text(json.dumps(others[0]) + "\n")
+    (home / "own.jsonl").write_text(json.dumps(others[1]) + "\n")
+    done = espalier(
+        "run", "recipe.toml", "-o", "task.path=talks.jsonl", "-o", "name=turned", "-o", "train.epochs=0.1",
+        "-o", "decode.limit=3", "-o", 'evaluate=["exact_match"]', cwd=home,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    return home
+
+
+def _talk(asked: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+
+
+def _asked_of(folder: Path) -> list[str]:
+    rows = read_examples(folder / "data/test.parquet")
+    return ["|".join(f"{turn.role}: {turn.text}" for turn in row.prompt) for row in rows]
+
+
+def test_a_run_is_asked_other_rows_as_its_own_were(espalier: Callable[..., Result], under_a_turn: Path):
+    home = under_a_turn
+    done = espalier("evaluate", "runs/turned", "others.jsonl", "own.jsonl", "--name=one", cwd=home)
+    assert done.code == 0, done.err
+    said = " ".join(done.err.split())
+    assert "Rows are asked as the run's are, under the system turn “Be brief.”; --plain" in said
+    assert _asked_of(home / "runs/one") == ["system: Be brief.|user: a drum", "system: Shout.|user: a kite"]
+    recipe = load_recipe(home / "runs/one/recipe.toml")
+    assert (recipe.decode.params["limit"], [one.kind for one in recipe.evaluate]) == (3, ["exact_match"])
+    again = espalier("evaluate", "runs/turned", "others.jsonl", "own.jsonl", "--name=one", cwd=home)
+    assert "nothing has changed" in again.err
+    plain = espalier("evaluate", "runs/turned", "others.jsonl", "--plain", "--name=two", cwd=home)
+    assert plain.code == 0, plain.err
+    assert _asked_of(home / "runs/two") == ["user: a drum"]
+    assert "as the run's are" not in plain.err
+
+
+def test_a_text_is_asked_in_the_words_of_a_runs_task(espalier: Callable[..., Result], after: Finished):
+    rows = [{"input": "a drum", "output": "drums"}, {"prompt": "a kite", "completion": "kites"}]
+    for row, name in zip(rows, ("text", "whole"), strict=True):
+        (after.home / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+        assert espalier("evaluate", "runs/plural", f"{name}.jsonl", "--name", name, cwd=after.home).code == 0
+    (text,), (whole,) = (_asked_of(after.home / "runs" / name) for name in ("text", "whole"))
+    assert text.startswith("user: Write the plural of the noun.")
+    assert text.endswith("Input: a drum")
+    assert whole == "user: a kite"
+
+
+def test_a_runs_server_is_asked_as_the_run_is(
+    espalier: Callable[..., Result], under_a_turn: Path, served: Served
+):
+    pytest.importorskip("openai")
+    ask = ("evaluate", "runs/turned", "--server", served.url, "--model-name=theirs")
+    assert espalier(*ask, "others.jsonl", cwd=under_a_turn).code == 0
+    assert _asked_of(under_a_turn / "runs/others-by-theirs") == ["system: Be brief.|user: a drum"]
+    own = espalier(*ask, "--name=own", cwd=under_a_turn)  # the run's own test set
+    assert own.code == 0, own.err
+    assert load_recipe(under_a_turn / "runs/own/recipe.toml").model.name == "theirs"
+
+
+def test_a_number_format_that_is_asked_for_is_taken(espalier: Callable[..., Result], under_a_turn: Path):
+    options = ("-o", "model.precision=bf16", "--name=coarse")
+    done = espalier("evaluate", "runs/turned", "others.jsonl", *options, cwd=under_a_turn)
+    assert done.code == 0, done.err
+    made = (under_a_turn / "runs/coarse/generations.jsonl").read_text()
+    fine = espalier("evaluate", "runs/turned", "others.jsonl", "--name=fine", cwd=under_a_turn)
+    assert fine.code == 0
+    assert made != (under_a_turn / "runs/fine/generations.jsonl").read_text()
 
 
 def test_rows_with_options_are_chosen_from_raw_and_by_length(espalier: Callable[..., Result], asked: Path):
