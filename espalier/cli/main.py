@@ -48,6 +48,7 @@ from espalier.cli.terminal import (
 )
 from espalier.cli.verify import verify
 from espalier.core.errors import EspalierError
+from espalier.core.outside import told
 from espalier.core.runtime import prepare_environment
 
 # What names a package index for uv, where there is no pip to be told one.
@@ -128,8 +129,10 @@ def main() -> None:
             app(prog_name="espalier")
     except EspalierError as error:
         tell_error(str(error))
-    except OSError as error:
-        if not is_output(error):
+    except Exception as error:  # what a recipe's own code raises is told, and the rest is a bug
+        if said := told(error):
+            tell_error(said)
+        elif not (isinstance(error, OSError) and is_output(error)):
             raise
     except SystemExit as end:
         status = end.code if identity() == streams else CUT_OFF

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from espalier.core.errors import RecipeError, nearest
+from espalier.core.outside import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,10 +30,12 @@ class Registry(Generic[T]):
     Args:
         sort: the word that errors use: 'scorer', 'objective', …
         modules: those that register more of them, imported when a name is first asked for.
+        foreign: from what somebody else's factory gives, and its name, to what is taken of it.
     """
 
-    def __init__(self, sort: str, *modules: str) -> None:
+    def __init__(self, sort: str, *modules: str, foreign: Callable[[Any, str], T] | None = None) -> None:
         self.sort = sort
+        self._foreign = foreign
         self._modules = modules
         self._registered: dict[str, Callable[..., T]] = {}
 
@@ -85,7 +88,8 @@ class Registry(Generic[T]):
             RecipeError: unknown kind, unknown or missing parameter, or a value of the wrong type.
         """
         factory = self.find(kind, f"{where}.kind" if where else "kind")
-        return factory(**checked(factory, params, where, f"{self.sort} '{kind}'"))
+        made = factory(**checked(factory, params, where, f"{self.sort} '{kind}'"))
+        return made if self._foreign is None or kind in self._factories else self._foreign(made, kind)
 
 
 def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, name: str) -> dict[str, Any]:
@@ -150,9 +154,10 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def imported(kind: str, where: str) -> Callable[..., object]:
     """Return the function that 'module:function' names. Raises RecipeError where there is none."""
     module_name, _, function = kind.partition(":")
+    note(module_name, function)
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+    except (ImportError, SyntaxError, ValueError) as error:
         raise RecipeError(f"'{kind}' cannot be imported: {error}.", where=where) from None
     known = {name: value for name, value in vars(module).items() if callable(value) and name[:1] != "_"}
     if function not in known:

@@ -196,6 +196,57 @@ class Strategy:
         return Row(number, request, limit, stop_ids if request.stop_ids is None else request.stop_ids, text)
 
 
+def watched(found: object, kind: str) -> Strategy:
+    """Return what somebody else's factory gives as a strategy whose steps are looked at first.
+
+    Raises:
+        RecipeError: it gives something else.
+    """
+    if not isinstance(found, Strategy):
+        raise RecipeError(
+            f"'{kind}' gives no decoding strategy, but {type(found).__name__}.",
+            where="decode.kind",
+            hint="docs/seams.md shows one.",
+        )
+    bind = found.bind
+    return replace(
+        found,
+        step=_looked_at(found.step, kind),
+        bind=None if bind is None else lambda template: _looked_at(bind(template), kind),
+    )
+
+
+def _looked_at(
+    step: Callable[[Sequence[Row], Tensor], Step], kind: str
+) -> Callable[[Sequence[Row], Tensor], Step]:
+    def looked_at(rows: Sequence[Row], logits: Tensor) -> Step:
+        taken: object = step(rows, logits)
+        wrong = "" if isinstance(taken, Step) else f"it gives no Step, but {type(taken).__name__}"
+        if isinstance(taken, Step):
+            wrong = _wrong(taken, len(logits), logits.shape[-1])
+            if not wrong:
+                return taken
+        raise GenerationError(
+            f"A step of '{kind}' cannot be taken: {wrong}.",
+            where="decode.kind",
+            hint="docs/seams.md shows one.",
+        )
+
+    return looked_at
+
+
+def _wrong(taken: Step, rows: int, size: int) -> str:
+    """Say what is wrong with a step from so many rows, with tokens below `size`; '' where nothing is."""
+    wanted = rows if taken.parents is None else len(taken.parents)
+    ids = taken.ids
+    if ids.dim() != 1 or len(ids) != wanted or ids.is_floating_point():
+        kind = str(ids.dtype).removeprefix("torch.")
+        return f"{wanted} tokens are wanted, and its ids are {kind} {list(ids.shape)}"
+    if wanted and not 0 <= int(ids.min()) <= int(ids.max()) < size:
+        return f"the model's tokens are 0 to {size - 1}, and its ids {int(ids.min())} to {int(ids.max())}"
+    return ""
+
+
 def require(fits: bool, key: str, rule: str, value: object) -> None:
     """Raise RecipeError where a setting does not fit."""
     if not fits:

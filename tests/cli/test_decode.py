@@ -260,3 +260,83 @@ def test_a_reward_model_writes_nothing(espalier: Callable[..., Any], home: Path)
     done = espalier("decode", "recipe.toml", *asked, *FEW, cwd=home)
     assert done.code == 2
     assert "makes a reward model, which writes no answers" in done.err
+
+
+BROKEN = """
+from espalier.decode.strategies.sampling import greedy
+from espalier.decode.strategy import Step, Strategy
+
+
+def _as(step):
+    return Strategy({"kind": "broken"}, 6, 1, step)
+
+
+def raises(*, limit: int = 6) -> Strategy:
+    def step(rows, logits):
+        return {}["nowhere"]
+    return _as(step)
+
+
+def builds(*, limit: int = 6) -> Strategy:
+    raise OSError("no such table")
+
+
+def table(*, limit: int = 6) -> Strategy:
+    return {"limit": limit}
+
+
+def short(*, limit: int = 6) -> Strategy:
+    return _as(lambda rows, logits: Step(logits.argmax(-1)[:0]))
+
+
+def beyond(*, limit: int = 6) -> Strategy:
+    return _as(lambda rows, logits: Step(logits.argmax(-1) * 0 + 10**6))
+
+
+def loose(*, limit: int = 6) -> Strategy:
+    return _as(lambda rows, logits: logits.argmax(-1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("raises", "'broken:raises' has failed: KeyError: 'nowhere' (broken.py, line 12, in step)."),
+        ("builds", "'broken:builds' has failed: OSError: no such table (broken.py, line 17, in builds)."),
+        ("table", "'broken:table' gives no decoding strategy, but dict."),
+        (
+            "short",
+            "A step of 'broken:short' cannot be taken: 1 tokens are wanted, and its ids are int64 [0].",
+        ),
+        ("beyond", "and its ids 1000000 to 1000000"),
+        ("loose", "it gives no Step, but Tensor"),
+    ],
+)
+def test_a_strategy_of_ones_own_that_fails_is_told_in_a_sentence(
+    after: Any, espalier: Callable[..., Any], name: str, said: str
+) -> None:
+    (after.home / "broken.py").write_text(BROKEN)
+    kind = f"broken:{name}"
+    row = after.home / "row.jsonl"
+    row.write_text('{"prompt": "a drum", "completion": "drums"}\n')
+    for command in (
+        ("decode", "runs/plural", "--try=greedy", "--try", kind, "--rows=1", "--rounds=1"),
+        ("evaluate", "runs/plural", "row.jsonl", "-o", f"decode={kind}"),
+    ):
+        done = espalier(*command, cwd=after.home)
+        assert done.code == 2
+        assert said in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("limit = (", "'(' was never closed"), ("limit = nowhere", "NameError: name 'nowhere' is not defined")],
+)
+def test_a_module_of_ones_own_that_cannot_be_read_is_told(
+    home: Path, espalier: Callable[..., Any], text: str, said: str
+) -> None:
+    name = "unread_" + str(len(text))
+    (home / f"{name}.py").write_text(text)
+    done = espalier("run", "recipe.toml", "-o", f"decode={name}:f", cwd=home)
+    assert done.code == 2
+    assert said in " ".join(done.err.split())

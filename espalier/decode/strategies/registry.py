@@ -13,9 +13,9 @@ from espalier.decode.strategies.contrastive import contrastive
 from espalier.decode.strategies.lookup import lookup
 from espalier.decode.strategies.sampling import greedy, sample
 from espalier.decode.strategies.several import best_of, self_consistency
-from espalier.decode.strategy import Strategy
+from espalier.decode.strategy import Strategy, watched
 
-strategies: Registry[Strategy] = Registry("decoding strategy")
+strategies: Registry[Strategy] = Registry("decoding strategy", foreign=watched)
 strategies.register("greedy")(greedy)
 strategies.register("sample")(sample)
 strategies.register("beam")(beam)
