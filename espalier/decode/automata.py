@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from espalier.core.errors import MissingExtra, RecipeError
+from espalier.sandbox.patterns import too_many_states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,8 +148,15 @@ class Automata:
         expression = value if kind == "regex" else regex_of(value)
         around = self._spelling.lead, self._spelling.ending
         lead, ending = (re.escape(text) for text in around)
+        whole = f"{lead}({expression}){ending}"
+        if too_many_states(whole):
+            raise RecipeError(
+                "Its automaton has too many states to be built.",
+                where=f"decode.{kind}",
+                hint="Repetitions of what can match in several ways multiply them, as .*a.{20} does.",
+            )
         try:
-            index = core.Index(f"{lead}({expression}){ending}", self._vocabulary)
+            index = core.Index(whole, self._vocabulary)
         except ValueError as error:
             raise RecipeError(f"It cannot be kept to: {_line(error)}.", where=f"decode.{kind}") from None
         return Expression(index, self._size)

@@ -20,6 +20,7 @@ from espalier.decode.engine import decode_tokens, generate, stream
 from espalier.decode.requests import Request
 from espalier.decode.strategies.registry import strategies
 from espalier.encode.template import Template
+from espalier.sandbox import patterns
 from espalier.scorers.json_schema import problem
 
 if TYPE_CHECKING:
@@ -289,3 +290,13 @@ def test_what_a_template_writes_around_an_answer_is_written(
     assert b"".join(
         spelling.tokens[token] for token in one.ids[len(spelling.opening) : -1]
     ).decode() == "two hours".join(around)
+
+
+def test_an_expression_of_too_many_states_is_refused(
+    chatty: LlamaForCausalLM, templates: dict[str, Template], monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("outlines_core")
+    monkeypatch.setattr(patterns, "STATES", 0.3)
+    strategy = strategies.build("constrained", {"regex": "(a|b)*a(a|b){18}"})
+    with pytest.raises(RecipeError, match="too many states"):
+        list(generate(chatty, templates["bytes"], rows(1), strategy))

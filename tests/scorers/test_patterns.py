@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import Completion, Example, Score, message
+from espalier.sandbox import patterns
+from espalier.sandbox.patterns import Ask, Found, matched
+from espalier.scorers.ifeval.official import OFFICIAL
 from espalier.scorers.registry import build_scorer
 
 
@@ -31,3 +39,37 @@ def test_a_pattern_that_cannot_fail_or_is_none_is_refused() -> None:
         judged("x", pattern="(")
     assert judged("x", "(").value is None
     assert "no answer would fail it" in judged("x", "a?").why
+
+
+EVIL, SLOW = r"(a+)+$", "a" * 40 + "!"
+
+
+def test_a_pattern_that_would_never_end_leaves_its_answers_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "SECONDS", 0.2)
+    monkeypatch.setattr(patterns, "LATE", 2)
+    texts = ["aaa", SLOW, "b", SLOW, SLOW, "aaa"]
+    row = Example("a", "t", "s", (message("user", "?"),), references=("x",))
+    started = time.monotonic()
+    scores = build_scorer("regex", {"pattern": EVIL}, "regex").score(
+        [row] * len(texts), [Completion("a", text) for text in texts]
+    )
+    assert time.monotonic() - started < 10  # two that are late, and the process anew
+    assert [score.value for score in scores] == [1.0, None, 0.0, None, None, None]
+    assert "takes over" in scores[1].why
+    row_of_its_own = judged(SLOW, EVIL)
+    assert row_of_its_own.value is None
+
+
+def test_a_keyword_of_ifevals_file_that_would_never_end_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "SECONDS", 0.2)
+    with pytest.raises(re.error, match="too long"):
+        OFFICIAL["keywords:existence"](SLOW, {"keywords": [EVIL]})
+
+
+@given(st.sampled_from(["(a|b)+c*", "a?b?", "(x|yy)*", "a+b"]), st.text("abcxy", max_size=12))
+def test_the_process_finds_what_is_found_here(pattern: str, text: str) -> None:
+    spans = [found.span() for found in re.finditer(pattern, text)]
+    (every,) = matched([Ask(pattern, text, how="all")])
+    assert every == Found(len(spans), *(spans[0] if spans else (0, 0)))
+    (whole,) = matched([Ask(pattern, text, how="full")])
+    assert whole.times == (re.fullmatch(pattern, text) is not None)

@@ -10,6 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from espalier.sandbox.patterns import Ask, matched
 from espalier.scorers.ifeval.kinds import ANSWERS, LEAST, compared, exactly, number_of
 from espalier.scorers.ifeval.language import detected
 from espalier.scorers.ifeval.sentences import sentences, tokens
@@ -28,21 +29,30 @@ def counting(pattern: str) -> Callable[[str], int]:
     return lambda reply: len(re.findall(pattern, reply, re.MULTILINE))
 
 
+def _times(pattern: str, reply: str) -> int:
+    """Count the matches of what a file gives as a word. Raises re.error also where that takes too long."""
+    (found,) = matched([Ask(pattern, reply, re.IGNORECASE, "all")])
+    if found.late:
+        raise re.error("matching it takes too long", pattern)
+    return found.times
+
+
 def _keywords(reply: str, given: Settings) -> str:
     """Look for each keyword as a regular expression, inside words too."""
-    missing = [word for word in given["keywords"] if not re.search(word, reply, re.IGNORECASE)]
+    missing = [word for word in given["keywords"] if not _times(word, reply)]
     return f"it has no '{missing[0]}'" if missing else ""
 
 
 def _frequency(reply: str, given: Settings) -> str:
     word = given["keyword"].strip()
-    count = len(re.findall(word, reply, re.IGNORECASE))
-    return compared(count, given["relation"], given["frequency"], f"'{word}'", f"times '{word}'")
+    return compared(
+        _times(word, reply), given["relation"], given["frequency"], f"'{word}'", f"times '{word}'"
+    )
 
 
 def _forbidden(reply: str, given: Settings) -> str:
     words = given["forbidden_words"]
-    found = [word for word in words if re.search(rf"\b{word}\b", reply, re.IGNORECASE)]
+    found = [word for word in words if _times(rf"\b{word}\b", reply)]
     return f"it has '{found[0]}'" if found else ""
 
 
@@ -84,7 +94,7 @@ def _postscript(reply: str, given: Settings) -> str:
     """Look for the marker anywhere, in the middle of a word too."""
     marker: str = given["postscript_marker"].strip()
     known = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}
-    return "" if re.search(known.get(marker, marker.lower()), reply.lower()) else f"it has no '{marker}'"
+    return "" if _times(known.get(marker, marker.lower()), reply.lower()) else f"it has no '{marker}'"
 
 
 def _bullets(reply: str, given: Settings) -> str:
