@@ -3,6 +3,9 @@
 A choice is a factory function, and its signature is its schema: parameters must be keyword-only with a type
 and a default (or be required), and a recipe's values are checked against the annotations by pydantic. To add
 one, write one function with one decorator; nothing else has to know about it.
+
+A parameter whose type is a dataclass is spread: a recipe sets the fields by their own names, so that settings
+which several factories take stand in one place.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import importlib
 import inspect
 import json
 import sys
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
@@ -19,7 +23,7 @@ from espalier.core.errors import RecipeError, nearest
 from espalier.core.outside import note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -93,7 +97,11 @@ class Registry(Generic[T]):
 
 
 def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, name: str) -> dict[str, Any]:
-    """Return `params` converted to the types that `factory` annotates; a RecipeError names a wrong one."""
+    """Return what `factory` is called with: `params` converted to the types that it annotates.
+
+    Raises:
+        RecipeError: an unknown or missing parameter, or a value of the wrong type.
+    """
     parameters = _parameters(factory)
     for key in params:
         if key not in parameters:
@@ -117,7 +125,11 @@ def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, 
         valid = model.model_validate_json(json.dumps(dict(params), default=str), strict=True)
     except ValidationError as error:
         raise recipe_error(error, where) from None
-    return {key: getattr(valid, f"of_{key}") for key in parameters}
+    given = {key: getattr(valid, f"of_{key}") for key in parameters}
+    return {
+        p.name: _gathered(p.annotation, given) if is_dataclass(p.annotation) else given[p.name]
+        for p in _declared(factory)
+    }
 
 
 def recipe_error(error: ValidationError, where: str = "") -> RecipeError:
@@ -133,15 +145,20 @@ def recipe_error(error: ValidationError, where: str = "") -> RecipeError:
 
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the keys that a recipe may set, those of dataclasses among them."""
+    return {own.name: own for parameter in _declared(factory) for own in _spread(parameter)}
+
+
+def _declared(factory: Callable[..., Any]) -> list[inspect.Parameter]:
     # Only what the parameters say is evaluated: a result's type may be known to type checkers alone.
     known = vars(sys.modules[factory.__module__])
-    parameters = {
-        name: parameter.replace(annotation=eval(parameter.annotation, known))
+    parameters = [
+        parameter.replace(annotation=eval(parameter.annotation, known))
         if isinstance(parameter.annotation, str)
         else parameter
-        for name, parameter in inspect.signature(factory).parameters.items()
-    }
-    for parameter in parameters.values():
+        for parameter in inspect.signature(factory).parameters.values()
+    ]
+    for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise TypeError(
                 f"{factory.__qualname__}: a factory names its parameters, without *args or **kwargs"
@@ -149,6 +166,29 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         if parameter.annotation is parameter.empty:
             raise TypeError(f"{factory.__qualname__}: the parameter '{parameter.name}' has no annotation")
     return parameters
+
+
+def _spread(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """Yield a parameter; in place of a dataclass its fields, with the values of the default."""
+    if not is_dataclass(parameter.annotation):
+        yield parameter
+        return
+    types = get_type_hints(parameter.annotation)
+    for field in fields(parameter.annotation):
+        default = getattr(parameter.default, field.name)
+        yield from _spread(parameter.replace(name=field.name, annotation=types[field.name], default=default))
+
+
+def _gathered(kind: Any, given: Mapping[str, Any]) -> Any:
+    """Return a dataclass of the values of its fields. Raises what it raises."""
+    types = get_type_hints(kind)
+    own = {
+        field.name: _gathered(types[field.name], given)
+        if is_dataclass(types[field.name])
+        else given[field.name]
+        for field in fields(kind)
+    }
+    return kind(**own)
 
 
 def imported(kind: str, where: str) -> Callable[..., object]:

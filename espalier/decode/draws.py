@@ -1,4 +1,7 @@
-"""How a token is drawn, and what is held against tokens before: the settings, which need no torch."""
+"""How a token is drawn, and what is held against tokens before: the settings, which need no torch.
+
+Every strategy that draws takes all of them: its factory has a parameter `draw`, which is spread.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,24 @@ NONE = Penalties()
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How a token is drawn: see `strategies.sample`; at temperature 0 the likeliest is taken.
+    """How a token is drawn; at temperature 0 the likeliest is taken.
+
+    Penalties come first, then temperature, then what cuts, in the order top_k, top_p, min_p, typical,
+    epsilon, eta, each on what the one before leaves: the distribution is that of transformers' `generate`.
+
+    Attributes:
+        temperature: logits are divided by it.
+        top_p: the smallest set of likeliest tokens with at least this probability, the nucleus
+            (Holtzman et al. 2020, arXiv 1904.09751).
+        seed: of the draws.
+        top_k: so many likeliest tokens (Fan et al. 2018, arXiv 1805.04833); 0 takes all.
+        min_p: tokens of at least this share of the likeliest one's probability (Nguyen et al. 2024,
+            arXiv 2407.01082).
+        typical: tokens whose information is nearest to the entropy, until they have this probability
+            (Meister et al. 2023, arXiv 2202.00666).
+        epsilon: tokens of at least this probability (Hewitt et al. 2022, arXiv 2210.15191).
+        eta: the same, of less where the entropy is high (ibid.).
+        penalties: what is held against tokens before.
 
     Raises:
         RecipeError: a number that does not fit.
@@ -64,6 +84,7 @@ class Draw:
     penalties: Penalties = NONE
 
     def __post_init__(self) -> None:
+        require(self.temperature >= 0, "temperature", "must not be below 0", self.temperature)
         require(self.top_k >= 0, "top_k", "must not be below 0 (0 is all)", self.top_k)
         require(0 <= self.min_p <= 1, "min_p", "must be from 0 to 1", self.min_p)
         for key, value in (("top_p", self.top_p), ("typical", self.typical)):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.decode.batch import tokens_of
+from espalier.decode.draws import Draw
 from espalier.decode.engine import TOKENS, can_share, decode_tokens
 from espalier.decode.requests import groups_of, requests_of
 from espalier.decode.stepping import rows_by_steps
@@ -93,13 +94,13 @@ def beam_of_one(asked: Asked) -> list[Difference]:
 
 def top_k_of_one(asked: Asked) -> list[Difference]:
     """Drawing from the likeliest token alone is greedy decoding, but between exact equals."""
-    found = asked.written(sample(limit=asked.limit, top_k=1))
+    found = asked.written(sample(limit=asked.limit, draw=Draw(top_k=1)))
     return _compared(asked, _greedy(asked), found, equals=True)
 
 
 def min_p_of_one(asked: Asked) -> list[Difference]:
     """Drawing from what is as likely as the likeliest is greedy decoding, but between exact equals."""
-    found = asked.written(sample(limit=asked.limit, min_p=1.0))
+    found = asked.written(sample(limit=asked.limit, draw=Draw(min_p=1.0)))
     return _compared(asked, _greedy(asked), found, equals=True)
 
 

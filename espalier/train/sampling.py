@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.core.records import ALONE, Completion, Ranks
+from espalier.decode.draws import Draw
 from espalier.decode.engine import TOKENS, can_share, decode_tokens
 from espalier.decode.ready import ready_to_decode, to_decode
 from espalier.decode.requests import Request, groups_of
@@ -114,7 +115,7 @@ class Answering:
         """Return the answer to each request by its key."""
         if not requests:  # there are more ranks than answers to write
             return {}
-        strategy = sample(limit=limit, seed=self.seed)
+        strategy = sample(limit=limit, draw=Draw(seed=self.seed))
         shared = can_share(decoder, requests, strategy)
         found: dict[str, Written] = {}
         for group in groups_of(requests, limit, TOKENS):

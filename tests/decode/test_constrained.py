@@ -300,3 +300,12 @@ def test_an_expression_of_too_many_states_is_refused(
     strategy = strategies.build("constrained", {"regex": "(a|b)*a(a|b){18}"})
     with pytest.raises(RecipeError, match="too many states"):
         list(generate(chatty, templates["bytes"], rows(1), strategy))
+
+
+def test_penalties_that_leave_nothing_allowed_do_not_break_the_form(
+    chatty: LlamaForCausalLM, templates: dict[str, Template]
+):
+    for temperature in (0.0, 1.0):
+        given = {"choices": ["aaaaaa"], "no_repeat": 1, "temperature": temperature, "limit": 12}
+        found = list(generate(chatty, templates["bytes"], rows(2), strategies.build("constrained", given)))
+        assert [one.text for one in found] == ["aaaaaa"] * 2

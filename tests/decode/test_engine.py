@@ -15,6 +15,7 @@ from espalier.core.errors import DataError, GenerationError
 from espalier.core.records import Example, message
 from espalier.decode import batch, engine
 from espalier.decode.cache import plan_layout
+from espalier.decode.draws import Draw, Penalties
 from espalier.decode.engine import decode_tokens, generate, stream, try_out, written
 from espalier.decode.journal import Generations
 from espalier.decode.requests import Request, before, groups_of, unfinished
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 STRATEGIES = [
     greedy(limit=12),
-    sample(limit=12, temperature=0.8, top_p=0.9, samples=3),
-    sample(limit=12, top_k=9, min_p=0.01, typical=0.95, no_repeat=3, repetition_penalty=1.2),
+    sample(limit=12, draw=Draw(0.8, 0.9), samples=3),
+    sample(limit=12, draw=Draw(top_k=9, min_p=0.01, typical=0.95, penalties=Penalties(1.2, no_repeat=3))),
     beam(limit=12, beams=3, samples=2),
 ]
 KINDS = ["greedy", "sample", "filtered", "beam"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from espalier.decode import cache, gates
+from espalier.decode.draws import Draw
 from espalier.decode.gates import GATES, Asked
 from espalier.decode.strategies import beam as beams
 from espalier.decode.strategies import sampling
@@ -69,6 +70,6 @@ def test_of_exact_equals_either_may_be_drawn(asked: Asked, monkeypatch: pytest.M
     with torch.no_grad():
         last.weight[1::2] = last.weight[0::2]
     assert gates.beam_of_one(asked) == gates.top_k_of_one(asked) == gates.min_p_of_one(asked) == []
-    drawn = asked.written(sampling.sample(limit=6, top_k=1))
+    drawn = asked.written(sampling.sample(limit=6, draw=Draw(top_k=1)))
     greedily = asked.written(sampling.greedy(limit=6))
     assert any(drawn[row][0].id != greedily[row][0].id for row in drawn)

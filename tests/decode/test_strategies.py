@@ -96,11 +96,7 @@ def test_rows_of_one_batch_draw_as_their_own_requests_say():
     draws = [hot, none, cold, hot, replace(hot, seed=9), cold]
     mixed = taken(greedy(), logits, names, draws=draws)
     for place, draw in enumerate(draws):
-        strategy = (
-            sample(temperature=draw.temperature, top_p=draw.top_p, seed=draw.seed)
-            if draw != none
-            else greedy()
-        )
+        strategy = sample(draw=draw) if draw != none else greedy()
         assert mixed[place] == taken(strategy, logits[place : place + 1], names[place : place + 1])
 
 
@@ -117,3 +113,14 @@ def test_rows_of_one_batch_draw_as_their_own_requests_say():
 def test_bad_settings_are_refused(kind: str, params: dict[str, object], message: str):
     with pytest.raises(RecipeError, match=message):
         strategies.build(kind, params, "decode")
+
+
+@pytest.mark.parametrize("kind", ["sample", "best_of", "self_consistency", "constrained"])
+def test_whatever_draws_takes_every_key_of_a_draw(kind: str) -> None:
+    own = {"choices": ["a"]} if kind == "constrained" else {}
+    keys = {"temperature": 0.7, "top_p": 0.9, "seed": 3, "top_k": 5, "min_p": 0.1, "typical": 0.9}
+    keys |= {"epsilon": 0.01, "eta": 0.02, "repetition_penalty": 1.1, "presence_penalty": 0.5}
+    keys |= {"frequency_penalty": 0.25, "no_repeat": 3}
+    found = strategies.build(kind, {**own, **keys}, "decode").settings
+    assert {key: found[key] for key in keys} == keys
+    assert set(keys) < set(strategies.describe(kind)[1])

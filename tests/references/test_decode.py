@@ -156,7 +156,7 @@ def test_sampling_equals_recomputation(
     chatty: LlamaForCausalLM, prompts: list[list[int]], stop_ids: set[int], draw: Draw
 ):
     requests = [Request(str(row), tuple(prompt), 0, ()) for row, prompt in enumerate(prompts)]
-    strategy = sample(limit=LIMIT, temperature=draw.temperature, top_p=draw.top_p, seed=draw.seed)
+    strategy = sample(limit=LIMIT, draw=draw)
     answers: list[list[Token]] = [[] for _ in prompts]
     for token in decode_tokens(chatty, requests, strategy, stop_ids):
         answers[token.row].append(token)

@@ -166,7 +166,7 @@ def test_draws_of_before_are_what_they_were():
     """Tokens that temperature and nucleus drew before there was anything else."""
     logits = torch.randn(40, 500, generator=torch.Generator().manual_seed(5)) * 3
     for temperature, top_p in ((1.0, 1.0), (0.7, 0.9), (1.4, 0.3)):
-        strategy = sample(temperature=temperature, top_p=top_p, seed=3)
+        strategy = sample(draw=Draw(temperature, top_p, seed=3))
         rows = [strategy.begin(n, Request(f"r{n}", (1,), 0, ()), ()) for n in range(40)]
         chances = (logits / temperature).double().softmax(-1)
         order = torch.arange(500).expand(40, -1)

@@ -16,7 +16,8 @@ import torch
 from espalier.core.errors import DataError, GenerationError
 from espalier.core.files import parse_json, read_text
 from espalier.decode.automata import Automata, outlines_core, regex_of
-from espalier.decode.strategies.sampling import greedy, sample
+from espalier.decode.draws import Draw
+from espalier.decode.strategies.sampling import drawn, likeliest
 from espalier.decode.strategy import Step, Strategy, require
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     Stepping = Callable[[Sequence[Row], Tensor], Step]
 
+LIKELIEST = Draw(temperature=0.0)
+
 
 def constrained(
     *,
@@ -38,10 +41,8 @@ def constrained(
     regex: str = "",
     schema: dict[str, Any] | str = "",
     from_facts: bool = False,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
+    draw: Draw = LIKELIEST,
     samples: int = 1,
-    seed: int = 0,
 ) -> Strategy:
     """Take only tokens that lead to one of `choices`, to what `regex` matches, or to JSON by a `schema`.
 
@@ -59,12 +60,7 @@ def constrained(
         regex_of(usual["schema"])
     elif "regex" in usual:
         outlines_core()
-    plain = (
-        sample(limit=limit, temperature=temperature, top_p=top_p, samples=samples, seed=seed)
-        if temperature
-        else greedy(limit=limit)
-    )
-    require(samples == 1 or temperature > 0, "samples", "is 1 at temperature 0", samples)
+    plain = drawn(limit, draw, samples)
     own = partial(_of_facts, usual) if from_facts else _no_facts
     settings = {**plain.settings, "kind": "constrained", **usual, "from_facts": from_facts}
     bind = partial(_bound, plain.step, usual)
@@ -93,14 +89,17 @@ def _bound(take: Stepping, usual: Mapping[str, Any], template: Template) -> Step
             if not allowed[place].any():
                 allowed[place] = _over(row)
         barred = torch.from_numpy(~allowed).to(logits.device)
-        taken = take(rows, logits.masked_fill(barred, -torch.inf))
+        logits = logits.masked_fill(barred, -torch.inf)
+        ids = take(rows, logits).ids
+        # Where penalties leave nothing of what is allowed, the likeliest of that is taken without them.
+        ids = ids.where(~barred.gather(1, ids[:, None])[:, 0], likeliest(logits))
         after = [
             state
             if row.finish or token in row.stop_ids or len(row.ids) < len(opening)
             else automaton.after(state, token)
-            for row, automaton, state, token in zip(rows, kept, states, taken.ids.tolist(), strict=True)
+            for row, automaton, state, token in zip(rows, kept, states, ids.tolist(), strict=True)
         ]
-        return Step(taken.ids, None, after)
+        return Step(ids, None, after)
 
     return step
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from espalier.decode.draws import Draw, Penalties
+from espalier.decode.draws import USUAL, Draw, Penalties
 from espalier.decode.strategies.filters import filtered
 from espalier.decode.strategies.penalties import penalised
 from espalier.decode.strategy import Step, Strategy, require
@@ -31,64 +31,39 @@ def greedy(*, limit: int = 64, repetition_penalty: float = 1.0, no_repeat: int =
 
     `repetition_penalty` and `no_repeat` are as for `sample`.
     """
-    require(limit >= 1, "limit", "must be at least 1", limit)
     penalties = Penalties(repetition_penalty, no_repeat=no_repeat)
-    settings = {"kind": "greedy", "limit": limit, **penalties.settings}
-    return Strategy(settings, limit, 1, _taking(Draw(temperature=0.0, penalties=penalties)))
+    return drawn(limit, Draw(temperature=0.0, penalties=penalties))
 
 
-def sample(
-    *,
-    limit: int = 64,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    min_p: float = 0.0,
-    typical: float = 1.0,
-    epsilon: float = 0.0,
-    eta: float = 0.0,
-    repetition_penalty: float = 1.0,
-    presence_penalty: float = 0.0,
-    frequency_penalty: float = 0.0,
-    no_repeat: int = 0,
-    samples: int = 1,
-    seed: int = 0,
-) -> Strategy:
+def sample(*, limit: int = 64, draw: Draw = USUAL, samples: int = 1) -> Strategy:
     """Draw each token from the distribution, sharpened by `temperature` and cut to likely tokens.
-
-    Penalties come first, then temperature, then what cuts, in the order below, each on what the one before
-    leaves: the distribution is that of transformers' `generate`.
 
     Args:
         limit: most new tokens of an answer.
-        temperature: logits are divided by it.
-        top_p: the smallest set of likeliest tokens with at least this probability, the nucleus
-            (Holtzman et al. 2020, arXiv 1904.09751).
-        top_k: so many likeliest tokens (Fan et al. 2018, arXiv 1805.04833); 0 takes all. It is cut before
-            the nucleus.
-        min_p: tokens of at least this share of the likeliest one's probability (Nguyen et al. 2024,
-            arXiv 2407.01082).
-        typical: tokens whose information is nearest to the entropy, until they have this probability
-            (Meister et al. 2023, arXiv 2202.00666).
-        epsilon: tokens of at least this probability (Hewitt et al. 2022, arXiv 2210.15191).
-        eta: the same, of less where the entropy is high (ibid.).
-        repetition_penalty: divides the logits of tokens that prompt or answer have, or multiplies those below
-            0 (Keskar et al. 2019, arXiv 1909.05858).
-        presence_penalty: taken from the logits of tokens that the answer has.
-        frequency_penalty: taken from them for each time.
-        no_repeat: no run of so many tokens comes twice in prompt and answer; 0 lets them.
+        draw: see `Draw`; its fields are keys of the recipe.
         samples: answers to each prompt.
-        seed: of the draws.
+
+    Raises:
+        RecipeError: a setting that does not fit.
+    """
+    heat = draw.temperature
+    require(heat > 0, "temperature", "must be above 0 (use kind = 'greedy' for 0)", heat)
+    return drawn(limit, draw, samples)
+
+
+def drawn(limit: int, draw: Draw, samples: int = 1) -> Strategy:
+    """Return the strategy that draws so, or at temperature 0 takes the likeliest token each time.
 
     Raises:
         RecipeError: a setting that does not fit.
     """
     require(limit >= 1, "limit", "must be at least 1", limit)
     require(samples >= 1, "samples", "must be at least 1", samples)
-    require(temperature > 0, "temperature", "must be above 0 (use kind = 'greedy' for 0)", temperature)
-    penalties = Penalties(repetition_penalty, presence_penalty, frequency_penalty, no_repeat)
-    draw = Draw(temperature, top_p, seed, top_k, min_p, typical, epsilon, eta, penalties)
-    settings = {"kind": "sample", "limit": limit, "temperature": temperature, "top_p": top_p, "seed": seed}
+    require(samples == 1 or draw.temperature > 0, "samples", "is 1 at temperature 0", samples)
+    settings: dict[str, Any] = {"kind": "greedy", "limit": limit}
+    if draw.temperature:
+        told = {"temperature": draw.temperature, "top_p": draw.top_p, "seed": draw.seed}
+        settings = {"kind": "sample", "limit": limit, **told}
     return Strategy({**settings, **draw.settings}, limit, samples, _taking(draw))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.registry import imported
 from espalier.core.text import folded
+from espalier.decode.draws import USUAL, Draw
 from espalier.decode.strategies.sampling import sample
 from espalier.decode.strategy import Pick, Strategy, require
 from espalier.evaluate.rewards import MODEL, reward_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Completion
 
 LIKELIHOOD = "likelihood"
+COOLER = Draw(temperature=0.7)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\$?\d[\d,]*(?:\.\d+)?")
 
 
@@ -28,9 +30,7 @@ def best_of(
     limit: int = 64,
     n: int = 8,
     by: str = LIKELIHOOD,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
+    draw: Draw = USUAL,
 ) -> Strategy:
     """Sample `n` answers and take the best by likelihood, a check, a scorer or a reward model.
 
@@ -45,7 +45,7 @@ def best_of(
         ranks = ((-float("inf") if value is None else value) for value in values)
         return max(zip(ranks, map(_likelihood, answers), answers, strict=True), key=lambda one: one[:2])[2]
 
-    pick = Pick(_samples(n, limit, temperature, top_p, seed), choose, "" if by == LIKELIHOOD else by)
+    pick = Pick(_samples(n, limit, draw), choose, "" if by == LIKELIHOOD else by)
     return _strategy("best_of", pick, {"n": n, "by": by})
 
 
@@ -54,9 +54,7 @@ def self_consistency(
     limit: int = 256,
     n: int = 8,
     answer: str = "numeric",
-    temperature: float = 0.7,
-    top_p: float = 1.0,
-    seed: int = 0,
+    draw: Draw = COOLER,
 ) -> Strategy:
     """Sample `n` answers, and take what most of them come to (Wang et al. 2023, arXiv 2203.11171).
 
@@ -76,7 +74,7 @@ def self_consistency(
         voted = max(votes.values() or [unread], key=lambda group: (len(group), _summed(group)))
         return replace(max(voted, key=_likelihood), votes=len(voted) if votes else 0)
 
-    pick = Pick(_samples(n, limit, temperature, top_p, seed), choose)
+    pick = Pick(_samples(n, limit, draw), choose)
     return _strategy("self_consistency", pick, {"n": n, "answer": answer})
 
 
@@ -89,9 +87,9 @@ def last_number(text: str) -> str | None:
 ANSWERS: dict[str, Callable[[str], str | None]] = {"numeric": last_number, "exact": folded}
 
 
-def _samples(n: int, limit: int, temperature: float, top_p: float, seed: int) -> Strategy:
+def _samples(n: int, limit: int, draw: Draw) -> Strategy:
     require(n >= 2, "n", "must be at least 2", n)
-    return sample(limit=limit, temperature=temperature, top_p=top_p, seed=seed, samples=n)
+    return sample(limit=limit, draw=draw, samples=n)
 
 
 def _strategy(kind: str, pick: Pick, own: dict[str, object]) -> Strategy:
