@@ -20,12 +20,12 @@ from espalier.builds.recipe_paths import paths_in
 from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash
+from espalier.core.overrides import apply_override
 from espalier.core.recipe import (
     Choice,
     Named,
     Precision,
     Section,
-    apply_override,
     named,
     parsed,
     read_toml,

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.core.errors import RecipeError
-from espalier.core.recipe import apply_override
+from espalier.core.overrides import apply_override
+from espalier.core.sections import Section
 from espalier.data.references import references_of
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _scored(
         return score_logprobs(predictions)
     settings: dict[str, Any] = {}
     for one in given:
-        apply_override(settings, one)
+        apply_override(settings, one, Section)
     if kind != "checks":
         measures_of(kind, settings)  # a name that is wrong is told before files are read
     asked = _asked(task, kind)

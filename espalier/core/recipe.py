@@ -13,38 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError
 
 from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.files import content_hash, parse_toml, read_text
+from espalier.core.overrides import apply_overrides
 from espalier.core.recipe_paths import anchor, each_path, paths_of
 from espalier.core.registry import recipe_error
 from espalier.core.run_name import possible_path, run_name
+from espalier.core.sections import Choice, Section, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 S = TypeVar("S", bound="Section")
 Precision = Literal["auto", "fp32", "bf16"]
-
-
-class Section(BaseModel):
-    """A table of the recipe: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Choice(BaseModel):
-    """A factory by name, with its parameters: `{kind = "lora", rank = 8}`, or just `"lora"`."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    kind: str
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters that go to the factory."""
-        return dict(self.model_extra or {})
 
 
 def named(value: object) -> object:
@@ -73,7 +57,7 @@ class TaskSection(Section):
     `task.format`), a folder of either, or a list of such: each is split and limited by itself."""
     format: str = "auto"
     """Format of the file, among several of those that hold rows; "auto" tells it from the content."""
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default={})
     """Columns of the file whose names tell nothing: `{prompt = "ask", completion = "told"}` reads `ask` as a
     format's `prompt`, in every file of the run that has it."""
     definition: bool = True
@@ -120,7 +104,7 @@ class ModelSection(Section):
     """Number format of products; "auto" measures which is faster here. Trained weights are kept in fp32."""
     device: str = "auto"
     """'cpu', 'cuda', 'cuda:1', …; 'auto' takes a GPU where there is one."""
-    template: dict[str, bool | int | float | str] = {}
+    template: dict[str, bool | int | float | str] = Field(default={})
     """What the chat template is given besides the messages, such as {enable_thinking = false}."""
 
 
@@ -190,6 +174,13 @@ class Recipe(Section):
     track: tuple[Named, ...] = ()
     """Trackers that the events go to, besides events.jsonl."""
 
+    _left_out: list[str] = PrivateAttr(default_factory=list[str])
+
+    @property
+    def left_out(self) -> list[str]:
+        """What overrides have left out of the file, in sentences."""
+        return self._left_out
+
     @property
     def split_seed(self) -> int:
         """Seed of which rows are learned from, held out and scored."""
@@ -213,6 +204,11 @@ class Recipe(Section):
     def to_toml(self) -> str:
         """Return the resolved recipe as TOML, every default written out."""
         return tomli_w.dumps(self.model_dump(exclude_none=True, mode="json"))
+
+
+def recipe_keys() -> Iterator[tuple[str, Any]]:
+    """Yield every key of the schema as (TOML path, pydantic field), depth first."""
+    return keys_of(Recipe)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -280,20 +276,6 @@ def parsed(schema: type[S], table: Mapping[str, Any]) -> S:
         raise recipe_error(error) from None
 
 
-def recipe_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every key of the schema as (TOML path, pydantic field), depth first."""
-    for name, field in section.model_fields.items():
-        inner = [t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)]
-        if inner:
-            yield from recipe_keys(cast("type[BaseModel]", inner[0]), f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field
-
-
-def _is_section(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Section)
-
-
 def _section(path: list[str], schema: type[BaseModel]) -> type[BaseModel]:
     section = schema
     for step in path:
@@ -306,8 +288,7 @@ def _section(path: list[str], schema: type[BaseModel]) -> type[BaseModel]:
 
 def _whole(table: dict[str, Any], overrides: Sequence[str]) -> Recipe:
     """Return the recipe of a table, with overrides. Raises RecipeError."""
-    for override in overrides:
-        apply_override(table, override)
+    notes = apply_overrides(table, overrides, Recipe)
     anchor(table, Path())
     model = table.get("model")
     if isinstance(model, dict):
@@ -321,6 +302,7 @@ def _whole(table: dict[str, Any], overrides: Sequence[str]) -> Recipe:
             where="model.name",
             hint="Give it a name of its own with -o name=NEW.",
         )
+    recipe.left_out.extend(notes)
     return recipe
 
 
@@ -336,61 +318,3 @@ def _inherit(model: dict[str, Any]) -> None:
         return
     if given:
         model["template"] = {**given, **cast("dict[str, Any]", own)}
-
-
-def apply_override(table: dict[str, Any], override: str, schema: type[BaseModel] = Recipe) -> None:
-    """Set one key of a table, `key.path=value`. Raises RecipeError."""
-    path, equals, text = override.partition("=")
-    if not equals or not path.strip():
-        raise RecipeError(f"'{override}' is not an override.", hint="Write it as key.path=value.")
-    *parents, key = path.strip().split(".")
-    inner = table
-    for depth, parent in enumerate(parents, start=1):
-        if parent.isdigit():  # the number of a stage was taken with its list
-            continue
-        default = _default_choice(".".join(p for p in parents[:depth] if not p.isdigit()), schema)
-        step = inner.setdefault(parent, default)
-        if isinstance(step, str) and default:
-            step = inner[parent] = {"kind": step}
-        if isinstance(step, list):
-            step = _stage(cast("list[object]", step), parents[depth : depth + 1], path.strip())
-        if not isinstance(step, dict):
-            raise RecipeError(f"'{parent}' is not a table here.", where=path)
-        inner = cast("dict[str, Any]", step)
-    value = _toml_value(text.strip())
-    plain = ".".join(step for step in path.strip().split(".") if not step.isdigit())
-    kinds = next((field.annotation for name, field in recipe_keys(schema) if name == plain), None)
-    takes_text = kinds is str or (plain == "task.path" and not isinstance(value, list))
-    inner[key] = text.strip() if takes_text and not isinstance(value, str) else value
-
-
-def _stage(stages: list[object], number: list[str], path: str) -> object:
-    """Return the stage that an override's number names; a list of one needs no number."""
-    if number and number[0].isdigit() and int(number[0]) < len(stages):
-        return stages[int(number[0])]
-    if len(stages) == 1 and not (number and number[0].isdigit()):
-        return stages[0]
-    first, _, rest = path.partition(".")
-    numbered = bool(number) and number[0].isdigit()
-    wanted = f"counted from 0; there is no {number[0]}" if numbered else "so an override has to say which one"
-    raise RecipeError(
-        f"'{first}' is a list of {len(stages)} here, {wanted}.",
-        where=path,
-        hint=f"Write it as {first}.0.{rest.lstrip('0123456789.')}=…, counted from 0.",
-    )
-
-
-def _default_choice(path: str, schema: type[BaseModel]) -> dict[str, Any]:
-    """Return what a parameter that is set by itself belongs to; nothing where the path is not a choice."""
-    for key, field in recipe_keys(schema):
-        if key == path and isinstance(field.default, Choice):
-            return field.default.model_dump()
-    return {}
-
-
-def _toml_value(text: str) -> object:
-    try:
-        return parse_toml(f"value = {text}")["value"]
-    except ValueError:
-        # A path or a name without quotes is what people type; TOML has no other use for it.
-        return text

@@ -80,6 +80,10 @@ class Registry(Generic[T]):
             f"No {self.sort} is named '{kind}'.", where=where, hint=nearest(kind, self._factories)
         )
 
+    def keys(self, kind: str, where: str = "kind") -> frozenset[str]:
+        """Return what a factory can be given; raises RecipeError where there is none of that name."""
+        return frozenset(_parameters(self.find(kind, where)))
+
     def filled(self, kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return `params` with the factory's defaults for those that are not given; raises RecipeError."""
         parameters = _parameters(self.find(kind)).items()

@@ -15,7 +15,7 @@ from espalier.core.journal import store_of
 from espalier.core.memory import all_kept
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import stage_name
-from espalier.runs.events import working
+from espalier.runs.events import say, working
 from espalier.runs.prepare import (
     announced,
     askable,
@@ -197,6 +197,8 @@ def chosen(recipe: Recipe, prepared: Prepared) -> Choices:
     from espalier.runs.rating import rater_weights
     from espalier.runs.tracking import choose_trackers
 
+    for note in recipe.left_out:
+        say(note)
     _check_held_out(recipe)
     own = recipe.task.checks
     _check_checks(own or ())

@@ -23,7 +23,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import RecipeError
-from espalier.core.recipe import Choice, Named, Section, apply_override, named, parsed, read_toml
+from espalier.core.overrides import apply_override
+from espalier.core.recipe import Choice, Named, Section, named, parsed, read_toml
 from espalier.core.run_name import possible_path, run_name
 
 if TYPE_CHECKING:

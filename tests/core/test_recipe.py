@@ -185,3 +185,42 @@ def test_what_nobody_could_use_is_refused(tmp_path: Path, value: str) -> None:
         load(tmp_path, f"seed = {value}")
     with pytest.raises(RecipeError, match="seed"):
         load(tmp_path, "", [f"seed={value}"])
+
+
+WRITTEN = """
+name = "a"
+[train]
+method = { kind = "lora", rank = 4 }
+[decode]
+kind = "sample"
+limit = 9
+temperature = 0.5
+"""
+
+
+def test_another_kind_leaves_out_what_only_the_one_before_knew(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(WRITTEN)
+    beam = load_recipe(file, ["decode.kind=beam"])
+    assert beam.decode.params == {"limit": 9}
+    assert beam.left_out == ["The recipe's decode.temperature of 'sample' does not go with 'beam': left out."]
+    choices = load_recipe(file, ["decode.kind=choices"])
+    assert choices.decode.params == {}
+    full = load_recipe(file, ["train.0.method.kind=full"])
+    assert (full.train[0].method.params, len(full.left_out)) == ({}, 1)
+    same = load_recipe(file, ["decode.kind=sample", "train.method.kind=lora"])
+    assert (same.decode.params["temperature"], same.left_out) == (0.5, [])
+
+
+def test_what_the_command_itself_sets_stays_and_is_refused_where_it_does_not_fit(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(WRITTEN)
+    said = load_recipe(file, ["decode.kind=choices", "decode.limit=3"])
+    assert said.decode.params == {"limit": 3}  # which the strategy refuses
+    whole = load_recipe(file, ["decode={kind='sample', typical=0.5}", "decode.kind=beam"])
+    assert whole.decode.params == {"typical": 0.5}
+    file.write_text('name = "a"')  # the default is no word of the recipe's
+    bare = load_recipe(file, ["decode.kind=choices"])
+    assert (bare.decode.params, bare.left_out) == ({}, [])
+    with pytest.raises(RecipeError, match=r"decode.kind: No decoding strategy is named 'beem'"):
+        load_recipe(file, ["decode.kind=beem"])
