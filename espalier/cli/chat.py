@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from espalier.cli.progress import heard, say, waiting
-from espalier.cli.settings import DEFAULT_CACHE, Cache, Limit, Seed, Talks, Temperature, TopP
+from espalier.cli.settings import (
+    DEFAULT_CACHE,
+    Beams,
+    Cache,
+    Changes,
+    Limit,
+    MinP,
+    RepetitionPenalty,
+    Seed,
+    Talks,
+    Temperature,
+    TopK,
+    TopP,
+)
 from espalier.cli.terminal import tell_error
 from espalier.core.errors import DataError, EspalierError
 
@@ -21,6 +34,7 @@ if TYPE_CHECKING:
 
 def chat(
     name: Talks,
+    override: Changes = None,
     *,
     system: Annotated[
         str | None, typer.Option(help="A system turn in place of that of the run's rows; '' for none.")
@@ -34,6 +48,10 @@ def chat(
     limit: Limit = None,
     temperature: Temperature = None,
     top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    beams: Beams = None,
     seed: Seed = None,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
@@ -44,8 +62,9 @@ def chat(
     from espalier.runs.chatting import speaker_of
     from espalier.runs.talkers import Sampling
 
-    sampling = Sampling(limit, temperature, top_p, seed)
-    if not _converse(speaker_of(name, sampling, cache, system=system, plain=plain, base=base)):
+    sampling = Sampling(limit, temperature, top_p, seed, 1, top_k, min_p, repetition_penalty, beams)
+    speaker = speaker_of(name, sampling, cache, system=system, plain=plain, base=base, changes=override or ())
+    if not _converse(speaker):
         raise typer.Exit(2)
 
 

@@ -15,6 +15,7 @@ from espalier.cli.settings import (
     DEFAULT_CACHE,
     Beams,
     Cache,
+    Changes,
     Limit,
     MinP,
     RepetitionPenalty,
@@ -59,6 +60,7 @@ AsLines = Annotated[
 def generate(
     run: Talks,
     text: Annotated[str | None, typer.Argument(help="What to answer; without it, standard input.")] = None,
+    override: Changes = None,
     *,
     file: File = None,
     system: Annotated[
@@ -91,7 +93,7 @@ def generate(
     from espalier.decode.local import strategy_of
     from espalier.runs import answers, rating, talkers
 
-    talker = talkers.find_talker(run, plain=plain)
+    talker = talkers.find_talker(run, plain=plain, changes=override or ())
     questions = questions_of(text, file, talker.columns)
     asks = asked(questions, talker.asking, system)
     if talker.run and not plain and not all(question.prompt for question in questions):

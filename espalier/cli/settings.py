@@ -52,6 +52,16 @@ Overrides = Annotated[
         help="Change one key, such as train.rate=1e-5; `espalier recipe` tells all keys. Can be repeated.",
     ),
 ]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--override",
+        metavar="decode.KEY=VALUE",
+        help="Answer by another strategy or setting: decode.kind=contrastive, decode.top_k=4; `espalier "
+        "recipe` tells all. Can be repeated.",
+    ),
+]
 Cache = Annotated[
     Path,
     typer.Option(envvar="ESPALIER_CACHE", help="Folder of converted bundled models.", show_default=False),

@@ -17,7 +17,7 @@ from espalier.runs.events import working
 from espalier.runs.talkers import find_talker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from espalier.core.recipe import Choice
     from espalier.core.records import Finish
@@ -127,7 +127,14 @@ class Speaker:
 
 
 def speaker_of(
-    name: str, sampling: Sampling, cache: Path, *, system: str | None, plain: bool, base: bool
+    name: str,
+    sampling: Sampling,
+    cache: Path,
+    *,
+    system: str | None,
+    plain: bool,
+    base: bool,
+    changes: Sequence[str] = (),
 ) -> Speaker:
     """Load the run or the model of that name to talk with, and tell in what shape turns are asked.
 
@@ -138,11 +145,12 @@ def speaker_of(
         system: in place of the system turn of the run's rows; '' for none.
         plain: whether turns are sent as they are.
         base: whether the model is meant that a run has tuned.
+        changes: see `find_talker`.
 
     Raises:
         ModelError, RunError, RecipeError: see `find_talker`, `Talker.load` and `Sampling.over`.
     """
-    talker = find_talker(name, plain=plain)
+    talker = find_talker(name, plain=plain, changes=changes)
     strategy_of(sampling.over(talker.answers(2)))  # what does not fit is told before anything is loaded
     first = talker.run is not None and words_in_first_only(talker.run, talker.asking)
     talk = Conversation(talker.asking, first)

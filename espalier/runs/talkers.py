@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espalier.core.errors import ModelError, RunError
-from espalier.core.recipe import Choice, ModelSection, load_recipe
+from espalier.core.errors import ModelError, RecipeError, RunError
+from espalier.core.overrides import apply_overrides
+from espalier.core.recipe import Choice, ModelSection, Recipe, load_recipe, named
 from espalier.core.run import RunFolder, run_at
 from espalier.data.asking import Asking
 from espalier.decode.local import local_of, strategy_of
 from espalier.models.bundled import KNOWN
 from espalier.models.places import may_be_hub_id, near
 from espalier.runs.asking import run_asking
+from espalier.runs.events import say
 from espalier.runs.load import load_to_decode, load_writer
 from espalier.runs.precision import settle
 from espalier.runs.rating import raters_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from espalier.decode.local import Local
 
@@ -37,6 +40,7 @@ class Talker:
         asking: what stands around a text; nothing for a model.
         decode: how it answers where nobody says otherwise: as the run's recipe says, or greedily.
         columns: the recipe's `task.columns`.
+        changes: of how a plain model answers, as overrides.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Talker:
     asking: Asking = field(default_factory=Asking)
     decode: Choice = field(default_factory=lambda: Choice(kind="greedy"))
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    changes: Sequence[str] = ()
 
     def load(self, cache: Path, *, base: bool = False) -> Local:
         """Return the model, ready to decode; `base` is the one that a run has tuned.
@@ -65,7 +70,8 @@ class Talker:
         """Return how it answers; a plain model at most `LIMIT` tokens, or half its context."""
         if self.run is not None:
             return self.decode
-        return _choice("greedy", {"limit": max(1, min(LIMIT, context // 2))})
+        usual = _choice("greedy", {"limit": max(1, min(LIMIT, context // 2))})
+        return _changed(usual, self.changes)[0]
 
 
 @dataclass(frozen=True)
@@ -137,14 +143,34 @@ def _choice(kind: str, params: Mapping[str, Any]) -> Choice:
     return Choice.model_validate({**params, "kind": kind})
 
 
-def find_talker(name: str, *, plain: bool = False) -> Talker:
+def _changed(decode: Choice, overrides: Sequence[str]) -> tuple[Choice, list[str]]:
+    """Return a way to decode with overrides of a recipe's key `decode`, and what of it was left out.
+
+    Raises:
+        RecipeError: they are of another key, or do not fit.
+    """
+    for one in overrides:
+        if not re.match(r"\s*decode\s*[.=]", one):
+            raise RecipeError(
+                f"'{one}' has no part in an answer.",
+                where="-o",
+                hint="Write -o decode.KEY=VALUE, as in a recipe.",
+            )
+    table: dict[str, Any] = {"decode": {"kind": decode.kind, **decode.params}}
+    notes = apply_overrides(table, overrides, Recipe)
+    return Choice.model_validate(named(table["decode"])), notes
+
+
+def find_talker(name: str, *, plain: bool = False, changes: Sequence[str] = ()) -> Talker:
     """Return the run or the model of that name: a folder of either, a bundled model, or a hub id.
 
     Args:
         name: a folder that holds a run goes before a bundled model.
         plain: whether texts are asked as they are, without the shape of the run's rows.
+        changes: of how it answers, as overrides of a recipe: "decode.kind=beam".
 
     Raises:
+        RecipeError: a change does not fit.
         ModelError: it is nothing of these; near names are told.
     """
     folder = Path(name).expanduser()
@@ -152,9 +178,12 @@ def find_talker(name: str, *, plain: bool = False) -> Talker:
         recipe = load_recipe(run.recipe)
         asking = Asking() if plain else run_asking(run)
         decode = recipe.decode if strategy_of(recipe.decode).weighs is None else Choice(kind="greedy")
+        decode, notes = _changed(decode, changes)
+        for note in notes:
+            say(note)
         return Talker(name, run, asking, decode, recipe.task.columns)
     if name in KNOWN:
-        return Talker(name)
+        return Talker(name, changes=changes)
     if os.path.isdir(folder) and not any(
         (folder / file).exists() for file in ("config.json", "adapter_config.json")
     ):
@@ -169,4 +198,4 @@ def find_talker(name: str, *, plain: bool = False) -> Talker:
             "(owner/model).",
             hint=near(name),
         )
-    return Talker(str(folder) if os.path.exists(folder) else name)
+    return Talker(str(folder) if os.path.exists(folder) else name, changes=changes)

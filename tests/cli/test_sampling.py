@@ -16,11 +16,14 @@ from espalier.models.soft_prompt import virtual_ids
 from espalier.train.sampling import Answering
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import LlamaForCausalLM
 
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
     from espalier.train.objectives import Sampled
+    from tests.cli.conftest import Finished, Result
 
 REWARDS = {"diversity": 1.0, "exact_match": 0.5}
 Made = tuple["Answering", "list[Unit]"]
@@ -101,3 +104,28 @@ def test_answers_are_of_the_weights_as_they_are(made: Made, method: str):
 def test_what_cannot_be_sampled_is_refused_at_once(made: Made):
     with pytest.raises(RecipeError, match="No reward is named 'diversty'"):
         made[0].sampler({"diversty": 1.0})
+
+
+def test_an_answer_by_any_strategy_is_an_override_as_of_a_recipe(
+    finished: Finished, espalier: Callable[..., Result]
+) -> None:
+    home, run = finished.home, "runs/plural"
+    usual = espalier("generate", run, "a cup", cwd=home).out
+    for command in (
+        ("generate", run, "a cup", "-o", "decode.kind=lookup"),
+        ("generate", run, "a cup", "-o", "decode={kind='constrained', choices=['cups']}"),
+        ("generate", "tiny", "a cup", "-o", "decode.kind=beam", "-o", "decode.limit=3"),
+    ):
+        done = espalier(*command, cwd=home)
+        assert done.code == 0, done.err
+        assert done.out == (usual if "decode.kind=lookup" in command else done.out)
+        assert done.out == ("cups\n" if "constrained" in command[-1] else done.out)
+    talk = espalier(
+        "chat", run, "-o", "decode={kind='constrained', choices=['cups']}", stdin="a cup\n", cwd=home
+    )
+    assert talk.out == "cups\n"
+    assert espalier("chat", run, "--beams", "2", "--top-k", "3", stdin="x\n", cwd=home).code == 2
+    wrong = espalier("generate", run, "a cup", "-o", "train.rate=1", cwd=home)
+    assert (wrong.code, "'train.rate=1' has no part in an answer" in wrong.err) == (2, True)
+    typo = espalier("generate", run, "a cup", "-o", "decode.beems=2", cwd=home)
+    assert (typo.code, "decode.beems" in typo.err) == (2, True)
