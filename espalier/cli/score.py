@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from espalier.cli.summary import fitting
 from espalier.core.errors import RecipeError
 from espalier.core.overrides import apply_override
 from espalier.core.sections import Section
@@ -133,13 +134,17 @@ def _print(result: PredictionScore) -> None:
     for number, one in enumerate(result.measures.values()):
         console.print(_table(one, whole=not number or len(result.measures) < 4))
     for fact, values in result.groups.items():
-        table = Table(fact, "rows", *(one.metric.title for one in result.measures.values()))
-        for value, found in values.items():
-            rows = max(one.n for one in found.values())
-            table.add_row(Text(value), str(rows), *(str(one) for one in found.values()))
-        console.print(table)
+        head = [fact, "rows", *(one.metric.title for one in result.measures.values())]
+        rows = [
+            [value, str(max(one.n for one in found.values())), *map(str, found.values())]
+            for value, found in values.items()
+        ]
+        for table in fitting(head, rows, console.width):
+            console.print(table)
     if "confusion" in result.more:
-        console.print(_confusion(result.more["confusion"]))
+        console.print("Which label was taken for which", style="italic")
+        for table in fitting(*_confusion(result.more["confusion"]), console.width):
+            console.print(table)
     for sentence in result.findings:
         console.print(Text(sentence))
 
@@ -164,9 +169,7 @@ def _table(one: Reached, *, whole: bool) -> Table:
 NAMES = {"copy": "copy of the input", "random": "random label", "example": "first example"}
 
 
-def _confusion(found: dict[str, dict[str, int]]) -> Table:
+def _confusion(found: dict[str, dict[str, int]]) -> tuple[list[str], list[list[str]]]:
     said = list(dict.fromkeys(label for row in found.values() for label in row))
-    table = Table("reference", *said, title="Which label was taken for which")
-    for gold, row in found.items():
-        table.add_row(Text(gold), *(str(row.get(label, 0)) for label in said))
-    return table
+    rows = [[gold, *(str(row.get(label, 0)) for label in said)] for gold, row in found.items()]
+    return ["reference", *said], rows

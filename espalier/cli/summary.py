@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,13 +14,14 @@ from espalier.evaluate.findings import findings
 from espalier.report.summary import forgetting, overall, task_by_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from espalier.evaluate.scores import Scores
     from espalier.report.summary import Sheet
 
 WIDE = 110  # columns that a sentence is spread over at most
 FULL = 8  # columns of a table that stand close together
+NAME = 14  # columns of a terminal that the name of a table's column may take beyond its numbers
 
 
 def print_summary(scores: Scores) -> None:
@@ -47,14 +49,42 @@ def print_tables(
     for sentence in said:
         console.print(Text(sentence))
     for head, *rows in tables:
-        table = Table(*head, box=None, pad_edge=False, padding=(1, 1 if len(head) >= FULL else 2, 0, 0))
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(*(Text(cell.replace(" (", "\n").removesuffix(")")) for cell in row))
-        console.print(table)
+        stacked = [[cell.replace(" (", "\n").removesuffix(")") for cell in row] for row in rows]
+        for table in fitting(head, stacked, console.width):
+            console.print(table)
     for line in ("", footing, *(f"- {note}" for note in notes)):
         console.print(Text(line))
+
+
+def fitting(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Table]:
+    """Yield a table, or where it is too wide several below one another, each with the rows' names.
+
+    Numbers are never cut or wrapped; names of columns and rows are.
+    """
+    gap = 1 if len(head) >= FULL else 2
+    names = min(max(map(_width, [head[0], *(row[0] for row in rows)])), max(NAME, width // 4))
+    sizes = [max(_width(row[place]) for row in rows) if rows else 0 for place in range(len(head))]
+    sizes = [max(size, min(_width(name), NAME)) for size, name in zip(sizes, head, strict=True)]
+    blocks: list[list[int]] = [[]]
+    for place in range(1, len(head)):
+        taken = names + sum(sizes[each] + gap for each in (*blocks[-1], place))
+        if blocks[-1] and taken > width:
+            blocks.append([])
+        blocks[-1].append(place)
+    for block in blocks:
+        table = Table(box=None, pad_edge=False, padding=(1, gap, 0, 0))
+        table.add_column(head[0], max_width=names, overflow="fold")
+        for place in block:
+            named = Text("\n".join(wrap(head[place], sizes[place])) or head[place])
+            table.add_column(named, justify="right", no_wrap=True, min_width=sizes[place])
+        for row in rows:
+            table.add_row(Text(row[0]), *(Text(row[place]) for place in block))
+        yield table
+
+
+def _width(text: str) -> int:
+    """Return the columns of a terminal that the longest line takes."""
+    return max(map(cell_len, text.split("\n")))
 
 
 def _drawn(sheet: Sheet) -> Table:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from espalier.cli.summary import fitting
 
 
 def test_a_run_beside_its_base_and_beside_another(finished, espalier, tmp_path: Path) -> None:
@@ -51,3 +58,22 @@ def test_seeds_keep_their_test_rows_with_a_seed_of_the_split(finished, espalier,
 
     assert test_rows() == test_rows("data.seed=0", "seed=5")
     assert test_rows() != test_rows("seed=5")
+
+
+NAMES = ["", "plural", "a-run-of-a-rather-long-name-with-lora-8-and-seed-1", "difference", "p", "won", "ties"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_table_fits_and_cuts_no_number(width: int) -> None:
+    rows = [
+        [f"Measure {n}, of 名", *(f"−{place}{n}.5\n−12.{n} to +39.{n}" for place in range(6))]
+        for n in range(3)
+    ]
+    drawn = io.StringIO()
+    for table in fitting(NAMES, rows, width):
+        Console(width=width, file=drawn).print(table)
+    text = drawn.getvalue()
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert "…" not in text
+    assert all(number in text for row in rows for cell in row[1:] for number in cell.split("\n"))
+    assert text.count("difference") == 1
