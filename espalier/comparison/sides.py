@@ -14,6 +14,7 @@ from espalier.comparison.significance import Chance, Spread, holm, retrained, sw
 from espalier.comparison.verdicts import judged
 from espalier.core.errors import DataError
 from espalier.core.records import Estimate, Metric, Score
+from espalier.core.scoring import value_of
 from espalier.core.text import counted
 from espalier.evaluate.measures import FLOORS, metric_of
 from espalier.evaluate.sheet import figure
@@ -182,7 +183,7 @@ def _column(side: Side, measure: str, ids: Sequence[str], metric: Metric) -> _Co
         [sum(part) for part in zip(*(score.parts for score in each if score.parts), strict=True)]
         for each in found
     ]
-    return _Column(values, parts, [_folded(metric.fold, one) for one in sums], fold, models)
+    return _Column(values, parts, [value_of(metric.fold, one) for one in sums], fold, models)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -194,13 +195,6 @@ def mean_of_folds(fold: Fold, count: int, sums: Sequence[float]) -> float:
     """Return the mean of what `count` trainings fold to, whose sums stand one behind the other."""
     width = len(sums) // count
     return sum(fold(sums[i * width : (i + 1) * width]) for i in range(count)) / count
-
-
-def _folded(fold: Fold, sums: Sequence[float]) -> float:
-    try:
-        return float(fold(sums))
-    except (ArithmeticError, ValueError, IndexError):
-        return math.nan
 
 
 def _side(column: _Column, clusters: Sequence[str], looks: int, scale: float, seed: int) -> Estimate:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espalier.core.scoring import value_of
 from espalier.evaluate.statistics import Floats, Ints, Z
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def swapped_folds(
 
     def values(signs: Floats) -> Floats:
         leaning = signs @ half
-        return np.array([_value(fold, middle + one) - _value(fold, middle - one) for one in leaning])
+        pairs = zip((middle + leaning).tolist(), (middle - leaning).tolist(), strict=True)
+        return np.array([value_of(fold, one) - value_of(fold, other) for one, other in pairs])
 
     return _thrown(values, count, abs(observed), seed, THROWS // 5)
 
@@ -199,10 +201,3 @@ def _thrown(
         signs = rng.choice(np.array([-1.0, 1.0]), size=(min(rows, throws - start), count))
         far += int((np.abs(call(signs)) >= observed * (1 - _HAIR)).sum())
     return Chance((1 + far) / (1 + throws), f"sources swapped at random, {throws:,} times")
-
-
-def _value(fold: Fold, sums: Floats) -> float:
-    try:
-        return float(fold(sums.tolist()))
-    except (ArithmeticError, ValueError):
-        return math.nan

@@ -5,6 +5,7 @@ An `Estimate` is the only form in which a number reaches a report.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
@@ -35,6 +36,14 @@ class Score:
     def scored(self) -> bool:
         """Whether it says anything."""
         return self.value is not None or bool(self.parts)
+
+
+def value_of(fold: Fold, sums: Sequence[float]) -> float:
+    """Return what a fold makes of sums; NaN where there is nothing, as of no row."""
+    try:
+        return float(fold(sums))
+    except (ArithmeticError, ValueError, IndexError):
+        return math.nan
 
 
 @dataclass(frozen=True, slots=True)

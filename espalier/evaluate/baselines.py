@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from espalier.core.files import content_hash
 from espalier.core.records import Completion
+from espalier.core.scoring import value_of
 from espalier.core.text import first_words, unpunctuated, word_count
 from espalier.evaluate.facts import expected
 from espalier.scorers.labels import labels_of, options_of
@@ -98,10 +99,7 @@ def point(metric: Metric, scores: Sequence[Score]) -> float:
     """Return what scores come to, without an interval; NaN where that is not known."""
     if metric.fold:
         parts = [score.parts for score in scores if score.parts]
-        try:
-            return metric.fold([sum(column) for column in zip(*parts, strict=True)])
-        except (ArithmeticError, ValueError, IndexError):
-            return math.nan
+        return value_of(metric.fold, [sum(column) for column in zip(*parts, strict=True)])
     values = [score.value for score in scores if score.value is not None]
     return sum(values) / len(values) if values else math.nan
 

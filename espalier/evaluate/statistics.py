@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.core.records import Estimate
+from espalier.core.scoring import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -285,10 +286,7 @@ def _redrawn(table: Floats, groups: Ints, fold: Fold, seed: int) -> tuple[float,
     rng, total = np.random.default_rng(seed), table.sum(0)
 
     def of(parts: Floats) -> float:
-        try:
-            return float(fold(parts.tolist()))
-        except (ArithmeticError, ValueError):
-            return math.nan
+        return value_of(fold, parts.tolist())
 
     weights = (np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(FOLDS))
     return of(total), np.array([of(total - one) for one in sums]), np.array([of(w @ sums) for w in weights])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espalier.core.records import Estimate
+from espalier.core.scoring import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,13 +81,7 @@ def _folded(sums: Floats, metric: Metric) -> Floats:
         return np.full(len(sums), math.nan)
     if metric.fold is None:
         return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), math.nan), where=sums[:, 1] > 0)
-    values: list[float] = []
-    for row in sums.tolist():
-        try:
-            values.append(float(metric.fold(row)))
-        except (ArithmeticError, ValueError):
-            values.append(math.nan)
-    return np.array(values)
+    return np.array([value_of(metric.fold, row) for row in sums.tolist()])
 
 
 def median_draws(rounds: Floats, seed: int = 0) -> Floats:

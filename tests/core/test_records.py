@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from espalier.core.errors import DataError
 from espalier.core.records import Encoded, Example, Media, Message, Text, example_id, message
+from espalier.core.scoring import value_of
 
 
 def example(*messages: Message, references: tuple[str, ...] = ()) -> Example:
@@ -64,3 +67,8 @@ def test_encoded_rows_match_and_learn_something() -> None:
         Encoded((1, 2), (0.0, 0.0), 1, "id")
     with pytest.raises(DataError, match="masked"):
         Encoded((), (), 0, "id")
+
+
+@pytest.mark.parametrize("sums", [(0.0, 0.0), (), (1.0,), (float("inf"), float("inf"))])
+def test_what_a_fold_makes_nothing_of_is_no_number(sums: tuple[float, ...]) -> None:
+    assert math.isnan(value_of(lambda parts: parts[0] / parts[1], sums))
