@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 import torch
 from transformers import GenerationConfig, LlamaForCausalLM
@@ -20,38 +19,18 @@ from espalier.decode.engine import decode_tokens
 from espalier.decode.requests import Request
 from espalier.decode.strategies.registry import strategies
 from espalier.decode.strategy import Strategy
+from tests.references.small import STOPS, answers, prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from espalier.decode.batch import Token
-
-STOPS = frozenset({3, 7})
-SIZE = 24
 
 
 @pytest.fixture
 def beam_search(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Strategy]:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     return lambda **params: strategies.build("beams:beam_search", params, "decode")
-
-
-@pytest.fixture
-def model(llama: Callable[..., LlamaForCausalLM], one_thread: None) -> LlamaForCausalLM:
-    return llama(SIZE, initializer_range=0.25, eos_token_id=None, bos_token_id=None)
-
-
-def prompts() -> list[tuple[int, ...]]:
-    draw = np.random.default_rng(0)
-    heads = [draw.integers(SIZE, size=size).tolist() for size in (40, 9)]
-    return [(*heads[n % 2], *draw.integers(SIZE, size=n % 5).tolist()) for n in range(12)]
-
-
-def answers(tokens: Iterable[Token]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for token in tokens:
-        found.setdefault(token.row, []).append(token.id)
-    return found
 
 
 def by_transformers(model: LlamaForCausalLM, prompt: Sequence[int], beams: int, limit: int) -> list[int]:
@@ -75,9 +54,9 @@ def test_beams_end_where_those_of_transformers_do(
     model: LlamaForCausalLM, beam_search: Callable[..., Strategy], monkeypatch: pytest.MonkeyPatch, least: int
 ):
     monkeypatch.setattr(batch, "plan_layout", partial(plan_layout, least=least))
-    requests = [Request(str(n), prompt, 0, ()) for n, prompt in enumerate(prompts())]
+    requests = [Request(str(n), prompt, 0, ()) for n, prompt in enumerate(prompts(12))]
     found = answers(decode_tokens(model, requests, beam_search(beams=4, limit=9), STOPS))
-    wanted = {n: by_transformers(model, prompt, 4, 9) for n, prompt in enumerate(prompts())}
+    wanted = {n: by_transformers(model, prompt, 4, 9) for n, prompt in enumerate(prompts(12))}
     assert found == wanted
     assert len({len(answer) for answer in wanted.values()}) > 2
     greedily = answers(decode_tokens(model, requests, strategies.build("greedy", {"limit": 9}), STOPS))
@@ -87,19 +66,19 @@ def test_beams_end_where_those_of_transformers_do(
 def test_requests_with_beams_join_others(model: LlamaForCausalLM, beam_search: Callable[..., Strategy]):
     some = Batch(model, beam_search(beams=3, limit=8), STOPS)
     tokens: list[Token] = []
-    for number, prompt in enumerate(prompts()):
+    for number, prompt in enumerate(prompts(12)):
         some.join([Request(str(number), prompt, 0, (), limit=4 + number % 5)])
         tokens += some.step()
     while some.rows:
         tokens += some.step()
-    wanted = {n: by_transformers(model, prompt, 3, 4 + n % 5) for n, prompt in enumerate(prompts())}
+    wanted = {n: by_transformers(model, prompt, 3, 4 + n % 5) for n, prompt in enumerate(prompts(12))}
     assert answers(tokens) == wanted
 
 
 def test_enough_beams_find_the_best_of_all_answers(
     model: LlamaForCausalLM, beam_search: Callable[..., Strategy]
 ):
-    prompt, limit = prompts()[1], 3
+    prompt, limit = prompts(12)[1], 3
     request = Request("", prompt, 0, ())
     (found,) = answers(decode_tokens(model, [request], beam_search(beams=600, limit=limit), STOPS)).values()
     ended: dict[tuple[int, ...], float] = {}
@@ -120,7 +99,7 @@ def test_enough_beams_find_the_best_of_all_answers(
 
 
 def test_the_logprobs_are_those_of_the_answer(model: LlamaForCausalLM, beam_search: Callable[..., Strategy]):
-    prompt = prompts()[0]
+    prompt = prompts(12)[0]
     tokens = list(decode_tokens(model, [Request("", prompt, 0, ())], beam_search(limit=6), STOPS))
     ids = [token.id for token in tokens]
     with torch.no_grad():
@@ -133,7 +112,7 @@ def test_the_logprobs_are_those_of_the_answer(model: LlamaForCausalLM, beam_sear
 def test_a_strategy_of_one_row_that_names_parents_is_refused_where_nothing_is_shared(
     model: LlamaForCausalLM, beam_search: Callable[..., Strategy]
 ):
-    request = Request("", prompts()[0], 0, ())
+    request = Request("", prompts(12)[0], 0, ())
     alone = replace(beam_search(limit=2), rows=1)
     with pytest.raises(ModelError, match="by having `rows` above 1"):
         list(decode_tokens(model, [request], alone, STOPS, shared=False))

@@ -18,27 +18,14 @@ from espalier.decode.cache import plan_layout
 from espalier.decode.engine import decode_tokens
 from espalier.decode.requests import Request
 from espalier.decode.strategies.registry import strategies
+from tests.references.small import STOPS, answers, prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from transformers import LlamaForCausalLM
 
     from espalier.decode.batch import Token
-
-SIZE = 24
-STOPS = frozenset({3, 7})
-
-
-@pytest.fixture
-def model(llama: Callable[..., LlamaForCausalLM], one_thread: None) -> LlamaForCausalLM:
-    return llama(SIZE, initializer_range=0.25, eos_token_id=None, bos_token_id=None)
-
-
-def prompts() -> list[tuple[int, ...]]:
-    draw = np.random.default_rng(0)
-    heads = [draw.integers(SIZE, size=size).tolist() for size in (40, 9)]
-    return [(*heads[n % 2], *draw.integers(SIZE, size=n % 5).tolist()) for n in range(9)]
 
 
 @torch.no_grad()
@@ -57,13 +44,6 @@ def naively(
     return ids[len(prompt) :]
 
 
-def answers(tokens: Iterable[Token]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for token in tokens:
-        found.setdefault(token.row, []).append(token.id)
-    return found
-
-
 @pytest.mark.parametrize("least", [1, 10**9])
 @pytest.mark.parametrize("ended", [0.01, 1.0])
 def test_tokens_are_those_of_the_paper(
@@ -72,17 +52,17 @@ def test_tokens_are_those_of_the_paper(
     monkeypatch.setattr(batch, "plan_layout", partial(plan_layout, least=least))
     monkeypatch.setattr(batch, "ENDED", ended)
     params = {"top_k": 4, "penalty": 0.6}
-    requests = [Request(str(n), prompt, 0, (), limit=5 + n) for n, prompt in enumerate(prompts())]
+    requests = [Request(str(n), prompt, 0, (), limit=5 + n) for n, prompt in enumerate(prompts(9))]
     strategy = strategies.build("contrastive", {**params, "limit": 12})
     found = answers(decode_tokens(model, requests, strategy, STOPS))
-    assert found == {n: naively(model, prompt, 5 + n, **params) for n, prompt in enumerate(prompts())}
+    assert found == {n: naively(model, prompt, 5 + n, **params) for n, prompt in enumerate(prompts(9))}
     assert found != answers(decode_tokens(model, requests, strategies.build("greedy", {"limit": 12}), STOPS))
 
 
 def test_requests_join_and_leave(model: LlamaForCausalLM):
     some = Batch(model, strategies.build("contrastive", {"limit": 8, "top_k": 3}), STOPS)
     tokens: list[Token] = []
-    for number, prompt in enumerate(prompts()):
+    for number, prompt in enumerate(prompts(9)):
         some.join([Request(str(number), prompt, 0, (), limit=4 + number % 5)])
         tokens += some.step()
         some.leave({0} if number == 1 else ())
@@ -90,14 +70,14 @@ def test_requests_join_and_leave(model: LlamaForCausalLM):
         tokens += some.step()
     found = answers(tokens)
     wanted = {
-        n: naively(model, prompt, 4 + n % 5, top_k=3, penalty=0.6) for n, prompt in enumerate(prompts())
+        n: naively(model, prompt, 4 + n % 5, top_k=3, penalty=0.6) for n, prompt in enumerate(prompts(9))
     }
     assert found == {**wanted, 0: wanted[0][:2]}
 
 
 @pytest.mark.parametrize("params", [{"penalty": 0.0}, {"top_k": 1}])
 def test_without_a_choice_or_a_penalty_it_is_greedy(model: LlamaForCausalLM, params: dict[str, float]):
-    requests = [Request(str(n), prompt, 0, ()) for n, prompt in enumerate(prompts())]
+    requests = [Request(str(n), prompt, 0, ()) for n, prompt in enumerate(prompts(9))]
     greedily = list(decode_tokens(model, requests, strategies.build("greedy", {"limit": 9}), STOPS))
     found = list(
         decode_tokens(model, requests, strategies.build("contrastive", {"limit": 9, **params}), STOPS)
