@@ -269,7 +269,15 @@ def test_the_package_stays_small() -> None:
         rooms[module.room] += _code_lines(module.text)
     assert rooms.total() < 46_000
     assert sum(rooms[room] for room in SPINE) < 10_600
-    most = {"core": 2_150, "runs": 4_200, "models": 2_500, "decode": 2_700, "evaluate": 2_400, "cli": 2_600}
+    most = {
+        "core": 2_150,
+        "scorers": 2_050,
+        "runs": 4_200,
+        "models": 2_500,
+        "decode": 2_700,
+        "evaluate": 2_400,
+        "cli": 2_600,
+    }
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15
     assert len(list(recipe_keys())) <= 60
