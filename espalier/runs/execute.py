@@ -24,13 +24,13 @@ from espalier.runs.abilities import ask_abilities, compare_abilities
 from espalier.runs.answers import answers_of
 from espalier.runs.books import held, inputs_of, look, write_books
 from espalier.runs.events import Logged, bar, emit, say, working
+from espalier.runs.finished import mark_finished
 from espalier.runs.invariance import try_invariance
 from espalier.runs.judging import say_limit, try_judges
 from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
 from espalier.runs.rating import lengths, order, raters_from, score_pairs
 from espalier.runs.results import write_results
-from espalier.runs.sealed import seal
 from espalier.runs.stages import train_stages
 from espalier.runs.tracking import open_trackers
 from espalier.train.peak import peak_bytes
@@ -97,7 +97,7 @@ def execute(
         run.log_stage("prepare", started, peak_bytes())
         (_rate if choices.rates else _answer)(plan, run, ranks)
         report = write_report(run.path)
-    seal(RunFolder(path), choices, cache)
+    mark_finished(RunFolder(path), choices, cache)
     return report
 
 

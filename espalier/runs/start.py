@@ -11,9 +11,9 @@ from espalier.core.records import ALONE
 from espalier.core.run import RunFolder
 from espalier.report.page import write_report
 from espalier.runs.events import say
+from espalier.runs.finished import is_finished
 from espalier.runs.plan import choose
 from espalier.runs.prepare import announced, prepare
-from espalier.runs.sealed import is_sealed
 
 if TYPE_CHECKING:
     from espalier.core.recipe import Recipe
@@ -38,7 +38,7 @@ def start(
         )
     say(f"Run {recipe.name}, in {run.path}")
     prepared = announced(prepare(recipe))
-    if is_sealed(run, recipe, prepared, cache, ranks):
+    if is_finished(run, recipe, prepared, cache, ranks):
         say(f"Training is done, and so is all else: {run.model}")
         write_report(run.path)
         return run

@@ -33,9 +33,9 @@ from espalier.formats.load import has_columns
 from espalier.report.page import write_report
 from espalier.runs.asking import run_asking
 from espalier.runs.events import bar, say, working
+from espalier.runs.finished import is_finished, mark_finished
 from espalier.runs.plan import choose
 from espalier.runs.prepare import Prepared, askable, paths_of, prepare
-from espalier.runs.sealed import is_sealed, seal
 from espalier.tasks.options import options_of
 from espalier.tasks.task_files import BUNDLED
 
@@ -208,7 +208,7 @@ def _left(asked: Evaluation, cache: Path) -> tuple[Evaluation, Choices] | None:
     prepared = _prepared(asked)
     say(f"{prepared.name}: {counted(len(prepared.test), 'row')} to score.")
     asked = _by_choice(asked, prepared)
-    if is_sealed(folder, asked.recipe, prepared, cache, trains=False, server=asked.server):
+    if is_finished(folder, asked.recipe, prepared, cache, trains=False, server=asked.server):
         say("All of it is done, and nothing has changed.")
         return None
     choices = choose(asked.recipe, prepared)
@@ -250,7 +250,7 @@ def _evaluate(asked: Evaluation, choices: Choices, cache: Path, loaded: Local | 
         answers: Sequence[Completion] = answered(choices, run, model, AS_IS)
         score_answers(choices, run, {AS_IS: answers}, bound, {})
     write_report(asked.folder.path)
-    seal(asked.folder, choices, cache, asked.server)
+    mark_finished(asked.folder, choices, cache, asked.server)
 
 
 def _model(asked: Evaluation, run: RunFolder, cache: Path) -> AbstractContextManager[Local | Remote]:

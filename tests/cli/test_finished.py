@@ -20,31 +20,31 @@ finally:
 
 
 @pytest.fixture
-def sealed(after, espalier):
+def ended(after, espalier):
     """A finished run that knows where it lies now."""
     assert espalier(*RUN, cwd=after.home).code == 0
-    assert (after.folder / "sealed.json").exists()
+    assert (after.folder / "finished.json").exists()
     return after
 
 
-def test_nothing_is_loaded_where_nothing_is_to_do(sealed, espalier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_loaded_where_nothing_is_to_do(ended, espalier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("espalier.runs.execute.make_plan", lambda *_, **__: pytest.fail("a model is loaded"))
-    (sealed.folder / "report.html").unlink()
-    result = espalier(*RUN, cwd=sealed.home)
+    (ended.folder / "report.html").unlink()
+    result = espalier(*RUN, cwd=ended.home)
     assert result.code == 0, result.err
     assert DONE in result.err
-    assert (sealed.folder / "report.html").exists()
+    assert (ended.folder / "report.html").exists()
 
 
-def test_nothing_to_do_takes_no_torch(sealed) -> None:
+def test_nothing_to_do_takes_no_torch(ended) -> None:
     command = [sys.executable, "-c", LOADED, *RUN]
-    done = subprocess.run(command, cwd=sealed.home, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ended.home, capture_output=True, text=True, check=True)
     assert DONE in done.stderr
     assert done.stderr.splitlines()[-1] == "loaded:"
 
 
-def test_a_changed_recipe_is_checked_in_full(sealed, espalier) -> None:
-    result = espalier(*RUN, "-o", "train.objective=[{kind='sfx'}]", cwd=sealed.home)
+def test_a_changed_recipe_is_checked_in_full(ended, espalier) -> None:
+    result = espalier(*RUN, "-o", "train.objective=[{kind='sfx'}]", cwd=ended.home)
     assert result.code == 2
     assert "No objective is named 'sfx'" in result.err
 
@@ -53,27 +53,27 @@ def test_a_changed_recipe_is_checked_in_full(sealed, espalier) -> None:
     "name",
     [
         *("recipe.toml", "provenance.json", "precision.json", "stages.json", "outputs.jsonl", "scores.json"),
-        *("generations.jsonl", "data/test.parquet", "model/model.safetensors", "sealed.json"),
+        *("generations.jsonl", "data/test.parquet", "model/model.safetensors", "finished.json"),
     ],
 )
-def test_whatever_has_changed_takes_the_long_way(sealed, espalier, name: str) -> None:
-    path: Path = sealed.folder / name
+def test_whatever_has_changed_takes_the_long_way(ended, espalier, name: str) -> None:
+    path: Path = ended.folder / name
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    result = espalier(*RUN, cwd=sealed.home)
+    result = espalier(*RUN, cwd=ended.home)
     assert DONE not in result.err
     assert "Traceback" not in result.err
 
 
-def test_another_model_of_that_name_takes_the_long_way(sealed, espalier) -> None:
-    tokenizer = sealed.home / "tiny" / "generation_config.json"
-    real = (sealed.home / "tiny").resolve()
-    (sealed.home / "tiny").unlink()
-    (sealed.home / "tiny").mkdir()
+def test_another_model_of_that_name_takes_the_long_way(ended, espalier) -> None:
+    tokenizer = ended.home / "tiny" / "generation_config.json"
+    real = (ended.home / "tiny").resolve()
+    (ended.home / "tiny").unlink()
+    (ended.home / "tiny").mkdir()
     for file in real.iterdir():
-        (sealed.home / "tiny" / file.name).write_bytes(file.read_bytes())
+        (ended.home / "tiny" / file.name).write_bytes(file.read_bytes())
     tokenizer.write_text(tokenizer.read_text() + "\n")
-    assert DONE not in espalier(*RUN, cwd=sealed.home).err
+    assert DONE not in espalier(*RUN, cwd=ended.home).err
 
 
 def test_code_from_outside_is_asked_again(after, espalier) -> None:

@@ -1,8 +1,8 @@
 """A run with nothing left to do, known by its files: nothing is loaded or built to see that, torch neither.
 
-What a run came to is sealed: the hashes of all that went into it and of all that came out. Where each is
-still what it was, the same command has nothing to do, and what the recipe names was tried by the run that was
-sealed. Else it goes the long way, which says what differs.
+`finished.json` holds the hashes of all that went into it and of all that came out. Where each is still what
+it was, the same command has nothing to do, and what the recipe names was tried by the run that was finished.
+Else it goes the long way, which says what differs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from espalier.runs.plan import Choices
     from espalier.runs.prepare import Prepared
 
-# What the seal vouches for besides the models; the log and the report are no part of the result.
+# What `finished.json` vouches for besides the models; the log and the report are no part of the result.
 KEPT = (
     "recipe.toml",
     "provenance.json",
@@ -39,14 +39,14 @@ RESULTS = ("outputs.jsonl", "scores.json", "data/train.parquet", "data/test.parq
 SMALL = 1 << 26  # bytes: what is larger in a model's folder is weights
 
 
-def seal(run: RunFolder, choices: Choices, cache: Path, server: str = "") -> None:
+def mark_finished(run: RunFolder, choices: Choices, cache: Path, server: str = "") -> None:
     """Write down what went into a run that is done, and what came out, where files tell all of it."""
     if _closed(choices):
         table = {"inputs": _inputs(choices.recipe, choices.prepared, cache, server), "files": _outputs(run)}
-        write_atomic(run.path / "sealed.json", json.dumps(table, indent=1) + "\n")
+        write_atomic(run.path / "finished.json", json.dumps(table, indent=1) + "\n")
 
 
-def is_sealed(
+def is_finished(
     run: RunFolder,
     recipe: Recipe,
     prepared: Prepared,
@@ -57,7 +57,7 @@ def is_sealed(
     server: str = "",
 ) -> bool:
     """Say whether all is still what it was when the run was done, or what is scored without training."""
-    file = run.path / "sealed.json"
+    file = run.path / "finished.json"
     if not file.exists() or ranks.size > 1:
         return False
     try:
@@ -109,7 +109,7 @@ def _files_of(model: str, cache: Path) -> dict[str, Any]:
 
 
 def _place(name: str, cache: Path) -> Place:
-    """Return where the recipe's model lies; that a plain folder fits was seen by the run that is sealed."""
+    """Return where the recipe's model lies; that a plain folder fits was seen by the run that is finished."""
     folder = Path(name)
     whole = (folder / "config.json").exists() and not (folder / CONFIG).exists()
     return Place(name) if whole and run_at(folder) is None else find_model(name, cache)
