@@ -155,6 +155,7 @@ def evaluate(
     secret: str = "",
     model_name: str = "",
     plain: bool = False,
+    split: Literal["test", "dev"] = "test",
     cache: Path | None = None,
 ) -> Run:
     """Score a model as it is, as `espalier evaluate` does, and return where it went: `.scores["model"]`.
@@ -170,6 +171,7 @@ def evaluate(
         secret: its key; written nowhere.
         model_name: what the server calls the model, where `model` is the run whose model it serves.
         plain: ask a run other rows as they stand, and not as its own were asked.
+        split: "dev" scores the rows that the recipe holds out of training; of a run in NAME-dev beside it.
         cache: as for `run`.
 
     Raises:
@@ -191,12 +193,13 @@ def evaluate(
         asked = asked_of(
             place,
             [*map(str, given)],
-            [f"folder={folder}", *overrides],
+            [*([f"folder={folder}"] if split == "test" else []), *overrides],
             name=name,
             server=server,
             secret=secret,
             model_name=model_name,
             plain=plain,
+            split=split,
         )
         return Run(evaluated(asked, cache).path, cache)
 
@@ -207,6 +210,8 @@ def compare(
     allow: Sequence[str] = (),
     margin: float | None = None,
     looks: int | Literal["all"] = 1,
+    split: Literal["test", "dev"] = "test",
+    confirm: bool = False,
     references: str | None = None,
     report: str | Path | None = None,
 ) -> Comparison:
@@ -221,7 +226,9 @@ def compare(
         measures: by which to compare; by default all that all have, of files ROUGE-L and exact match.
         allow: what may differ all the same: "data", "template", "decoding".
         margin: within how many points, as they are shown, two are as good as each other.
-        looks: how often the rows were used to choose what is compared; "all" counts the runs beside.
+        looks: how often the rows were used to choose what is compared; "all" counts what is known of.
+        split: "dev" compares on the rows that were held out, as `evaluate(run, split="dev")` scored them.
+        confirm: whether this is the one comparison that a sealed test set is kept for; it is counted.
         references: what files are scored against, as `espalier score --references`.
         report: where to write the page.
 
@@ -237,6 +244,8 @@ def compare(
         allow=allow,
         margin=margin,
         looks=looks,
+        split=split,
+        confirm=confirm,
         references=references,
         report=page,
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from espalier.cli.completion import run_folders
-from espalier.cli.settings import Json
+from espalier.cli.settings import Json, Split
 from espalier.cli.summary import print_tables
 from espalier.cli.terminal import as_json
 
@@ -39,9 +39,13 @@ def compare(
     looks: Annotated[
         str,
         typer.Option(
-            help="How often the rows were used to choose what is compared, or all: count the runs beside."
+            help="How often the rows were used to choose what is compared, or all: count what is known of."
         ),
     ] = "1",
+    split: Split = "test",
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Compare on a sealed test set, the once that it is kept for.")
+    ] = False,
     references: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +65,7 @@ def compare(
     groups = [[one] if os.path.exists(one) else one.split(",") for one in sides]
     found = compare_sides(
         groups, measures=metric or (), allow=allow or (), margin=margin, looks=_looks(looks),
-        references=references, report=report,
+        split=split, confirm=confirm, references=references, report=report,
     )  # fmt: skip
     if json:
         typer.echo(as_json(found.plain()))

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, Talks
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, Split, Talks
 from espalier.cli.summary import print_summary
 from espalier.core.errors import RunError
-from espalier.evaluate.scores import Scores
+from espalier.report.gather import scores_of
 from espalier.runs.events import say
 
 
@@ -25,6 +25,7 @@ def evaluate(
     ] = None,
     override: Overrides = None,
     *,
+    split: Split = "test",
     name: Annotated[str, typer.Option(help="Of the folder in which the results go.")] = "",
     server: Annotated[
         str, typer.Option(metavar="URL", help="An OpenAI-compatible server that has the model.")
@@ -62,8 +63,8 @@ def evaluate(
         secret = os.environ.get(key_env, "") if key_env else ""
         asked = asked_of(
             model, what or (), override or (), name=name, server=server, secret=secret,
-            model_name=model_name, plain=plain,
+            model_name=model_name, plain=plain, split=split,
         )  # fmt: skip
         done = evaluated(asked, cache)
-    print_summary(Scores.read(done.scores))
+    print_summary(scores_of(done.path))
     say(f"Report: {done.report}")

@@ -10,7 +10,7 @@ from espalier.cli.settings import DEFAULT_CACHE, Cache, Keep, Overrides, Overwri
 from espalier.cli.summary import print_summary
 from espalier.core.errors import RunError
 from espalier.core.recipe import load_recipe
-from espalier.evaluate.scores import Scores
+from espalier.report.gather import scores_of
 from espalier.runs.events import say
 from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
@@ -49,5 +49,5 @@ def run(
         say(f"Stopped by {stopped}. {GOES_ON}")
         raise typer.Exit(stopped.status) from None
     if ranks.rank == 0:
-        print_summary(Scores.read(done.scores))
+        print_summary(scores_of(done.path))
         say(f"Report: {done.report}")

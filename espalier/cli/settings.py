@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from espalier.cli.completion import recipe_files, run_folders, talkers
 
+Split = Annotated[
+    Literal["test", "dev"],
+    typer.Option(help="Which rows: those of the test set, or those that are held out (data.dev)."),
+]
 RecipeFile = Annotated[
     Path,
     typer.Argument(

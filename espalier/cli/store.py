@@ -9,6 +9,7 @@ import typer
 
 from espalier.core.journal import store_of
 from espalier.core.text import counted
+from espalier.data.looks import looks_in, set_of
 
 Folder = Annotated[Path, typer.Option(help="The folder of the runs.")]
 RUNS = Path("runs")
@@ -30,6 +31,15 @@ def shown(context: typer.Context, folder: Folder = RUNS) -> None:
         typer.echo(f"{journal.path}: {entries}, {journal.size / 1e6:.1f} MB")
         for kind, (count, size) in journal.kinds().items():
             typer.echo(f"  {counted(count, *NAMED.get(kind, (kind,)))}, {size / 1e6:.1f} MB")
+
+
+@store.command()
+def looks(folder: Folder = RUNS) -> None:
+    """List who has looked at which rows; clearing what is shared leaves that as it is."""
+    for look in looks_in(folder):
+        what = f"{look.split}, sealed" if look.sealed else look.split
+        rows = f"{counted(len(look.rows), 'row')} ({set_of(look.rows)}, {what})"
+        typer.echo(f"{look.time}  {counted(look.times, 'look')}  {rows}  {look.run}: {look.purpose}")
 
 
 @store.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.comparison.entrants import compare_entries
-from espalier.comparison.entries import Entry, entry_of, leading
+from espalier.comparison.entries import Entry, entry_of, entry_on_dev, leading
 from espalier.comparison.page import render
 from espalier.comparison.predictions import MEASURES, UNKNOWN, Answers, answers_in, entry_of_answers
 from espalier.core.errors import DataError
@@ -20,7 +20,7 @@ from espalier.data.references import references_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espalier.comparison.entrants import Looks
+    from espalier.comparison.looks import Looks, Split
     from espalier.comparison.records import Comparison
     from espalier.core.records import Task
 
@@ -35,6 +35,8 @@ def compare(
     allow: Sequence[str] = (),
     margin: float | None = None,
     looks: Looks = 1,
+    split: Split = "test",
+    confirm: bool = False,
     references: str | None = None,
     report: Path | None = None,
 ) -> Comparison:
@@ -51,9 +53,14 @@ def compare(
         if path.suffix in (".jsonl", ".json") and not os.path.exists(path):
             raise DataError("There is no such file.", where=str(path))
     files = references is not None or any(os.path.isfile(path) for path in every)
-    entries = iter(_of_files(every, references, measures) if files else map(_of_run, every))
+    if files and split == "dev":
+        raise DataError("Only runs have development rows.", where="--split", hint="Leave it, and files, out.")
+    of_one = entry_on_dev if split == "dev" else _of_run
+    entries = iter(_of_files(every, references, measures) if files else map(of_one, every))
     grouped: list[list[Entry]] = [[next(entries) for _ in group] for group in listed]
-    comparison = compare_entries(grouped, measures=measures, allow=allow, margin=margin, looks=looks)
+    comparison = compare_entries(
+        grouped, measures=measures, allow=allow, margin=margin, looks=looks, split=split, confirm=confirm
+    )
     if report is not None:
         write_atomic(report, render(comparison, grouped))
     return comparison

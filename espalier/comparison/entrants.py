@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from espalier.comparison.alike import different, held_alike, one_recipe, spoiled_by, told_of
-from espalier.comparison.entries import looked_at
+from espalier.comparison.looks import looked
 from espalier.comparison.records import Side
 from espalier.comparison.sides import compare_sides
 from espalier.core.errors import DataError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from espalier.comparison.entries import Entry
+    from espalier.comparison.looks import Looks, Split
     from espalier.comparison.records import Comparison
 
-Looks: TypeAlias = int | Literal["all"]
 RETRAINED = "One training a side: the numbers are about these models, and say nothing about retraining."
 
 
@@ -28,6 +28,8 @@ def compare_entries(
     allow: Sequence[str] = (),
     margin: float | None = None,
     looks: Looks = 1,
+    split: Split = "test",
+    confirm: bool = False,
 ) -> Comparison:
     """Compare groups of trainings with the first, on the rows that all were scored on.
 
@@ -36,10 +38,13 @@ def compare_entries(
         measures: by which to compare; by default all that all have.
         allow: what may differ all the same: "data", "template", "decoding".
         margin: within how many points, as shown, two are as good as each other.
-        looks: how often the test rows were used to choose what is compared; "all" counts the runs beside.
+        looks: how often the rows were used to choose what is compared; "all" counts what is known of.
+        split: what the rows are; of development rows every look counts.
+        confirm: see `looked`.
 
     Raises:
-        DataError: what is compared is not comparable, or by no measure that all have.
+        DataError: what is compared is not comparable, or by no measure that all have, or the rows are sealed.
+        RunError: a comparison on sealed rows cannot be counted.
     """
     groups = [[*group] for group in groups]
     entries = [entry for group in groups for entry in group]
@@ -50,12 +55,9 @@ def compare_entries(
     for group in groups:
         one_recipe(group)
     names = _measures(entries, measures, notes)
-    seen = looked_at(entries)
-    count = max(seen, 1) if looks == "all" else looks
-    if count < 1:
-        raise DataError(f"The rows cannot have been looked at {count} times.", hint="Give 1 or more, or all.")
+    found = looked(groups, looks, split, confirm=confirm)
     notes += told_of(entries)
-    notes += _looks(seen, len(entries), count)
+    notes += found.told(len(entries))
     if any(len(group) > 1 for group in groups) and any(len(group) == 1 for group in groups):
         notes.append("A side of one training is taken to vary by seed as the others do.")
     elif all(len(group) == 1 for group in groups):
@@ -68,11 +70,14 @@ def compare_entries(
         if group[0].recipe is not None and first[0].recipe is not None and not different(first[0], group[0])
     ]
     spoiled = {
-        side.name: found[0]
+        side.name: reasons[0]
         for side, group in zip(sides, groups, strict=True)
-        if (found := [why for entry in group if (why := spoiled_by(entry))])
+        if (reasons := [why for entry in group if (why := spoiled_by(entry))])
     }
-    return compare_sides(sides, names, margin=margin, looks=count, alike=alike, spoiled=spoiled, notes=notes)
+    comparison = compare_sides(
+        sides, names, margin=margin, looks=found.together, alike=alike, spoiled=spoiled, notes=notes
+    )
+    return replace(comparison, seen=found.beside)
 
 
 def _all_other(entries: Sequence[Entry]) -> None:
@@ -105,19 +110,6 @@ def _measures(entries: Sequence[Entry], asked: Sequence[str], notes: list[str]) 
     if alone and not asked:
         notes.append(f"Left out, since not all have it: {', '.join(alone)}.")
     return [*dict.fromkeys(asked)] or shared
-
-
-def _looks(seen: int, compared: int, count: int) -> Iterator[str]:
-    if count > 1:
-        yield (
-            f"Intervals and p hold for {count} looks at these rows together (Bonferroni): each holds "
-            f"by itself at {100 - 5 / count:.4g} %."
-        )
-    elif seen > compared:
-        yield (
-            f"The test rows were looked at {seen} times, by the runs beside these. If what is compared was "
-            "chosen by that, the numbers flatter it; --looks all widens the intervals."
-        )
 
 
 def _sides(groups: Sequence[Sequence[Entry]]) -> list[Side]:

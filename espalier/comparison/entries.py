@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.comparison.records import Side, Training
@@ -11,7 +11,7 @@ from espalier.core.errors import DataError, RunError, nearest
 from espalier.core.files import content_hash, file_sha256
 from espalier.core.identity import flat
 from espalier.core.recipe import load_recipe
-from espalier.core.run import RunFolder, find_run
+from espalier.core.run import RunFolder, dev_folder, find_run
 from espalier.core.standing import read_provenance
 from espalier.evaluate.measures import AS_IS, FLOORS, metric_of
 from espalier.report.gather import gather
@@ -29,7 +29,7 @@ TUNED = "tuned"
 # What two trainings of one recipe may differ in: the seed, and what does not reach the model.
 FREE = (
     *("name", "folder", "seed", "track", "data.seed", "train.checkpoint", "train.parallel", "task.path"),
-    *("evaluate", "task.checks", "data.test_limit"),
+    *("evaluate", "task.checks", "data.test_limit", "data.sealed"),
 )
 
 
@@ -52,6 +52,8 @@ class Entry:
         table: sha256 of the table of test rows; '' where there is none.
         notes: what a reader has to know of it.
         doubt: why its numbers are not to be believed; '' for no reason.
+        candidate: whether it is one to choose; a base model or a floor is none.
+        sealed: whether its recipe seals the test rows.
     """
 
     path: Path
@@ -68,6 +70,8 @@ class Entry:
     table: str = ""
     notes: tuple[str, ...] = ()
     doubt: str = ""
+    candidate: bool = True
+    sealed: bool = False
 
     @property
     def name(self) -> str:
@@ -128,12 +132,34 @@ def entry_of(path: Path, system: str = "") -> Entry:
         seed=int(material.recipe.get("seed", 0)),
         formats=material.provenance.get("inputs", {}).get("formats", ""),
         table=file_sha256(test) if test.exists() else "",
+        candidate=system not in {"base", *FLOORS},
+        sealed=bool(material.recipe.get("data", {}).get("sealed")),
     )
 
 
 def leading(folder: Path) -> str:
     """Return the system that a run is about: what it tuned, or the model that was scored as it is."""
     return AS_IS if "server" in read_provenance(RunFolder(folder)) else TUNED
+
+
+def entry_on_dev(path: Path) -> Entry:
+    """Return the run in a folder with its answers to the rows that it held out; see `entry_of`.
+
+    Raises:
+        RunError: these are not scored.
+    """
+    run, dev = entry_of(path), dev_folder(path)
+    if not RunFolder(dev).scores.exists():
+        raise RunError(
+            "The run's development rows are not scored yet.",
+            where=str(path),
+            hint=f"Score them first: espalier evaluate {path} --split dev.",
+        )
+    found = entry_of(dev, AS_IS)
+    (training,) = found.side.trainings
+    side = replace(found.side, name=run.name, trainings=(replace(training, name=run.name),))
+    kept = replace(found, recipe=run.recipe, seed=run.seed, trained=run.trained, sealed=False)
+    return replace(kept, side=side)
 
 
 def _folding(folder: RunFolder, scores: Scores) -> dict[str, Metric]:

@@ -136,6 +136,7 @@ class Comparison:
         notes: what a reader has to know before the numbers.
         margin: in points, within which two count as good as each other; None: not asked.
         looks: how often the rows were used to choose; the intervals hold for all of these.
+        seen: looks at the rows that are known of.
     """
 
     pairs: tuple[Pair, ...]
@@ -145,6 +146,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     margin: float | None = None
     looks: int = 1
+    seen: int = 0
 
     def __getitem__(self, measure: str) -> Compared:
         return self.pairs[0].measures[measure]
@@ -207,6 +209,7 @@ class Comparison:
             "notes": list(self.notes),
             "margin": self.margin,
             "looks": self.looks,
+            "seen": self.seen,
             "level": self.level,
             "pairs": [
                 {

@@ -93,6 +93,9 @@ class DataSection(Section):
     seed: int | None = Field(default=None, ge=0)
     """Seed of these draws; by default the recipe's. With it set, runs of several seeds are scored on the same
     rows, and can be compared."""
+    sealed: bool = False
+    """Seal the test set: each look at its scores is counted and shown, and nothing is chosen by it; see
+    [evaluation](evaluation.md)."""
 
 
 class ModelSection(Section):
@@ -189,7 +192,7 @@ class Recipe(Section):
     @property
     def hash(self) -> str:
         """16 hexadecimal digits of everything that determines the run; not of where files and folders lie."""
-        table = self.model_dump(exclude={"folder"})
+        table = self.model_dump(exclude={"folder": True, "data": {"sealed"}})
         paths = [
             (table["task"], "path"),
             (table["model"], "name"),

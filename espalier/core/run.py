@@ -275,6 +275,12 @@ def find_run(path: Path) -> RunFolder:
     return folder
 
 
+def dev_folder(path: Path) -> Path:
+    """Return where the scores of a run on its development rows go: NAME-dev beside it."""
+    path = path.resolve()
+    return path.with_name(f"{path.name}-dev")
+
+
 def run_at(folder: Path) -> RunFolder | None:
     """Return the run whose folder, or whose model's folder, this is; None where it is no run's.
 

@@ -32,10 +32,14 @@ def findings(scores: Scores) -> list[Finding]:
     Of a model that was evaluated without training it is how it stands against the floors. Without a model
     there is nothing to say.
     """
+    told = scores.exposure.told if scores.exposure else ""
+    looks = [Finding("looks", "caution", told)] if told else []
     if AS_IS in scores.systems:
-        return _of_alone(scores)
-    if not scores.judged:
-        return []
+        return [*_of_alone(scores), *looks]
+    return [*(_of_tuned(scores) if scores.judged else ()), *looks]
+
+
+def _of_tuned(scores: Scores) -> list[Finding]:
     lead = scores.leading
     found = list(
         chain(

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from espalier.core.text import counted
 from espalier.evaluate.measures import ALL
 
 if TYPE_CHECKING:
@@ -124,6 +125,48 @@ class Invariance:
             f"With other batches, orders, threads and without the cache the log-probabilities of {self.rows} "
             f"answers move by {moved}, and {changed} of {self.rows} texts change."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How often the scored rows were looked at; see `espalier/data/looks.py`.
+
+    Attributes:
+        split: what they are to who asks: "test" or "dev".
+        count: looks so far, at the sealed ones where some are.
+        by_loss: those of them that chose among checkpoints, by the held-out loss.
+        sealed: share of the rows that is sealed.
+        owner: the run that sealed them first; '' where nobody has.
+        asks: whether the recipe that asks says that they are sealed.
+    """
+
+    split: str
+    count: int
+    by_loss: int = 0
+    sealed: float = 0.0
+    owner: str = ""
+    asks: bool = True
+
+    @property
+    def looks(self) -> int:
+        """For how many looks together what is stated has to hold: on development rows choices are made."""
+        return max(1, self.count) if self.split == "dev" else 1
+
+    @property
+    def told(self) -> str:
+        """In a sentence; '' of test rows that nobody has sealed."""
+        often = f"{counted(self.count, 'look')} at them so far"
+        if self.split == "dev":
+            loss = f", {self.by_loss} of them to keep the best weights" if self.by_loss else ""
+            level = f"each interval holds by itself at {100 - 5 / self.looks:.4g} %"
+            return f"These are development rows, {often}{loss}: {level}, so that all hold together at 95 %."
+        if not self.owner:
+            return ""
+        which = "The test rows" if self.sealed == 1 else f"{100 * self.sealed:.0f} % of these rows"
+        if self.asks:
+            return f"{which} are sealed, {often}: their scores flatter what is chosen by them."
+        told = "and this recipe does not say so: they stay sealed"
+        return f"{which} were sealed by {self.owner}, {told}, {often}."
 
 
 @dataclass(frozen=True, slots=True)

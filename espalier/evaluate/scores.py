@@ -55,6 +55,7 @@ from espalier.evaluate.score_records import (
     Difference,
     Differences,
     Distinct,
+    Exposure,
     Invariance,
     Limit,
     References,
@@ -78,7 +79,8 @@ class Scores:
     `scores["tuned"]["rouge_l"]` is an Estimate. Systems are "tuned", "base", earlier stages and the floors;
     the others are compared with the first. Where nothing was trained it is "model" and the floors. Of none
     it is a run not yet scored. `groups` are the same of the rows of each task, where there are
-    several; `abilities`, what base and tuned model say to the questions of general ability.
+    several; `abilities`, what base and tuned model say to the questions of general ability. `exposure` is how
+    often the rows were looked at: it grows, so that no file of scores has it (see `report/gather.py`).
     """
 
     rows: int = 0
@@ -94,6 +96,7 @@ class Scores:
     abilities: Scores | None = None
     invariance: Invariance | None = None
     examples: tuple[Row, ...] = ()
+    exposure: Exposure | None = None
 
     @classmethod
     def read(cls, path: Path) -> Scores:

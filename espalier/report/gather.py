@@ -16,14 +16,17 @@ A stage of training is named "train", or where there are several "train 0", "tra
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, RunError
 from espalier.core.files import read_json, read_jsonl, read_text
 from espalier.core.run import RunFolder, stage_name
+from espalier.data.looks import exposure, keys_of, looks_in
 from espalier.data.table import read_examples
 from espalier.evaluate.scores import Scores
+from espalier.evaluate.widened import widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,9 +156,36 @@ def gather(path: Path) -> Material:
     material.test = read(folder.data / "test.parquet", read_examples) or []
     if (folder.data / "dev.parquet").exists():
         material.dev = read(folder.data / "dev.parquet", read_examples) or []
+    material.scores = _with_looks(path, material)
     material.events = read(folder.events, lambda _: folder.read_events()) or []
     material.samples = {name: _samples(material, name) for name in material.trainings()}
     return material
+
+
+def scores_of(path: Path) -> Scores:
+    """Return the scores of a run, with how often its rows were looked at, and intervals that hold for that.
+
+    Raises:
+        DataError: it has no scores, or they cannot be read.
+    """
+    folder = RunFolder(path)
+    material = Material(path.name, scores=Scores.read(folder.scores))
+    for file, reader, name in (
+        (folder.recipe, _toml, "recipe"),
+        (folder.provenance, read_json, "provenance"),
+        (folder.data / "test.parquet", read_examples, "test"),
+    ):
+        if file.exists():
+            with suppress(DataError):
+                setattr(material, name, reader(file))
+    return _with_looks(path, material)
+
+
+def _with_looks(path: Path, material: Material) -> Scores:
+    split = "dev" if material.provenance.get("split") == "dev" else "test"
+    asks = bool(material.recipe.get("data", {}).get("sealed"))
+    found = exposure(keys_of(material.test), looks_in(path.resolve().parent), split, asks=asks)
+    return replace(widened(material.scores, found.looks), exposure=found)
 
 
 def _samples(material: Material, training: str) -> list[dict[str, Any]]:

@@ -6,10 +6,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from espalier.core.files import jsonl
+from espalier.core.files import content_hash, jsonl
 from espalier.core.journal import store_of
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import RunFolder
+from espalier.data.looks import model_of
 from espalier.decode.journal import Generations
 from espalier.decode.local import Local, local_of
 from espalier.evaluate.baselines import floors
@@ -27,6 +28,7 @@ from espalier.runs.events import Logged, bar, emit, say, working
 from espalier.runs.finished import mark_finished
 from espalier.runs.invariance import try_invariance
 from espalier.runs.judging import say_limit, try_judges
+from espalier.runs.looking import count_look, count_losses, hold_apart, seal
 from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
 from espalier.runs.rating import lengths, order, raters_from, score_pairs
@@ -81,6 +83,7 @@ def execute(
         say(f"Note: {note}")
     say_sharing(plan.loaded, plan.longest)
     try_methods(plan)
+    hold_apart(plan, path.parent)
     inputs = inputs_of(plan)
     with (
         held(plan, path, inputs, way, patience) as folder,
@@ -93,6 +96,7 @@ def execute(
 
         run = replace(folder, listen=listen)
         write_books(run, plan, inputs)
+        seal(run.path, choices)
         keep_formats(choices.recipe.model, run, plan.loaded)
         run.log_stage("prepare", started, peak_bytes())
         (_rate if choices.rates else _answer)(plan, run, ranks)
@@ -149,6 +153,7 @@ def _answer(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
         name = "tuned" if stage.last else f"stage {stage.number + 1}"
         answers[name], tried = _after(plan, run, tuned, name, before)
         evidence |= tried
+        count_losses(run, stage)
     # The others are compared with the first.
     score_answers(
         plan.choices, run, {"tuned": answers.pop("tuned"), **answers, "base": base}, limit, evidence
@@ -182,8 +187,10 @@ def _rate(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
     """Do the rest of a run whose model rates answers: it is scored by the order of held-out pairs."""
     pairs = pairs_of(plan.prepared.test)
     base = order(run, pairs, plan.loaded, "base")
-    *_, (_, tuned) = train_stages(plan, run, ranks)
+    *_, (stage, tuned) = train_stages(plan, run, ranks)
+    count_losses(run, stage)
     systems = {"tuned": order(run, pairs, tuned, "tuned"), "base": base, "longer": lengths(pairs)}
+    count_look(run.path, plan.choices, map(content_hash, (systems["tuned"], base)))
     score_pairs(plan.seed, run, pairs, systems)
 
 
@@ -215,8 +222,10 @@ def score_answers(
     answers: Mapping[str, Sequence[Completion]],
     limit: Limit | None,
     evidence: Mapping[str, Any],
+    *,
+    split: str = "test",
 ) -> None:
-    """Write outputs.jsonl and scores.json; of several samples of an answer the first is scored."""
+    """Write outputs.jsonl and scores.json, a look at the rows; of several samples the first is scored."""
     started = time.monotonic()
     prepared = choices.prepared
     tasks = [part.task for part in prepared.parts if part.task]
@@ -233,5 +242,7 @@ def score_answers(
         prepared.test, first, choices.scorers, choices.checks, choices.recipe.seed,
         rewarded=choices.rewarded, train=prepared.train, shown=shown, limit=limit, own=choices.checks_of,
     )  # fmt: skip
+    verb = "evaluate" if AS_IS in answers else "run"
+    count_look(run.path, choices, map(model_of, answers.values()), verb, split)
     write_results(run, jsonl(lines), replace(scores, **evidence).to_json())
     run.log_stage("evaluate", started, peak_bytes())

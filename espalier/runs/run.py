@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import RunError
 from espalier.core.run import RunFolder, find_run
-from espalier.evaluate.scores import Scores
+from espalier.report.gather import scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from espalier.comparison.records import Comparison
     from espalier.core.records import Estimate
+    from espalier.evaluate.scores import Scores
     from espalier.runs.model import Model
 
 
@@ -45,7 +46,7 @@ class Run:
         folder = RunFolder(self.path)
         if not folder.scores.exists():
             raise RunError("The run has no scores yet.", where=str(self.path), hint="Finish it.")
-        return Scores.read(folder.scores)
+        return scores_of(self.path)
 
     @property
     def gains(self) -> Mapping[str, Estimate]:

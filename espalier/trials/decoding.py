@@ -11,9 +11,12 @@ from espalier.core.errors import RecipeError
 from espalier.core.files import write_atomic
 from espalier.core.run import open_run
 from espalier.core.text import counted, some
+from espalier.data.looks import exposure, keys_of, looks_in, model_of
 from espalier.evaluate.compare import estimate
 from espalier.evaluate.statistics import mean
+from espalier.evaluate.widened import wide
 from espalier.runs.events import say, working
+from espalier.runs.looking import count
 from espalier.trials.decoding_advice import advised
 from espalier.trials.decoding_answers import seen_in
 from espalier.trials.decoding_asking import Asker
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from espalier.decode.local import Local
     from espalier.trials.decoding_asking import Verdicts
     from espalier.trials.decoding_settings import Setting, Try
-    from espalier.trials.decoding_subject import Source, Split
+    from espalier.trials.decoding_subject import Source, Split, Subject
     from espalier.trials.decoding_times import Times
 
     Kinds = Mapping[str, Sequence[Setting]]
@@ -95,6 +98,7 @@ def compare_decodings(
         notes = (*of_gates(gates, local), *unequal(kinds))
         found = _record(asker, split, verdicts, times, every)
         found = replace(found, tried=tried, gates=gates, notes=notes)
+        found = _widened(found, split, subject) if subject.apart else found
         columns = {one.name: verdicts.answered[one.name].columns[verdicts.measure] for one in every}
         sources = {row.id: row.source for row in split.test}
         found = advised(found, columns, sources, times.seconds, subject.recipe.seed)
@@ -117,10 +121,20 @@ def _asked(
     if _choosing(kinds):
         on_dev = asker.ask(split.dev, every, "Answers to the development rows", metric)
         tried = chosen(on_dev, split.dev, kinds, asker.subject.recipe.seed)
+        _count(asker, split.dev, on_dev, dev=bool(asker.subject.dev))
         metric = on_dev.measure
         kept = {one.setting for one in tried if one.chosen}
         every = [one for one in every if one.name in kept]
-    return tried, asker.ask(split.test, every, "Answers to the test rows", metric), every
+    on_test = asker.ask(split.test, every, "Answers to the test rows", metric)
+    _count(asker, split.test, on_test)
+    return tried, on_test, every
+
+
+def _count(asker: Asker, rows: Sequence[Example], verdicts: Verdicts, *, dev: bool = False) -> None:
+    """Count a look at the rows for each setting. Raises RunError."""
+    models = [model_of(one.samples[0]) for one in verdicts.answered.values()]
+    split = "dev" if dev or asker.subject.apart else "test"
+    count(asker.folder.parent, rows, models, "decode", split, each=True)
 
 
 def _record(
@@ -145,6 +159,16 @@ def _record(
         precision=asker.local.loaded.formats.decoding,
         made=asker.made,
     )
+
+
+def _widened(found: Decodings, split: Split, subject: Subject) -> Decodings:
+    """Return the same with intervals of quality that hold for all looks at the rows together, which is said."""
+    known = exposure(keys_of(split.test), looks_in(subject.folder.parent.parent), "dev")
+    tested = [
+        replace(one, scores={name: wide(score, known.looks) for name, score in one.scores.items()})
+        for one in found.tested
+    ]
+    return replace(found, tested=tuple(tested), notes=(*found.notes, known.told))
 
 
 def chosen(verdicts: Verdicts, dev: Sequence[Example], kinds: Kinds, seed: int) -> tuple[Tried, ...]:

@@ -12,9 +12,11 @@ from espalier.core.errors import DataError, RecipeError, RunError
 from espalier.core.recipe import Recipe, as_recipe, load_recipe
 from espalier.core.run import RunFolder, find_run, run_at
 from espalier.core.text import counted
+from espalier.data.looks import keys_of, looks_in, sealed_by
 from espalier.data.split import hold_out, limit
 from espalier.data.table import read_examples
 from espalier.models.places import check_run
+from espalier.runs.events import say
 from espalier.runs.judging import build_scorers
 from espalier.runs.load import load_to_decode
 from espalier.runs.plan import choose
@@ -48,6 +50,7 @@ class Subject:
         checks: names of those of the task.
         own: which of them judge a task's answers, by its name.
         load: gives the model, ready to decode.
+        apart: whether the test rows are those that were held out, as its own are sealed.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Subject:
     checks: Sequence[str]
     own: Mapping[str, Sequence[str]]
     load: Callable[[], Local]
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,32 @@ def subject_of(source: Source, overrides: Sequence[str], cache: Path) -> Subject
         RecipeError, DataError: the recipe or its rows cannot be used.
         RunError: the run has no scores yet, its model rates answers, or another recipe has its name.
     """
+    return _apart(_subject_of(source, overrides, cache))
+
+
+def _apart(subject: Subject) -> Subject:
+    """Return the subject without its test rows where these are sealed: what is held out is divided instead.
+
+    Raises:
+        RecipeError: they are, and no row is held out.
+    """
+    owner = subject.name if subject.recipe.data.sealed else ""
+    if not owner:
+        found = sealed_by(keys_of(subject.test), looks_in(subject.folder.parent.parent))
+        owner = next(iter(found.values()), "")
+    if not owner:
+        return subject
+    if not subject.dev:
+        raise RecipeError(
+            f"The test rows are sealed by {owner}: to compare ways of decoding on them is to choose by them.",
+            where="data.sealed",
+            hint="Name a run or recipe that holds rows out, such as with -o data.dev=0.2: these are asked.",
+        )
+    say(f"The test rows are sealed by {owner}: only the rows that were held out (data.dev) are asked.")
+    return replace(subject, test=subject.dev, dev=(), apart=True)
+
+
+def _subject_of(source: Source, overrides: Sequence[str], cache: Path) -> Subject:
     folder = source.path if isinstance(source, Run) else source
     run = run_at(Path(folder)) if isinstance(folder, str | Path) else None
     if run is None and isinstance(folder, str | Path) and os.path.isdir(folder):
@@ -186,7 +216,8 @@ def divided(subject: Subject, *, choosing: bool, rows: int | None = None) -> Spl
             hint="Name one setting of each kind with --try, or score more rows.",
         )
     test, dev = hold_out(subject.test, 0.5, seed)
-    told = "settings are chosen on about half of the test rows' sources, and tested on the others"
+    whose = "the held-out rows'" if subject.apart else "the test rows'"
+    told = f"settings are chosen on about half of {whose} sources, and tested on the others"
     return Split(few(dev), few(test), told)
 
 

@@ -21,7 +21,7 @@ from espalier.core.errors import DataError, RecipeError, RunError
 from espalier.core.files import content_hash, write_atomic, write_changed
 from espalier.core.journal import NAME, STORE, Journal, store_of
 from espalier.core.recipe import Choice, Recipe, as_recipe, load_recipe, read_toml
-from espalier.core.run import RunFolder, open_run, provenance, run_at
+from espalier.core.run import RunFolder, dev_folder, open_run, provenance, run_at
 from espalier.core.text import counted
 from espalier.data.asking import Asking, described
 from espalier.data.inputs import texts_in
@@ -34,6 +34,7 @@ from espalier.report.page import write_report
 from espalier.runs.asking import run_asking
 from espalier.runs.events import bar, say, working
 from espalier.runs.finished import is_finished, mark_finished
+from espalier.runs.looking import seal
 from espalier.runs.plan import choose
 from espalier.runs.prepare import Prepared, askable, paths_of, prepare
 from espalier.tasks.options import options_of
@@ -59,6 +60,7 @@ class Evaluation:
     Attributes:
         recipe: its model, rows, decoding and scorers; what it says of training is of no account.
         whole: whether all rows are scored, and not only those that the recipe does not train on.
+        split: "test", or "dev" for the rows that the recipe holds out of training.
         server: where the model is served; "" for one of this machine.
         secret: the server's key; written nowhere.
         own: the run in whose shape other rows are asked; None where they are asked as they stand.
@@ -69,6 +71,7 @@ class Evaluation:
     whole: bool
     server: str = ""
     secret: str = field(default="", repr=False)
+    split: str = "test"
     own: RunFolder | None = None
     chosen: bool = False
 
@@ -88,6 +91,7 @@ def asked_of(
     secret: str = "",
     model_name: str = "",
     plain: bool = False,
+    split: str = "test",
 ) -> Evaluation:
     """Return what is asked for as an evaluation.
 
@@ -103,6 +107,7 @@ def asked_of(
         secret: see `Evaluation`.
         model_name: what the server calls the model, if not as `model` does.
         plain: whether a run is asked rows as they stand.
+        split: see `Evaluation`; the development rows of a run are scored in NAME-dev beside it.
 
     Raises:
         RecipeError, DataError: it cannot be read, or nothing is asked of a model that is no run.
@@ -116,18 +121,26 @@ def asked_of(
         )
     whole = bool(what) and not (len(what) == 1 and _is_recipe(what[0]))
     source: Any = {"name": "evaluation", "task": {"path": list(what)}, "model": {"name": "model"}}
+    if split == "dev" and whole:
+        raise RecipeError(
+            "Tasks and files of rows have no development split.",
+            where="--split",
+            hint="Name a run alone, or a recipe that holds rows out (data.dev).",
+        )
     if not whole:
         source = what[0] if what else own.recipe if own else None
     elif own is not None and not plain:
         source = _as_the_run(own, what)
     served = model_name or model
-    called = name or named(served if server else model, what or [Path(model).name])
-    given = [f"name={called}", *([] if server else [f"model.name={model}"]), *overrides]
+    called, beside = name or named(served if server else model, what or [Path(model).name]), []
+    if split == "dev" and own and not what:
+        called, beside = name or dev_folder(own.path).name, [f"folder={own.path.parent}"]
+    given = [f"name={called}", *beside, *([] if server else [f"model.name={model}"]), *overrides]
     recipe = as_recipe(source, given)
     said = {"track": (), **({"model": recipe.model.model_copy(update={"name": served})} if server else {})}
     chosen = any(re.match(r"\s*(decode|evaluate)\b", one) for one in overrides)
     shape = own if whole and not plain else None
-    return Evaluation(recipe.model_copy(update=said), whole, server, secret, shape, chosen)
+    return Evaluation(recipe.model_copy(update=said), whole, server, secret, split, shape, chosen)
 
 
 def _as_the_run(run: RunFolder, what: Sequence[str]) -> dict[str, Any]:
@@ -246,9 +259,11 @@ def _evaluate(asked: Evaluation, choices: Choices, cache: Path, loaded: Local | 
             if choices.strategy.weighs is None:
                 bound = say_limit(prepared.test, local.template, choices.strategy.limit)
         _write_books(run, asked, prepared, inputs)
+        if asked.split == "test":
+            seal(run.path, choices)
         run.log_stage("prepare", started, 0)
         answers: Sequence[Completion] = answered(choices, run, model, AS_IS)
-        score_answers(choices, run, {AS_IS: answers}, bound, {})
+        score_answers(choices, run, {AS_IS: answers}, bound, {}, split=asked.split)
     write_report(asked.folder.path)
     mark_finished(asked.folder, choices, cache, asked.server)
 
@@ -303,7 +318,8 @@ def _write_books(run: RunFolder, asked: Evaluation, prepared: Prepared, inputs: 
     write_changed(run.data / "test.parquet", as_parquet(prepared.test))
     run.write_rejects({"data": prepared.rejects})
     made = provenance(asked.recipe.seed, inputs)
-    write_atomic(run.provenance, json.dumps({**made, "server": asked.server}, indent=1) + "\n")
+    made |= {"server": asked.server, "split": asked.split}
+    write_atomic(run.provenance, json.dumps(made, indent=1) + "\n")
 
 
 @working("Reading the rows", aloud=False)
@@ -311,7 +327,7 @@ def _prepared(asked: Evaluation) -> Prepared:
     """Return the rows: all of them, or a recipe's test set. Raises DataError."""
     recipe = asked.recipe
     if not asked.whole:
-        return prepare(recipe)
+        return _of_split(prepare(recipe), asked.split)
     made = Prepared((), [], [], [], [])
     on_reject = made.rejects.append if recipe.task.on_bad == "reject" else None
     found = places(paths_of(recipe.task), recipe.task.format, made.notes.append)
@@ -339,6 +355,18 @@ def _tell(asking: Asking) -> None:
         say(f"Rows are asked as the run's are, {', '.join(parts)}; --plain asks them as they stand.")
     if asking.differs:
         say("The run's rows have different system turns, so none is given to rows that have none.")
+
+
+def _of_split(prepared: Prepared, split: str) -> Prepared:
+    if split == "test":
+        return prepared
+    if not prepared.dev:
+        raise DataError(
+            "The recipe holds no rows out of training, so there are none to choose on.",
+            where="data.dev",
+            hint="Train with some held out, such as a tenth with -o data.dev=0.1.",
+        )
+    return replace(prepared, test=prepared.dev)
 
 
 def _by_choice(asked: Evaluation, prepared: Prepared) -> Evaluation:
