@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from espalier.cli.store import RUNS
 from espalier.cli.summary import fitting
 from espalier.core.errors import RecipeError
 from espalier.core.overrides import apply_override
 from espalier.core.sections import Section
+from espalier.data.looks import look_of_file
 from espalier.data.references import references_of
 
 if TYPE_CHECKING:
@@ -80,7 +83,14 @@ def score(
 def _scored(
     kind: str, predictions: Path, task: str | None, first: int | None, system: str | None, given: list[str]
 ) -> PredictionScore:
-    from espalier.evaluate.predictions import measures_of, own_rows, score_logprobs, score_predictions
+    from espalier.evaluate.predictions import (
+        Rows,
+        measures_of,
+        own_rows,
+        rows_of,
+        score_logprobs,
+        score_predictions,
+    )
 
     if kind == "perplexity":
         return score_logprobs(predictions)
@@ -91,7 +101,10 @@ def _scored(
         measures_of(kind, settings)  # a name that is wrong is told before files are read
     asked = _asked(task, kind)
     rows = own_rows(kind, Path(asked)) or references_of(asked)
-    return score_predictions(rows, predictions, kind, first, system, settings)
+    result = score_predictions(rows, predictions, kind, first, system, settings)
+    asked_of = rows if isinstance(rows, Rows) else rows_of(rows)
+    told = look_of_file(RUNS, asked_of.examples, predictions)
+    return replace(result, findings=(*result.findings, told)) if told else result
 
 
 def _asked(task: str | None, kind: str) -> str:

@@ -39,7 +39,8 @@ def looks(folder: Folder = RUNS) -> None:
     for look in looks_in(folder):
         what = f"{look.split}, sealed" if look.sealed else look.split
         rows = f"{counted(len(look.rows), 'row')} ({set_of(look.rows)}, {what})"
-        typer.echo(f"{look.time}  {counted(look.times, 'look')}  {rows}  {look.run}: {look.purpose}")
+        times = counted(look.times, "look") if look.times else "a seal"
+        typer.echo(f"{look.time}  {times}  {rows}  {look.run}: {look.purpose}")
 
 
 @store.command()

@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import RunError
-from espalier.core.files import content_hash, disk_hint, write_atomic
+from espalier.core.files import content_hash, disk_hint, file_sha256, write_atomic
 from espalier.core.journal import STORE
 from espalier.evaluate.score_records import Exposure
 
@@ -98,7 +98,7 @@ def ledger_of(folder: Path) -> Path:
 
 
 def looks_in(folder: Path) -> list[Look]:
-    """Return all that is known of looks in a folder of runs, oldest first."""
+    """Return all that is known of looks in a folder of runs, oldest first. Raises RunError."""
     files = [ledger_of(folder), *sorted(folder.glob(f"*/{NAME}"))]
     known = {look.key: look for file in reversed(files) for look in _read(file)}
     return sorted(known.values(), key=lambda look: look.time)
@@ -162,18 +162,37 @@ def keep(run: Path, rows: frozenset[str]) -> None:
         write_atomic(run / NAME, _lines(found, set()))
 
 
+def look_of_file(folder: Path, examples: Iterable[Example], file: Path) -> str:
+    """Count a look by another tool's answers where rows are sealed, and say so; else ''. Raises RunError.
+
+    Those of a run in the folder were counted with it.
+    """
+    rows, known = keys_of(examples), looks_in(folder)
+    if not sealed_by(rows, known):
+        return ""
+    if not (file.parent / NAME).exists():
+        record(folder, Look(rows, (file_sha256(file),), 0, "score", file.name, "test", False, now()))
+    return exposure(rows, looks_in(folder)).told
+
+
 def now() -> str:
     """Return the time as a look has it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _read(path: Path) -> list[Look]:
-    """Return the looks of a file; a line that a kill tore, or that is none, is left out."""
-    if not path.exists():
-        return []
+    """Return the looks of a file; a line that a kill tore, or that is none, is left out. Raises RunError."""
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+    except OSError as error:
+        raise RunError(
+            f"How often rows were looked at cannot be read, so no score is shown: {error.strerror}.",
+            where=str(path),
+            hint="Mend its rights; what was answered is kept.",
+        ) from None
     rows: dict[str, frozenset[str]] = {}
     found: list[Look] = []
-    for line in path.read_bytes().split(b"\n"):
+    for line in lines:
         try:
             table: Any = json.loads(line)
             name = table.pop("set")

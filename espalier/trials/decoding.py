@@ -162,7 +162,7 @@ def _record(
 
 
 def _widened(found: Decodings, split: Split, subject: Subject) -> Decodings:
-    """Return the same with intervals of quality that hold for all looks at the rows together, which is said."""
+    """Return the same with intervals that hold for all looks at the rows together, which is said."""
     known = exposure(keys_of(split.test), looks_in(subject.folder.parent.parent), "dev")
     tested = [
         replace(one, scores={name: wide(score, known.looks) for name, score in one.scores.items()})

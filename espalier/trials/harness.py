@@ -24,6 +24,7 @@ from espalier.core.recipe import as_recipe
 from espalier.core.records import Completion, Estimate, Example, Metric, Score, example_id, message
 from espalier.core.run import RunFolder, open_run, provenance, run_at
 from espalier.core.scoring import Fold
+from espalier.data.looks import model_of
 from espalier.data.table import as_parquet
 from espalier.evaluate.facts import expected, of_references
 from espalier.evaluate.harness import estimated
@@ -33,6 +34,7 @@ from espalier.evaluate.scores import Scores
 from espalier.report.page import write_report
 from espalier.runs.asking import run_asking
 from espalier.runs.events import say
+from espalier.runs.looking import count
 from espalier.trials.evaluation import local_model, named
 
 if TYPE_CHECKING:
@@ -152,6 +154,7 @@ def _write(run: RunFolder, recipe: Recipe, found: Mapping[str, Any]) -> None:
     write_changed(run.recipe, recipe.to_toml().encode())
     write_changed(run.data / "test.parquet", as_parquet(examples))
     write_changed(run.outputs, jsonl([{"system": AS_IS, **one.plain()} for one in answers]).encode())
+    count(run.path, examples, [model_of(answers)], "evaluate", "test")
     write_changed(run.scores, made.to_json().encode())
     told = {key: found.get(key) for key in ("results", "versions", "n-shot", "higher_is_better")}
     version = importlib.metadata.version("lm_eval")
