@@ -157,7 +157,8 @@ def record(folder: Path, look: Look, *, each: bool = False) -> bool:
 
 def keep(run: Path, rows: frozenset[str]) -> None:
     """Keep what is known of looks at the rows in a run's own folder. Raises RunError."""
-    found = looks_at(rows, looks_in(run.parent))
+    own = rows.union(*(look.rows for look in _read(run / NAME)))  # of its other split
+    found = looks_at(own, looks_in(run.parent))
     if found:
         write_atomic(run / NAME, _lines(found, set()))
 

@@ -125,6 +125,15 @@ def test_a_lost_ledger_is_written_again_from_what_the_runs_keep(tmp_path: Path) 
     assert count(elsewhere) == 2, "a run that was copied brings what it knew"
 
 
+def test_a_run_keeps_what_is_known_of_both_its_splits(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for rows in (frozenset("xyz"), ROWS):
+        record(tmp_path, look("one" + min(rows), rows=rows))
+        keep(tmp_path / "a", rows)
+    ledger_of(tmp_path).unlink()
+    assert (count(tmp_path), count(tmp_path, frozenset("z"))) == (1, 1)
+
+
 def test_rows_are_listed_once(tmp_path: Path) -> None:
     for name in "abc":
         record(tmp_path, look(name))
