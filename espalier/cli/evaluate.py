@@ -10,7 +10,6 @@ import typer
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, Split, Talks
 from espalier.cli.summary import print_summary
 from espalier.core.errors import RunError
-from espalier.report.gather import scores_of
 from espalier.runs.events import say
 
 
@@ -66,5 +65,7 @@ def evaluate(
             model_name=model_name, plain=plain, split=split,
         )  # fmt: skip
         done = evaluated(asked, cache)
+    from espalier.report.page import scores_of
+
     print_summary(scores_of(done.path))
     say(f"Report: {done.report}")

@@ -10,7 +10,6 @@ from espalier.cli.settings import DEFAULT_CACHE, Cache, Keep, Overrides, Overwri
 from espalier.cli.summary import print_summary
 from espalier.core.errors import RunError
 from espalier.core.recipe import load_recipe
-from espalier.report.gather import scores_of
 from espalier.runs.events import say
 from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
@@ -33,6 +32,7 @@ def run(
     The same command goes on after an interruption; what is done is not done again. Another recipe under the
     name of a run that has trained is refused.
     """
+    from espalier.report.page import scores_of
     from espalier.runs.start import start
 
     if overwrite and keep:

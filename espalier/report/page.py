@@ -28,6 +28,7 @@ from espalier.evaluate.measures import ALL, AS_IS, FLOORS
 from espalier.report import browse, words
 from espalier.report.charts import axis
 from espalier.report.gather import Material, gather
+from espalier.report.gather import scores_of as scores_of
 from espalier.report.lengths import lengths
 from espalier.report.picks import pick, picked_by
 from espalier.report.tuning import how, trainings
