@@ -122,8 +122,9 @@ def texts_in(files: Iterable[Path], columns: Mapping[str, str]) -> set[tuple[str
     found: set[tuple[str, str]] = set()
     for file in files:
         for raw in spelt(rows_of(file), columns.values()):
-            row = mapping(raw.value, raw.where, "a row") if isinstance(raw.value, Mapping) else {}
-            value = _taken(row, columns)
+            if not isinstance(raw.value, Mapping):
+                continue
+            value = _taken(cast("Mapping[str, Any]", raw.value), columns)
             if isinstance(value.get(_text_key(value)[0]), str):
                 found.add((str(file), str(raw.number)))
     return found
