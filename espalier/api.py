@@ -7,6 +7,7 @@ tuned = espalier.tune("smollm2-135m", rows, method="lora")
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from espalier.study.recipe import StudyRecipe
     from espalier.study.record import Findings
     from espalier.trials.decoding_record import Decodings
+    from espalier.trials.judged import Judged
+    from espalier.trials.judging import Judge, Manner
 
     Source: TypeAlias = str | Path | Mapping[str, Any] | Recipe
 
@@ -202,6 +205,51 @@ def evaluate(
             split=split,
         )
         return Run(evaluated(asked, cache).path, cache)
+
+
+def judge(
+    predictions: Run | str | Path | Sequence[str],
+    prompts: str | Path | Sequence[str] | None = None,
+    against: Run | str | Path | Sequence[str] | None = None,
+    *,
+    model: str | Path | Run | Judge,
+    server: str = "",
+    secret: str = "",
+    gold: str | Path | Sequence[str | float | None] | None = None,
+    manner: Manner | None = None,
+    name: str = "",
+    folder: str = "runs",
+    cache: Path | None = None,
+) -> Judged:
+    """Have a model judge which of two systems answers better, as `espalier score judge` does.
+
+    It prints as two sentences: who wins by how much, and whether the judge can be believed.
+    `.score.rate` is the win rate, `.trust` "none" where the judge says nothing. Verdicts are kept.
+
+    Args:
+        predictions: a file of answers, a run, RUN:SYSTEM, or texts.
+        prompts: what was asked: a task or a file of rows, or as many texts; by default a run's test rows.
+        against: the answers of the other system; None has each answer graded from 1 to 10.
+        model: who judges: as for `load`, its name on the server, or a `Judge` that asks in its own way.
+        server: address of an OpenAI-compatible server that has the model.
+        secret: its key; written nowhere.
+        gold: persons' verdicts (A, B, tie) or grades, as a file or a list.
+        manner: the rubric, on how many rows controls are tried, and the seed.
+        name: of the folder of the record.
+        folder: of such folders.
+        cache: as for `run`.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with _shown("espalier.api.judge"):
+        from espalier.comparison.contest import contest
+        from espalier.trials.judges import Who, judged
+        from espalier.trials.judging import Judge, Manner
+
+        who = model if isinstance(model, Judge) else Who(os.fspath(model), server, secret)
+        what = contest(predictions, against, prompts, gold)
+        return judged(what, who, manner or Manner(), name=name, folder=folder, cache=cache or default_cache())
 
 
 def compare(

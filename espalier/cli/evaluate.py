@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, Split, Talks
+from espalier.cli.settings import DEFAULT_CACHE, Cache, KeyEnv, Overrides, ServerUrl, Split, Talks
 from espalier.cli.summary import print_summary
 from espalier.core.errors import RunError
 from espalier.runs.events import say
@@ -26,11 +26,9 @@ def evaluate(
     *,
     split: Split = "test",
     name: Annotated[str, typer.Option(help="Of the folder in which the results go.")] = "",
-    server: Annotated[
-        str, typer.Option(metavar="URL", help="An OpenAI-compatible server that has the model.")
-    ] = "",
+    server: ServerUrl = "",
     model_name: Annotated[str, typer.Option(help="What the server calls the model, if not MODEL.")] = "",
-    key_env: Annotated[str, typer.Option(help="The environment's variable with the server's key.")] = "",
+    key_env: KeyEnv = "",
     harness: Annotated[
         str, typer.Option(metavar="TASKS", help="Tasks of EleutherAI's lm-eval instead: mmlu,hellaswag.")
     ] = "",

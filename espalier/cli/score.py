@@ -12,6 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from espalier.cli.judge import (
+    Against,
+    Gold,
+    JudgeName,
+    RecordName,
+    ServedName,
+    judge_of,
+    print_judged,
+)
+from espalier.cli.settings import DEFAULT_CACHE, Cache, KeyEnv, ServerUrl
 from espalier.cli.store import RUNS
 from espalier.cli.summary import fitting
 from espalier.core.errors import RecipeError
@@ -24,13 +34,24 @@ if TYPE_CHECKING:
     from espalier.evaluate.beside import Reached
     from espalier.evaluate.predictions import PredictionScore
 
+Asked = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        "--references",
+        "--prompts",
+        help="What was asked: a task file, a bundled task's name, a file of rows in any format, or the "
+        "evaluation's own file.",
+    ),
+]
+
 
 def score(
     kind: Annotated[
         str,
         typer.Argument(
-            help="A scorer, such as rouge_l, numeric, label or mctaco; checks (the task's own), ifeval, or "
-            "perplexity."
+            help="A scorer, such as rouge_l, numeric, label or mctaco; checks (the task's own), ifeval, "
+            "judge, or perplexity."
         ),
     ],
     *,
@@ -40,16 +61,7 @@ def score(
             help="JSONL, JSON, a table or plain lines: answers by id, by index, or in the rows' order."
         ),
     ],
-    task: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            "--references",
-            "--prompts",
-            help="What was asked: a task file, a bundled task's name, a file of rows in any format, or the "
-            "evaluation's own file.",
-        ),
-    ] = None,
+    task: Asked = None,
     system: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +76,15 @@ def score(
         list[str] | None, typer.Option("-o", help="A setting of the scorer: -o pattern='\\d+'.")
     ] = None,
     mode: Annotated[str, typer.Option(help="Of ifeval: official or repaired.")] = "official",
+    against: Against = None,
+    judge: JudgeName = "",
+    server: ServerUrl = "",
+    model: ServedName = "",
+    key_env: KeyEnv = "",
+    gold: Gold = None,
+    name: RecordName = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    cache: Cache = DEFAULT_CACHE,
 ) -> None:
     """Score any tool's predictions.
 
@@ -72,6 +92,10 @@ def score(
     """
     if kind == "ifeval":
         _ifeval(_asked(task, kind), predictions, mode, as_json)
+        return
+    if kind == "judge":
+        who = judge_of(judge, server, model, key_env)
+        print_judged((predictions, against, task, gold), who, settings or [], name, cache, as_json=as_json)
         return
     result = _scored(kind, predictions, task, first, system, settings or [])
     if as_json:

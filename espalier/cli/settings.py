@@ -70,6 +70,10 @@ Cache = Annotated[
     Path,
     typer.Option(envvar="ESPALIER_CACHE", help="Folder of converted bundled models.", show_default=False),
 ]
+ServerUrl = Annotated[
+    str, typer.Option(metavar="URL", help="An OpenAI-compatible server that has the model.")
+]
+KeyEnv = Annotated[str, typer.Option(help="The environment's variable with the server's key.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run of this name, where it is of another recipe.")
 ]

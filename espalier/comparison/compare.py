@@ -67,12 +67,12 @@ def compare(
 
 
 def _of_run(path: Path) -> Entry:
-    folder, system = _named(path)
+    folder, system = named_side(path)
     return entry_of(folder, system)
 
 
-def _named(path: Path) -> tuple[Path, str]:
-    """Return the folder and the system of RUN:SYSTEM."""
+def named_side(path: Path) -> tuple[Path, str]:
+    """Return the folder and the system of RUN:SYSTEM, of a run alone its tuned model."""
     folder, colon, system = str(path).rpartition(":")
     if colon and run_at(path) is None and run_at(Path(folder)) is not None:
         return Path(folder), system
@@ -81,7 +81,7 @@ def _named(path: Path) -> tuple[Path, str]:
 
 def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[str]) -> list[Entry]:
     """Return other tools' files, and runs beside them by what they answered, all judged alike."""
-    runs = [_named(path) for path in paths if not os.path.isfile(path)]
+    runs = [named_side(path) for path in paths if not os.path.isfile(path)]
     for folder, _ in runs:
         find_run(folder)
     if references is None and not runs:
@@ -91,7 +91,7 @@ def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[
             hint="Name it with --references: a task file, or rows with ids.",
         )
     task = references_of(references or str(runs[0][0] / "data" / "test.parquet"))
-    read = [_answers(task, path) for path in paths]
+    read = [answers_at(task, path) for path in paths]
     answered = {row for one in read for row in one.texts}
     rows = tuple(row for row in task.rows if row.id in answered)
     found = [entry_of_answers(replace(task, rows=rows), one, measures or MEASURES) for one in read]
@@ -100,15 +100,17 @@ def _of_files(paths: Sequence[Path], references: str | None, measures: Sequence[
         notes.append(f"{counted(len(task.rows) - len(rows), 'row')} that nobody answers are left out.")
     found[0] = replace(found[0], notes=(*notes, *found[0].notes))
     return [
-        one if os.path.isfile(path) else _as_run(entry_of(*_named(path)), one)
+        one if os.path.isfile(path) else _as_run(entry_of(*named_side(path)), one)
         for path, one in zip(paths, found, strict=True)
     ]
 
 
-def _answers(task: Task, path: Path) -> Answers:
+def answers_at(task: Task, path: Path) -> Answers:
+    """Return a file's answers to a task's rows, or those of RUN or RUN:SYSTEM. Raises DataError, RunError."""
     if os.path.isfile(path):
         return answers_in(task, path)
-    folder, system = _named(path)
+    folder, system = named_side(path)
+    find_run(folder)
     return answers_in(task, folder / "outputs.jsonl", system)
 
 

@@ -30,10 +30,31 @@ def references_of(path: str) -> Task:
     file = task_path(path)
     if is_task(file):
         return load_task(path)
-    examples = read_examples(file) if is_table(file) else load_rows(file)
+    examples = _examples(file)
     names = {} if is_table(file) else dict(_own_ids(file))
     rows = [TaskRow(names.get(_place(e), e.id), e.input, e.references, e.source, _facts(e)) for e in examples]
     return Task(file.stem, "", tuple(rows), origin=str(file))
+
+
+def questions_of(path: str) -> list[str]:
+    """Return what each row of `references_of` asks, whole: a task's words, a system turn, earlier turns.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    file = task_path(path)
+    if is_task(file):
+        task = load_task(path)
+        return [f"{task.definition}\n\n{row.input}".strip() for row in task.rows]
+    prompts = [example.prompt for example in _examples(file)]
+    return [
+        turns[0].text if len(turns) == 1 else "\n\n".join(f"{one.role}: {one.text}" for one in turns)
+        for turns in prompts
+    ]
+
+
+def _examples(file: Path) -> list[Example]:
+    return read_examples(file) if is_table(file) else load_rows(file)
 
 
 def _facts(example: Example) -> dict[str, str]:

@@ -38,7 +38,7 @@ READERS: dict[str, Callable[[Path], list[Example]]] = {
     "super_ni": read_references,
 }
 # Kinds that are no scorer of rows: `espalier score` has them besides.
-BESIDES = ("checks", "ifeval", "perplexity")
+BESIDES = ("checks", "ifeval", "judge", "perplexity")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,18 +59,19 @@ class AnswerFile:
     skipped: int = 0
 
 
-def read_answers(path: Path, system: str | None = None) -> AnswerFile:
+def read_answers(path: Path, system: str | None = None, called: Sequence[str] = ANSWERS) -> AnswerFile:
     """Read a file of answers.
 
     Args:
         path: the file.
         system: whose answers, or which filter's; by default the tuned model's, or those that come first.
+        called: the keys that an answer may have.
 
     Raises:
         DataError: missing, empty, of no form, an item without an answer or with another key than the first,
             or none of that system; the place is named.
     """
-    items = _items(path)
+    items = _items(path, called)
     if not items:
         raise DataError("The file is empty: it has no predictions.", where=str(path))
     objects = [(where, cast("Mapping[str, Any]", item)) for where, item in items if isinstance(item, dict)]
@@ -81,10 +82,12 @@ def read_answers(path: Path, system: str | None = None) -> AnswerFile:
         return AnswerFile(path, "order", (), texts, tuple(where for where, _ in items))
     if len(objects) < len(items):
         raise DataError("Some predictions are objects {…} and some are not.", where=str(path))
-    return _of_objects(path, objects, system)
+    return _of_objects(path, objects, system, called)
 
 
-def _of_objects(path: Path, items: list[tuple[str, Mapping[str, Any]]], system: str | None) -> AnswerFile:
+def _of_objects(
+    path: Path, items: list[tuple[str, Mapping[str, Any]]], system: str | None, called: Sequence[str]
+) -> AnswerFile:
     first = items[0][1]
     tag = next((key for key, beside in SYSTEMS.items() if {key, beside} <= first.keys()), "")
     if system is not None and not tag:
@@ -99,15 +102,15 @@ def _of_objects(path: Path, items: list[tuple[str, Mapping[str, Any]]], system: 
             )
         items = [(where, item) for where, item in items if str(item.get(tag)) == chosen]
     items = [(where, item) for where, item in items if item.get("sample", 0) in (0, None)]
-    key = next((key for key in ANSWERS if key in first), "")
+    key = next((key for key in called if key in first), "")
     name = next((key for key in (*IDS, *PLACES) if key in first), "")
     for where, item in items:
         if not key or key not in item or (name and item.get(name) is None):
-            shape = f'{{"{name or "id"}": …, "{key or "prediction"}": text}}'
+            shape = f'{{"{name or "id"}": …, "{key or called[0]}": text}}'
             raise DataError(
                 f"A line should be {shape}; this one has {', '.join(item) or 'nothing'}.",
                 where=where,
-                hint="" if key else f"An answer is called {', '.join(ANSWERS)}.",
+                hint="" if key else f"An answer is called {', '.join(called)}.",
             )
     # What is called an index may be a name all the same.
     numbered = isinstance(first.get(name), int | float) or str(first.get(name)).isdigit()
@@ -118,12 +121,12 @@ def _of_objects(path: Path, items: list[tuple[str, Mapping[str, Any]]], system: 
     return AnswerFile(path, by, names_of, texts, wheres, key, chosen, total - len(items))
 
 
-def _items(path: Path) -> Items:
+def _items(path: Path, called: Sequence[str]) -> Items:
     """Return what a file holds: objects, or texts and numbers, each with its place."""
     text = read_text(path)
     suffix = path.suffix.lower()
     if suffix in TABLES:
-        return _table(text, TABLES[suffix], path)
+        return _table(text, TABLES[suffix], path, called)
     begin = text.lstrip()[:1]
     data = suffix in (".json", ".jsonl", ".ndjson")
     if suffix == ".txt" or not (data or begin in ("{", "[")):
@@ -139,7 +142,7 @@ def _items(path: Path) -> Items:
         table = cast("dict[str, object]", whole)
         if isinstance(table.get("predictions"), list):
             whole = table["predictions"]
-        elif {*ANSWERS, *IDS, *PLACES} & table.keys():
+        elif {*called, *IDS, *PLACES} & table.keys():
             return [(f"{path}:1", table)]
         else:  # SQuAD's form
             return [(f"{path}, {key}", {"id": key, "prediction": value}) for key, value in table.items()]
@@ -148,7 +151,7 @@ def _items(path: Path) -> Items:
     return [(f"{path}, prediction {n}", item) for n, item in enumerate(cast("list[object]", whole))]
 
 
-def _table(text: str, delimiter: str, path: Path) -> Items:
+def _table(text: str, delimiter: str, path: Path, called: Sequence[str]) -> Items:
     try:
         rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
     except csv.Error as error:
@@ -157,11 +160,11 @@ def _table(text: str, delimiter: str, path: Path) -> Items:
     if not rows:
         return []
     header = rows[0]
-    if not {*ANSWERS} & {*header}:
+    if not {*called} & {*header}:
         raise DataError(
             f"No column holds the predictions: there are {', '.join(header)[:200]}.",
             where=f"{path}:1",
-            hint=f"The first line names the columns; one is called {', '.join(ANSWERS)}.",
+            hint=f"The first line names the columns; one is called {', '.join(called)}.",
         )
     for number, row in enumerate(rows[1:], start=1):
         if len(row) != len(header):
