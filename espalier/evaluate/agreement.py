@@ -51,7 +51,7 @@ def alpha(
     if level == "interval":
         numbers = {label: _number(label) for label in labels}
         middle = sum(numbers.values()) / max(1, len(numbers))
-        parts = [_spread([numbers[label] - middle for label in row]) for row in rows]
+        parts = [_spread([numbers[label] - middle for label in row]) if len(row) > 1 else () for row in rows]
         fold: Fold = _interval
     elif level == "ordinal":
         ranks = list(order) or sorted(labels, key=_rank)

@@ -61,9 +61,12 @@ FRAMES = (
 )
 TIES = ("tie", "Tie", "TIE", "draw", "equal", "both", "neither", "C", "equally good", "a tie")
 SAID = {
-    "first": ["1", "the first answer", "the first one is better", "A>B", "A >> B", "[[A>B]]", "B<A", "Answer B is worse."],
-    "second": ["2", "The second answer.", "A<B", "[[B>>A]]", "Answer A is worse than B.", "A good one says more. B is better."],
-    "tie": ["A=B", "[[A=B]]", "It is a tie.", "Both answers are equally good.", "They are the same.", "Neither is better."],
+    "first": ["1", "the first answer", "the first one is better", "A>B", "A >> B", "[[A>B]]", "B<A",
+              "Answer B is worse."],
+    "second": ["2", "The second answer.", "A<B", "[[B>>A]]", "Answer A is worse than B.",
+               "A good one says more. B is better."],
+    "tie": ["A=B", "[[A=B]]", "It is a tie.", "Both answers are equally good.", "They are the same.",
+            "Neither is better."],
 }  # fmt: skip
 NOTHING = (
     *(
@@ -104,9 +107,9 @@ def test_a_letter_is_read_however_it_is_framed(frame: str, noun: str, letter: st
     assert verdict_of(frame.format(noun + letter)) == {"A": "first", "B": "second"}[letter]
 
 
-@given(st.sampled_from(FRAMES[:14]), st.sampled_from(TIES))
+@given(st.sampled_from(FRAMES[:13]), st.sampled_from(TIES))
 def test_a_tie_is_read_however_it_is_framed(frame: str, tie: str) -> None:
-    assert verdict_of(frame.format(tie)) == "tie" or frame in ("The better answer is {}.",)
+    assert verdict_of(frame.format(tie)) == "tie"
 
 
 @pytest.mark.parametrize(("verdict", "text"), [(v, text) for v, texts in SAID.items() for text in texts])
