@@ -129,17 +129,21 @@ def test_texts_in_memory_are_judged(sums: Path) -> None:
 
 
 def test_a_server_is_asked_once_and_a_kill_loses_nothing(
-    sums: Path, espalier: Callable[..., Any], espalier_process: Callable[..., Any]
+    sums: Path,
+    espalier: Callable[..., Any],
+    espalier_process: Callable[..., Any],
+    wait_for: Callable[..., None],
 ) -> None:
     command = ["score", "judge", "--predictions", "a.jsonl", "--against", "b.jsonl", "--prompts"]
     command += ["prompts.jsonl", "--model", "m", "-o", "controls=10", "--json"]
     with served(sums, "wordy", 0.02) as url:
         first = espalier_process(*command, "--server", url, cwd=sums)
-        end = time.monotonic() + 60
-        while not (sums / "log").exists() or len((sums / "log").read_text().splitlines()) < 20:
-            assert time.monotonic() < end
+        wait_for(sums, "log", first)
+        while len((sums / "log").read_text().splitlines()) < 20:
+            assert first.poll() is None, first.communicate()
             time.sleep(0.01)
         first.kill()
+        first.communicate()
         done = espalier(*command, "--server", url, cwd=sums)
         assert done.code == 0, done.err
         found = json.loads(done.out)
@@ -174,8 +178,9 @@ def test_a_model_of_this_machine_weighs_the_labels(
     record = json.loads((sums / "runs/local/judged.json").read_text())
     assert record["counts"]["unread"] == 0  # it can but name a label
 
-    def never(*_: object) -> None:
-        raise AssertionError("weighed again")
+    def never(_: object, rows: list[object]) -> list[float]:
+        assert not rows, "weighed again"
+        return []
 
     monkeypatch.setattr("espalier.decode.choosing.numbers", never)
     again = espalier(*command, "--json", cwd=sums)
@@ -194,7 +199,7 @@ def test_a_model_of_this_machine_weighs_the_labels(
         (["--judge", "x", "-o", "controls=many"], "a whole number was expected"),
         (["--judge", "x", "-o", "controls=-1"], "no fewer than 0 controls"),
         (["--judge", "x", "--against", "c.jsonl"], "There is no such file"),
-        (["--judge", "x", "--against", "runs"], "no run folder"),
+        (["--judge", "x", "--against", "runs"], "not a run folder"),
         (["--judge", "x", "--gold", "a.jsonl"], "called winner, preference"),
     ],
 )
