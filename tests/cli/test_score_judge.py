@@ -18,7 +18,7 @@ from espalier import api
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.records import Completion
 from espalier.evaluate.judge.pairs import PairScore
-from espalier.study.judging import Judge, Manner
+from espalier.trials.judging import Judge, Manner
 from tests.servers.judging_server import MANNERS, parts
 
 if TYPE_CHECKING:
