@@ -11,7 +11,8 @@ import typer
 from espalier.cli.summary import print_tables
 from espalier.cli.terminal import as_json as line_of
 from espalier.core.errors import RecipeError, nearest
-from espalier.core.recipe import apply_override
+from espalier.core.overrides import apply_override
+from espalier.core.sections import Section
 from espalier.core.text import counted
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def print_judged(
 
     settings: dict[str, Any] = {}
     for one in given:
-        apply_override(settings, one)
+        apply_override(settings, one, Section)
     known = vars(Manner())
     for key, value in settings.items():
         if key not in known:
