@@ -122,9 +122,10 @@ def texts_in(files: Iterable[Path], columns: Mapping[str, str]) -> set[tuple[str
     found: set[tuple[str, str]] = set()
     for file in files:
         for raw in spelt(rows_of(file), columns.values()):
-            if not isinstance(raw.value, Mapping):
+            given = cast("object", raw.value)
+            if not isinstance(given, Mapping):
                 continue
-            value = _taken(cast("Mapping[str, Any]", raw.value), columns)
+            value = _taken(cast("Mapping[str, Any]", given), columns)
             if isinstance(value.get(_text_key(value)[0]), str):
                 found.add((str(file), str(raw.number)))
     return found
