@@ -183,7 +183,8 @@ def evaluate(
     with _shown("espalier.api.evaluate"):
         from espalier.runs.model import Model
         from espalier.runs.run import Run
-        from espalier.trials.evaluation import asked_of, evaluated, written
+        from espalier.trials.evaluation import evaluated
+        from espalier.trials.evaluation_subject import asked_of, written
 
         cache = cache or default_cache()
         place = str(

@@ -55,7 +55,8 @@ def evaluate(
             Harness(model, tasks, include, limit, shots, name, chat), override or (), cache
         )
     else:
-        from espalier.trials.evaluation import asked_of, evaluated
+        from espalier.trials.evaluation import evaluated
+        from espalier.trials.evaluation_subject import asked_of
 
         secret = os.environ.get(key_env, "") if key_env else ""
         asked = asked_of(

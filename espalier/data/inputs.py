@@ -122,7 +122,7 @@ def texts_in(files: Iterable[Path], columns: Mapping[str, str]) -> set[tuple[str
     found: set[tuple[str, str]] = set()
     for file in files:
         for raw in spelt(rows_of(file), columns.values()):
-            given = cast("object", raw.value)
+            given = raw.value
             if not isinstance(given, Mapping):
                 continue
             value = _taken(cast("Mapping[str, Any]", given), columns)

@@ -20,7 +20,8 @@ from espalier.core.standing import set_aside
 from espalier.core.text import counted, some, spelt
 from espalier.runs.events import say
 from espalier.runs.start import start
-from espalier.trials.evaluation import Evaluation, evaluate_together
+from espalier.trials.evaluation import evaluate_together
+from espalier.trials.evaluation_subject import Evaluation
 
 if TYPE_CHECKING:
     from pathlib import Path

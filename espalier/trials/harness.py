@@ -35,7 +35,8 @@ from espalier.report.page import write_report
 from espalier.runs.asking import run_asking
 from espalier.runs.events import say
 from espalier.runs.looking import count
-from espalier.trials.evaluation import local_model, named
+from espalier.trials.evaluation import local_model
+from espalier.trials.evaluation_subject import named
 
 if TYPE_CHECKING:
     from espalier.core.recipe import Recipe

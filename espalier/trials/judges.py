@@ -11,7 +11,7 @@ from espalier.core.errors import RecipeError
 from espalier.core.files import content_hash
 from espalier.core.journal import STORE, Journal, store_of
 from espalier.core.run import open_run
-from espalier.trials.evaluation import named
+from espalier.trials.evaluation_subject import named
 from espalier.trials.judging import Judge, Manner, judge_pairs, judge_singles
 
 if TYPE_CHECKING:

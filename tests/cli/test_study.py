@@ -17,7 +17,8 @@ from espalier.runs.prepare import prepare
 from espalier.study.factors import factors, varied
 from espalier.study.files import Files
 from espalier.study.recipe import FactorChoice, load_study
-from espalier.trials.evaluation import Evaluation, evaluated
+from espalier.trials.evaluation import evaluated
+from espalier.trials.evaluation_subject import Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
