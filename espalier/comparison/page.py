@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import math
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ from espalier.comparison.records import least, shown_p
 from espalier.evaluate import sheet
 from espalier.report import browse
 from espalier.report.charts import Tick, ticks
+from espalier.report.layout import environment, ours
 from espalier.report.page import UNWRITABLE, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jinja2 import Environment
 
     from espalier.comparison.entries import Entry
     from espalier.comparison.records import Compared, Comparison
@@ -46,26 +50,27 @@ class Forest:
     band: tuple[float, float] | None
 
 
+@functools.cache
+def _pages() -> Environment:
+    return environment(
+        {
+            "whole": unbroken,
+            "shown": sheet.shown,
+            "points": sheet.points,
+            "interval": sheet.interval,
+            "probability": shown_p,
+            "least": least,
+        }
+    )
+
+
 def render(comparison: Comparison, groups: Sequence[Sequence[Entry]]) -> str:
     """Return the page; its rows show the answers of each side's first training."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("espalier.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        whole=unbroken,
-        shown=sheet.shown,
-        points=sheet.points,
-        interval=sheet.interval,
-        probability=shown_p,
-        least=least,
-    )
-    style, script = (Markup(loader.get_source(environment, name)[0]) for name in ("report.css", "browse.js"))
+    script = ours("browse.js")
     names = [comparison.pairs[0].first, *(pair.other for pair in comparison.pairs)]
-    page = environment.get_template("comparison.html").render(
-        style=style,
+    page = _pages().get_template("comparison.html")
+    shown = page.render(
+        style=ours("report.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         comparison=comparison,
@@ -75,7 +80,7 @@ def render(comparison: Comparison, groups: Sequence[Sequence[Entry]]) -> str:
         orders=ORDERS,
         listed=Markup(browse.embedded(listed(comparison, groups, names))),
     )
-    return UNWRITABLE.sub("\ufffd", page)
+    return UNWRITABLE.sub("\ufffd", shown)
 
 
 def forest(comparison: Comparison) -> Forest:

@@ -5,6 +5,7 @@ The funnel as bars, of each filter some of what it found with the evidence, and 
 
 from __future__ import annotations
 
+import functools
 import re
 import statistics
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,15 @@ from espalier.core.run import RunFolder
 from espalier.core.text import counted
 from espalier.data.pairs import Pairs
 from espalier.report.charts import histograms
+from espalier.report.layout import environment, ours
 from espalier.report.lengths import Lengths
 from espalier.report.page import UNWRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from jinja2 import Environment
 
     from espalier.building.exporting import Exported
     from espalier.building.funnel import Funnel
@@ -53,23 +57,28 @@ def write_build_report(folder: Path) -> Path:
     return run.report
 
 
+@functools.cache
+def _pages() -> Environment:
+    from jinja2 import pass_context
+
+    return environment(
+        {
+            "counted": counted,
+            "marked": _marked,
+            "number": lambda n: f"{n:,}".replace(",", "\u202f"),
+            "share": pass_context(lambda page, n: f"{100 * n / max(1, page['funnel'].rows):.1f}"),
+        }
+    )
+
+
 def render(
     funnel: Funnel, people: Settled | None = None, recipe: str = "", exported: Exported | None = None
 ) -> str:
     """Return the report as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     mixed = exported.rows if exported and exported.portions else None
-    loader = PackageLoader("espalier.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        counted=counted, marked=_marked, number=lambda n: f"{n:,}".replace(",", "\u202f"),
-        share=lambda n: f"{100 * n / max(1, funnel.rows):.1f}",
-    )  # fmt: skip
-    return environment.get_template("build.html").render(
-        style=Markup(loader.get_source(environment, "report.css")[0]),
+    page = _pages().get_template("build.html")
+    return page.render(
+        style=ours("report.css"),
         funnel=funnel,
         people=people,
         out=_out(funnel, people),

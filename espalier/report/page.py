@@ -7,6 +7,7 @@ shown; the templates lay it out. No network; the one script is ours, and every t
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from collections import Counter
@@ -29,6 +30,7 @@ from espalier.report import browse, words
 from espalier.report.charts import axis
 from espalier.report.gather import Material, gather
 from espalier.report.gather import scores_of as scores_of
+from espalier.report.layout import environment, ours
 from espalier.report.lengths import lengths
 from espalier.report.picks import pick, picked_by
 from espalier.report.tuning import how, trainings
@@ -36,6 +38,8 @@ from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from jinja2 import Environment
 
     from espalier.evaluate.score_records import Answers
     from espalier.evaluate.scores import Scores
@@ -64,27 +68,38 @@ def write_report(folder: Path) -> Path:
     return path
 
 
+@functools.cache
+def _pages() -> Environment:
+    from jinja2 import pass_context
+
+    made = environment(
+        {
+            "percent": sheet.percent,
+            "shown": sheet.shown,
+            "points": sheet.points,
+            "interval": sheet.interval,
+            "counted": counted,
+            "title_of": pass_context(lambda page, name: page["run"].scores.metric(name).title),
+            "of_row": pass_context(
+                lambda page, value, name: f"{page['run'].scores.metric(name).scale * value:.1f}"
+            ),
+            "whole": unbroken,
+            "reward": words.reward,
+            "duration": words.duration,
+            "size": words.size,
+            "number": lambda n: f"{n:,}".replace(",", "\u202f"),
+        }
+    )
+    made.tests["floor"] = FLOORS.__contains__
+    return made
+
+
 def render(material: Material) -> str:
     """Return the report as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("espalier.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.tests["floor"] = FLOORS.__contains__
-    environment.filters.update(
-        percent=sheet.percent, shown=sheet.shown, points=sheet.points, interval=sheet.interval,
-        counted=counted, title_of=lambda name: material.scores.metric(name).title, whole=unbroken,
-        of_row=lambda value, name: f"{material.scores.metric(name).scale * value:.1f}",
-        reward=words.reward, duration=words.duration, size=words.size,
-        number=lambda n: f"{n:,}".replace(",", "\u202f"),
-    )  # fmt: skip
-    tasks = _tasks(material)
-    # Ours, not the run's: they are not escaped.
-    style, script = (Markup(loader.get_source(environment, name)[0]) for name in ("report.css", "browse.js"))
-    return environment.get_template("report.html").render(
-        style=style,
+    tasks, script = _tasks(material), ours("browse.js")
+    page = _pages().get_template("report.html")
+    return page.render(
+        style=ours("report.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         listed=_listed(material),

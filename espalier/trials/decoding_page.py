@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
 from espalier.evaluate import sheet
 from espalier.report.charts import Tick, ticks
+from espalier.report.layout import environment, ours
 from espalier.report.page import UNWRITABLE
 from espalier.trials.decoding_record import gap_of, span, spent
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from espalier.trials.decoding_record import Decodings, Outcome
 
 MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -43,25 +45,31 @@ class Plot:
     front: str
 
 
+@functools.cache
+def _pages() -> Environment:
+    return environment(
+        {
+            "share": share,
+            "shown": sheet.shown,
+            "interval": sheet.interval,
+            "spent": spent,
+            "span": span,
+            "gap": gap_of,
+        }
+    )
+
+
 def render(found: Decodings) -> str:
     """Return the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("espalier.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        share=share, shown=sheet.shown, interval=sheet.interval, spent=spent, span=span, gap=gap_of
-    )
-    page = environment.get_template("decoding.html").render(
-        style=Markup(loader.get_source(environment, "report.css")[0]),
+    page = _pages().get_template("decoding.html")
+    shown = page.render(
+        style=ours("report.css"),
         found=found,
         marks={one.setting: mark for mark, one in _marked(found)},
         plot=pareto(found),
         decode={one.setting: _recipe(one) for one in found.tested},
     )
-    return UNWRITABLE.sub("\ufffd", page)
+    return UNWRITABLE.sub("\ufffd", shown)
 
 
 def share(value: float, digits: int = 1) -> str:
