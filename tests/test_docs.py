@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -86,9 +87,15 @@ def test_commands_exist(page: Path) -> None:
     assert set(makes) <= set(targets)
 
 
+@functools.cache
+def verbs() -> object:
+    """Return the command line as Typer makes it, anew each time it is asked."""
+    return typer.main.get_command(app)
+
+
 def runs(line: str) -> bool:
     """Say whether the command line knows the verb and every option of `line`."""
-    command: Any = typer.main.get_command(app)
+    command: Any = verbs()
     _, *words = shlex.split(line.split(" | ")[0], comments=True)
     while words and words[0] in vars(command).get("commands", {}):
         command = command.commands[words.pop(0)]

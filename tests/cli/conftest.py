@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -11,12 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
+import typer.main
 
 from espalier.cli.main import main
 
@@ -72,11 +73,16 @@ class Result:
     err: str
 
 
+# Typer makes the commands anew from the signatures of all verbs; once is enough for a process.
+COMMANDS = functools.cache(typer.main.get_command)
+
+
 def call(*arguments: object, stdin: str = "", cwd: Path | None = None) -> Result:
     """Run `espalier` in this process: another one needs seconds to import torch."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
     with (
+        mock.patch.object(typer.main, "get_command", COMMANDS),
         mock.patch.object(sys, "argv", ["espalier", *map(str, arguments)]),
         mock.patch.object(sys, "stdin", io.StringIO(stdin)),
         mock.patch.object(sys, "path", list(sys.path)),
@@ -102,7 +108,7 @@ def espalier() -> Callable[..., Result]:
 @pytest.fixture(scope="session")
 def espalier_process(forked: Callable[..., Any]) -> Callable[..., Any]:
     """Starts a command as a process of its own; see `Forked`."""
-    return partial(forked, "-m", "espalier.cli.main")
+    return functools.partial(forked, "-m", "espalier.cli.main")
 
 
 def wait_for(path: Path, pattern: str, process: Any) -> None:
@@ -175,7 +181,7 @@ def home(tmp_path: Path, tiny_model: Path) -> Path:
 @pytest.fixture(scope="session")
 def new_home(tiny_model: Path) -> Callable[[Path], Path]:
     """Makes a user's folder; see `make_home`."""
-    return partial(make_home, model=tiny_model)
+    return functools.partial(make_home, model=tiny_model)
 
 
 @pytest.fixture
