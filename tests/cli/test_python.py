@@ -175,10 +175,12 @@ def test_who_stops_listening_leaves_a_checkpoint(home: Path, monkeypatch: pytest
     assert not (home / "runs" / "plural" / "model").exists()
 
 
-def test_torch_that_was_first_is_told() -> None:
+def test_torch_that_was_first_is_told(tmp_path: Path) -> None:
+    """An empty module stands for torch: what is told follows from its name."""
+    (tmp_path / "torch.py").touch()
     script = "import torch, espalier; espalier.run('no-such-recipe.toml')"
     clean = {"PATH": "", "HOME": "/tmp"}
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=clean
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, env=clean
     )
     assert "Note: torch was loaded before espalier could set " in done.stderr
