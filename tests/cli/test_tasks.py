@@ -69,7 +69,14 @@ def test_a_run_on_two_tasks_and_a_file_of_rows(home: Path, espalier) -> None:
     assert "what the task's file holds" in changed.err
 
 
-TOY = ("data.limit=6", "data.test_limit=3", "train.rows=4", "decode.limit=4", "model.name=tiny")
+TOY = (
+    "data.limit=6",
+    "data.test_limit=3",
+    "train.rows=4",
+    "decode.limit=4",
+    "model.name=tiny",
+    "evidence=false",
+)
 
 
 def test_the_bundled_recipe_on_a_task_and_conversations(home: Path, espalier) -> None:

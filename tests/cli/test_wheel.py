@@ -12,7 +12,18 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ("data.limit=8", "data.test_limit=4", "train.rows=4", "train.epochs=0.5", "decode.limit=4")
+SMALL = (
+    "data.limit=8",
+    "data.test_limit=4",
+    "train.rows=4",
+    "train.epochs=0.5",
+    "decode.limit=4",
+    "evidence=false",
+)
+WHERE = (
+    "import espalier; from espalier.tasks.abilities import abilities; "
+    "print(espalier.__file__, len(abilities()) > 100)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +54,7 @@ def test_the_wheel_holds_all_that_the_package_does(wheel: Path) -> None:
 
 
 def test_a_bundled_recipe_runs_from_the_wheel_alone(wheel: Path, tiny_model: Path, tmp_path: Path) -> None:
-    where = "import espalier; print(espalier.__file__)"
-    assert in_wheel(wheel, "-c", where, cwd=tmp_path) == f"{wheel}/espalier/__init__.py\n"
+    assert in_wheel(wheel, "-c", WHERE, cwd=tmp_path) == f"{wheel}/espalier/__init__.py True\n"
     assert "event-duration\n" in in_wheel(wheel, "-m", "espalier", "recipes", cwd=tmp_path)
     assert in_wheel(wheel, "-m", "espalier", "recipes", "copy", "dpo", cwd=tmp_path) == "dpo.toml\n"
     changes = [word for change in (f"model.name={tiny_model}", *SMALL) for word in ("-o", change)]
