@@ -97,8 +97,9 @@ def test_an_answer_is_the_same_whoever_joins_and_leaves(
         wanted = alone[: one.leaves]
         assert [(token.id, token.finish) for token in told] == [(token.id, token.finish) for token in wanted]
         assert [token.logprob for token in told] == pytest.approx([t.logprob for t in wanted], abs=1e-4)
-        apart = list(decode_tokens(chatty, [one.request], greedy(limit=6), {0, 1}, shared=False, text=said))
-        assert [(token.id, token.finish) for token in apart] == [(token.id, token.finish) for token in alone]
+    # Without sharing nobody joins: one of the requests is enough.
+    apart = list(decode_tokens(chatty, [one.request], greedy(limit=6), {0, 1}, shared=False, text=said))
+    assert [(token.id, token.finish) for token in apart] == [(token.id, token.finish) for token in alone]
 
 
 @pytest.fixture(scope="module")
