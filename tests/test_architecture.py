@@ -62,8 +62,13 @@ class Module:
     text: str
     tree: ast.Module
 
+    @functools.cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All of the tree, walked once for all rules."""
+        return list(ast.walk(self.tree))
+
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
 
@@ -71,18 +76,18 @@ class Module:
         """Functions whose parameters others choose: transformers' attention interface, and torch.autograd."""
         attention = [
             ast.unparse(argument)
-            for called, call in self.calls()
+            for called, call in self.calls
             if called == "AttentionInterface.register"
             for argument in call.args
         ]
-        classes = (node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef))
+        classes = (node for node in self.nodes if isinstance(node, ast.ClassDef))
         autograd = [c for c in classes if any(ast.unparse(b).endswith("autograd.Function") for b in c.bases)]
         return {*attention, *(["forward", "backward"] if autograd else [])}
 
-    def calls(self) -> Iterator[tuple[str, ast.Call]]:
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Call):
-                yield ast.unparse(node.func), node
+    @functools.cached_property
+    def calls(self) -> list[tuple[str, ast.Call]]:
+        """Each call with the name of what is called."""
+        return [(ast.unparse(node.func), node) for node in self.nodes if isinstance(node, ast.Call)]
 
 
 def _module(path: Path, text: str) -> Module:
@@ -115,7 +120,7 @@ def _imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
 
 def import_order(module: Module) -> Iterator[str]:
     """A room imports from the rooms above it only, for types too; the top of the package is lazy."""
-    for name in _imported(ast.walk(module.tree)):
+    for name in _imported(iter(module.nodes)):
         room = f"{name}.".split(".")[1]
         if module.room and room not in MAY_IMPORT[module.room] | {module.room}:
             yield f"'{module.room}' imports {name}"
@@ -123,7 +128,7 @@ def import_order(module: Module) -> Iterator[str]:
 
 def relative_imports(module: Module) -> Iterator[str]:
     """Imports are absolute, so that the rules above see them."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ImportFrom) and node.level:
             yield f"line {node.lineno} imports relatively"
 
@@ -149,7 +154,7 @@ def sizes(module: Module) -> Iterator[str]:
         count = len([name for name in given if name not in ("self", "cls")])
         if count > 6 and function.name not in dictated:
             yield f"{function.name} has {count} positional parameters"
-    ifs = [node for node in ast.walk(module.tree) if isinstance(node, ast.If | ast.IfExp)]
+    ifs = [node for node in module.nodes if isinstance(node, ast.If | ast.IfExp)]
     branches = [node for node in ifs if ast.unparse(node.test) != "TYPE_CHECKING"]
     if loop and len(branches) > 6:
         yield f"{len(branches)} ifs"
@@ -171,7 +176,7 @@ def open_signatures(module: Module) -> Iterator[str]:
 
 def guessed_attributes(module: Module) -> Iterator[str]:
     """What an object is, is known by its type: no hasattr, no getattr with a default."""
-    for called, call in module.calls():
+    for called, call in module.calls:
         if called == "hasattr" or (called == "getattr" and len(call.args) + len(call.keywords) > 2):
             yield f"line {call.lineno} calls {called}"
 
@@ -179,7 +184,7 @@ def guessed_attributes(module: Module) -> Iterator[str]:
 def broad_excepts(module: Module) -> Iterator[str]:
     """Only a run, the command line and limited processes, which call what others wrote, catch anything."""
     calls_others = module.room in ("runs", "cli") or module.room == "sandbox"
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ExceptHandler) and not calls_others:
             caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type else {""}
             if caught & {"", "Exception", "BaseException"}:
@@ -188,7 +193,7 @@ def broad_excepts(module: Module) -> Iterator[str]:
 
 def inheritance(module: Module) -> Iterator[str]:
     """Behaviour is not inherited: bases are protocols, errors, records and what torch insists on."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         for base in node.bases if isinstance(node, ast.ClassDef) else ():
             name = ast.unparse(base).split("[")[0].split(".")[-1]
             if name not in BASES and not name.endswith(("Error", "Exception")):
@@ -199,7 +204,7 @@ def world(module: Module) -> Iterator[str]:
     """The environment and argv are read, and text is printed, only in cli; one file sets what torch reads."""
     if module.room == "cli" or module.name == "espalier.core.runtime":
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in (
             "os.environ",
             "os.getenv",
@@ -266,7 +271,7 @@ def test_the_package_stays_small() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     rooms: Counter[str] = Counter()
     for module in modules():
-        rooms[module.room] += _code_lines(module.text)
+        rooms[module.room] += _code_lines(module)
     assert rooms.total() < 46_000
     assert sum(rooms[room] for room in SPINE) < 10_600
     most = {
@@ -332,14 +337,14 @@ def test_verbs_import_at_the_top_but_for_what_takes_long_to_load() -> None:
     assert not reaches_heavy(main.name, {main.name})
 
 
-def _code_lines(text: str) -> int:
+def _code_lines(module: Module) -> int:
     """Return how many lines hold code: no blank line, no comment, no docstring (docs/decisions/size.md)."""
     ignored = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
     lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    for token in tokenize.generate_tokens(io.StringIO(module.text).readline):
         if token.type not in ignored:
             lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(text)):
+    for node in module.nodes:
         match node:
             case ast.Expr(value=ast.Constant(value=str())):
                 lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
