@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -49,7 +51,8 @@ assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 """
 
 
-def start(kind: str) -> subprocess.Popen[str]:
+@contextmanager
+def started(kind: str) -> Iterator[subprocess.Popen[str]]:
     """Start the program above, and wait until it is where the signal shall find it."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, kind],
@@ -57,10 +60,14 @@ def start(kind: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout
-    assert process.stdout.readline() in ("stuck\n", "under way\n")
-    time.sleep(0.2)  # from the line to the long instruction behind it
-    return process
+    try:
+        assert process.stdout
+        assert process.stdout.readline() in ("stuck\n", "under way\n")
+        time.sleep(0.2)  # from the line to the long instruction behind it
+        yield process
+    finally:  # one that is stuck after all would be so for minutes, on a processor of its own
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize(
@@ -74,27 +81,27 @@ def start(kind: str) -> subprocess.Popen[str]:
     ],
 )
 def test_a_signal_is_waited_for_or_ends_it(kind: str, number: int, status: int, printed: str):
-    process = start(kind)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=10)
+    with started(kind) as process:
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (status, printed), err
     assert "Traceback" not in err
     assert ("after this step" in err) == (kind == "step")
 
 
 def test_a_second_signal_does_not_wait():
-    process = start("stuck in a long step")
-    for _ in range(2):
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.05)
-    process.communicate(timeout=10)
+    with started("stuck in a long step") as process:
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+        process.communicate(timeout=10)
     assert process.returncode == 143
 
 
 def test_what_nohup_ignores_stays_ignored():
-    process = start("ignored")
-    process.send_signal(signal.SIGHUP)
-    time.sleep(0.1)
-    assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=10)[0] == "stopped by SIGTERM\n"
+    with started("ignored") as process:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=10)[0] == "stopped by SIGTERM\n"
