@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 STEPS = 5
 PROGRAM = "__ranks__"  # what this file is called where a process runs it
 SERVER = multiprocessing.get_context("forkserver")
+# Beside the other tests that fork, so that one server is enough; see `tests/conftest.py`.
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 def units() -> list[Unit]:
