@@ -13,12 +13,12 @@ import ast
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from inspect import getsourcefile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.files import content_hash, file_sha256
+from espalier.core.run import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +34,7 @@ def code_hash(code: Callable[..., Any] | str) -> str:
     if not file.is_file():
         return ""
     used = content_hash([[one.name, file_sha256(one)] for one in files_used(file)])
-    return f"{version('espalier-lm')} {used}" if PACKAGE in file.parents else used
+    return f"{version_of('espalier-lm')} {used}" if PACKAGE in file.parents else used
 
 
 def files_used(file: Path) -> list[Path]:
@@ -118,7 +118,16 @@ def _texts(tree: ast.AST) -> list[str]:
 
 
 def _used(file: Path) -> list[Path]:
-    """Return the files that a file of code uses itself."""
+    """Return the files that a file of code uses itself; those of this package stay while it runs."""
+    return _own(file, file.stat().st_mtime_ns) if PACKAGE in file.parents else _found(file)
+
+
+@cache
+def _own(file: Path, _: int) -> list[Path]:
+    return _found(file)
+
+
+def _found(file: Path) -> list[Path]:
     mentions = _mentions(file)
     modules = set(mentions.modules)
     for name, home in mentions.asked.items():

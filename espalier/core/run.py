@@ -7,6 +7,7 @@ is not done again, as long as its files are what they were. One process at a tim
 from __future__ import annotations
 
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
@@ -302,7 +303,13 @@ def stage_name(number: int, count: int) -> str:
 
 def installed() -> dict[str, str]:
     """Return the versions of the packages that decide what comes out."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {name: version_of(name) for name in PACKAGES}
+
+
+@functools.cache
+def version_of(package: str) -> str:
+    """Return the version of an installed package; its files are read once for a process."""
+    return importlib.metadata.version(package)
 
 
 def provenance(seed: int, inputs: Mapping[str, str]) -> dict[str, Any]:
