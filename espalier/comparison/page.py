@@ -51,7 +51,8 @@ class Forest:
 
 
 @functools.cache
-def _pages() -> Environment:
+def pages() -> Environment:
+    """Return what lays out the pages that compare, here and in a study."""
     return environment(
         {
             "whole": unbroken,
@@ -68,7 +69,7 @@ def render(comparison: Comparison, groups: Sequence[Sequence[Entry]]) -> str:
     """Return the page; its rows show the answers of each side's first training."""
     script = ours("browse.js")
     names = [comparison.pairs[0].first, *(pair.other for pair in comparison.pairs)]
-    page = _pages().get_template("comparison.html")
+    page = pages().get_template("comparison.html")
     shown = page.render(
         style=ours("report.css"),
         script=script,

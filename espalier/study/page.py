@@ -6,14 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
-from espalier.comparison.page import differences
-from espalier.comparison.records import least, shown_p
+from espalier.comparison.page import differences, pages
 from espalier.evaluate import sheet
 from espalier.evaluate.measures import FLOORS
 from espalier.report.charts import Tick, ticks
-from espalier.report.page import UNWRITABLE, unbroken
+from espalier.report.layout import ours
+from espalier.report.page import UNWRITABLE
 
 if TYPE_CHECKING:
     from espalier.core.records import Estimate
@@ -41,28 +39,15 @@ class Scores:
 
 def render(found: Findings) -> str:
     """Return the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("espalier.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        whole=unbroken,
-        shown=sheet.shown,
-        points=sheet.points,
-        interval=sheet.interval,
-        probability=shown_p,
-        least=least,
-    )
-    page = environment.get_template("study.html").render(
-        style=Markup(loader.get_source(environment, "report.css")[0]),
+    page = pages().get_template("study.html")
+    shown = page.render(
+        style=ours("report.css"),
         found=found,
         forest=differences([(one.name, one.compared) for one in found.effects], found.margin),
         scores=scores(found),
         cells={cell.name: cell for cell in found.cells},
     )
-    return UNWRITABLE.sub("\ufffd", page)
+    return UNWRITABLE.sub("\ufffd", shown)
 
 
 def scores(found: Findings) -> Scores:
