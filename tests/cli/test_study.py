@@ -291,9 +291,9 @@ def test_what_must_matter_is_seen_and_what_cannot_is_not(home: Path):
     assert "What made a difference" in str(found)
 
 
-def rows_of(recipe: Recipe) -> tuple[dict[str, str], list[tuple[object, ...]]]:
+def rows_of(recipe: Recipe) -> tuple[dict[str, str], list[object]]:
     made = prepare(recipe)
-    test = [(e.id, e.source, e.prompt, e.references) for e in made.test]
+    test: list[object] = [(e.id, e.source, e.prompt, e.references) for e in made.test]
     return {e.id: e.answer for e in made.train}, test
 
 
