@@ -22,13 +22,14 @@ from espalier.models.bundled import default_cache
 from espalier.runs.events import heard, say, streamed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 
     from espalier.builds.built import Build
     from espalier.builds.recipe import BuildRecipe
     from espalier.comparison.records import Comparison
     from espalier.core.recipe import Precision, Recipe
     from espalier.core.records import Estimate
+    from espalier.explain.record import Explanation
     from espalier.runs.books import Way
     from espalier.runs.events import Event
     from espalier.runs.model import Model
@@ -323,6 +324,32 @@ def compare_decodings(
             source, overrides, cache=cache or default_cache(), tries=tries, budget=budget, samples=samples,
             metric=metric, rows=rows, rounds=rounds, again=again,
         )  # fmt: skip
+
+
+def explain(
+    run: Run | str | Path,
+    *,
+    parts: Collection[str] = ("card", "shift", "style"),
+    rows: int | None = None,
+    cache: Path | None = None,
+) -> Explanation:
+    """Say what is behind a run's score, as `espalier explain` does; see `espalier.explain.explain`.
+
+    The record prints as its tables and sentences: `found.sentences`, `found.shift.shares["shifted"]`.
+
+    Args:
+        run: a run or its folder.
+        parts: those to explain.
+        rows: most test rows that are asked, by whole sources.
+        cache: as for `run`.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with _shown("espalier.explain"):
+        from espalier.explain.explain import explain as explain_run
+
+        return explain_run(Path(run), cache or default_cache(), parts, rows)
 
 
 def study(

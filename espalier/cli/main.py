@@ -22,6 +22,7 @@ from espalier.cli.compare import compare
 from espalier.cli.data import data
 from espalier.cli.decode import decode
 from espalier.cli.evaluate import evaluate
+from espalier.cli.explain import explain
 from espalier.cli.export import export
 from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
@@ -70,6 +71,7 @@ app.command()(evaluate)
 app.command()(forecast)
 app.command()(generate)
 app.command()(decode)
+app.command()(explain)
 app.command()(chat)
 app.command()(score)
 app.command()(compare)

@@ -33,6 +33,7 @@ from espalier.models.reward import rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import torch
@@ -174,6 +175,16 @@ def merged(model: nn.Module) -> PreTrainedModel:
         model = _with_peft(from_4_bits(cast("Any", model).unload()), lambda: config)
         set_peft_model_state_dict(model, tensors)
     return cast("Any", model).merge_and_unload()
+
+
+def without_adapter(model: nn.Module) -> AbstractContextManager[object] | None:
+    """Return what turns peft's adapter off meanwhile, so that the model is its own base; None without one.
+
+    A base in 4 bits is left out, as that is no longer the one that was tuned.
+    """
+    if not isinstance(model, PeftModel) or is_quantised(model.get_base_model()):
+        return None
+    return cast("AbstractContextManager[object]", model.disable_adapter())
 
 
 def is_plain(model: PreTrainedModel) -> bool:

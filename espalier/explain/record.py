@@ -1,0 +1,285 @@
+"""What is known of a run's superficiality: each line a number with its interval, and three sentences.
+
+`Explanation` prints as the lines and the sentences; `plain()` is the same as JSON can hold it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from espalier.core.records import Estimate
+from espalier.core.scoring import Metric
+from espalier.evaluate.score_records import Difference, plain
+from espalier.evaluate.sheet import figure, interval, points
+from espalier.tasks.variants import DEFINITIONS, EXAMPLES, ORDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+KINDS = ("unshifted", "marginal", "shifted")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a system or a floor reaches, and the tuned model's value less that, row by row.
+
+    `gap` is None of the tuned model itself, and where both were not scored on the same rows. A `floor` needs
+    no model.
+    """
+
+    name: str
+    reached: Estimate
+    gap: Difference | None = None
+    floor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a model reaches when it is asked otherwise.
+
+    Attributes:
+        system: "tuned" or "base".
+        definition, examples: levels of `tasks.variants`; an order stands in place of examples.
+        reached: of the measure that leads.
+        change: that less what the same model reaches as the run asked it, row by row. None of that itself.
+        apart: whether it differs from zero in a test that holds for all of the model's changes (Holm 1979).
+    """
+
+    system: str
+    definition: str
+    examples: str
+    reached: Estimate
+    change: Difference | None = None
+    apart: bool = False
+
+    @property
+    def usual(self) -> bool:
+        """Whether it is as the run asked."""
+        return (self.definition, self.examples) == ("original", "good")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The tokens at one place of the answers: `label` counts from 1, and the last is of all that follow."""
+
+    label: str
+    tokens: int
+    shares: Mapping[str, Estimate]
+    kl: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """A token that was often shifted.
+
+    Attributes:
+        token: as text.
+        count: how often the tuned model says it.
+        shifted: the share of these that the base model has beyond its third choice.
+        rank: the median of its ranks under the base.
+        instead: what the base model says most often in its place.
+    """
+
+    token: str
+    count: int
+    shifted: Estimate
+    rank: float
+    instead: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """The tuned model's answers, read by the base model; see `token_shift.py`.
+
+    Attributes:
+        rows, sources, tokens: that were read.
+        ties: tokens that the base model holds to be exactly as likely as another.
+        shares: of all tokens, those of each kind.
+        kl: KL(tuned || base), in nats a token.
+        moved: whether any token has another distribution at all.
+        places: by their place in the answer.
+        early: the KL of a row's first `first` tokens less that of its others, row by row.
+        first: how many those are.
+        top: tokens that were shifted most often.
+        settings: of decoding.
+        precision: number format of the products.
+    """
+
+    rows: int
+    sources: int
+    tokens: int
+    ties: int
+    shares: Mapping[str, Estimate]
+    kl: Estimate
+    moved: bool
+    places: tuple[Place, ...]
+    early: Estimate
+    first: int
+    top: tuple[Top, ...]
+    settings: Mapping[str, Any]
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A share before and after tuning, and the paired difference."""
+
+    name: str
+    base: Estimate
+    tuned: Estimate
+    gap: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class StyleAndFacts:
+    """The general questions before and after: the style of free answers, and right choices."""
+
+    questions: int
+    style: Moving
+    traits: tuple[Moving, ...]
+    words: Moving
+    facts: Moving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What the run's score is worth.
+
+    Attributes:
+        lines: the tuned model, the base model zero- and few-shot, and what needs no model.
+        cells: definition × examples, and other orders of the examples.
+        rows, sources: that variants were asked on.
+        left: what could not be asked, and why.
+    """
+
+    lines: tuple[Line, ...]
+    cells: tuple[Cell, ...]
+    rows: int
+    sources: int
+    left: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def cell(self, system: str, definition: str, examples: str) -> Cell | None:
+        """Return one, where it was asked."""
+        wanted = (system, definition, examples)
+        return next((c for c in self.cells if (c.system, c.definition, c.examples) == wanted), None)
+
+    def levels(self, system: str) -> tuple[list[str], list[str]]:
+        """Return which definitions a model was asked with, and which examples and orders of them."""
+        own = [cell for cell in self.cells if cell.system == system]
+        asked = {cell.definition for cell in own} | {cell.examples for cell in own}
+        rows, columns = DEFINITIONS, (*EXAMPLES, *ORDERS)
+        return [one for one in rows if one in asked], [one for one in columns if one in asked]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Explanation:
+    """The superficiality card of a run. Parts that were not asked for are None.
+
+    Attributes:
+        name: of the run.
+        measure: that leads, with what it is as `metric`.
+        rows, sources: that the run was scored on.
+        sentences: three, of what the numbers bear.
+        made: answers that were made now, and not taken from a journal.
+    """
+
+    name: str
+    measure: str
+    metric: Metric
+    rows: int
+    sources: int
+    card: Card | None = None
+    shift: Shift | None = None
+    style: StyleAndFacts | None = None
+    sentences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    made: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return cast("dict[str, Any]", _plain(self))
+
+    def to_json(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(self.plain(), ensure_ascii=False)
+
+    def tables(self) -> Iterator[list[list[str]]]:
+        """Yield its tables: of each the columns' names, then the rows."""
+        if self.card:
+            head = ["", self.metric.title, "tuned less that"]
+            yield [head, *(self._line(one) for one in self.card.lines)]
+            for system in dict.fromkeys(cell.system for cell in self.card.cells):
+                yield self._cross(self.card, system)
+        if self.shift:
+            shares = [[kind, _share(one)] for kind, one in self.shift.shares.items()]
+            yield [["tokens of the answers", "%"], *shares, ["KL, nats a token", _number(self.shift.kl)]]
+        if self.style:
+            moving = (self.style.style, self.style.facts)
+            head = ["general questions", "base", "tuned", "difference"]
+            yield [head, *([m.name, _share(m.base), _share(m.tuned), signed(m.gap)] for m in moving)]
+
+    def _line(self, one: Line) -> list[str]:
+        gap = signed(one.gap.estimate) if one.gap else ""
+        return [one.name, self._reached(one.reached), gap]
+
+    def _cross(self, card: Card, system: str) -> list[list[str]]:
+        definitions, examples = card.levels(system)
+        head = [f"{system}, asked with", *(name.replace("_", " ") for name in examples)]
+        rows = [[card.cell(system, one, shown) for shown in examples] for one in definitions]
+        told = [
+            [f"{self._reached(c.reached)}{' *' if c.apart else ''}" if c else "" for c in row] for row in rows
+        ]
+        return [head, *([name, *row] for name, row in zip(definitions, told, strict=True))]
+
+    def _reached(self, estimate: Estimate) -> str:
+        return f"{figure(self.metric, estimate)} ({interval(estimate) or '–'})"
+
+    @property
+    def footing(self) -> str:
+        """What the numbers are."""
+        return (
+            "Intervals at 95 %, by source. * marks changes that hold together. "
+            "One training: nothing here says what another seed would do."
+        )
+
+    def __str__(self) -> str:
+        """Return the tables and the sentences."""
+        blocks: list[str] = []
+        for rows in self.tables():
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            blocks.append("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
+        return "\n\n".join([*blocks, "\n".join([self.footing, *self.notes]), "\n".join(self.sentences)])
+
+    __repr__ = __str__
+
+
+def signed(gap: Estimate) -> str:
+    """Return a difference as '+4.2 (−1.0 to +9.4)'."""
+    return f"{points(gap)} ({interval(gap, signed=True) or '–'})"
+
+
+def _share(one: Estimate) -> str:
+    return str(one)
+
+
+def _number(one: Estimate) -> str:
+    ends = f"{one.low:.3f} to {one.high:.3f}" if one.bounded else "–"
+    return f"{one.value:.3f} ({ends})"
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Estimate):
+        return plain(value)
+    if isinstance(value, Difference):
+        return value.plain()
+    if isinstance(value, Metric):
+        return {name: value.__getattribute__(name) for name in ("title", "unit", "better", "scale")}
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in cast("dict[str, object]", value).items()}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in cast("list[object]", value)]
+    if is_dataclass(value):
+        return {one.name: _plain(object.__getattribute__(value, one.name)) for one in fields(value)}
+    return value
