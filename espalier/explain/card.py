@@ -14,7 +14,7 @@ from espalier.explain.variations import USUAL, Variations, named, variations
 from espalier.runs.prepare import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from espalier.core.records import Completion, Metric, Score
     from espalier.decode.local import Local

@@ -78,7 +78,7 @@ class Top:
         token: as text.
         count: how often the tuned model says it.
         shifted: the share of these that the base model has beyond its third choice.
-        rank: the median of its ranks under the base.
+        rank: the median of its ranks under the base where it is shifted.
         instead: what the base model says most often in its place.
     """
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from espalier.core.files import content_hash
-from espalier.evaluate.statistics import mean, paired_difference
+from espalier.evaluate.statistics import mean, paired_difference, score_mean
 from espalier.explain.record import KINDS, Place, Shift, Top
 from espalier.explain.token_shift import Moved, answer_rows, shifts
 from espalier.runs.events import bar
@@ -114,7 +114,7 @@ def _shares(tokens: Sequence[tuple[Moved, str]]) -> dict[str, Estimate]:
 
 
 def _kl(tokens: Sequence[tuple[Moved, str]]) -> Estimate:
-    return replace(mean([one.kl for one, _ in tokens], [source for _, source in tokens]), scale=1.0)
+    return replace(score_mean([one.kl for one, _ in tokens], [source for _, source in tokens]), scale=1.0)
 
 
 def _place(label: str, tokens: Sequence[tuple[Moved, str]]) -> Place:
@@ -144,6 +144,6 @@ def _top(tokens: Sequence[tuple[Moved, str]], text: Callable[[int], str]) -> tup
     for token in ordered[:TOPS]:
         own = groups[token]
         instead, _ = Counter(one.instead for one, _ in own if one.instead != token).most_common(1)[0]
-        rank = float(median(one.rank for one, _ in own))
+        rank = float(median(one.rank for one, _ in own if one.rank > 3))
         made.append(Top(text(token), len(own), _shares(own)[KINDS[2]], rank, text(instead)))
     return tuple(made)

@@ -30,7 +30,7 @@ _POLITE = re.compile(
     re.I,
 )
 _ENDS = re.compile(r"[.!?。！？…][\"'”’)\]*]*$")
-_SENTENCES = re.compile(r"[.!?。！？]+(?=\s+\S)")
+_SENTENCES = re.compile(r"[^\W\d][\"'”’)\]]*[.!?。！？]+\s+\S")  # a list's "1. " ends none
 
 TRAITS: Mapping[str, Callable[[str], bool]] = {
     "begins with a capital letter": lambda text: text[:1].isupper(),

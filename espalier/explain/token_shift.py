@@ -154,7 +154,7 @@ def _of_tree(
     entries = np.concatenate([tree.targets[:, None], table], axis=1)[tree.entry_edges]
     cuts = np.searchsorted(tree.entry_rows, np.arange(1, len(rows)))
     return [
-        (row.number, [_moved(*entry) for entry in part.tolist()])
+        (row.number, [_moved(entry) for entry in part.tolist()])
         for row, part in zip(rows, np.split(entries, cuts), strict=True)
     ]
 
@@ -166,9 +166,8 @@ def _read(loaded: Loaded, tree: Tree, read: Read) -> Edges:
         return edge_logprobs(loaded.model, tree, shared=shared, read=read)
 
 
-def _moved(
-    token: float, rank: float, ties: float, kl: float, tuned: float, base: float, instead: float
-) -> Moved:
+def _moved(entry: Sequence[float]) -> Moved:
+    token, rank, ties, kl, tuned, base, instead = entry
     return Moved(int(token), int(rank), int(ties), kl, tuned, base, int(instead))
 
 
