@@ -22,6 +22,7 @@ from espalier.comparison.sides import compare_pairs, mean_of_folds
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash, read_jsonl
 from espalier.core.records import Score
+from espalier.core.text import some
 from espalier.data.table import read_examples
 from espalier.evaluate.measures import AS_IS, FLOORS
 from espalier.evaluate.scores import Scores
@@ -76,16 +77,17 @@ def _findings(
     plan: Planned, measure: str, metric: Metric, effects: tuple[Effect, ...], compared: Comparison
 ) -> Findings:
     scores = tuple(_score(plan, cell, measure) for cell in plan.cells)
-    asked = [
+    requests = [
         line["request"]
         for name in sorted({one.name for one in (*plan.trainings, *plan.cells)})
         for _, line in read_jsonl(plan.folder(name).outputs)
         if line["system"] not in FLOORS
     ]
-    names = " and ".join(factor.name for factor in plan.factors)
+    names = some([factor.name for factor in plan.factors], len(plan.factors))
+    asked = f"{'Does' if len(plan.factors) == 1 else 'Do'} {names} make a difference?"
     return Findings(
         name=plan.study.name,
-        question=plan.study.question or f"Does {names} make a difference?",
+        question=plan.study.question or asked,
         measure=measure,
         metric=metric,
         effects=effects,
@@ -95,8 +97,8 @@ def _findings(
         seeds=plan.study.seeded,
         trainings=len(plan.trainings),
         trained=trained_here(plan),
-        asked=len(asked),
-        written=len({*asked}),
+        asked=len(requests),
+        written=len({*requests}),
         margin=plan.study.margin,
         notes=compared.notes,
         footing=compared.footing,

@@ -160,7 +160,9 @@ class Findings:
         """The verdict."""
         told = sorted(self.seen, key=lambda one: -abs(one.compared.difference.value))
         equal = [one.name for one in self.effects if one.compared.verdict == "as good"]
+        rest = [one.name for one in self.effects if one.compared.verdict not in (*SEEN, "as good")]
         alike = f" As good within {self.margin:g} points: {some(equal, MOST)}." if equal else ""
+        alike += f" No difference can be seen by {some(rest, MOST)}." if rest and (told or equal) else ""
         if not told:
             if equal:
                 return f"Nothing made a difference that can be seen.{alike}"
@@ -170,8 +172,12 @@ class Findings:
 
     @property
     def unseen(self) -> str:
-        """What could not have been seen, in words."""
-        found = [one.compared.metric.scale * one.compared.detectable for one in self.effects]
+        """What could not have been seen of the effects that were not, in words."""
+        found = [
+            one.compared.metric.scale * one.compared.detectable
+            for one in self.effects
+            if one not in self.seen
+        ]
         known = sorted(value for value in found if value > 0)
         if not known:
             return "there are too few rows to tell"
