@@ -53,7 +53,9 @@ def findings(plan: Planned) -> Findings:
     measure = _measure(plan, next(iter(entries.values())))
     metric = next(iter(entries.values())).side.metrics[measure]
     models = {(cell.levels, cell.seed): cell.training for cell in plan.cells}
-    sides = [_sides(plan, contrast, entries, models, (measure, metric)) for contrast in plan.layout.contrasts]
+    sides = [
+        sides_of(plan, contrast, entries, models, (measure, metric)) for contrast in plan.layout.contrasts
+    ]
     spoiled = {
         side.name: why
         for contrast, pair in zip(plan.layout.contrasts, sides, strict=True)
@@ -127,13 +129,14 @@ def _measure(plan: Planned, entry: Entry) -> str:
     return plan.study.metric or entry.measures[0]
 
 
-def _sides(
+def sides_of(
     plan: Planned,
     contrast: Contrast,
     entries: Mapping[tuple[tuple[int, ...], int], Entry],
     models: Mapping[tuple[tuple[int, ...], int], str],
     by: tuple[str, Metric],
 ) -> tuple[Side, Side]:
+    """Return both sides of a contrast, by cell and seed of `entries` and of `models`, the trainings' keys."""
     measure, metric = by
     count = len(contrast.plus)
     fold = partial(mean_of_folds, metric.fold, count) if metric.fold and count > 1 else metric.fold

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from bench.coverage import attainable, covered, false_alarms, rows_for_power
+from espalier.comparison.records import Side, Training
+from espalier.comparison.sides import compare_sides
 from espalier.comparison.significance import Spread, holm, retrained, swapped, swapped_folds
+from espalier.core.records import Metric, Score
 
 
 def slow(gaps: list[float], clusters: list[str]) -> float:
@@ -154,3 +157,24 @@ def test_pairs_need_fewer_rows() -> None:
 def test_many_sources_of_many_rows_are_counted_quickly() -> None:
     gaps, names = [1.0, 1.0, -1.0] * 2_000, [str(i // 10) for i in range(6_000)]
     assert 0 < swapped(gaps, names).p < 1e-6
+
+
+def test_seeds_pair_where_both_sides_are_answers_of_the_same_models() -> None:
+    # Seeds move both sides alike, by ten rows; the other side has four rows more, whatever the seed.
+    def side(name: str, right: tuple[int, ...], models: tuple[str, ...]) -> Side:
+        trainings = tuple(
+            Training(f"{name}{n}", {"m": {str(i): Score(float(i < count)) for i in range(100)}}, model)
+            for n, (count, model) in enumerate(zip(right, models, strict=True))
+        )
+        return Side(name, trainings, {str(i): str(i) for i in range(100)}, {"m": Metric("M")})
+
+    models = ("one", "two", "three")
+    first = side("first", (40, 50, 60), models)
+    other = (44, 54, 64)
+    same = compare_sides([first, side("other", other, models)], ["m"])["m"]
+    apart = compare_sides([first, side("other", other, ("four", "five", "six"))], ["m"])["m"]
+    assert same.difference.value == apart.difference.value == pytest.approx(0.04)
+    assert same.difference.excludes_zero
+    assert not apart.difference.excludes_zero
+    assert "Student's t of 3 trainings" in same.test
+    assert "Student's t of 3 and 3 trainings" in apart.test

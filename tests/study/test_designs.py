@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 
 import pytest
@@ -12,24 +13,14 @@ from espalier.core.errors import RecipeError
 from espalier.study.designs import aliases, designs
 from espalier.study.factors import Varied
 
-
-def factors_of(counts: list[int]) -> list[Varied]:
-    return [
-        Varied(
-            f"f{n}",
-            tuple(range(count)),
-            tuple(map(str, range(count))),
-            "train",
-            lambda r, *_: r,
-            f"factor.{n}",
-        )
-        for n, count in enumerate(counts)
-    ]
+Make = Callable[[list[int]], list[Varied]]
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(2, 4), min_size=1, max_size=4))
-def test_a_grid_sets_cells_against_those_with_the_same_other_levels(counts: list[int]) -> None:
+def test_a_grid_sets_cells_against_those_with_the_same_other_levels(
+    factors_of: Make, counts: list[int]
+) -> None:
     layout = designs.build("grid", {})(factors_of(counts))
     assert len({*layout.cells}) == len(layout.cells)
     mains = [one for one in layout.contrasts if len(one.factors) == 1]
@@ -43,7 +34,7 @@ def test_a_grid_sets_cells_against_those_with_the_same_other_levels(counts: list
 
 
 @pytest.mark.parametrize("count", range(2, 12))
-def test_a_screening_is_balanced_and_orthogonal(count: int) -> None:
+def test_a_screening_is_balanced_and_orthogonal(factors_of: Make, count: int) -> None:
     layout = designs.build("screening", {})(factors_of([2] * count))
     assert len(layout.cells) == len({*layout.cells}) == (4 if count <= 3 else 8 if count <= 7 else 12)
     signs = [[2 * cell[f] - 1 for cell in layout.cells] for f in range(count)]
@@ -53,7 +44,7 @@ def test_a_screening_is_balanced_and_orthogonal(count: int) -> None:
     assert layout.notes
 
 
-def test_aliases_are_named() -> None:
+def test_aliases_are_named(factors_of: Make) -> None:
     layout = designs.build("screening", {})(factors_of([2] * 3))
     assert "a (b with c); b (a with c); c (a with b)" in aliases(layout.cells, ["a", "b", "c"])
     twelve = designs.build("screening", {})(factors_of([2] * 11))
@@ -63,6 +54,6 @@ def test_aliases_are_named() -> None:
 @pytest.mark.parametrize(
     ("counts", "said"), [([2, 3], "'f1' has 3"), ([2] * 12, "there are 12"), ([2], "there is 1")]
 )
-def test_what_no_screening_takes_is_refused(counts: list[int], said: str) -> None:
+def test_what_no_screening_takes_is_refused(factors_of: Make, counts: list[int], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         designs.build("screening", {})(factors_of(counts))
