@@ -26,6 +26,7 @@ from espalier.cli.explain import explain
 from espalier.cli.export import export
 from espalier.cli.forecast import forecast
 from espalier.cli.generate import generate
+from espalier.cli.influence import influence
 from espalier.cli.init import init
 from espalier.cli.inspect import inspect
 from espalier.cli.models import models
@@ -76,6 +77,7 @@ app.command()(chat)
 app.command()(score)
 app.command()(compare)
 app.command()(study)
+app.command()(influence)
 app.command()(report)
 app.command()(review)
 app.command()(export)

@@ -30,6 +30,7 @@ TUNED = "tuned"
 FREE = (
     *("name", "folder", "seed", "track", "data.seed", "train.checkpoint", "train.parallel", "task.path"),
     *("evaluate", "task.checks", "data.test_limit", "data.sealed"),
+    *("train.keep", "train.states"),
 )
 
 

@@ -23,7 +23,7 @@ READING = r"task\.(path|format|on_bad|columns(\..*)?)"  # all that these change 
 # How far a key of the recipe reaches, by the first pattern that fits; all others reach the model.
 REACHES: dict[str, Reach] = {
     r"name|folder|track|data\.sealed": "nothing",
-    r"train(\.\d+)?\.(checkpoint|parallel)": "nothing",
+    r"train(\.\d+)?\.(checkpoint|parallel|keep|states)": "nothing",
     rf"{READING}|model\.name|train(\.\d+)?\.data": "nothing",  # what they lead to is among the inputs
     r"model\.precision": "nothing",  # "auto" may come to what a name says; the formats are an input
     r"evaluate|task\.checks": "scores",

@@ -151,6 +151,10 @@ class TrainSection(Section):
     steps. A stage that samples answers (grpo) has no such loss and keeps its last weights."""
     patience: int = Field(default=0, ge=0)
     """Stop after so many evaluations in a row without a lower held-out loss; 0 is never."""
+    keep: Literal["", "influence"] = ""
+    """What is kept of the training besides its result: "influence" keeps what `espalier influence` needs."""
+    states: int = Field(default=4, gt=0)
+    """At how many steps `train.keep` keeps the trained weights and their second moments."""
 
 
 class Recipe(Section):

@@ -130,7 +130,7 @@ def forget(run: RunFolder, standing: Standing, found: Sequence[Difference]) -> N
     run.provenance.unlink(missing_ok=True)
     for name in RESULTS:
         (run.path / name).unlink(missing_ok=True)
-    for folder in ("model", "checkpoints", "export"):
+    for folder in ("model", "checkpoints", "export", "influence"):
         shutil.rmtree(run.path / folder, ignore_errors=True)
     count = len(standing.recipe.train) if standing.recipe else 0
     changed = [re.match(r"train\.(\d+)\.", d.name) for d in found if d.reach == "model"]

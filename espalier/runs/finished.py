@@ -123,4 +123,6 @@ def _outputs(run: RunFolder) -> dict[str, str]:
 def _damaged(run: RunFolder, recipe: Recipe) -> bool:
     count = len(recipe.train)
     done = run.done(stage_name(count - 1, count))
+    if recipe.train[-1].keep and not any((run.path / "influence").glob("*.safetensors")):
+        return True
     return done is None or not done.files or not run.model.is_dir() or bool(damage(run.model, done.files))

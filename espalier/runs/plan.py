@@ -118,6 +118,11 @@ class Stage:
         return self.folder / "model"
 
     @property
+    def states(self) -> Path:
+        """Where the states of its training are kept, if `train.keep` asks for them."""
+        return self.folder / "influence"
+
+    @property
     def key(self) -> str:
         """Its place in the recipe."""
         return self.name.replace(" ", ".")
@@ -223,6 +228,7 @@ def _objectives(sections: Sequence[TrainSection], number: int) -> list[tuple[Obj
     from espalier.models.adapters import methods
     from espalier.train.objectives import objectives
     from espalier.train.optimizer import optimizers
+    from espalier.train.states import check_keep
 
     section = sections[number]
     where = f"train.{number}" if len(sections) > 1 else "train"
@@ -234,6 +240,8 @@ def _objectives(sections: Sequence[TrainSection], number: int) -> list[tuple[Obj
             where=f"{where}.optimizer",
             hint="Take it, or train.parallel = 'ddp'.",
         )
+    if section.keep:
+        check_keep(section, where, last=number == len(sections) - 1)
     return [
         (objectives.build(choice.kind, choice.params, f"{where}.objective.{index}"), choice.weight)
         for index, choice in enumerate(section.objective)

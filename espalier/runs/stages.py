@@ -37,7 +37,7 @@ from espalier.runs.stopping import stopping
 from espalier.runs.taken import note, take
 from espalier.train.checkpoint import latest
 from espalier.train.heldout import HeldOut, take_best, watched
-from espalier.train.loop import Settings, train
+from espalier.train.loop import Settings, keep_nothing, train
 from espalier.train.noise import noisy
 from espalier.train.optimizer import optimizers
 from espalier.train.parallel import full_weights, on_first
@@ -45,6 +45,7 @@ from espalier.train.peak import peak_bytes
 from espalier.train.reference import make_resources
 from espalier.train.reinforcement import journaled
 from espalier.train.sampling import Answering
+from espalier.train.states import keeper, states_in
 from espalier.train.steps import step_count, steps_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
 
 # Steps from which on it is worth two of them to know what all will take.
 FORETOLD = 8
+# Keys of a stage that determine nothing of its weights, or by what they lead to only.
+NO_PART = {"checkpoint", "data", "parallel", "dev", "patience", "keep", "states"}
 # Evaluations of the held-out loss, where the recipe does not say after how many steps.
 EVALUATIONS = 10
 
@@ -93,7 +96,7 @@ def train_stages(plan: Plan, run: RunFolder, ranks: Ranks = ALONE) -> Iterator[t
     """
     for stage in plan.stages:
         ranks = replace(ranks, sharded=ranks.size > 1 and stage.section.parallel == "fsdp")
-        determined = _determined(plan, stage)
+        determined = determinants(plan, stage)
         key = content_hash(determined)
         if not on_first(partial(_is_there, plan, run, stage, key), ranks):
             _tune(plan, run, stage, determined, ranks)
@@ -109,6 +112,9 @@ def train_stages(plan: Plan, run: RunFolder, ranks: Ranks = ALONE) -> Iterator[t
 def _is_there(plan: Plan, run: RunFolder, stage: Stage, key: str) -> bool:
     """Say whether a stage is done, here or in another run, from where it is then taken."""
     if is_done(run, stage, key):
+        if stage.section.keep and not states_in(stage.states, key):
+            say("Training is done, but kept no states: it is done again, to the same weights.")
+            return False
         say(f"Training is done: {stage.model}")
     elif outside(stage) or not take(run, stage, key, plan.store):
         return False
@@ -122,7 +128,7 @@ def _share(plan: Plan, run: RunFolder, stage: Stage, key: str) -> None:
         note(run, stage, key, plan.store)
 
 
-def _determined(plan: Plan, stage: Stage) -> dict[str, Any]:
+def determinants(plan: Plan, stage: Stage) -> dict[str, Any]:
     """Return all that determines the tuned weights. Where the files lie and when to save is no part of it."""
     rows, dev = (unit_hashes(units) for units in (stage.encoded.units, stage.heldout))
     watch = {"dev": stage.section.dev, "patience": stage.section.patience, "rows": content_hash(dev)}
@@ -133,7 +139,7 @@ def _determined(plan: Plan, stage: Stage) -> dict[str, Any]:
     return {
         "seed": plan.seed,
         "model": {"precision": formats.training, "device": plan.choices.recipe.model.device},
-        "train": stage.section.model_dump(exclude={"checkpoint", "data", "parallel", "dev", "patience"}),
+        "train": stage.section.model_dump(exclude=NO_PART),
         "weights": plan.loaded.weights,
         "rows": content_hash([rows, judged]),
         **({"held out": watch} if stage.heldout else {}),
@@ -155,6 +161,9 @@ def _tune(plan: Plan, run: RunFolder, stage: Stage, determined: dict[str, Any], 
     )
     settings = settings_of(stage, plan.loaded.formats.training)
     heldout = heldout_of(plan, stage, ready, settings)
+    keeps = keep_nothing
+    if stage.section.keep and ranks.rank == 0:
+        keeps = keeper(stage.states, model, settings, key, stage.section.states)
     with noisy(model, source, stage.section.noise, plan.seed) as steps:
         if ranks.size == 1 and settings.steps >= FORETOLD and latest(stage.folder / "checkpoints") is None:
             ahead = look_ahead(stage, ready, steps, settings, heldout)
@@ -162,7 +171,7 @@ def _tune(plan: Plan, run: RunFolder, stage: Stage, determined: dict[str, Any], 
             say(foretold(stage, ahead))
         events = train(
             model, steps, settings, stage.folder, recipe=determined, forward=forward, ranks=ranks,
-            asked=lambda: stopping.asked,
+            asked=lambda: stopping.asked, keep=keeps,
         )  # fmt: skip
         if heldout:
             events = watched(

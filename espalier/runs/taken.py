@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from espalier.core.files import content_hash, damage
 from espalier.core.run import RunFolder, installed
 from espalier.runs.events import say
+from espalier.train.states import states_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,9 +39,14 @@ def take(run: RunFolder, stage: Stage, key: str, store: Journal) -> bool:
         source = other.path / known["model"]
         if source == stage.model or not source.is_dir() or damage(source, known["files"]):
             continue
+        states = states_in(source.parent / stage.states.name, key) if stage.section.keep else []
+        if stage.section.keep and not states:
+            continue
         run.forget(stage.name)
         try:
             _link(source, stage.model, known["files"])
+            for path, _ in states:
+                _link_file(path, stage.states / path.name)
         except OSError:  # it is removed at this moment, or the disk is full, which the training will tell
             continue
         for event in other.read_events():
@@ -66,13 +72,19 @@ def _link(source: Path, target: Path, files: dict[str, list[int | str]]) -> None
     partial.mkdir(parents=True)
     try:
         for name in files:
-            try:
-                os.link(source / name, partial / name)
-            except OSError:  # a file system without links
-                shutil.copyfile(source / name, partial / name)
+            _link_file(source / name, partial / name)
         if wrong := damage(partial, files):
             raise OSError(wrong)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _link_file(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)

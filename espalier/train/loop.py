@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 
 Event: TypeAlias = dict[str, Any]
 Forward: TypeAlias = Callable[[Any, Tree], Edges]
+# Given each step's number, its gradient's norm and the optimizer, before a checkpoint of the step is written.
+Keep: TypeAlias = "Callable[[int, float, Optimizer], None]"
+
+
+def keep_nothing(step: int, norm: float, optimizer: Optimizer) -> None:
+    """Keep nothing of a step."""
 
 
 @dataclass(frozen=True)
@@ -70,37 +76,36 @@ def train(
     forward: Forward = edge_logprobs,
     ranks: Ranks = ALONE,
     asked: Callable[[], int] = lambda: 0,
+    keep: Keep = keep_nothing,
 ) -> Iterator[Event]:
     """Train `model` in place, and yield an event at the start, after each step and after each checkpoint.
 
     Training goes on from the newest checkpoint in `folder/checkpoints`, which must be of the same `recipe`:
-    all that determines the weights, as JSON-like values. With several `ranks` each calls this and yields the
-    same events. Where `asked` tells a signal, on any rank, the checkpoint that follows tells it too.
+    all that determines the weights. With several `ranks` each calls this and yields the same events. Where
+    `asked` tells a signal, on any rank, the checkpoint that follows tells it too.
 
     Raises:
-        RunError: the loss or the gradient is not finite. The step's rows are in `folder/bad-step-N.jsonl`,
-            and the last checkpoint stands.
+        RunError: the loss or the gradient is not finite; `folder/bad-step-N.jsonl` has the step's rows.
         CheckpointError: a checkpoint cannot be read or written, or is of another recipe.
-        ModelError: no weight is trained.
-        RecipeError: the optimizer cannot add up the gradients of a step's trees.
+        ModelError, RecipeError: no weight is trained, or the optimizer cannot add up a step's trees.
     """
     place(model, ranks)
     updater = make_updater(model, settings.optimizer, decay=settings.decay, clip=settings.clip)
-    checkpoints = folder / "checkpoints"
-    resumed = _resume(checkpoints, model, updater.optimizer, recipe, ranks)
+    resumed = _resume(checkpoints := folder / "checkpoints", model, updater.optimizer, recipe, ranks)
     yield {**resumed, "steps": settings.steps}
     model.train()
     begun, done = time.perf_counter(), resumed["step"]
     for number in range(done, settings.steps):
         started = time.perf_counter()
         step = split(source(number), ranks.size)
-        rate = _rate(settings, number)
+        rate = rate_of(settings, number)
         updater.start(rate, max(len(step.work), ranks.size))  # no rank's gradient is the whole
         sums = add_up(model, backward(model, share_of(step, ranks), forward, settings.precision), step, ranks)
         loss = sum(term.share * float(total.total) / max(total.weight, 1e-9) for term, total in sums.items())
         norm = updater.finish(loss)
         if not math.isfinite(norm + loss):
             raise _not_finite(folder, number, step, loss, norm)
+        keep(number + 1, norm, updater.optimizer)
         now = time.perf_counter()
         yield {
             "event": "step",
@@ -168,7 +173,8 @@ def _work(step: Step, sums: Mapping[Term, LossSum]) -> Event:
     }
 
 
-def _rate(settings: Settings, number: int) -> float:
+def rate_of(settings: Settings, number: int) -> float:
+    """Return the learning rate of a step, counted from 0."""
     peak, warmup, schedule = settings.rate, settings.warmup, settings.schedule
     return rate_at(number, settings.steps, peak=peak, warmup=warmup, schedule=schedule)
 

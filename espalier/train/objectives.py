@@ -157,6 +157,11 @@ def sft(*, smoothing: float = 0.0) -> Objective:
     """
     if not 0 <= smoothing < 1:
         raise RecipeError(f"smoothing = {smoothing} does not fit: it must be at least 0 and below 1.")
+    return of_answers(answer_loss(smoothing))
+
+
+def answer_loss(smoothing: float = 0.0) -> Loss:
+    """Return the loss of `sft`: the cross-entropy of the answers' tokens, summed; see there."""
 
     def loss(edges: Edges, tree: Tree) -> LossSum:
         weights = tree.weights * of_role(tree, "answer")[tree.entry_rows]
@@ -166,7 +171,7 @@ def sft(*, smoothing: float = 0.0) -> Objective:
             scored = (1 - smoothing) * scored + smoothing * edges.means
         return LossSum(-(scored * torch.from_numpy(counts).to(scored)).sum(), float(weights.sum()), {})
 
-    return of_answers(loss)
+    return loss
 
 
 def of_answers(loss: Loss) -> Objective:
