@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from espalier.comparison.records import Comparison
     from espalier.core.recipe import Precision, Recipe
     from espalier.core.records import Estimate
+    from espalier.explain.influence.check_record import Checked
+    from espalier.explain.influence.record import Influence
     from espalier.explain.record import Explanation
     from espalier.runs.books import Way
     from espalier.runs.events import Event
@@ -372,6 +374,51 @@ def study(
         from espalier.study.study import study as carry_out
 
         return carry_out(as_study(asked, overrides), cache or default_cache())
+
+
+def influence(
+    run: Run | str | Path,
+    query: str = "test",
+    *,
+    by: str = "tracin",
+    top: int = 10,
+    queries: int = 20,
+    project: int = 0,
+    cache: Path | None = None,
+) -> Influence:
+    """Say which training rows taught a run what, as `espalier influence` does; see `espalier.explain`.
+
+    `found.queries[0].helped[0].text` is the row that helped the first query most, `found.scores["tracin"]`
+    all scores [Q, R] of `found.examples`.
+    """
+    with _shown("espalier.influence"):
+        from espalier.explain.influence.asking import influence as ask
+
+        path = Path(run)
+        return ask(path, query, cache=cache or default_cache(), by=by, top=top, most=queries, project=project)
+
+
+def check_influence(
+    run: Run | str | Path,
+    query: str = "test",
+    *,
+    by: str = "tracin",
+    queries: int = 20,
+    project: int = 0,
+    remove: float = 0.1,
+    seeds: int = 5,
+    again: int = 1,
+    halves: int = 20,
+    cache: Path | None = None,
+) -> Checked:
+    """Train again without the rows that a score names, as `espalier influence --check` does."""
+    with _shown("espalier.influence"):
+        from espalier.explain.influence.checking import check
+
+        return check(
+            Path(run), query, cache=cache or default_cache(), by=by, most=queries, project=project,
+            remove=remove, seeds=seeds, again=again, halves=halves,
+        )  # fmt: skip
 
 
 def build(

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from espalier.core.errors import DataError
 from espalier.core.files import read_jsonl
 from espalier.core.records import message
+from espalier.data.asking import asking_of
 from espalier.data.mixture import places, read
 from espalier.data.table import is_table, read_examples
 from espalier.evaluate.measures import metric_of
 from espalier.evaluate.scores import Scores
 from espalier.runs.asking import run_asking
+from espalier.runs.prepare import prepare, stage_examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,8 +77,16 @@ def _of_file(run: RunFolder, recipe: Recipe, asked: str) -> list[Example]:
         )
     section = recipe.task.model_copy(update={"format": "auto", "columns": {}})
     found = [(part, rows) for part, rows in read(places([asked], "auto"), section, None, lambda _: None)]
-    asking = run_asking(run)
+    asking = _asking(run, recipe)
     return [example if part.task else _around(example, asking) for part, rows in found for example in rows]
+
+
+def _asking(run: RunFolder, recipe: Recipe) -> Asking:
+    """Return how the run's last stage asked; its own file of rows is read anew."""
+    section = recipe.train[-1]
+    if not section.data:
+        return run_asking(run)
+    return asking_of(stage_examples(recipe.task, section, prepare(recipe)))
 
 
 def _around(example: Example, asking: Asking) -> Example:

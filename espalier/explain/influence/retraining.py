@@ -20,7 +20,7 @@ from espalier.runs.precision import of_run
 from espalier.runs.start import start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from espalier.core.recipe import Recipe
     from espalier.core.records import Example
@@ -58,7 +58,7 @@ def retrained(
     recipes = [_recipe(kept, subset, seed, folder) for subset, seed in asked]
     left = [one for one, recipe in zip(asked, recipes, strict=True) if not _file(recipe).exists()]
     if left:
-        say(_price(kept, left, cache))
+        say(_price(kept, len(examples), left, cache))
     found: list[Retrained] = []
     with bar("Trainings", len(asked), len(asked) - len(left)) as advance:
         for (subset, seed), recipe in zip(asked, recipes, strict=True):
@@ -103,22 +103,17 @@ def _train(recipe: Recipe, queries: Sequence[Example], cache: Path) -> None:
     write_atomic(_file(recipe), json.dumps(numbers(loaded, rows)) + "\n")
 
 
-def _price(kept: Kept, left: Sequence[tuple[Subset, int]], cache: Path) -> str:
+def _price(kept: Kept, rows: int, left: Sequence[tuple[Subset, int]], cache: Path) -> str:
     """Return what the trainings will take, from two steps and what the run's own answers took."""
-    choices = resolve(kept.recipe)
-    whole = sum(ahead.seconds for _, ahead, _ in forecasts(choices, cache))
-    spent = {event["stage"]: event["seconds"] for event in _costs(kept)}
-    answers = sum(seconds for name, seconds in spent.items() if name in ("decode tuned", "evaluate"))
-    rows = max(len(subset.places) for subset, _ in left)
-    seconds = sum(
-        whole * len(subset.places) / rows + (answers if subset.judged else 0.0) for subset, _ in left
+    whole = sum(ahead.seconds for _, ahead, _ in forecasts(resolve(kept.recipe), cache))
+    answers = sum(
+        float(event["seconds"])
+        for event in kept.run.read_events()
+        if event["event"] == "stage" and event["stage"] in ("decode tuned", "evaluate")
     )
     most = sum(subset.judged for subset, _ in left)
+    seconds = most * answers + sum(whole * len(subset.places) / rows for subset, _ in left)
     return (
         f"{counted(len(left), 'training')}, {most} of all or most rows and {len(left) - most} of halves: "
         f"about {spelt(seconds)}. Ctrl-C ends them; the same command goes on."
     )
-
-
-def _costs(kept: Kept) -> Iterator[dict[str, object]]:
-    return (event for event in kept.run.read_events() if event["event"] == "stage")
