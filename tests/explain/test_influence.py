@@ -60,7 +60,7 @@ def test_the_datamodelling_score_is_spearmans_in_the_mean_and_has_an_interval() 
     names = [str(half) for half in range(24)]
     parts = rank_parts(predicted, reached)
     found = folded(parts, names, mean_correlation)
-    by_hand = [float(spearmanr(predicted[:, query], reached[:, query])[0]) for query in range(4)]
+    by_hand = [float(np.asarray(spearmanr(predicted[:, query], reached[:, query]))[0]) for query in range(4)]
     assert found.value == pytest.approx(sum(by_hand) / 5)
     assert 0 < found.low < found.value < found.high < 1
     chance = rank_parts(rng.normal(size=(24, 5)), reached)
