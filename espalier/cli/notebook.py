@@ -9,14 +9,16 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from espalier.cli.progress import beating
+from espalier.core.runtime import prepare_environment
 from espalier.core.text import spelt
-from espalier.runs.events import Began, Ended, Moved, Said, listening
+from espalier.runs.events import Began, Ended, Moved, Said, heard, listening, say
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -112,3 +114,17 @@ class _Cell:
             self.display = display.display(display.HTML(html), display_id=True)
         else:
             self.display.update(display.HTML(html))
+
+
+@contextmanager
+def shown(what: str) -> Generator[None]:
+    """Draw what is told, in a cell or as the command line does, unless somebody listens already."""
+    late = prepare_environment()
+    drawn = nullcontext() if heard() else drawn_in_cell() if in_notebook() else beating(what)
+    with drawn:
+        if late:
+            say(
+                f"Note: torch was loaded before espalier could set {', '.join(late)}: training takes more "
+                "memory. Import espalier first and call one of its functions, or set them by hand."
+            )
+        yield
