@@ -19,6 +19,7 @@ from espalier.evidence import check_influence as check_influence
 from espalier.evidence import compare as compare
 from espalier.evidence import compare_decodings as compare_decodings
 from espalier.evidence import explain as explain
+from espalier.evidence import explain_parts as explain_parts
 from espalier.evidence import influence as influence
 from espalier.evidence import judge as judge
 from espalier.evidence import score as score

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from espalier.core.records import Estimate
     from espalier.explain.influence.check_record import Checked
     from espalier.explain.influence.record import Influence
+    from espalier.explain.parts.prompt import Unit
+    from espalier.explain.parts.record import Attribution
     from espalier.explain.record import Explanation
     from espalier.runs.run import Run
     from espalier.study.recipe import StudyRecipe
@@ -198,6 +200,34 @@ def explain(
         from espalier.explain.explain import explain as explain_run
 
         return explain_run(Path(run), cache or default_cache(), parts, rows)
+
+
+def explain_parts(
+    run: Run | str | Path,
+    *,
+    unit: Unit = "part",
+    answer: str = "own",
+    rows: int | None = None,
+    cache: Path | None = None,
+) -> Attribution:
+    """Say what each part of the prompts adds to a run's answers, as `espalier explain --parts` does.
+
+    The record prints as its tables and sentences: `found.of("swap")`, `found.faith_of("gradient").beats`.
+
+    Args:
+        run: a run or its folder.
+        unit: what is taken away in turn, to see whether the scores are true: "part", "sentence" or "word".
+        answer: "own", the tuned model's greedy answer, or "reference".
+        rows: most test rows, by whole sources; 24 by default.
+        cache: as for `run`.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with shown("espalier.explain_parts"):
+        from espalier.explain.parts.parts import explain_parts as explain_run
+
+        return explain_run(Path(run), cache or default_cache(), rows, unit=unit, answer=answer)
 
 
 def influence(

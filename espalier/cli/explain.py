@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, RunPath
 from espalier.cli.summary import print_tables
 from espalier.cli.terminal import as_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from espalier.explain.parts.prompt import Unit
 
 
 def explain(
@@ -23,20 +28,32 @@ def explain(
     style: Annotated[
         bool, typer.Option("--style", help="Style against facts on the general questions.")
     ] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="What each part of the prompts adds to the answers.")
+    ] = False,
+    unit: Annotated[
+        str, typer.Option(help="With --parts: what is taken away in turn: part, sentence or word.")
+    ] = "part",
+    answer: Annotated[
+        str, typer.Option(help="With --parts: the tuned model's own answers, or the reference.")
+    ] = "own",
     rows: Annotated[int | None, typer.Option(min=1, help="Most test rows, by whole sources.")] = None,
     json: Json = False,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
     """Say what is behind a run's score: format, what tuning moved, what the definition does.
 
-    Without --card, --shift and --style it is all three. Nothing is asked twice.
+    Without --card, --shift, --style and --parts it is the first three. Nothing is asked twice.
     """
+    chosen = {"card": card, "shift": shift, "style": style}
+    if parts:
+        _parts(run, cache, rows, unit, answer, json=json)
+        if not any(chosen.values()):
+            return
     from espalier.explain.explain import PARTS
     from espalier.explain.explain import explain as explain_run
 
-    chosen = {"card": card, "shift": shift, "style": style}
-    parts = [part for part in PARTS if chosen[part]] or PARTS
-    found = explain_run(run, cache, parts, rows)
+    found = explain_run(run, cache, [part for part in PARTS if chosen[part]] or PARTS, rows)
     if json:
         typer.echo(as_json(found.plain()))
         return
@@ -46,3 +63,16 @@ def explain(
     for sentence in ("", *found.sentences):
         typer.echo(sentence)
     typer.echo(f"\n{run / 'explain' / 'explain.html'}")
+
+
+def _parts(run: Path, cache: Path, rows: int | None, unit: str, answer: str, *, json: bool) -> None:
+    from espalier.explain.parts.parts import explain_parts
+
+    found = explain_parts(run, cache, rows, unit=cast("Unit", unit), answer=answer)
+    if json:
+        typer.echo(as_json(found.plain()))
+        return
+    print_tables([], found.tables(), found.footing, found.remarks)
+    for sentence in ("", *found.sentences):
+        typer.echo(sentence)
+    typer.echo(f"\n{run / 'explain' / 'parts.html'}")

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import write_atomic
-from espalier.core.recipe import Choice
 from espalier.core.run import open_run
-from espalier.core.text import counted
 from espalier.explain.card import ask, card_of, to_ask
 from espalier.explain.manner import ask_manner, manner_of
 from espalier.explain.page import render
 from espalier.explain.record import Explanation
 from espalier.explain.sentences import sentences
 from espalier.explain.shifting import read_answers, shift_of
-from espalier.explain.subject import FOLDER, explained
+from espalier.explain.subject import FOLDER, explained, few_sources, greedy_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from espalier.explain.subject import Explained, System
 
 PARTS = ("card", "shift", "style")
-FEW = 20  # sources, below which intervals are rough
 
 
 def explain(path: Path, cache: Path, parts: Collection[str] = PARTS, rows: int | None = None) -> Explanation:
@@ -64,7 +61,7 @@ def explain(path: Path, cache: Path, parts: Collection[str] = PARTS, rows: int |
             if "style" in parts:
                 told[system] = ask_manner(subject, local, system)
             if "shift" in parts and system == "tuned":
-                greedy = subject.answers(local, subject.test, _greedy(subject), "Answers to be read")
+                greedy = subject.answers(local, subject.test, greedy_of(subject), "Answers to be read")
             del local  # one copy of the weights at a time
         shift, read = _shift(subject, greedy) if "shift" in parts else (None, 0)
         before, after = told.get("base"), told.get("tuned")
@@ -92,14 +89,6 @@ def _check(parts: Collection[str]) -> None:
             raise RecipeError(f"No part is called '{part}'.", where="parts", hint=nearest(part, PARTS))
 
 
-def _greedy(subject: Explained) -> Choice:
-    """Return how the answers that are read are written: as the run's own, where these are greedy."""
-    decode = subject.recipe.decode
-    limit = decode.params.get("limit")
-    plain = {"kind": "greedy", **({"limit": limit} if isinstance(limit, int) else {})}
-    return decode if decode.kind == "greedy" else Choice.model_validate(plain)
-
-
 def _shift(subject: Explained, greedy: Mapping[str, Completion]) -> tuple[Shift, int]:
     models = subject.models()
     rows = [row for row in subject.test if greedy[row.id].ids]
@@ -109,17 +98,15 @@ def _shift(subject: Explained, greedy: Mapping[str, Completion]) -> tuple[Shift,
         read,
         [row.source for row in rows],
         lambda token: str(tokenizer.decode([token])),
-        _greedy(subject).model_dump(),
+        greedy_of(subject).model_dump(),
         models.tuned.formats.training,
     )
     return shift, made
 
 
 def _notes(subject: Explained) -> tuple[str, ...]:
-    sources = len({row.source for row in subject.test})
-    few = f"The rows are of {counted(sources, 'source')}: intervals are rough below {FEW}."
     some = f"Variants and token shift are of {len(subject.test)} of {subject.scores.rows} rows."
     return (
-        *([few] if sources < FEW else []),
+        *few_sources(subject.test),
         *([some] if len(subject.test) < subject.scores.rows else []),
     )

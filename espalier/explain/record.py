@@ -16,7 +16,7 @@ from espalier.evaluate.sheet import figure, interval, points
 from espalier.tasks.variants import DEFINITIONS, EXAMPLES, ORDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 KINDS = ("unshifted", "marginal", "shifted")
 
@@ -199,7 +199,7 @@ class Explanation:
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
-        return cast("dict[str, Any]", _plain(self))
+        return cast("dict[str, Any]", as_plain(self))
 
     def to_json(self) -> str:
         """Return it as one line of JSON."""
@@ -246,13 +246,16 @@ class Explanation:
 
     def __str__(self) -> str:
         """Return the tables and the sentences."""
-        blocks: list[str] = []
-        for rows in self.tables():
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            blocks.append("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
+        blocks = [in_columns(rows) for rows in self.tables()]
         return "\n\n".join([*blocks, "\n".join([self.footing, *self.notes]), "\n".join(self.sentences)])
 
     __repr__ = __str__
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as lines, its columns set apart by spaces."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def signed(gap: Estimate) -> str:
@@ -269,7 +272,8 @@ def _number(one: Estimate) -> str:
     return f"{one.value:.3f} ({ends})"
 
 
-def _plain(value: object) -> Any:
+def as_plain(value: object) -> Any:
+    """Return a record, a number or a collection of them as JSON can hold it."""
     if isinstance(value, Estimate):
         return plain(value)
     if isinstance(value, Difference):
@@ -277,9 +281,9 @@ def _plain(value: object) -> Any:
     if isinstance(value, Metric):
         return {name: value.__getattribute__(name) for name in ("title", "unit", "better", "scale")}
     if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in cast("dict[str, object]", value).items()}
+        return {str(name): as_plain(one) for name, one in cast("dict[str, object]", value).items()}
     if isinstance(value, tuple | list):
-        return [_plain(one) for one in cast("list[object]", value)]
+        return [as_plain(one) for one in cast("list[object]", value)]
     if is_dataclass(value):
-        return {one.name: _plain(object.__getattribute__(value, one.name)) for one in fields(value)}
+        return {one.name: as_plain(object.__getattribute__(value, one.name)) for one in fields(value)}
     return value

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import RunError
 from espalier.core.journal import store_of
+from espalier.core.recipe import Choice
 from espalier.core.run import RunFolder, find_run
+from espalier.core.text import counted
 from espalier.data.split import limit
 from espalier.data.table import read_examples
 from espalier.decode.journal import Generations
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Literal, TypeAlias
 
     from espalier.core.journal import Journal
-    from espalier.core.recipe import Choice, Recipe
+    from espalier.core.recipe import Recipe
     from espalier.core.records import Completion, Example
     from espalier.decode.local import Local
     from espalier.evaluate.scores import Scores
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     System: TypeAlias = Literal["tuned", "base"]
 
 FOLDER = "explain"
+FEW = 20  # sources, below which intervals are rough
 
 
 @dataclass(frozen=True)
@@ -135,3 +138,18 @@ def explained(run: Path, cache: Path, rows: int | None = None) -> Explained:
     test = limit(judges.test, rows, judges.recipe.seed) if rows else judges.test
     journal = Generations(folder.path / FOLDER / "generations.jsonl", store_of(folder.path.parent))
     return Explained(folder, judges, Run(folder.path, cache).scores, test, cache, journal)
+
+
+def greedy_of(subject: Explained) -> Choice:
+    """Return how the answers that are read are written: as the run's own, where these are greedy."""
+    decode = subject.recipe.decode
+    limit = decode.params.get("limit")
+    plain = {"kind": "greedy", **({"limit": limit} if isinstance(limit, int) else {})}
+    return decode if decode.kind == "greedy" else Choice.model_validate(plain)
+
+
+def few_sources(rows: Sequence[Example]) -> list[str]:
+    """Return what is to be said where rows are of so few sources that intervals are rough."""
+    sources = len({row.source for row in rows})
+    few = f"The rows are of {counted(sources, 'source')}: intervals are rough below {FEW}."
+    return [few] if sources < FEW else []
