@@ -7,7 +7,6 @@ it then, is refused, and so is a tokenizer whose tokens do not spell the prompt.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,11 +40,9 @@ def shares(prompt: Prompt, template: Template) -> NDArray[np.float64]:
         raise TemplateError("The tokens do not spell the prompt, so no token can be said to be of a part.")
     owners = np.full(len(text), -1)
     for turn in sorted({turn for piece in prompt.pieces for turn in piece.turns}):
-        at = _begin(messages, turn, text, template)
-        for words, place in prompt.segments(turn, {}):
-            if place is not None:
-                owners[max(at, 0) : max(at + len(words), 0)] = place
-            at += len(words)
+        at, trimmed = _begin(messages, turn, text, template)
+        letters = [place for words, place in prompt.segments(turn, {}) for _ in words][trimmed]
+        owners[at : at + len(letters)] = [-1 if place is None else place for place in letters]
     made = np.zeros((len(prompt.pieces), len(ids)))
     start = 0
     for token, piece in enumerate(spelt, start=len(template.prefix)):
@@ -56,17 +53,17 @@ def shares(prompt: Prompt, template: Template) -> NDArray[np.float64]:
     return made
 
 
-def _begin(messages: tuple[Message, ...], turn: int, text: str, template: Template) -> int:
-    """Return where a message's text begins in the rendered prompt; before that where its spaces are cut."""
+def _begin(messages: tuple[Message, ...], turn: int, text: str, template: Template) -> tuple[int, slice]:
+    """Return where a message begins in the rendered prompt, and which of its letters are shown there."""
     own = messages[turn].text
-    probed = [replace(one, trained=False) for one in messages]
+    probed = [*messages]
     probed[turn] = message(messages[turn].role, PROBE)
     at = (other := template.prompt_text(probed)).find(PROBE)
     if at >= 0 and text[:at] == other[:at]:
         if text.startswith(own, at):
-            return at
+            return at, slice(None)
         if text.startswith(own.strip(), at):
-            return at - (len(own) - len(own.lstrip()))
+            return at, slice(len(own) - len(own.lstrip()), len(own.rstrip()))
     raise TemplateError(
         f"The chat template shows the {messages[turn].role}'s turn {turn + 1} otherwise than it is written, "
         "so no token can be said to be of a part."
