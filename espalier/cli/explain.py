@@ -9,6 +9,7 @@ import typer
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, RunPath
 from espalier.cli.summary import print_tables
 from espalier.cli.terminal import as_json
+from espalier.core.errors import RunError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,11 +33,11 @@ def explain(
         bool, typer.Option("--parts", help="What each part of the prompts adds to the answers.")
     ] = False,
     unit: Annotated[
-        str, typer.Option(help="With --parts: what is taken away in turn: part, sentence or word.")
-    ] = "part",
+        str | None, typer.Option(help="With --parts: what is taken away in turn: part, sentence or word.")
+    ] = None,
     answer: Annotated[
-        str, typer.Option(help="With --parts: the tuned model's own answers, or the reference.")
-    ] = "own",
+        str | None, typer.Option(help="With --parts: the tuned model's own answer, or the reference.")
+    ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Most test rows, by whole sources.")] = None,
     json: Json = False,
     cache: Cache = DEFAULT_CACHE,
@@ -46,10 +47,13 @@ def explain(
     Without --card, --shift, --style and --parts it is the first three. Nothing is asked twice.
     """
     chosen = {"card": card, "shift": shift, "style": style}
+    if parts and any(chosen.values()):
+        raise RunError("--parts has a page of its own, and is asked by itself.", hint="Ask twice.")
     if parts:
-        _parts(run, cache, rows, unit, answer, json=json)
-        if not any(chosen.values()):
-            return
+        _parts(run, cache, rows, unit or "part", answer or "own", json=json)
+        return
+    if unit or answer:
+        raise RunError("--unit and --answer belong to --parts.", hint="Add --parts, or leave them out.")
     from espalier.explain.explain import PARTS
     from espalier.explain.explain import explain as explain_run
 

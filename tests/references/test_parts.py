@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from espalier.core.journal import Journal
 from espalier.core.records import Demonstration, Task, TaskRow, message
 from espalier.explain.parts.attribute import Refusals, attribute, case_of
 from espalier.explain.parts.changes import donors
 from espalier.explain.parts.prompt import cut
-from espalier.explain.parts.reading import Reader, gradient_by_input
-from espalier.explain.token_shift import answer_rows
+from espalier.explain.parts.reading import Reader, gradient_by_input, randomised, readers
+from espalier.explain.token_shift import Models, answer_rows
+from espalier.models.adapters import method_on
 from espalier.models.load import Loaded
 from espalier.models.places import Place
 from espalier.tasks.templates import Show, asked, available, to_examples
@@ -83,3 +85,32 @@ def test_a_gradient_is_that_of_finite_differences(talker: Any) -> None:
     assert found[: len(prompt)].tolist() == pytest.approx(naive_gradient(exact, prompt, answer), abs=1e-3)
     assert abs(found[:4]).max() > 1e-3
     assert all(weight.grad is None for weight in exact.parameters())
+
+
+def test_the_base_is_read_without_the_adapter(tiny_llama: Any, tmp_path: Path) -> None:
+    unused: Any = None
+    before = Loaded(Place("tiny"), copy.deepcopy(tiny_llama), unused, unused, "w")
+    model: Any = method_on(tiny_llama, "lora", {"rank": 2}, 0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight += 0.1 * ("lora_B" in name)
+    tuned, base = readers(Models(replace(before, model=model), None), Journal(tmp_path / "store"))
+    asked = [((1, 5, 9), (7, 8)), ((1, 5, 4), (7, 8))]
+    plain = [naive_logprob(before.model, *one) for one in asked]
+    assert base.weigh(asked) == pytest.approx(plain, abs=1e-5)
+    assert tuned.weigh(asked) != pytest.approx(plain, abs=1e-3)
+    assert base.weigh(asked[::-1]) == pytest.approx(plain[::-1], abs=1e-5)
+    assert (tuned.made, base.made) == (2, 2)
+
+
+def test_random_weights_are_those_of_their_seed(tiny_llama: Any, template: Template) -> None:
+    unused: Any = None
+    loaded = Loaded(Place("tiny"), tiny_llama, unused, template.prefixed((9,)), "w")
+    state = torch.random.get_rng_state()
+    one, again, other = (randomised(loaded, seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    weights = [one.model.lm_head.weight for one in (one, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert one.weights == again.weights != other.weights
+    assert not one.template.prefix

@@ -160,6 +160,8 @@ def _of_task(task: Task, show: Show, text: str) -> Iterator[Piece]:
 
 def _of_turns(turns: Sequence[Message]) -> Iterator[Piece]:
     """Yield a conversation's parts; what holds more than text is part of none."""
+    if not turns:
+        return
     asks = [place for place, turn in enumerate(turns) if turn.role == "user"] or [len(turns) - 1]
     groups = [("system", range(place, place + 1)) for place in range(asks[0])]
     groups += [("exchange", range(start, end)) for start, end in pairwise(asks)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from peft import PeftModel
 
 from espalier.core.files import content_hash
 from espalier.decode.likelihood import numbers
@@ -139,8 +140,8 @@ def gradient_by_input(loaded: Loaded, row: Encoded) -> NDArray[np.float64]:
 
 def randomised(loaded: Loaded, seed: int) -> Loaded:
     """Return a model of the same configuration with weights drawn anew, as before any training."""
-    whole = cast("Any", loaded.model)
-    base: PreTrainedModel = whole.get_base_model() if hasattr(whole, "get_base_model") else whole
+    whole: Any = loaded.model
+    base: PreTrainedModel = whole.get_base_model() if isinstance(whole, PeftModel) else whole
     config = deepcopy(base.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
