@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Asked = tuple[tuple[int, ...], tuple[int, ...]]  # ids of a prompt and of an answer
 
 VERSION = 1  # raised when the same answers are weighed otherwise
-STEP = 512  # answers that are weighed between two writings
+STEP = 32  # answers that are weighed between two writings
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Reader:
     """A model as it reads answers.
 
     Attributes:
-        name: "tuned", "base", or which network of random weights.
+        name: what it is called meanwhile.
         loaded: the model.
         store: what was read before.
         bare: whether its adapter is turned off.
@@ -65,7 +65,7 @@ class Reader:
         def read(rows: Sequence[Encoded]) -> list[dict[str, Any]]:
             return [{"logprob": number} for number in numbers(self.loaded, rows)]
 
-        found = self._known("parts", asked, STEP, f"Answers weighed by the {self.name} model", read)
+        found = self._known("parts", asked, STEP, f"Answers weighed by {self.name}", read)
         return [entry["logprob"] for entry in found]
 
     def gradients(self, asked: Sequence[Asked]) -> list[NDArray[np.float64]]:
@@ -74,7 +74,7 @@ class Reader:
         def read(rows: Sequence[Encoded]) -> list[dict[str, Any]]:
             return [{"tokens": gradient_by_input(self.loaded, row).tolist()} for row in rows]
 
-        found = self._known("parts-gradient", asked, 1, f"Gradients of the {self.name} model", read)
+        found = self._known("parts-gradient", asked, 1, f"Gradients of {self.name}", read)
         return [
             np.array(entry["tokens"])[: len(prompt)] for entry, (prompt, _) in zip(found, asked, strict=True)
         ]
@@ -108,7 +108,9 @@ class Reader:
 def readers(models: Models, store: Journal) -> tuple[Reader, Reader]:
     """Return the tuned model and its base as readers, in fp32: what is told are small differences."""
     exact = [replace(one, formats=PLAIN) for one in (models.tuned, models.before)]
-    return Reader("tuned", exact[0], store), Reader("base", exact[1], store, models.base is None)
+    return Reader("the tuned model", exact[0], store), Reader(
+        "the base model", exact[1], store, models.base is None
+    )
 
 
 def gradient_by_input(loaded: Loaded, row: Encoded) -> NDArray[np.float64]:
@@ -141,7 +143,7 @@ def gradient_by_input(loaded: Loaded, row: Encoded) -> NDArray[np.float64]:
 def randomised(loaded: Loaded, seed: int) -> Loaded:
     """Return a model of the same configuration with weights drawn anew, as before any training."""
     whole: Any = loaded.model
-    base: PreTrainedModel = whole.get_base_model() if isinstance(whole, PeftModel) else whole
+    base = cast("PreTrainedModel", whole.get_base_model() if isinstance(whole, PeftModel) else whole)
     config = deepcopy(base.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
