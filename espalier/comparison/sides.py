@@ -22,7 +22,7 @@ from espalier.evaluate.statistics import folded, folded_difference, mean, paired
 from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from espalier.core.scoring import Fold
 
@@ -87,8 +87,11 @@ def compare_pairs(
     spoiled: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     seed: int = 0,
+    only: Sequence[Collection[str] | None] | None = None,
 ) -> Comparison:
     """Compare the second side of each pair with its first one, all pairs as one family; see `compare_sides`.
+
+    `only` are each pair's own rows, where it is not compared on all that are shared.
 
     Raises:
         DataError: the sides share no example.
@@ -103,8 +106,12 @@ def compare_pairs(
         )
     clusters = [first.sources[one] for one in ids]
     found = [
-        [_compared(one, other, name, ids, clusters, (margin, looks, seed)) for name in measures]
-        for one, other in pairs
+        [
+            _compared(one, other, name, own, [first.sources[row] for row in own], (margin, looks, seed))
+            for name in measures
+        ]
+        for (one, other), rows in zip(pairs, only or [None] * len(pairs), strict=True)
+        for own in ([row for row in ids if rows is None or row in rows],)
     ]
     beside = [side for side in others if side.floors or not first.floors]
     told = [*notes, *_floors(first, beside, measures, ids, clusters)]

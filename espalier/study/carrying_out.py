@@ -150,7 +150,8 @@ def _tell(plan: Planned, book: Book) -> None:
             f"The study was edited ({some(keys, SHOWN)}). Made again: {some(changed, SHOWN)}; still valid: "
             f"{counted(len(kept), 'folder')}."
         )
-    if unknown := [name for name in done if name not in wanted]:
+    unknown = [name for name in done if name not in wanted]
+    if unknown and not plan.layout.next:  # of a design that grows they may come yet
         say(f"No cells of this study any more, and left where they are: {some(unknown, SHOWN)}.")
 
 

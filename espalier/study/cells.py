@@ -153,12 +153,15 @@ class _Reader:
         return self.known[key]
 
 
-def planned(study: StudyRecipe, known: Mapping[str, Any] | None = None) -> Planned:
+def planned(
+    study: StudyRecipe, known: Mapping[str, Any] | None = None, layout: Layout | None = None
+) -> Planned:
     """Plan a study; nothing is trained, and only derived files are written.
 
     Args:
         study: what is asked.
         known: by name, what is recorded of cells that are done: a cell that is a run stays one.
+        layout: that goes on from another one, see `Layout.next`; by default the design's first.
 
     Raises:
         RecipeError: a factor, a level, the design or the metric does not fit.
@@ -166,17 +169,21 @@ def planned(study: StudyRecipe, known: Mapping[str, Any] | None = None) -> Plann
     """
     base = _base(study)
     factors = tuple(varied(choice, number) for number, choice in enumerate(study.factor))
-    layout = designs.build(study.design.kind, study.design.params, "design")(factors)
+    layout = layout or designs.build(study.design.kind, study.design.params, "design")(factors)
+    factors = layout.factors or factors
     files, reader = Files(study.path / "files"), _Reader()
     _check_metric(study, base)
     settings = {
         cell: tuple(_at(base, factors, cell, place, files) for place in ("train", "test"))
         for cell in layout.cells
     }
-    _check_settings(study, factors, settings, reader)
+    _check_settings(factors, settings, reader)
+    _check_sides(study, factors, settings, reader, layout)
     groups: dict[str, list[_Draft]] = {}
-    for seed in study.seeded:
+    for seed in (*study.seeded, 1 + max(study.seeded)):
         for levels, pair in settings.items():
+            if (levels in layout.once) == (seed in study.seeded):
+                continue
             draft = _Draft(levels, seed, *(recipe.model_copy(update={"seed": seed}) for recipe in pair))
             groups.setdefault(_training_key(draft.train), []).append(draft)
     trainings = [_training(factors, key, group, reader, known or {}) for key, group in groups.items()]
@@ -221,20 +228,17 @@ def _check_metric(study: StudyRecipe, base: Recipe) -> None:
 
 
 def _check_settings(
-    study: StudyRecipe,
     factors: Sequence[Varied],
     settings: Mapping[tuple[int, ...], tuple[Recipe, ...]],
     reader: _Reader,
 ) -> None:
-    """Refuse settings that are the same, or not scored on the same rows, or on what is trained on.
+    """Refuse settings that are the same, or scored on what is trained on.
 
     Raises:
         RecipeError: two settings come to the same.
-        DataError: their rows do not fit together.
+        DataError: a source is trained on and scored.
     """
     seen: dict[str, tuple[int, ...]] = {}
-    first = next(iter(settings))
-    ids = reader.rows(settings[first][1]).ids
     for levels, (train, test) in settings.items():
         _try(factors, levels, train, test)
         learned, asked = reader.rows(train), reader.rows(test)
@@ -242,14 +246,6 @@ def _check_settings(
         if same in seen:
             raise _no_difference(factors, seen[same], levels)
         seen[same] = levels
-        if asked.ids != ids:
-            names = [_named(factors, which) for which in (first, levels)]
-            raise DataError(
-                f"The rows that are scored differ: {len(ids)} at {names[0]}, {len(asked.ids)} at {names[1]}, "
-                f"{len(ids & asked.ids)} in both.",
-                where=str(study.path.name),
-                hint='What changes rows can act on training only: at = "train".',
-            )
         if leaked := sorted(learned.trained & asked.scored):
             raise DataError(
                 f"At {_named(factors, levels)} {counted(len(leaked), 'source')} of the test set would be "
@@ -257,6 +253,29 @@ def _check_settings(
                 where="factor",
                 hint="Leave these rows out of what is trained on.",
             )
+
+
+def _check_sides(
+    study: StudyRecipe,
+    factors: Sequence[Varied],
+    settings: Mapping[tuple[int, ...], tuple[Recipe, ...]],
+    reader: _Reader,
+    layout: Layout,
+) -> None:
+    """Refuse cells that are set against each other and scored on other rows. Raises DataError."""
+    for contrast in layout.contrasts:
+        first, *others = [*contrast.minus, *contrast.plus]
+        ids = reader.rows(settings[first][1]).ids
+        for levels in others:
+            asked = reader.rows(settings[levels][1])
+            if asked.ids != ids:
+                names = [_named(factors, which) for which in (first, levels)]
+                raise DataError(
+                    f"The rows that are scored differ: {len(ids)} at {names[0]}, {len(asked.ids)} at "
+                    f"{names[1]}, {len(ids & asked.ids)} in both.",
+                    where=str(study.path.name),
+                    hint='What changes rows can act on training only: at = "train".',
+                )
 
 
 def _try(factors: Sequence[Varied], levels: Sequence[int], train: Recipe, test: Recipe) -> None:

@@ -10,16 +10,16 @@ Plackett and Burman 1946 (Biometrika 33) for twelve runs; for eight and four the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import TypeAlias
 
 from espalier.core.errors import RecipeError
 from espalier.core.registry import Registry
+from espalier.study.blocks import Cell, Read
 from espalier.study.factors import Varied
 
-Cell: TypeAlias = tuple[int, ...]  # the number of each factor's level
 MOST = 11  # factors of a screening
 TWELVE = (1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0)  # the row that is turned; the twelfth has all at the first level
 
@@ -31,27 +31,60 @@ class Contrast:
     Attributes:
         factors: the numbers of the factors whose effect it is: one, or two for an interaction.
         levels: the level of each that the effect is of; the other side has the first.
-        minus: cells on the side that is compared with.
+        minus: cells on the side that is compared with; none is the untuned model.
         plus: cells on the other side.
+        names: of both sides, where the levels do not tell them.
+        only: the level of the factor whose rows are looked at alone; None: all rows.
     """
 
     factors: tuple[int, ...]
     levels: tuple[int, ...]
     minus: tuple[Cell, ...]
     plus: tuple[Cell, ...]
+    names: tuple[str, str] | None = None
+    only: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The cells of a study, each trained with every seed, what is compared, and what a reader has to know."""
+    """The cells of a study, each trained with every seed, what is compared, and what a reader has to know.
+
+    Attributes:
+        cells: all of them.
+        contrasts: what is set against what; their effects are one family.
+        notes: what a reader has to know first.
+        factors: as the design takes them apart or adds to them; none: as the study has them.
+        read: what the design says of the scores besides its effects.
+        once: cells that are trained with one seed, which is none of the study's: they only choose.
+        next: from what each cell came to, higher is better, to the layout that goes on from this one, with
+            all its cells; None: this is all.
+    """
 
     cells: tuple[Cell, ...]
     contrasts: tuple[Contrast, ...]
     notes: tuple[str, ...] = ()
+    factors: tuple[Varied, ...] = ()
+    read: Read = lambda _: ()
+    once: frozenset[Cell] = frozenset()
+    next: Callable[[Mapping[Cell, float]], Layout] | None = None
 
 
 Design: TypeAlias = Callable[[Sequence[Varied]], Layout]
-designs: Registry[Design] = Registry("design")
+designs: Registry[Design] = Registry(
+    "design",
+    *(f"espalier.study.{name}" for name in ("source_designs", "nested", "mixtures", "halving")),
+)
+
+
+def only_factor(factors: Sequence[Varied], design: str) -> Varied:
+    """Return the one factor that a design takes. Raises RecipeError where there are others."""
+    if len(factors) > 1:
+        raise RecipeError(
+            f"The design '{design}' takes one factor, and there are {len(factors)}.",
+            where="factor",
+            hint="Set what is the same in all cells with set, or take another design.",
+        )
+    return factors[0]
 
 
 @designs.register("grid")

@@ -10,16 +10,19 @@ difference is what one factor adds to what the other does (Yates 1937).
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from espalier.comparison.alike import spoiled_by
 from espalier.comparison.entrants import RETRAINED
 from espalier.comparison.entries import entry_of
 from espalier.comparison.records import Side, Training
 from espalier.comparison.sides import compare_pairs, mean_of_folds
-from espalier.core.errors import RecipeError, nearest
+from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.files import content_hash, read_jsonl
 from espalier.core.records import Score
 from espalier.core.text import some
@@ -27,6 +30,7 @@ from espalier.data.table import read_examples
 from espalier.evaluate.measures import AS_IS, FLOORS
 from espalier.evaluate.scores import Scores
 from espalier.evaluate.sheet import between
+from espalier.study.blocks import Reading
 from espalier.study.carrying_out import trained_here
 from espalier.study.record import CellScore, Effect, Findings
 
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from espalier.comparison.entries import Entry
     from espalier.comparison.records import Compared, Comparison
     from espalier.core.records import Metric
+    from espalier.study.blocks import Floats
     from espalier.study.cells import Cell, Planned
     from espalier.study.designs import Contrast
 
@@ -56,6 +61,7 @@ def findings(plan: Planned) -> Findings:
     sides = [
         sides_of(plan, contrast, entries, models, (measure, metric)) for contrast in plan.layout.contrasts
     ]
+    only = [_only(plan, contrast, entries) for contrast in plan.layout.contrasts]
     spoiled = {
         side.name: why
         for contrast, pair in zip(plan.layout.contrasts, sides, strict=True)
@@ -67,12 +73,26 @@ def findings(plan: Planned) -> Findings:
         )
     }
     notes = [*plan.layout.notes, *([RETRAINED] if len(plan.study.seeded) == 1 else [])]
-    compared = compare_pairs(sides, [measure], margin=plan.study.margin, spoiled=spoiled, notes=notes)
+    compared = compare_pairs(
+        sides, [measure], margin=plan.study.margin, spoiled=spoiled, notes=notes, only=only
+    )
     effects = [
         _effect(plan, contrast, pair.measures[measure], one)
         for contrast, pair, one in zip(plan.layout.contrasts, compared.pairs, sides, strict=True)
     ]
-    return _findings(plan, measure, metric, tuple(effects), compared)
+    found = _findings(plan, measure, metric, tuple(effects), compared)
+    return replace(found, blocks=tuple(plan.layout.read(_reading(plan, found, entries))))
+
+
+def reached(plan: Planned) -> dict[tuple[int, ...], float]:
+    """Return what each cell came to, the mean over its seeds; higher is better. Raises as `findings`."""
+    entry = _entry(plan, plan.cells[0])
+    measure = _measure(plan, entry)
+    sign = entry.side.metrics[measure].sign
+    found: dict[tuple[int, ...], list[float]] = {}
+    for cell in plan.cells:
+        found.setdefault(cell.levels, []).append(sign * _score(plan, cell, measure).score.value)
+    return {cell: sum(values) / len(values) for cell, values in found.items()}
 
 
 def _findings(
@@ -153,11 +173,64 @@ def sides_of(
             )
             for seed in plan.study.seeded
         )
-        floors = first.floors if len(contrast.factors) == 1 else {}
+        whole = len(contrast.factors) == 1 and contrast.only is None
+        floors = first.floors if whole else {}
         return Side(name, trainings, first.sources, {measure: metric}, floors)
 
     minus, plus = _names(plan, contrast)
-    return side(minus, contrast.minus), side(plus, contrast.plus)
+    other = side(plus, contrast.plus)
+    if not contrast.minus:
+        return _untuned(plan, minus, contrast.plus[0], metric, measure), other
+    return side(minus, contrast.minus), other
+
+
+def _untuned(plan: Planned, name: str, beside: tuple[int, ...], metric: Metric, measure: str) -> Side:
+    """Return the model before any training as a side; a run beside asked it the same rows."""
+    cell = next(one for one in plan.cells if one.levels == beside)
+    training = next(one.name for one in plan.trainings if one.key == cell.training)
+    side = entry_of(plan.folder(training).path, "base").side
+    return replace(side, name=name, metrics={measure: metric}, floors={})
+
+
+def _only(
+    plan: Planned, contrast: Contrast, entries: Mapping[tuple[tuple[int, ...], int], Entry]
+) -> frozenset[str] | None:
+    """Return the rows of the one level that a contrast looks at; None for all. Raises RunError."""
+    if contrast.only is None:
+        return None
+    cell = next(one for one in plan.cells if one.levels == contrast.plus[0])
+    made = next(factor.group for factor in plan.factors if factor.group)(cell.recipe)
+    rows = entries[cell.levels, cell.seed].examples.values()
+    own = frozenset(row.id for row in rows if made(row) == contrast.only)
+    if not own:
+        raise DataError(f"No row that is scored is of '{contrast.only}'.", where=str(plan.study.path))
+    return own
+
+
+def _reading(plan: Planned, found: Findings, entries: Mapping[tuple[tuple[int, ...], int], Entry]) -> Reading:
+    """Return what the design reads its own findings from."""
+    reached: dict[tuple[int, ...], list[float]] = {}
+    for cell, score in zip(plan.cells, found.cells, strict=True):
+        reached.setdefault(cell.levels, []).append(score.score.value)
+
+    def rows(cells: Sequence[tuple[int, ...]]) -> tuple[dict[tuple[int, ...], Floats], list[str]]:
+        sides = {cell: [entries[cell, seed].side for seed in plan.study.seeded] for cell in cells}
+        every = [side for group in sides.values() for side in group]
+        ids = [one for one in every[0].sources if all(one in side.sources for side in every)]
+        values = {
+            cell: np.array(
+                [[_value(side.trainings[0].scores[found.measure], one) for one in ids] for side in group]
+            )
+            for cell, group in sides.items()
+        }
+        return values, [every[0].sources[one] for one in ids]
+
+    return Reading(found.effects, reached, rows, found.metric, plan.study.margin)
+
+
+def _value(scores: Mapping[str, Score], row: str) -> float:
+    value = scores[row].value if row in scores else None
+    return math.nan if value is None else value
 
 
 def averaged(entries: Sequence[Entry], measure: str) -> dict[str, Score]:
@@ -177,6 +250,8 @@ def averaged(entries: Sequence[Entry], measure: str) -> dict[str, Score]:
 
 
 def _names(plan: Planned, contrast: Contrast) -> tuple[str, str]:
+    if contrast.names:
+        return contrast.names
     chosen = [plan.factors[number] for number in contrast.factors]
     if len(chosen) == 1:
         (factor,), (level,) = chosen, contrast.levels
@@ -191,12 +266,16 @@ def _effect(plan: Planned, contrast: Contrast, compared: Compared, sides: tuple[
         [one.name for one in plan.cells if one.levels in cells] for cells in (contrast.minus, contrast.plus)
     )
     same = [t.model for t in sides[0].trainings] == [t.model for t in sides[1].trainings]
-    if len(chosen) > 1:
+    level = " and ".join(f.labels[level] for f, level in zip(chosen, contrast.levels, strict=True))
+    against = " and ".join(factor.labels[0] for factor in chosen)
+    if contrast.names:
+        against, level = contrast.names
+    elif len(chosen) > 1:
         compared = replace(compared, said=_crossed(plan, contrast, compared))
     return Effect(
         factor=" × ".join(factor.name for factor in chosen),
-        level=" and ".join(f.labels[level] for f, level in zip(chosen, contrast.levels, strict=True)),
-        against=" and ".join(factor.labels[0] for factor in chosen),
+        level=level,
+        against=against,
         sort="main" if len(chosen) == 1 else "interaction",
         compared=compared,
         plus=tuple(plus),

@@ -22,10 +22,12 @@ from espalier.core.registry import Registry
 from espalier.study.files import Files
 
 if TYPE_CHECKING:
+    from espalier.core.records import Example
     from espalier.study.recipe import FactorChoice
 
 At: TypeAlias = Literal["train", "test", "both"]
 Apply: TypeAlias = Callable[[Recipe, object, Files], Recipe]
+Group: TypeAlias = Callable[[Recipe], Callable[["Example"], str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,12 @@ class Factor:
         apply: from a recipe, a level and the study's files to the recipe at that level; raises RecipeError or
             DataError where the level does not fit, in one sentence.
         at: where it acts, if the study does not say: on what is trained, on how that is asked, or on both.
+        group: of a recipe, the function from an example to the level that it is of; None: rows are of none.
     """
 
     apply: Apply
     at: At
+    group: Group | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Varied:
         levels: as the study has them, the one first that others are compared with.
         labels: the same for a person, no two alike.
         at: where it acts.
-        apply: see `Factor`.
+        apply, group: see `Factor`.
         where: its place in the study's file.
     """
 
@@ -61,6 +65,7 @@ class Varied:
     at: At
     apply: Apply
     where: str
+    group: Group | None = None
 
     def on(self, recipe: Recipe, level: int, files: Files) -> Recipe:
         """Return the recipe at a level, by its number."""
@@ -73,7 +78,9 @@ class Varied:
             ) from None
 
 
-factors: Registry[Factor] = Registry("factor", "espalier.study.words", "espalier.study.rows")
+factors: Registry[Factor] = Registry(
+    "factor", "espalier.study.words", "espalier.study.rows", "espalier.study.sources"
+)
 
 
 def varied(choice: FactorChoice, number: int) -> Varied:
@@ -99,7 +106,8 @@ def varied(choice: FactorChoice, number: int) -> Varied:
     labels = tuple(map(label, choice.levels))
     if len(set(map(plain, labels))) < len(labels):
         labels = tuple(f"{one} ({number + 1})" for number, one in enumerate(labels))
-    return Varied(choice.called, tuple(choice.levels), labels, choice.at or factor.at, factor.apply, where)
+    at = choice.at or factor.at
+    return Varied(choice.called, tuple(choice.levels), labels, at, factor.apply, where, factor.group)
 
 
 def label(level: object) -> str:

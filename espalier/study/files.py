@@ -15,10 +15,10 @@ import tomli_w
 
 from espalier.core.errors import DataError
 from espalier.core.files import content_hash, jsonl, write_changed
-from espalier.data.mixture import place_of
+from espalier.data.mixture import places
 from espalier.runs.prepare import paths_of
 from espalier.tasks.facts import OURS
-from espalier.tasks.task_files import is_task, load_task
+from espalier.tasks.task_files import load_task
 from espalier.tasks.templates import Show, to_examples
 
 if TYPE_CHECKING:
@@ -78,15 +78,15 @@ def vars_of(task: Task) -> dict[str, tuple[str, ...]]:
 def tasks_of(recipe: Recipe, what: str) -> list[tuple[Path, Task]]:
     """Return the tasks of a recipe, each with its file. Raises DataError where rows have no task's words."""
     found: list[tuple[Path, Task]] = []
-    for name in paths_of(recipe.task):
-        path = place_of(name)
-        if path.is_dir() or recipe.task.format != "auto" or not is_task(path):
+    for place in places(paths_of(recipe.task), recipe.task.format):
+        if not place.is_task:
             raise DataError(
-                f"These are no single task's words and rows, so {what} cannot be varied.",
-                where=str(path),
-                hint="Name task files in task.path, one by one.",
+                f"These are no task's words and rows, so {what} cannot be varied.",
+                where=str(place.path),
+                hint="Name task files, or folders of them, in task.path.",
             )
-        found.append((path, load_task(path, (lambda _: None) if recipe.task.on_bad == "reject" else None)))
+        task = load_task(place.path, (lambda _: None) if recipe.task.on_bad == "reject" else None)
+        found.append((place.path, task))
     return found
 
 

@@ -61,7 +61,7 @@ class StudyRecipe(Section):
     question: str = ""
     """What is asked, as the page has it; by default it is made of the factors."""
     design: Named = Choice(kind="grid")
-    """Which levels meet: "grid" is all with all, "screening" as few as main effects need."""
+    """Which levels meet: "grid" is all with all, "screening" as few as main effects need; `designs.py`."""
     seeds: int | tuple[int, ...] = 3
     """How many trainings of each setting, or their seeds."""
     metric: str = ""

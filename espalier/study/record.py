@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from espalier.comparison.records import Compared
     from espalier.core.records import Estimate, Metric
+    from espalier.study.blocks import Block
 
 Sort: TypeAlias = Literal["main", "interaction"]
 SEEN = ("better", "worse")
@@ -123,6 +124,7 @@ class Findings:
         notes: what a reader has to know first.
         footing: what the numbers are.
         command: what makes the study again.
+        blocks: what the design says besides.
     """
 
     name: str
@@ -142,6 +144,7 @@ class Findings:
     notes: tuple[str, ...]
     footing: str
     command: str
+    blocks: tuple[Block, ...] = ()
 
     def __getitem__(self, name: str) -> Effect:
         """Return an effect by its name, or the only one of a factor."""
@@ -224,6 +227,7 @@ class Findings:
             "seeds": list(self.seeds),
             "notes": list(self.notes),
             "effects": [one.plain() for one in self.effects],
+            "design": [one.plain() for one in self.blocks],
             "cells": [one.plain() for one in self.cells],
         }
 
@@ -261,7 +265,8 @@ class Findings:
         rows = self.table()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([self.sentence, "", *lines, "", self.footing, self.shared, *self.notes])
+        told = [line for block in self.blocks for line in ("", str(block))]
+        return "\n".join([self.sentence, "", *lines, *told, "", self.footing, self.shared, *self.notes])
 
     __repr__ = __str__
 

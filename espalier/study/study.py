@@ -9,7 +9,7 @@ from espalier.core.run import open_run
 from espalier.runs.events import working
 from espalier.study.carrying_out import carry_out, read_book, write
 from espalier.study.cells import planned
-from espalier.study.effects import findings
+from espalier.study.effects import findings, reached
 from espalier.study.page import render
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ def study(asked: StudyRecipe, cache: Path) -> Findings:
             plan = planned(asked, book.folders)
         write_changed(asked.path / "study.toml", asked.to_toml().encode())
         carry_out(plan, book, cache)
+        while plan.layout.next:  # a design that grows with what it finds
+            layout = plan.layout.next(reached(plan))
+            with working("Planning what follows", aloud=False):
+                plan = planned(asked, book.folders, layout)
+            carry_out(plan, book, cache)
         write(plan, book)
         with working("Reading the cells", aloud=False):
             found = findings(plan)
