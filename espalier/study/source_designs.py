@@ -32,12 +32,19 @@ MOST = 12  # names in a sentence
 
 
 @designs.register("leave_one_out")
-def leave_one_out(*, arms: str | tuple[str, ...] = "epochs") -> Design:
-    """All sources, and all without each: what each is worth, at equal epochs, equal steps, or both arms."""
+def leave_one_out(*, arms: str | tuple[str, ...] = "epochs", own: bool = False) -> Design:
+    """All sources, and all without each: what each is worth, at equal epochs, equal steps, or both arms.
+
+    Args:
+        arms: "epochs", "steps" (those of all sources), or "both".
+        own: look at a source's own rows alone: what is lost where a task is held out of training.
+    """
     chosen = arms_of(arms)
 
     def lay(factors: Sequence[Varied]) -> Layout:
         factor = only_factor(factors, "leave_one_out")
+        if own:
+            _with_rows(factor, "leave_one_out")
         every = list(factor.levels)
         settings = [Setting("all", every)]
         for arm in chosen:
@@ -47,8 +54,19 @@ def leave_one_out(*, arms: str | tuple[str, ...] = "epochs") -> Design:
                 Setting(f"without {label}{told}", [one for one in every if one != level], like)
                 for level, label in zip(factor.levels, factor.labels, strict=True)
             ]
+        of = [(str(level), label) for _ in chosen for level, label in zip(every, factor.labels, strict=True)]
         contrasts = tuple(
-            Contrast((0,), (number,), ((0,),), ((number,),)) for number in range(1, len(settings))
+            Contrast(
+                (0,),
+                (number,),
+                ((0,),),
+                ((number,),),
+                (f"all, on {label}", f"{one.label}, on {label}"),
+                level,
+            )
+            if own
+            else Contrast((0,), (number,), ((0,),), ((number,),))
+            for number, (one, (level, label)) in enumerate(zip(settings[1:], of, strict=True), 1)
         )
         names = [(label, arm) for arm in chosen for label in factor.labels]
         return Layout(
@@ -73,6 +91,17 @@ def arms_of(arms: str | tuple[str, ...]) -> tuple[str, ...]:
                 hint=nearest(arm, [*ARMS, "both"]),
             )
     return tuple(dict.fromkeys(chosen))
+
+
+def _with_rows(factor: Varied, design: str) -> None:
+    """Refuse a factor that does not say which rows are of which level. Raises RecipeError."""
+    if factor.group is None:
+        raise RecipeError(
+            f"The design '{design}' has to know which rows are of which level, and '{factor.name}' does not "
+            "say it.",
+            where=factor.where,
+            hint='Take kind = "sources".',
+        )
 
 
 def _told_of_arm(arm: str) -> str:
@@ -138,13 +167,7 @@ def transfer() -> Design:
 
     def lay(factors: Sequence[Varied]) -> Layout:
         factor = only_factor(factors, "transfer")
-        if factor.group is None:
-            raise RecipeError(
-                f"The design 'transfer' has to know which rows are of which level, and '{factor.name}' does "
-                "not say it.",
-                where=factor.where,
-                hint='Take kind = "sources".',
-            )
+        _with_rows(factor, "transfer")
         count = len(factor.levels)
         contrasts = tuple(
             Contrast(

@@ -43,6 +43,7 @@ def test_transfer_scores_all_sources_by_one_training_each(
     effects = json.loads((folder / "effects.json").read_text())
     assert [one["level"] for one in effects["effects"]][:2] == ["first, on first", "first, on second"]
     (block,) = effects["design"]
+    assert block["said"][0].split(":")[0] in " ".join(done.out.split())
     assert len(block["matrix"]) == 2
     assert len([*(folder / "runs").glob("*/model")]) == 2
     assert "trained on" in (folder / "study.html").read_text()

@@ -78,6 +78,9 @@ def test_both_arms_leave_out_each_source(factors_of: Make) -> None:
     assert len(layout.cells) == 7
     blocks = layout.read(read(layout, {cell: 0.5 for cell in layout.cells}))
     assert [one.numbers["arm"] for one in blocks] == ["epochs", "steps"]
+    (factor,) = factors_of([3])
+    own = designs.build("leave_one_out", {"own": True})([replace(factor, group=lambda _: lambda _: "")])
+    assert [(one.names, one.only) for one in own.contrasts][1] == (("all, on 1", "without 1, on 1"), "1")
     with pytest.raises(RecipeError, match="'stps' is no arm"):
         designs.build("leave_one_out", {"arms": "stps"})
 
