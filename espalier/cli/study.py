@@ -55,7 +55,7 @@ def study(
         typer.echo(as_json(found.plain()))
     else:
         notes = [found.shared, *(one.compared.said for one in found.effects), *found.notes]
-        said = [found.sentence, *(line for block in found.blocks for line in block.said)]
+        said = [found.sentence, *(line for block in found.blocks for line in (block.title, *block.said))]
         tables = [found.table(), *([block.head, *block.table] for block in found.blocks if block.table)]
         print_tables(said, tables, found.footing, notes)
         say(f"Page: {asked.path / 'study.html'}")
