@@ -272,7 +272,7 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in modules():
         rooms[module.room] += _code_lines(module)
-    assert rooms.total() < 46_000
+    assert rooms.total() < 49_000
     assert sum(rooms[room] for room in SPINE) < 10_600
     most = {
         "core": 2_150,
