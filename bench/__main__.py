@@ -21,15 +21,8 @@ STARTED = time.monotonic()
 
 def main() -> None:
     options = _options()
-    if options.what == "coverage":
-        from bench import coverage
-
-        print(json.dumps(coverage.main(_say, repetitions=options.repetitions, only=options.case)))
-        return
-    if options.what == "rouge":
-        from bench import rouge
-
-        print(json.dumps({"rouge": rouge.main(_say, rounds=options.rounds)}))
+    if (plain := _without_model(options)) is not None:
+        print(json.dumps(plain))
         return
     os.environ["HF_HUB_OFFLINE"] = "1"
     model = find_model(options.model, options.cache, _say).folder
@@ -79,6 +72,23 @@ def main() -> None:
     print(json.dumps(found))
 
 
+def _without_model(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Return what is measured of statistics and scorers; None of all else."""
+    if options.what == "coverage":
+        from bench import coverage
+
+        return coverage.main(_say, repetitions=options.repetitions or 1_000, only=options.case)
+    if options.what == "studies":
+        from bench import studies
+
+        return studies.main(_say, repetitions=options.repetitions or 16)
+    if options.what == "rouge":
+        from bench import rouge
+
+        return {"rouge": rouge.main(_say, rounds=options.rounds)}
+    return None
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
@@ -95,6 +105,7 @@ def _options() -> argparse.Namespace:
             "reinforce",
             "rouge",
             "coverage",
+            "studies",
             "all",
         ),
         default="all",
@@ -104,7 +115,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of converted models")
     parser.add_argument("--task", help="a task file in place of the published ones")
     parser.add_argument("--case", action="append", default=[], help="only this case; may be given again")
-    parser.add_argument("--repetitions", type=int, default=1_000, help="of each cell, for coverage")
+    parser.add_argument("--repetitions", type=int, help="of each cell: 1,000 for coverage, 16 for studies")
     parser.add_argument("--rounds", type=int, default=2, help="measured steps per case, after one to warm up")
     parser.add_argument(
         "--settings",

@@ -22,6 +22,7 @@ from espalier.evidence import explain as explain
 from espalier.evidence import explain_parts as explain_parts
 from espalier.evidence import influence as influence
 from espalier.evidence import judge as judge
+from espalier.evidence import plan_study as plan_study
 from espalier.evidence import score as score
 from espalier.evidence import study as study
 from espalier.models.bundled import default_cache

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from espalier.explain.parts.record import Attribution
     from espalier.explain.record import Explanation
     from espalier.runs.run import Run
+    from espalier.study.ahead import Ahead
     from espalier.study.recipe import StudyRecipe
     from espalier.study.record import Findings
     from espalier.trials.decoding_record import Decodings
@@ -276,7 +277,11 @@ def check_influence(
 
 
 def study(
-    asked: str | Path | Mapping[str, Any] | StudyRecipe, *overrides: str, cache: Path | None = None
+    asked: str | Path | Mapping[str, Any] | StudyRecipe,
+    *overrides: str,
+    anyway: bool = False,
+    assume: Sequence[str] = (),
+    cache: Path | None = None,
 ) -> Findings:
     """Say which choice made a difference, as `espalier study` does, and return what was found.
 
@@ -285,6 +290,8 @@ def study(
     Args:
         asked: a file, a table of the same keys, or a `StudyRecipe`.
         overrides: of its keys, such as "seeds=5".
+        anyway: whether a study begins that cannot see its margin.
+        assume: as for `plan_study`.
         cache: as for `run`.
 
     Raises:
@@ -294,4 +301,28 @@ def study(
         from espalier.study.recipe import as_study
         from espalier.study.study import study as carry_out
 
-        return carry_out(as_study(asked, overrides), cache or default_cache())
+        return carry_out(as_study(asked, overrides), cache or default_cache(), anyway=anyway, assume=assume)
+
+
+def plan_study(
+    asked: str | Path | Mapping[str, Any] | StudyRecipe,
+    *overrides: str,
+    assume: Sequence[str] = (),
+    cache: Path | None = None,
+) -> Ahead:
+    """Say what a study will take and could see, as `espalier study --plan` does: `ahead.promises`.
+
+    Args:
+        asked: as for `study`.
+        overrides: of its keys.
+        assume: what to assume otherwise of rows and seeds, such as "seeds=1.5" points.
+        cache: as for `run`.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with shown("espalier.api.plan_study"):
+        from espalier.study.ahead import plan_study as look_ahead
+        from espalier.study.recipe import as_study
+
+        return look_ahead(as_study(asked, overrides), cache or default_cache(), assume)

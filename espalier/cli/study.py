@@ -32,6 +32,19 @@ def study(
     ],
     override: Overrides = None,
     *,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Tell what it will take and could see, and begin nothing.")
+    ] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Begin a study that cannot see its margin, too.")
+    ] = False,
+    assume: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help="What the plan assumes: spread, correlation, seeds (points) or alike. Can be repeated.",
+        ),
+    ] = None,
     json: Json = False,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
@@ -39,12 +52,21 @@ def study(
 
     Cells share their trainings and answers; the same command goes on after an interruption.
     """
+    from espalier.study.ahead import plan_study
     from espalier.study.study import study as carry_out
 
+    if plan:
+        ahead = plan_study(load_study(study, override or ()), cache, assume or ())
+        if json:
+            typer.echo(as_json(ahead.plain()))
+        else:
+            first, *rest = ahead.sentences
+            print_tables([first], [ahead.table()], ahead.footing, rest)
+        return
     try:
         with stoppable(hushed, shown):
             asked = load_study(study, override or ())
-            found = carry_out(asked, cache)
+            found = carry_out(asked, cache, anyway=anyway, assume=assume or ())
     except KeyboardInterrupt:
         say(f"Interrupted. {GOES_ON}")
         raise typer.Exit(130) from None

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espalier.comparison.records import Compared, Comparison, Pair, Side
-from espalier.comparison.significance import Chance, Spread, holm, retrained, swapped, swapped_folds
+from espalier.comparison.significance import (
+    Chance,
+    Spread,
+    holm,
+    own_share,
+    retrained,
+    swapped,
+    swapped_folds,
+)
 from espalier.comparison.verdicts import judged
 from espalier.core.errors import DataError
 from espalier.core.records import Estimate, Metric, Score
@@ -22,20 +30,23 @@ from espalier.evaluate.statistics import folded, folded_difference, mean, paired
 from espalier.tasks.checks import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from espalier.core.scoring import Fold
+    from espalier.evaluate.statistics import Floats, Ints
 
 
 @dataclass(frozen=True)
 class _Column:
-    """What a side's rows got by one measure: trainings together, what each came to, and which model it is."""
+    """What a side's rows got by one measure: trainings together and each, what it came to and is made of."""
 
     values: list[float | None]
     parts: list[tuple[float, ...]]
     reached: list[float]
     fold: Fold | None
     models: list[str]
+    each: list[list[Score]]
+    of_one: Fold | None
 
 
 def compare_sides(
@@ -184,13 +195,14 @@ def _column(side: Side, measure: str, ids: Sequence[str], metric: Metric) -> _Co
             if value is not None
         ]
         reached = [_mean(each) or 0.0 for each in zip(*kept, strict=True)] or [math.nan] * len(found)
-        return _Column(values, parts, reached, None, models)
+        return _Column(values, parts, reached, None, models, found, None)
     fold = metric.fold if len(found) == 1 else partial(mean_of_folds, metric.fold, len(found))
     sums = [
         [sum(part) for part in zip(*(score.parts for score in each if score.parts), strict=True)]
         for each in found
     ]
-    return _Column(values, parts, [value_of(metric.fold, one) for one in sums], fold, models)
+    reached = [value_of(metric.fold, one) for one in sums]
+    return _Column(values, parts, reached, fold, models, found, metric.fold)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -206,8 +218,7 @@ def mean_of_folds(fold: Fold, count: int, sums: Sequence[float]) -> float:
 
 def _side(column: _Column, clusters: Sequence[str], looks: int, scale: float, seed: int) -> Estimate:
     rows = folded(column.parts, clusters, column.fold, seed) if column.fold else mean(column.values, clusters)
-    error, freedom = retrained([column.reached])
-    spread = Spread(rows.value, rows.value - rows.low, rows.high - rows.value, error, freedom)
+    spread = _spread(rows, [column.reached], lambda: _moved([column], clusters))
     stated = _stated(spread, rows.n, rows.missing, looks, scale)
     bounded = column.fold is None and all(value is None or 0 <= value <= 1 for value in column.values)
     return (
@@ -223,8 +234,57 @@ def _difference(a: _Column, b: _Column, clusters: Sequence[str], seed: int) -> t
         rows = folded_difference(b.parts, a.parts, clusters, b.fold, seed)
     else:
         rows = paired_difference(b.values, a.values, clusters)
-    error, freedom = retrained(_retrained(a, b))
-    return Spread(rows.value, rows.value - rows.low, rows.high - rows.value, error, freedom), rows.n
+    return _spread(rows, _retrained(a, b), lambda: _moved([a, b], clusters)), rows.n
+
+
+def _spread(rows: Estimate, reached: Sequence[Sequence[float]], moved: Callable[[], list[Floats]]) -> Spread:
+    """Return what rows and trainings together are uncertain by; see `Spread`.
+
+    Args:
+        rows: the estimate with its interval over rows.
+        reached: what varies by seed, of each side.
+        moved: of each side how far sources move each training; where there are two, it is the second's less
+            the first's.
+    """
+    error, freedom = retrained(reached)
+    arms = rows.value - rows.low, rows.high - rows.value
+    if not freedom:
+        return Spread(rows.value, *arms)
+    sides = moved()
+    means = [side.mean(0) for side in sides]
+    gap = means[0] if len(means) == 1 else means[1] - means[0]
+    if len(sides) > len(reached):  # the same models on both sides
+        sides = [sides[1] - sides[0]]
+    return Spread(rows.value, *arms, error, freedom, own_share(sides, gap))
+
+
+def _moved(columns: Sequence[_Column], clusters: Sequence[str]) -> list[Floats]:
+    """Return of each side how far every source moves what each training reached: (trainings, sources)."""
+    rows = range(len(clusters))
+    kept = [
+        i for i in rows if all((one.parts[i] if one.fold else one.values[i] is not None) for one in columns)
+    ]
+    if not kept:
+        return [np.zeros((len(one.each), 1)) for one in columns]
+    _, groups = np.unique([clusters[i] for i in kept], return_inverse=True)
+    return [
+        np.array([moved_by([each[i] for i in kept], groups, one.of_one) for each in one.each])
+        for one in columns
+    ]
+
+
+def moved_by(scores: Sequence[Score], groups: Ints, fold: Fold | None) -> Floats:
+    """Return how far every source moves one training's value: what it is with it less without."""
+    if fold is None:
+        y = np.array([score.value for score in scores], dtype=np.float64)
+        return np.bincount(groups, weights=y - y.mean()) / y.size
+    table = np.array([score.parts for score in scores], dtype=np.float64)
+    sums = np.zeros((int(groups.max()) + 1, table.shape[1]))
+    np.add.at(sums, groups, table)
+    total = sums.sum(0)
+    whole = value_of(fold, total.tolist())
+    found = np.array([whole - value_of(fold, (total - one).tolist()) for one in sums])
+    return np.nan_to_num(found, posinf=0.0, neginf=0.0)
 
 
 def _retrained(a: _Column, b: _Column) -> list[list[float]]:

@@ -5,7 +5,8 @@ a coin. Of right and wrong answers all coins are counted; where no two rows shar
 exact test. Of other measures coins are thrown.
 
 McNemar 1947; Fisher 1935 and Noreen 1989 (randomisation); Holm 1979; Schuirmann 1987 (two one-sided tests);
-Zou and Donner 2008 (arms of independent parts of a variance, squared and added).
+Zou and Donner 2008 (arms of independent parts of a variance, squared and added); Cameron, Gelbach and
+Miller 2011 (rows and trainings, what both count taken off once).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 THROWS = 10_000
 _ALL = 12  # sources up to which every throw of the coins is made: 4,096
+POWER = 0.8
+REPEATED = 200  # repetitions, at equal shares of what trainings' spread is distributed by
 _HAIR = 1e-12  # what sums of the same numbers in another order may differ by, relative to their size
 
 
@@ -98,12 +101,18 @@ def holm(found: Mapping[str, float], looks: int = 1) -> dict[str, float]:
 class Spread:
     """A value with what it is uncertain by: the arms of its rows' 95 % interval, and that of retraining.
 
+    What is a training's own on the rows makes both rows and trainings differ. It is counted with the
+    trainings, whose spread Student's t knows, and taken off the rows. Trainings that come to the same by luck
+    would leave nothing then: no interval is narrower than half of that of the rows. How often such intervals
+    hold the truth, and how often what `power` promises is found, `python -m bench studies` tells.
+
     Attributes:
         value: a mean or a difference.
         below: how far the interval over rows reaches down from it.
         above: how far it reaches up.
-        retraining: the standard error that the seeds add; 0 where they are not known.
+        retraining: the standard error of the trainings' mean; 0 where it is not known.
         freedom: degrees of freedom of that.
+        own: the share of the rows' variance that is the trainings' own, from 0 to 1.
     """
 
     value: float
@@ -111,11 +120,12 @@ class Spread:
     above: float
     retraining: float = 0.0
     freedom: int = 0
+    own: float = 0.0
 
     def arms(self, level: float = 0.05) -> tuple[float, float]:
         """Return how far the interval that misses `level` of the time reaches down and up."""
         rows, seeds = self._quantiles(1 - level / 2)
-        return math.hypot(self.below * rows, seeds), math.hypot(self.above * rows, seeds)
+        return _arm(self.below * rows, seeds, self.own), _arm(self.above * rows, seeds, self.own)
 
     def interval(self, level: float = 0.05) -> tuple[float, float]:
         """Return both ends."""
@@ -139,18 +149,83 @@ class Spread:
             return 1.0 if self.value == self.value else math.nan
         return max(self.chance(margin), self.chance(-margin)) / 2
 
+    def power(self, truth: float, level: float = 0.05) -> float:
+        """Return how often a difference that is truly so large is told from none, at this level."""
+        return _found(truth, *self._repeated(level))
+
+    def power_of_equality(self, margin: float, level: float = 0.05) -> float:
+        """Return how often no difference is shown to be within the margin, by two tests at this level."""
+        return _shown(margin, *self._repeated(2 * level))
+
     def detectable(self, level: float = 0.05) -> float:
         """Return the true difference that a test at this level would find in 80 of 100 repetitions."""
-        ((rows, seeds), (more_rows, more_seeds)) = self._quantiles(1 - level / 2), self._quantiles(0.8)
+        return self._least(_found, level)
+
+    def provable(self, level: float = 0.05) -> float:
+        """Return the margin within which no difference would be shown to lie in 80 of 100 repetitions."""
+        return self._least(_shown, 2 * level)
+
+    def _least(self, power: Callable[[float, Floats, float], float], level: float) -> float:
+        """Return where a power that grows reaches 80 %; NaN where the spread is not known."""
+        low, high = 0.0, self.below + self.above + self.retraining
+        if not 0 < high < math.inf:
+            return high if high == 0 else math.nan
+        arms, error = self._repeated(level)
+        while power(high, arms, error) < POWER:
+            low, high = high, 2 * high
+        while high - low > 1e-9 * high:
+            middle = (low + high) / 2
+            low, high = (middle, high) if power(middle, arms, error) < POWER else (low, middle)
+        return high
+
+    def _repeated(self, level: float) -> tuple[Floats, float]:
+        """Return the arms that repetitions would have at this level, and the standard error of the value.
+
+        Rows have the same spread each time; that of a few trainings is another one each time.
+        """
+        from scipy.special import chdtri  # pyright: ignore[reportMissingTypeStubs]
+
         width = (self.below + self.above) / 2
-        return math.hypot(width * (rows + more_rows), seeds + more_seeds)
+        rows = width * self._quantiles(1 - level / 2)[0]
+        apart = math.sqrt(1 - self.own) * width / Z
+        if not self.freedom:
+            return np.array([rows]), width / Z
+        # What trainings are on their rows they differ by, whatever few of them say.
+        spread = max(self.retraining, math.sqrt(self.own) * width / Z)
+        shares = (np.arange(REPEATED) + 0.5) / REPEATED
+        drawn = spread * np.sqrt(chdtri(self.freedom, shares) / self.freedom)
+        seeds = self._student(1 - level / 2) * drawn
+        arms = np.maximum(np.hypot(rows * math.sqrt(1 - self.own), seeds), rows / 2)
+        return arms, math.hypot(apart, spread)
 
     def _quantiles(self, share: float) -> tuple[float, float]:
         """Return the arms' factor, and the seeds' own arm, at a quantile."""
-        from scipy.special import ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
+        from scipy.special import ndtri  # pyright: ignore[reportMissingTypeStubs]
 
-        seeds = self.retraining * float(stdtrit(self.freedom, share)) if self.retraining else 0.0
-        return float(ndtri(share)) / Z, seeds
+        return float(ndtri(share)) / Z, self.retraining * self._student(share) if self.retraining else 0.0
+
+    def _student(self, share: float) -> float:
+        from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
+        return float(stdtrit(self.freedom, share))
+
+
+def _arm(rows: float, seeds: float, own: float) -> float:
+    return max(math.hypot(rows * math.sqrt(1 - own), seeds), rows / 2)
+
+
+def _found(truth: float, arms: Floats, error: float) -> float:
+    """Return how often an interval of such arms, around what is drawn by the error, leaves zero out."""
+    from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
+
+    return float((ndtr((truth - arms) / error) + ndtr((-truth - arms) / error)).mean())
+
+
+def _shown(margin: float, arms: Floats, error: float) -> float:
+    """Return how often such an interval, around a difference that is none, lies within the margin."""
+    from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
+
+    return float(np.maximum(2 * ndtr((margin - arms) / error) - 1, 0).mean())
 
 
 def retrained(sides: Sequence[Sequence[float]]) -> tuple[float, int]:
@@ -165,6 +240,22 @@ def retrained(sides: Sequence[Sequence[float]]) -> tuple[float, int]:
         return 0.0, 0
     squares = sum(float(((np.array(side) - np.mean(side)) ** 2).sum()) for side in sides)
     return math.sqrt(squares / freedom * sum(1 / len(side) for side in sides)), freedom
+
+
+def own_share(sides: Sequence[Floats], gap: Floats) -> float:
+    """Return which share of the rows' variance is the trainings' own, from 0 to 1.
+
+    Args:
+        sides: of each, how far every source (columns) moves what every training (rows) reached, as a
+            jackknife has it; pooled as in `retrained`.
+        gap: how far every source moves the sum or difference of the sides' means.
+    """
+    freedom = sum(len(side) - 1 for side in sides)
+    whole = float(gap @ gap)
+    if not freedom or not whole > 0:
+        return 0.0
+    squares = sum(float(((side - side.mean(0)) ** 2).sum()) for side in sides)
+    return min(1.0, squares / freedom * sum(1 / len(side) for side in sides) / whole)
 
 
 def _numbered(clusters: Sequence[str]) -> Ints:

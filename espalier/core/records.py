@@ -267,7 +267,8 @@ class Completion:
 
     `logprob` is the sum over the answer's tokens, in nats, under the model that wrote it. `votes` are how
     many of several answers said the same, where that chose it; `options`, where the answer is one of its
-    example's options, of each its log-probability and its tokens.
+    example's options, of each its log-probability and its tokens; `reference`, where a scorer asks for it,
+    the same of the example's first reference.
     """
 
     example: str
@@ -279,11 +280,12 @@ class Completion:
     request: str = ""
     votes: int | None = None
     options: tuple[tuple[float, int], ...] = ()
+    reference: tuple[float, int] | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it; options only where there are any."""
+        """Return it as JSON can hold it; options and reference only where there are any."""
         table = {one.name: self.__getattribute__(one.name) for one in fields(self)}
-        return table if self.options else {name: one for name, one in table.items() if name != "options"}
+        return {name: one for name, one in table.items() if one or name not in ("options", "reference")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,16 @@ class Fitted(Protocol):
 
 
 @runtime_checkable
+class Weighing(Protocol):
+    """A scorer of how likely the model that answered holds each example's first reference."""
+
+    @property
+    def weighs(self) -> bool:
+        """Whether it is one."""
+        ...
+
+
+@runtime_checkable
 class Measured(Protocol):
     """A scorer that says what it measures; of others the name in the recipe is shown."""
 

@@ -108,10 +108,17 @@ class Local:
             TemplateError: the template cannot render a prompt with one of its options.
             DataError: a prompt with one of its options does not fit into the model's context.
         """
+        return [[logprob for logprob, _ in own] for own in self.weighed(examples, options)]
+
+    def weighed(
+        self, examples: Sequence[Example], options: Sequence[Sequence[str]]
+    ) -> list[list[tuple[float, int]]]:
+        """Return the same, each with how many tokens it is the sum of; see `logprobs`."""
         rows = [row for own in answer_rows(examples, options, self.template) for row in own]
         check_context(rows, self.template.context)
-        found = iter(numbers(self.loaded, rows))
-        return [[next(found) for _ in choices] for choices in options]
+        found = zip(numbers(self.loaded, rows), rows, strict=True)
+        told = ((logprob, sum(weight > 0 for weight in row.weights)) for logprob, row in found)
+        return [[next(told) for _ in choices] for choices in options]
 
 
 def local_of(

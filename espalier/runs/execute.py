@@ -27,7 +27,7 @@ from espalier.runs.books import held, inputs_of, look, write_books
 from espalier.runs.events import Logged, bar, emit, say, working
 from espalier.runs.finished import mark_finished
 from espalier.runs.invariance import try_invariance
-from espalier.runs.judging import say_limit, try_judges
+from espalier.runs.judging import say_limit, try_judges, weighs
 from espalier.runs.looking import count_look, count_losses, hold_apart, seal
 from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from espalier.core.records import Completion
+    from espalier.core.records import Completion, Example
     from espalier.evaluate.score_records import Limit
     from espalier.models.load import Loaded
     from espalier.runs.abilities import Verdicts
@@ -210,9 +210,22 @@ def answered(choices: Choices, run: RunFolder, model: Local | Remote, system: st
     whose = "model" if system == AS_IS else f"{system} model"
     with bar(f"Answers of the {whose}", len(test) * choices.strategy.samples) as advance:
         completions = answers_of(model, test, decode, lambda: advance(1, ""))
+    if isinstance(model, Local) and any(map(weighs, choices.scorers.values())):
+        completions = _with_references(model, test, completions)
     if isinstance(model, Local) and model.journal and model.journal.made:
         run.log_stage(f"decode {system}", started, peak_bytes())
     return completions
+
+
+@working("Weighing references", aloud=False)
+def _with_references(
+    model: Local, rows: Sequence[Example], completions: Sequence[Completion]
+) -> list[Completion]:
+    """Return the answers, each with how likely the model holds its row's first reference."""
+    known = [row for row in rows if row.references]
+    found = model.weighed(known, [row.references[:1] for row in known])
+    told = {row.id: one for row, (one,) in zip(known, found, strict=True)}
+    return [replace(one, reference=told.get(one.example)) for one in completions]
 
 
 @working("Scoring", aloud=False)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from espalier.core.errors import EspalierError, RecipeError
 from espalier.core.records import Completion, Example, Metric, Score, Scorer, message
+from espalier.core.scoring import Weighing
 from espalier.core.text import counted
 from espalier.evaluate.measures import metric_of
 from espalier.evaluate.rewards import reward_of
@@ -136,7 +137,10 @@ def try_judges(choices: Choices) -> None:
         for row in prepared.test:
             right_option(row, options_of(row))
     for index, (name, scorer) in enumerate(choices.scorers.items()):
-        _try_scorer(name, scorer, prepared.test, f"evaluate.{index}")
+        if weighs(scorer):
+            _try_weighing(name, prepared.test, f"evaluate.{index}")
+        else:
+            _try_scorer(name, scorer, prepared.test, f"evaluate.{index}")
     names, own = choices.checks, choices.checks_of
     for name in single(names):
         if name not in choices.rewarded:  # what is rewarded may be what no reference does
@@ -149,6 +153,11 @@ def try_judges(choices: Choices) -> None:
             for name in objective.rewards:
                 rows = [] if recipe.train[number].data else prepared.train
                 _try_reward(name, rows, f"{where}.objective.{place}.rewards")
+
+
+def weighs(scorer: Scorer) -> bool:
+    """Say whether a scorer asks how likely the model holds references."""
+    return isinstance(scorer, Weighing) and scorer.weighs
 
 
 def answer_limit(test: Sequence[Example], template: Template, tokens: int) -> Limit:
@@ -196,6 +205,14 @@ def _try_scorer(name: str, scorer: Scorer, test: Sequence[Example], where: str) 
             f"{f': {why}' if why else ''}.",
             where=where,
             hint=f"Mend it, or leave it out; the scorers are those of [[evaluate]]. {LISTS}",
+        )
+
+
+def _try_weighing(name: str, test: Sequence[Example], where: str) -> None:
+    if not any(row.references for row in test):
+        raise RecipeError(
+            f"The scorer '{name}' can judge none of the {counted(len(test), 'test row')}: no reference.",
+            where=where,
         )
 
 

@@ -19,6 +19,7 @@ from espalier.scorers.code import build_code
 from espalier.scorers.exact import build_exact_match, build_quasi_exact, build_token_f1
 from espalier.scorers.ifeval.scorer import build_ifeval
 from espalier.scorers.labels import build_label
+from espalier.scorers.likelihood import build_reference_logprob
 from espalier.scorers.mctaco import build_mctaco
 from espalier.scorers.numeric import build_numeric
 from espalier.scorers.patterns import build_regex
@@ -51,6 +52,7 @@ scorers.register("ifeval")(build_ifeval)
 scorers.register("json")(build_json)
 scorers.register("sql")(build_sql)
 scorers.register("table")(build_table)
+scorers.register("reference_logprob")(build_reference_logprob)
 # Of one kind several measures are usual: those that `espalier score` gives together, what leads first.
 TOGETHER: dict[str, dict[str, dict[str, Any]]] = {
     "numeric": {"flexible": {}, "strict": {"form": "strict"}},

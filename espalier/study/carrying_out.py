@@ -74,7 +74,7 @@ def carry_out(plan: Planned, book: Book, cache: Path) -> None:
     """
     _tell(plan, book)
     longest = 0.0
-    left = [one for one in plan.trainings if not _complete(plan, book, one)]
+    left = [one for one in plan.trainings if not is_complete(plan, book, one)]
     for number, training in enumerate(left):
         _within(plan, book, longest, len(plan.trainings) - len(left) + number)
         began = time.monotonic()
@@ -166,14 +166,15 @@ def _changed(file: Path, recipe: Recipe) -> list[str]:
     return [str(one) for one in found] or ["what a file of its task holds"]
 
 
-def _complete(plan: Planned, book: Book, training: Training) -> bool:
+def is_complete(plan: Planned, book: Book, training: Training) -> bool:
     """Say whether all of a training's cells are done, and are there as they were."""
     wanted = [(training.name, training.content, training.recipe)]
     wanted += [(cell.name, cell.key, cell.recipe) for cell in training.cells]
-    return all(_stands(plan, book, *one) for one in wanted)
+    return all(stands(plan, book, *one) for one in wanted)
 
 
-def _stands(plan: Planned, book: Book, name: str, key: str, recipe: Recipe) -> bool:
+def stands(plan: Planned, book: Book, name: str, key: str, recipe: Recipe) -> bool:
+    """Say whether a folder is done, and is there as it was."""
     folder = plan.folder(name)
     if not (book.is_done(name, key) and folder.scores.exists()):
         return False
@@ -201,7 +202,7 @@ def _within(plan: Planned, book: Book, longest: float, done: int) -> None:
 def _train(plan: Planned, book: Book, training: Training, cache: Path) -> None:
     """Do the run of a training, if it is not done."""
     name = training.name
-    if _stands(plan, book, name, training.content, training.recipe):
+    if stands(plan, book, name, training.content, training.recipe):
         return
     known = book.folders.get(name, {})
     ours = known.get("state") == "done" and known.get("key") != training.content
@@ -226,7 +227,7 @@ def _started(training: Training, cache: Path, way: Literal["keep", "refuse"]) ->
 
 def _evaluate(plan: Planned, book: Book, training: Training, cache: Path) -> None:
     """Ask a training's model all that is not asked yet, at once."""
-    left = [cell for cell in training.cells if not _stands(plan, book, cell.name, cell.key, cell.recipe)]
+    left = [cell for cell in training.cells if not stands(plan, book, cell.name, cell.key, cell.recipe)]
     for cell in left:
         folder = plan.folder(cell.name)
         if book.folders.get(cell.name, {}).get("kind") == "run" and folder.path.exists():

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.files import content_hash
-from espalier.core.recipe import as_recipe
+from espalier.core.recipe import Choice, as_recipe
 from espalier.core.run import RunFolder
 from espalier.core.text import counted
 from espalier.evaluate.measures import ALL
+from espalier.runs.judging import try_judges
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import Prepared, prepare
+from espalier.scorers.registry import scorers
 from espalier.study.designs import designs
 from espalier.study.factors import plain, varied
 from espalier.study.files import Files
@@ -198,6 +200,9 @@ def _base(study: StudyRecipe) -> Recipe:
     except RecipeError as error:
         where = "set" if study.set and not error.where.endswith(".toml") else "recipe"
         raise RecipeError(str(error), where=where) from None
+    if study.metric in scorers.names() and study.metric not in [one.kind for one in recipe.evaluate]:
+        judges = (*recipe.evaluate, Choice(kind=study.metric))
+        recipe = recipe.model_copy(update={"evaluate": judges})
     data = recipe.data.model_copy(update={"seed": recipe.split_seed})
     folder = str((study.path / "runs").absolute())
     return recipe.model_copy(update={"data": data, "folder": folder, "track": ()})
@@ -225,6 +230,10 @@ def _check_metric(study: StudyRecipe, base: Recipe) -> None:
         raise RecipeError(
             f"The runs have no measure '{study.metric}'.", where="metric", hint=nearest(study.metric, known)
         )
+    try:
+        try_judges(choices)
+    except RecipeError as error:
+        raise RecipeError(error.message, where="metric" if study.metric else error.where) from None
 
 
 def _check_settings(

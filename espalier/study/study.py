@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 from espalier.core.files import write_atomic, write_changed
 from espalier.core.run import open_run
 from espalier.runs.events import working
+from espalier.study.ahead import check_ahead
 from espalier.study.carrying_out import carry_out, read_book, write
 from espalier.study.cells import planned
 from espalier.study.effects import findings, reached
 from espalier.study.page import render
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from espalier.study.recipe import StudyRecipe
     from espalier.study.record import Findings
 
 
-def study(asked: StudyRecipe, cache: Path) -> Findings:
-    """Carry out a study, and return what it found.
+def study(asked: StudyRecipe, cache: Path, *, anyway: bool = False, assume: Sequence[str] = ()) -> Findings:
+    """Carry out a study, and return what it found; one that cannot see its margin only if `anyway`.
 
     Its folder then has `study.toml`, `study.json` (each cell with its folder), `effects.json`, `effects.csv`
     and `study.html`. What is done is not done again; what was interrupted goes on.
@@ -32,6 +34,7 @@ def study(asked: StudyRecipe, cache: Path) -> Findings:
         book = read_book(asked.path)
         with working("Planning", aloud=False):
             plan = planned(asked, book.folders)
+        check_ahead(plan, book, cache, assume, anyway=anyway)
         write_changed(asked.path / "study.toml", asked.to_toml().encode())
         carry_out(plan, book, cache)
         while plan.layout.next:  # a design that grows with what it finds

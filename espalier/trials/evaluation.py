@@ -112,11 +112,19 @@ def _left(asked: Evaluation, cache: Path) -> tuple[Evaluation, Choices] | None:
         say("All of it is done, and nothing has changed.")
         return None
     choices = choose(asked.recipe, prepared)
+    from espalier.runs.judging import weighs
+
     if asked.server and choices.strategy.weighs is not None:
         raise RecipeError(
             "A server does not say how likely an option is to its model.",
             where="decode.kind",
             hint="Let it write: -o decode=greedy.",
+        )
+    if asked.server and (asking := [name for name, one in choices.scorers.items() if weighs(one)]):
+        raise RecipeError(
+            f"A server does not say how likely a reference is to its model, as '{asking[0]}' asks.",
+            where="evaluate",
+            hint="Leave it out, or score a model of this machine.",
         )
     if asked.server and asked.recipe.model.template:
         told = ", ".join(f"{key} = {json.dumps(value)}" for key, value in asked.recipe.model.template.items())

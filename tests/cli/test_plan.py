@@ -1,0 +1,99 @@
+"""`espalier study --plan`: what a study will take and could see; blind studies are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from espalier.api import plan_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Result
+
+ASKED = """
+recipe = "recipe.toml"
+seeds = 2
+set = ["train.epochs=0.1"]
+[[factor]]
+kind = "decode.limit"
+levels = [3, 4]
+"""
+
+
+@pytest.fixture
+def asked(home: Path) -> Path:
+    (home / "asked.toml").write_text(ASKED)
+    return home
+
+
+def test_a_plan_tells_price_and_power_and_begins_nothing(
+    asked: Path, espalier: Callable[..., Result]
+) -> None:
+    done = espalier("study", "asked.toml", "--plan", "-o", "margin=5", "-o", "budget=0.001", cwd=asked)
+    assert done.code == 0, done.err
+    out = " ".join(done.out.split())
+    for said in (
+        "4 cells of 2 trainings. Scored on 6 rows of 6 sources, with 2 seeds, by rouge_l",
+        "It will take about",
+        "The budget will not hold the study",
+        "cannot see its margin of 5 points",
+        "What would do:",
+        "another seed moves a training by 2.0 points (assumed)",
+    ):
+        assert said in out
+    assert not [*(asked / "studies").rglob("model")]
+
+
+def test_the_price_is_of_what_is_left(asked: Path, espalier: Callable[..., Result]) -> None:
+    done = espalier("study", "asked.toml", "-o", "margin=5", cwd=asked)
+    assert done.code == 2
+    assert "--anyway begins it all the same" in done.err
+    assert not [*(asked / "studies").rglob("model")]
+    more = ("-o", "metric=reference_logprob", "-o", "margin=500", "--assume", "spread=0.1")
+    done = espalier("study", "asked.toml", *more, cwd=asked)
+    assert done.code == 0, done.err
+    assert "log-probability of the reference" in done.out
+    after = json.loads(espalier("study", "asked.toml", *more[:4], "--plan", "--json", cwd=asked).out)
+    assert (after["done"], after["price"]["minutes"], after["price"]["probed"]) == (2, 0, 0)
+    assert "of this study, 2 trainings" in after["assumed"]["known"]["spread"]
+    assert after["effects"][0]["provable"] > after["effects"][0]["detectable"] / 2
+    # What is all done is shown, whatever it could see.
+    again = espalier("study", "asked.toml", *more[:2], "-o", "margin=0.01", cwd=asked)
+    assert again.code == 0, again.err
+
+
+def test_one_seed_promises_nothing_of_retraining(asked: Path) -> None:
+    table = {
+        "name": "one",
+        "folder": str(asked / "studies"),
+        "recipe": str(asked / "recipe.toml"),
+        "seeds": 1,
+        "factor": [{"kind": "rate", "levels": [1e-3, 1e-4]}],
+    }
+    found = plan_study(table, assume=["spread=0.3"])
+    assert "says nothing about retraining" in str(found)
+    assert found.promises[0].detectable > 0
+    assert found.plain()["effects"][0]["provable"] is None
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("-o", "metric=choice"), "The scorer 'choice' can judge none of the 6 test rows"),
+        (("-o", "metric=exact_macth"), "Did you mean 'exact_match'"),
+        (("-o", "margin=0"), "greater than 0"),
+        (("-o", "margin=3", "-o", "seeds=1"), "One training a side cannot show"),
+        (("--assume", "seed=1"), "Did you mean 'seeds'"),
+    ],
+)
+def test_bad_plans_are_told(
+    asked: Path, espalier: Callable[..., Result], more: tuple[str, ...], said: str
+) -> None:
+    done = espalier("study", "asked.toml", *more, cwd=asked)
+    assert done.code == 2
+    assert said in done.err
