@@ -284,7 +284,7 @@ def test_the_package_stays_small() -> None:
         "evaluate": 3_000,
         "trials": 2_300,
         "explain": 3_600,
-        "study": 2_600,
+        "study": 3_600,
         "cli": 2_600,
     }
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}

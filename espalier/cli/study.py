@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from espalier.runs.events import say
 from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
 from espalier.study.recipe import load_study
+
+if TYPE_CHECKING:
+    from espalier.study.record import Findings
 
 GOES_ON = "The same command goes on from here: what is complete is not done again."
 
@@ -73,11 +76,15 @@ def study(
     except Stopped as stopped:
         say(f"Stopped by {stopped}. {GOES_ON}")
         raise typer.Exit(stopped.status) from None
-    if json:
+    _show(found, asked.path, as_json_text=json)
+
+
+def _show(found: Findings, folder: Path, *, as_json_text: bool) -> None:
+    if as_json_text:
         typer.echo(as_json(found.plain()))
-    else:
-        notes = [found.shared, *(one.compared.said for one in found.effects), *found.notes]
-        said = [found.sentence, *(line for block in found.blocks for line in (block.title, *block.said))]
-        tables = [found.table(), *([block.head, *block.table] for block in found.blocks if block.table)]
-        print_tables(said, tables, found.footing, notes)
-        say(f"Page: {asked.path / 'study.html'}")
+        return
+    notes = [found.shared, *(one.compared.said for one in found.effects), *found.notes]
+    said = [found.sentence, *(line for block in found.blocks for line in (block.title, *block.said))]
+    tables = [found.table(), *([block.head, *block.table] for block in found.blocks if block.table)]
+    print_tables(said, tables, found.footing, notes)
+    say(f"Page: {folder / 'study.html'}")
