@@ -16,6 +16,7 @@ from espalier.cli.notebook import shown
 from espalier.core.recipe import as_recipe
 from espalier.core.runtime import prepare_environment
 from espalier.evidence import check_influence as check_influence
+from espalier.evidence import claims as claims
 from espalier.evidence import compare as compare
 from espalier.evidence import compare_decodings as compare_decodings
 from espalier.evidence import explain as explain

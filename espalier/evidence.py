@@ -15,6 +15,7 @@ from espalier.models.bundled import default_cache
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from espalier.claims.ledger import Ledger
     from espalier.comparison.records import Comparison
     from espalier.core.recipe import Recipe
     from espalier.core.records import Estimate
@@ -326,3 +327,34 @@ def plan_study(
         from espalier.study.recipe import as_study
 
         return look_ahead(as_study(asked, overrides), cache or default_cache(), assume)
+
+
+def claims(
+    *names: str | Path,
+    overrides: Sequence[str] = (),
+    folder: str | Path = "claims",
+    plan: bool = False,
+    anyway: bool = False,
+    cache: Path | None = None,
+) -> Ledger:
+    """Ask small what papers say, as `espalier claims` does, and return the ledger.
+
+    It prints as a table with the reasons: `found["lima"].verdict`, `found["lima"].value`.
+
+    Args:
+        names: of bundled claims, or files; all bundled ones by default.
+        overrides: of keys of each claim, such as "study.seeds=1".
+        folder: of the ledger and the studies.
+        plan: only say what each costs and could see.
+        anyway: run what cannot be expected to see its effect, too.
+        cache: as for `run`.
+
+    Raises:
+        EspalierError: in one sentence what is wrong, and what to do.
+    """
+    with shown("espalier.api.claims"):
+        from espalier.claims.claim import load_claims
+        from espalier.claims.settle import settle
+
+        asked = load_claims(names, overrides)
+        return settle(asked, Path(folder), cache or default_cache(), plan=plan, anyway=anyway)

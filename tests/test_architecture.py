@@ -34,11 +34,11 @@ ORDER = [
     *("core", "tasks", "sandbox", "scorers", "evaluate", "formats", "data"),
     *("filters", "templating", "generate", "building"),
     *("encode", "models", "decode", "servers", "train"),
-    *("report", "comparison", "runs", "builds", "trials", "explain", "study", "serve", "cli"),
+    *("report", "comparison", "runs", "builds", "trials", "explain", "study", "claims", "serve", "cli"),
 ]
 # A room may import from those before it; a study and a server know nothing of each other.
 MAY_IMPORT = {room: set(ORDER[:place]) for place, room in enumerate(ORDER)}
-MAY_IMPORT["serve"] -= {"explain", "study"}
+MAY_IMPORT["serve"] -= {"explain", "study", "claims"}
 BUILDING = ("filters", "templating", "generate", "building")
 # Training knows nothing of how its rows came to be, and the report loads no model.
 for room in ("encode", "models", "decode", "train"):

@@ -18,6 +18,7 @@ import typer
 
 from espalier.cli.build import build
 from espalier.cli.chat import chat
+from espalier.cli.claims import claims
 from espalier.cli.compare import compare
 from espalier.cli.data import data
 from espalier.cli.decode import decode
@@ -77,6 +78,7 @@ app.command()(chat)
 app.command()(score)
 app.command()(compare)
 app.command()(study)
+app.command()(claims)
 app.command()(influence)
 app.command()(report)
 app.command()(review)

@@ -202,3 +202,18 @@ def decode() -> Factor:
 def mixture() -> Factor:
     """What is trained on: a task's path, or a list of them. What is scored is always the recipe's own."""
     return of_key("task.path", "train")
+
+
+@factors.register("keys")
+def keys() -> Factor:
+    """Several keys of the recipe at once, such as ["data.limit=32", "train.epochs=8"]."""
+
+    def apply(recipe: Recipe, level: object, files: Files) -> Recipe:
+        told = cast("list[object]", level) if isinstance(level, list) else []
+        if not told or not all(isinstance(one, str) and "=" in one for one in told):
+            raise RecipeError(
+                f"{level!r} is no list of key=value.", where="factor", hint='["data.limit=32"] is one.'
+            )
+        return as_recipe(recipe, [str(one) for one in told])
+
+    return Factor(apply, "train")

@@ -25,6 +25,7 @@ BUNDLED = {
     "event-duration": "event_duration.toml",
     "duration-pairs": "duration_pairs.toml",
     "duration-thumbs": "duration_thumbs.toml",
+    "duration-judged": "duration_judged.toml",
     "conversations": "conversations.jsonl",
 }
 # Names that tell a file of rows, or one that is packed.
