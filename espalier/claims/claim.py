@@ -25,7 +25,7 @@ import tomli_w
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from espalier.core.errors import DataError, RecipeError, nearest
-from espalier.core.files import content_hash
+from espalier.core.files import content_hash, file_sha256
 from espalier.core.overrides import apply_override
 from espalier.core.recipe import Named, Section, as_recipe, named, parsed, read_toml
 from espalier.core.run_name import run_name
@@ -131,9 +131,19 @@ class Claim(Section):
 
     @property
     def hash(self) -> str:
-        """Hash of all that the verdict hangs on: the study, what is measured, and the rule."""
-        told = self.model_dump(mode="json", include={"study", "measured", "rule", "needs", "assumed"})
-        return content_hash([told, self.claim])
+        """Hash of all that the verdict hangs on: the study, what is measured, and the rule.
+
+        A recipe's file counts by what it says, and what is needed not by where it lies.
+        """
+        told = self.model_dump(mode="json", include={"claim", "study", "measured", "rule", "assumed"})
+        if os.path.isfile(self.study.recipe):
+            told["study"]["recipe"] = file_sha256(Path(self.study.recipe))
+        return content_hash(told)
+
+    @property
+    def margin(self) -> float | None:
+        """Within how many points of none an effect has to be shown to lie; None: not asked."""
+        return self.rule.effect if self.rule.direction == "within" and not self.rule.origin else None
 
     @property
     def lacking(self) -> str:
@@ -152,9 +162,9 @@ class Claim(Section):
         Raises:
             RecipeError: it does not fit.
         """
-        more = {"name": self.name, "folder": str(folder), "question": self.claim}
-        if self.rule.direction == "within" and len(self.study.seeded) > 1:
-            more["margin"] = self.rule.effect
+        more: dict[str, Any] = {"name": self.name, "folder": str(folder), "question": self.claim}
+        if self.margin and len(self.study.seeded) > 1:
+            more["margin"] = self.margin
         return as_study({**self._study(), **more})
 
     def recipes(self, folder: Path) -> list[Recipe]:

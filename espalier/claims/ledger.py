@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "ledger.json"
-CHANGED = "The rule was changed after the run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +71,17 @@ class Line:
         return f"{self.verdict}, struck out" if self.struck else self.verdict
 
     @property
+    def why(self) -> str:
+        """The reason as it is shown."""
+        changed = (
+            "The rule was changed after the run. To run by the new one, move or remove the claim's folder."
+        )
+        return f"{changed} By the old one: {self.reason}" if self.struck else self.reason
+
+    @property
     def effect(self) -> str:
-        """The number with its interval, as '+3.1 (−1.0 to +7.2)'."""
-        return f"{_signed(self.value)} ({_signed(self.low)} to {_signed(self.high)})" if self.what else "–"
+        """The number with its interval, as '3.1 (−1.0 to 7.2)'."""
+        return f"{_shown(self.value)} ({_shown(self.low)} to {_shown(self.high)})" if self.what else "–"
 
     @property
     def price(self) -> str:
@@ -124,7 +131,7 @@ class Ledger:
 
     def notes(self) -> list[str]:
         """Return of each claim what it says, why the verdict is that, and why small may differ."""
-        return [f"{one.name}: {one.claim} {one.reason} Small may differ: {one.small}" for one in self.lines]
+        return [f"{one.name}: {one.claim} {one.why} Small may differ: {one.small}" for one in self.lines]
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -163,8 +170,9 @@ def write_ledger(folder: Path, lines: dict[str, Line]) -> None:
 
 
 def _line(table: dict[str, Any]) -> Line:
-    known = {one.name: one.type for one in fields(Line)}
-    return Line(**{k: math.nan if v is None else v for k, v in table.items() if k in known})
+    known = {one.name for one in fields(Line)}
+    found: dict[str, Any] = {k: math.nan if v is None else v for k, v in table.items() if k in known}
+    return Line(**found)
 
 
 def number(value: float) -> str:
@@ -172,5 +180,5 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value == value else "–"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−") if value == value else "–"
+def _shown(value: float) -> str:
+    return number(value).replace("-", "−")

@@ -169,9 +169,9 @@ def slope(*, factor: str, at: tuple[float, ...]) -> Measuring:
         seeds = [[(weighed[cell], cells[cell, seed]) for cell in weighed] for seed in plan.study.seeded]
         spread, name, scale = tilted(seeds, work.metric)
         low, high = spread.interval()
-        numbers = [scale * one for one in (spread.value, low, high, spread.detectable())]
         equal = None if work.margin is None else spread.within(work.margin / scale)
-        return Measured(*numbers, f"{name} a doubling of {factor}", "study.html", equal)
+        ends = scale * spread.value, scale * low, scale * high, scale * spread.detectable()
+        return Measured(*ends, f"{name} a doubling of {factor}", "study.html", equal)
 
     return Measuring("study", read, weights)
 
@@ -279,14 +279,17 @@ def _explained(work: Work, part: str) -> Explanation:
 
 
 def _of_estimate(found: Estimate, what: str, work: Work) -> Measured:
-    numbers = [found.scale * one for one in (found.value, found.low, found.high, detectable(found))]
-    return Measured(*numbers, what, f"runs/{work.runs[0].name}/explain/explain.html")
+    return _points(found, detectable(found), what, f"runs/{work.runs[0].name}/explain/explain.html")
 
 
 def _of_compared(one: Compared, what: str, page: str) -> Measured:
-    gap, scale = one.difference, one.metric.scale
-    numbers = [scale * value for value in (gap.value, gap.low, gap.high, one.detectable)]
-    return Measured(*numbers, what, page, one.equal)
+    found = replace(one.difference, scale=one.metric.scale)
+    return replace(_points(found, one.detectable, what, page), equal=one.equal)
+
+
+def _points(one: Estimate, visible: float, what: str, page: str) -> Measured:
+    ends = one.scale * one.value, one.scale * one.low, one.scale * one.high
+    return Measured(*ends, one.scale * visible, what, page)
 
 
 def _number(factors: Sequence[Varied], name: str) -> int:

@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from espalier.claims.ledger import CHANGED, Ledger, Line, read_ledger, write_ledger
+from espalier.claims.ledger import Ledger, Line, read_ledger, write_ledger
 from espalier.claims.measures import Measuring, Work, measures
 from espalier.claims.page import render
 from espalier.claims.plan import promised
@@ -21,6 +21,7 @@ from espalier.core.run import open_run
 from espalier.core.text import counted
 from espalier.runs.events import say
 from espalier.runs.start import start
+from espalier.study.cells import planned
 from espalier.study.study import study
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from espalier.claims.claim import Claim
-    from espalier.claims.plan import Promise
 
 
 def settle(
@@ -71,13 +71,9 @@ def settle(
 
 def _before(claim: Claim, known: Line | None, folder: Path, anyway: bool) -> Line:
     """Return a claim's line before it is run: its verdict if it has one, or "planned"."""
-    if known and known.began and (folder / claim.name).exists():
-        if known.hash != claim.hash:
-            again = f"To run it by the new rule, move or remove {folder / claim.name}."
-            return replace(known, struck=True, reason=f"{CHANGED}. {again}")
-        if known.done:
-            return replace(known, struck=False)
-    began = bool(known and known.began and known.hash == claim.hash and (folder / claim.name).exists())
+    began = bool(known and known.began and (folder / claim.name / "runs").exists())
+    if known and began and (known.done or known.hash != claim.hash):
+        return replace(known, struck=known.hash != claim.hash)
     line = Line(
         name=claim.name,
         claim=claim.claim,
@@ -98,9 +94,8 @@ def _before(claim: Claim, known: Line | None, folder: Path, anyway: bool) -> Lin
         return replace(line, reason=f"It cannot be planned: {error}")
     line = replace(line, visible=promise.visible, promised=promise.minutes, trainings=promise.trainings)
     if promise.visible > claim.rule.effect and not (anyway or began):
-        return replace(
-            line, verdict="under-powered", reason=f"Not run. {unseen(claim.rule, promise.visible)}"
-        )
+        why = " ".join(filter(None, ("Not run.", unseen(claim.rule, promise.visible), lacking)))
+        return replace(line, verdict="under-powered", reason=why)
     if lacking:
         return replace(line, reason=lacking)
     return replace(line, verdict="planned", reason=f"To be run: {counted(promise.trainings, 'training')}.")
@@ -117,7 +112,7 @@ def _measuring(claim: Claim) -> Measuring:
 
 def _run(claim: Claim, folder: Path, cache: Path, lines: dict[str, Line]) -> None:
     """Run a claim and put its verdict into the lines; what it took counts where it is interrupted, too."""
-    line = replace(lines[claim.name], began=True)
+    line = replace(lines[claim.name], began=True, reason="It was begun, and is not finished.")
     (folder / claim.name).mkdir(exist_ok=True)
     lines[claim.name] = line
     write_ledger(folder, lines)
@@ -134,12 +129,13 @@ def _run(claim: Claim, folder: Path, cache: Path, lines: dict[str, Line]) -> Non
 
 def _worked(claim: Claim, folder: Path, cache: Path) -> Work:
     """Carry out a claim's study, or its runs."""
-    margin = claim.rule.effect if claim.rule.direction == "within" and not claim.rule.origin else None
-    metric = claim.study.metric
-    found = study(claim.asked(folder), cache) if claim.study.factor else None
-    promise: Promise = promised(claim, _measuring(claim), folder)
-    runs = [] if found else [start(recipe, cache, way="refuse").path for recipe in promise.recipes]
-    return Work(promise.plan, found, runs, metric, margin, cache)
+    metric, margin = claim.study.metric, claim.margin
+    if not claim.study.factor:
+        runs = [start(recipe, cache).path for recipe in claim.recipes(folder)]
+        return Work(None, None, runs, metric, margin, cache)
+    asked = claim.asked(folder)
+    found = study(asked, cache)
+    return Work(planned(asked), found, [], metric, margin, cache)
 
 
 def _answered(claim: Claim, line: Line, work: Work) -> Line:
@@ -163,4 +159,4 @@ def _published(claim: Claim) -> str:
     rule = claim.rule
     if rule.direction == "within":
         return f"{rule.origin:g} ± {rule.effect:g}"
-    return f"{rule.published:+g}".replace("-", "−")
+    return f"{rule.published:g}".replace("-", "−")
