@@ -209,6 +209,9 @@ def load_claims(names: Sequence[str | Path] = (), overrides: Sequence[str] = ())
     """
     bundled = bundled_claims()
     found = [_load(name, bundled, overrides) for name in names or bundled]
+    needs = {key for claim in found for key in claim.needs}
+    if unknown := next((one for one in map(_need, overrides) if one and one not in needs), ""):
+        raise RecipeError(f"No claim needs '{unknown}'.", where="needs", hint=nearest(unknown, needs))
     seen = [claim.name for claim in found]
     if twice := next((name for name in seen if seen.count(name) > 1), ""):
         raise RecipeError(f"Two claims are called '{twice}', and each has a folder by its name.")
@@ -230,11 +233,18 @@ def _load(name: str | Path, bundled: dict[str, Path], overrides: Sequence[str]) 
     if isinstance(inner, dict):
         table["study"] = {**inner, **_beside(cast("dict[str, Any]", inner), file.parent)}
     for override in overrides:
-        apply_override(table, override, Claim)
+        if _need(override) in ("", *table.get("needs", {})):  # what one claim needs, others do not
+            apply_override(table, override, Claim)
     try:
         return parsed(Claim, table)
     except RecipeError as error:
         raise RecipeError(f"{file.name}: {error.message}", where=error.where, hint=error.hint) from None
+
+
+def _need(override: str) -> str:
+    """Return whose path an override tells: `tasks` of needs.tasks.path=…, '' of other keys."""
+    first, _, rest = override.partition("=")[0].strip().partition(".")
+    return rest.partition(".")[0] if first == "needs" else ""
 
 
 def _beside(study: dict[str, Any], folder: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.files import read_json, write_atomic
+from espalier.core.text import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,10 +97,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Ledger:
-    """Lines of claims, and the folder that they lie in."""
+    """Lines of claims."""
 
     lines: tuple[Line, ...]
-    folder: str
 
     def __getitem__(self, name: str) -> Line:
         found = next((line for line in self.lines if line.name == name), None)
@@ -116,7 +116,7 @@ class Ledger:
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         minutes = sum(line.promised for line in self.lines if line.verdict == "planned")
         left = f" What is planned should take {minutes:.0f} minutes." if minutes else ""
-        return f"{len(self.lines)} claims: {told}.{left}"
+        return f"{counted(len(self.lines), 'claim')}: {told}.{left}"
 
     def table(self) -> list[list[str]]:
         """Return the columns' names, then a row for each claim."""
@@ -165,7 +165,7 @@ def read_ledger(folder: Path) -> dict[str, Line]:
 
 def write_ledger(folder: Path, lines: dict[str, Line]) -> None:
     """Write the lines of a folder's ledger."""
-    table = Ledger(tuple(lines.values()), str(folder)).plain()
+    table = Ledger(tuple(lines.values())).plain()
     write_atomic(folder / FILE, json.dumps(table, ensure_ascii=False, indent=1) + "\n")
 
 

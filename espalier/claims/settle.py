@@ -62,10 +62,9 @@ def settle(
             if line.verdict == "planned":
                 say(f"Claim {number + 1} of {len(claims)}: {claim.claim}")
                 _run(claim, folder, cache, lines)
-        found = Ledger(tuple(lines[claim.name] for claim in claims), str(folder))
+        found = Ledger(tuple(lines[claim.name] for claim in claims))
         if not plan:
-            whole = Ledger(tuple(lines.values()), str(folder))
-            write_atomic(folder / "claims.html", render(whole))
+            write_atomic(folder / "claims.html", render(Ledger(tuple(lines.values()))))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -20,18 +20,6 @@ from espalier.core.records import Estimate
 from espalier.explain.record import Moving, StyleAndFacts
 from espalier.tasks.task_files import load_task
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-def toy(claims: Sequence[Claim]) -> list[Claim]:
-    """Return claims of few rows."""
-    small = ("data.test_limit=12",)
-    return [
-        one.model_copy(update={"study": one.study.model_copy(update={"set": (*one.study.set, *small)})})
-        for one in claims
-    ]
-
 
 def test_ten_claims_ship_each_with_all_that_a_sceptic_asks() -> None:
     claims = load_claims()
@@ -44,7 +32,7 @@ def test_ten_claims_ship_each_with_all_that_a_sceptic_asks() -> None:
 
 @pytest.mark.parametrize("name", bundled_claims())
 def test_each_plans_and_renders(name: str, tmp_path: Path) -> None:
-    ledger = settle(toy(load_claims([name])), tmp_path, tmp_path, plan=True)
+    ledger = settle(load_claims([name]), tmp_path, tmp_path, plan=True)
     line = ledger[name]
     assert not (tmp_path / "ledger.json").exists()
     page = render(ledger)
@@ -77,14 +65,15 @@ def test_style_is_set_against_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_a_verdict_that_does_not_hold_is_struck_out_on_the_page() -> None:
     line = Line("a", "A.", "P", "F", "S", "h", began=True, done=True, verdict="reproduced", struck=True)
-    assert "<s>reproduced</s>" in render(Ledger((line,), "claims"))
-    assert "<s>" not in render(Ledger((replace(line, struck=False),), "claims"))
+    assert "<s>reproduced</s>" in render(Ledger((line,)))
+    assert "<s>" not in render(Ledger((replace(line, struck=False),)))
 
 
 @pytest.mark.parametrize(
     ("name", "overrides", "said"),
     [
         ("limma", (), "Did you mean 'lima'"),
+        ("more-tasks", ("needs.task.path=x",), "No claim needs 'task'. Did you mean 'tasks'"),
         ("lima", ("rule.effct=2",), "Did you mean 'effect'"),
         ("lima", ("rule.direction=up",), "'above', 'below' or 'within'"),
         ("lima", ("rule.effect=-1",), "greater than 0"),
@@ -110,7 +99,7 @@ def test_what_is_no_claim_is_told(name: str, overrides: tuple[str, ...], said: s
 def test_what_a_study_does_not_measure_is_in_the_line(
     tmp_path: Path, change: dict[str, Any], said: str
 ) -> None:
-    (claim,) = toy(load_claims(["lima"]))
+    (claim,) = load_claims(["lima"])
     other = Claim.model_validate({**claim.model_dump(), **change})
     line = settle([other], tmp_path, tmp_path, plan=True)["lima"]
     assert line.verdict == "open"
@@ -132,3 +121,10 @@ def test_questions_that_are_judged_have_two_labels_and_sources_of_their_own() ->
     assert {*labels} == {"yes", "no"}
     assert 0.45 < labels.count("yes") / len(rows) < 0.55
     assert all(row.input.startswith(f"Sentence: {row.source}\nQuestion: ") for row in rows)
+
+
+def test_a_path_that_one_claim_needs_leaves_the_others_alone(tmp_path: Path) -> None:
+    ours = {claim.name: claim for claim in load_claims()}
+    told = {claim.name: claim for claim in load_claims((), [f"needs.tasks.path={tmp_path}"])}
+    assert (ours.pop("more-tasks").lacking != "", told.pop("more-tasks").lacking) == (True, "")
+    assert ours == told

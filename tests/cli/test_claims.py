@@ -33,44 +33,25 @@ direction = "within"
 effect = 60
 why = "It is wide."
 """
+TWICE = """
+set = ["train.epochs=0.1"]
+[[study.factor]]
+kind = "decode"
+levels = [{ kind = "greedy", limit = 6 }, { kind = "greedy", limit = 3 }]
+[measured]
+factor = "decode"
+"""
+ALONE = """
+set = ["train.epochs=0.1", "evaluate=['exact_match']", "task.path='PATH.toml'"]
+[measured]
+"""
 FILES = {
-    "limit": HEAD
-    + """
-set = ["train.epochs=0.1"]
-[[study.factor]]
-kind = "decode"
-levels = [{ kind = "greedy", limit = 6 }, { kind = "greedy", limit = 3 }]
-[measured]
-kind = "effect"
-factor = "decode"
-"""
-    + RULE,
-    "slope": HEAD
-    + """
-set = ["train.epochs=0.1"]
-[[study.factor]]
-kind = "decode"
-levels = [{ kind = "greedy", limit = 6 }, { kind = "greedy", limit = 3 }]
-[measured]
-kind = "slope"
-factor = "decode"
-at = [6, 3]
-"""
-    + RULE,
-    "shift": HEAD
-    + """
-set = ["train.epochs=0.1"]
-[measured]
-kind = "share"
-"""
-    + RULE.replace('"within"', '"below"\norigin = 100'),
-    "floor": HEAD
-    + """
-set = ["train.epochs=0.1", "evaluate=['exact_match']", "task.path='labels.toml'"]
-[measured]
-kind = "floor"
-"""
-    + RULE.replace("60", "90"),
+    "limit": f'{HEAD}{TWICE}kind = "effect"\n{RULE}',
+    "slope": f'{HEAD}{TWICE}kind = "slope"\nat = [6, 3]\n{RULE}',
+    "shift": f'{HEAD}{ALONE}kind = "share"\n{RULE}'.replace("PATH", "plural").replace(
+        '"within"', '"below"\norigin = 100'
+    ),
+    "floor": f'{HEAD}{ALONE}kind = "floor"\n{RULE}'.replace("PATH", "labels").replace("60", "90"),
 }
 LABELS = 'name = "labels"\ndefinition = "Say yes or no."\nrows = "labels.jsonl"\n'
 
@@ -201,8 +182,8 @@ def test_files_are_copied_to_be_edited(home: Path, espalier: Callable[..., Resul
 def test_a_claim_that_fails_is_told_in_its_line_and_the_others_go_on(
     home: Path, espalier: Callable[..., Result]
 ) -> None:
-    broken = FILES["shift"].replace('"share"', '"floor"')  # plurals have no closed label space
-    (home / "broken.toml").write_text(broken.replace('"below"\norigin = 100', '"within"'))
+    broken = FILES["floor"].replace("labels.toml", "plural.toml")  # which have no closed label space
+    (home / "broken.toml").write_text(broken)
     done = espalier("claims", "broken.toml", "limit.toml", "--anyway", cwd=home)
     assert done.code == 0, done.err
     assert "is the label space closed?" in " ".join(done.out.split())
