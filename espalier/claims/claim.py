@@ -21,7 +21,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-import tomli_w
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from espalier.core.errors import DataError, RecipeError, nearest
@@ -188,10 +187,6 @@ class Claim(Section):
         for key, need in self.needs.items():
             text = text.replace(f"${key}", json.dumps(str(Path(need.path).resolve()))[1:-1])
         return json.loads(text)
-
-    def to_toml(self) -> str:
-        """Return the claim as TOML, every default written out."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True, mode="json"))
 
 
 def bundled_claims() -> dict[str, Path]:
