@@ -198,11 +198,6 @@ class Spread:
         arms = np.maximum(np.hypot(rows * math.sqrt(1 - self.own), seeds), rows / 2)
         return arms, math.hypot(apart, spread)
 
-    def provable(self, level: float = 0.05) -> float:
-        """Return the margin within which no difference would be shown to lie in 80 of 100 repetitions."""
-        (rows, seeds), (more_rows, more_seeds) = self._quantiles(1 - level), self._quantiles(0.9)
-        return math.hypot((self.below + self.above) / 2 * (rows + more_rows), seeds + more_seeds)
-
     def _quantiles(self, share: float) -> tuple[float, float]:
         """Return the arms' factor, and the seeds' own arm, at a quantile."""
         from scipy.special import ndtri  # pyright: ignore[reportMissingTypeStubs]
