@@ -21,6 +21,8 @@ from espalier.evidence import compare as compare
 from espalier.evidence import compare_decodings as compare_decodings
 from espalier.evidence import explain as explain
 from espalier.evidence import explain_parts as explain_parts
+from espalier.evidence import explain_tail as explain_tail
+from espalier.evidence import explain_wording as explain_wording
 from espalier.evidence import influence as influence
 from espalier.evidence import judge as judge
 from espalier.evidence import plan_study as plan_study

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from espalier.explain.parts.prompt import Unit
     from espalier.explain.parts.record import Attribution
     from espalier.explain.record import Explanation
+    from espalier.explain.tail.record import TailPage
+    from espalier.explain.wording.record import Sensitivity
     from espalier.runs.run import Run
     from espalier.study.ahead import Ahead
     from espalier.study.recipe import StudyRecipe
@@ -230,6 +232,36 @@ def explain_parts(
         from espalier.explain.parts.parts import explain_parts as explain_run
 
         return explain_run(Path(run), cache or default_cache(), rows, unit=unit, answer=answer)
+
+
+def explain_tail(run: Run | str | Path, *, cache: Path | None = None) -> TailPage:
+    """Say what kinds of rows a run does worst on, and how that goes with training, as `explain --tail` does.
+
+    `found.facets[0].groups[0].shrunken` is an Estimate. See `espalier.explain.tail`.
+    """
+    with shown("espalier.explain_tail"):
+        from espalier.explain.tail.tail import tail as tail_of
+
+        return tail_of(Path(run), cache or default_cache())
+
+
+def explain_wording(
+    run: Run | str | Path,
+    *,
+    against: Sequence[Run | str | Path] = (),
+    definitions: Path | None = None,
+    rows: int | None = None,
+    cache: Path | None = None,
+) -> Sensitivity:
+    """Say what a run's score owes to how it is asked, as `espalier explain --wording` does.
+
+    `found.systems[0].wordings[-1]` is the worst wording. See `espalier.explain.wording.wording`.
+    """
+    with shown("espalier.explain_wording"):
+        from espalier.explain.wording.wording import wording
+
+        others = [Path(one) for one in against]
+        return wording(Path(run), cache or default_cache(), rows, others, definitions)
 
 
 def influence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -12,9 +13,9 @@ from espalier.cli.terminal import as_json
 from espalier.core.errors import RunError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from espalier.explain.parts.prompt import Unit
+    from espalier.explain.tail.record import TailPage
+    from espalier.explain.wording.record import Sensitivity
 
 
 def explain(
@@ -38,13 +39,25 @@ def explain(
     answer: Annotated[
         str | None, typer.Option(help="With --parts: the tuned model's own answer, or the reference.")
     ] = None,
+    tail: Annotated[
+        bool, typer.Option("--tail", help="Scores by kind of row, against what training had of it; no model.")
+    ] = False,
+    wording: Annotated[
+        bool, typer.Option("--wording", help="The same rows asked in twenty wordings and formats.")
+    ] = False,
+    against: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="With --wording: another run, asked the same.")
+    ] = None,
+    definitions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --wording: a definition in each line, too.")
+    ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Most test rows, by whole sources.")] = None,
     json: Json = False,
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
-    """Say what is behind a run's score: format, what tuning moved, what the definition does.
+    """Say what is behind a run's score: format, what tuning moved, what the definition does, what is rare.
 
-    Without --card, --shift, --style and --parts it is the first three. Nothing is asked twice.
+    Without any of the parts it is --card, --shift and --style. Nothing is asked twice.
     """
     chosen = {"card": card, "shift": shift, "style": style}
     if parts and any(chosen.values()):
@@ -54,6 +67,12 @@ def explain(
         return
     if unit or answer:
         raise RunError("--unit and --answer belong to --parts.", hint="Add --parts, or leave them out.")
+    if tail:
+        _tail(run, cache, json=json)
+    if wording:
+        _wording(run, cache, rows, against or [], definitions, json=json)
+    if (tail or wording) and not any(chosen.values()):
+        return
     from espalier.explain.explain import PARTS
     from espalier.explain.explain import explain as explain_run
 
@@ -80,3 +99,28 @@ def _parts(run: Path, cache: Path, rows: int | None, unit: str, answer: str, *, 
     for sentence in ("", *found.sentences):
         typer.echo(sentence)
     typer.echo(f"\n{run / 'explain' / 'parts.html'}")
+
+
+def _tell(found: TailPage | Sensitivity, *, json: bool) -> None:
+    """Print a page's tables and sentences, or all of it as JSON."""
+    if json:
+        typer.echo(as_json(found.plain()))
+        return
+    print_tables([], found.tables(), found.footing, found.notes)
+    for sentence in ("", *found.sentences):
+        typer.echo(sentence)
+    typer.echo(f"\n{found.page}")
+
+
+def _tail(run: Path, cache: Path, *, json: bool) -> None:
+    from espalier.explain.tail.tail import tail
+
+    _tell(tail(run, cache), json=json)
+
+
+def _wording(
+    run: Path, cache: Path, rows: int | None, against: list[Path], definitions: Path | None, *, json: bool
+) -> None:
+    from espalier.explain.wording.wording import wording
+
+    _tell(wording(run, cache, rows, against, definitions), json=json)

@@ -211,6 +211,22 @@ class TaskRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """How a task's prompt is laid out: what stands before an input and an answer, between blocks, and where.
+
+    `last` puts the definition and its cautions behind the input; `mark` stands before each caution.
+    """
+
+    input: str = "Input: "
+    output: str = "Output: "
+    good: str = "Good example"
+    bad: str = "Bad example"
+    between: str = "\n\n"
+    mark: str = "- "
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What is asked of a model, as a person would explain it, with rows to learn and to score from.
 
@@ -231,6 +247,7 @@ class Task:
     sources: tuple[str, ...] = ()
     licence: str = "Unknown"
     origin: str = ""
+    layout: Layout = Layout()
 
 
 @dataclass(frozen=True, slots=True)

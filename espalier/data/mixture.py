@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError
 from espalier.core.files import content_hash
-from espalier.core.records import Task, TaskRow
+from espalier.core.records import Layout, Task, TaskRow
 from espalier.formats.folders import files_of, is_split, name_of, not_read, within
 from espalier.formats.format import fields_of
 from espalier.formats.hub import fetch_rows, is_hub_name
@@ -205,8 +205,10 @@ def _raise_all(failed: Sequence[DataError], count: int) -> None:
 def _task(place: Place, section: TaskSection, on_reject: OnReject | None) -> tuple[Part, list[Example]]:
     task = replace(load_task(place.path, on_reject), name=place.name)
     shown = available(task, show(section))
-    content = content_hash(asdict(replace(task, origin="")))
-    return Part(place, content, replace(task, rows=()), shown), to_examples(task, shown)
+    content = asdict(replace(task, origin=""))
+    if task.layout == Layout():  # as it was hashed before there were others
+        del content["layout"]
+    return Part(place, content_hash(content), replace(task, rows=()), shown), to_examples(task, shown)
 
 
 def _rows(

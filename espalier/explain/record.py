@@ -16,7 +16,7 @@ from espalier.evaluate.sheet import figure, interval, points
 from espalier.tasks.variants import DEFINITIONS, EXAMPLES, ORDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 KINDS = ("unshifted", "marginal", "shifted")
 
@@ -246,8 +246,7 @@ class Explanation:
 
     def __str__(self) -> str:
         """Return the tables and the sentences."""
-        blocks = [in_columns(rows) for rows in self.tables()]
-        return "\n\n".join([*blocks, "\n".join([self.footing, *self.notes]), "\n".join(self.sentences)])
+        return laid_out(self.tables(), [self.footing, *self.notes], self.sentences)
 
     __repr__ = __str__
 
@@ -256,6 +255,11 @@ def in_columns(rows: Sequence[Sequence[str]]) -> str:
     """Return a table as lines, its columns set apart by spaces."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def laid_out(tables: Iterable[Sequence[Sequence[str]]], notes: Sequence[str], said: Sequence[str]) -> str:
+    """Return tables in columns, then notes, then sentences."""
+    return "\n\n".join([*map(in_columns, tables), "\n".join(notes), "\n".join(said)])
 
 
 def signed(gap: Estimate) -> str:

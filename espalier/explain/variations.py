@@ -74,7 +74,7 @@ def variations(
     several = len(parts) > 1
     for part in parts:
         own = [row for row in test if row.task == part.name]
-        fit = [row for row in own if part.task and _is_asked(row, part)]
+        fit = [row for row in own if part.task and is_asked(row, part)]
         if not own:
             continue
         if not fit:
@@ -91,7 +91,7 @@ def variations(
         labels = labels_to_draw([*(row for row in train if row.task == part.name), *own])
         found, missing = _tasks(part, labels, _other(part, parts), seed)
         for levels, task in found.items():
-            rows[levels] += [_asked_as(row, task, part) for row in fit]
+            rows[levels] += [asked_as(row, task, part) for row in fit]
         for level, why in missing.items():
             left[f"{part.name}: {level}" if several else level].append(why)
     return Variations(dict(rows), {name: " ".join(dict.fromkeys(whys)) for name, whys in left.items()})
@@ -155,12 +155,14 @@ def _other(part: Part, parts: Sequence[Part]) -> str:
     return next((t.definition for t in following if t.definition.strip() and t.definition != own), FOREIGN)
 
 
-def _is_asked(row: Example, part: Part) -> bool:
+def is_asked(row: Example, part: Part) -> bool:
+    """Whether a row's prompt is that of its task, as the file is now."""
     assert part.task
     prompt = [(turn.role, turn.text) for turn in row.prompt]
     return prompt == [("user", asked(part.task, part.shown, row.input))]
 
 
-def _asked_as(row: Example, task: Task, part: Part) -> Example:
+def asked_as(row: Example, task: Task, part: Part) -> Example:
+    """Return the row with the prompt that another form of its task makes."""
     prompt = message("user", asked(task, available(task, part.shown), row.input))
     return replace(row, messages=(prompt, *row.messages[1:]))

@@ -8,13 +8,14 @@ cells pair row by row.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import tomli_w
 
 from espalier.core.errors import DataError
 from espalier.core.files import content_hash, jsonl, write_changed
+from espalier.core.records import Layout
 from espalier.data.mixture import places
 from espalier.runs.prepare import paths_of
 from espalier.tasks.facts import OURS
@@ -56,6 +57,7 @@ class Files:
             "rows": f"{stem}.jsonl",
             **{key: list(vars_of(task)[key]) for key in ("cautions", "checks", "categories", "sources")},
             "licence": task.licence,
+            **({"layout": asdict(task.layout)} if task.layout != Layout() else {}),
             **{name: found for name, found in shown.items() if found},
         }
         text = tomli_w.dumps(table)

@@ -16,6 +16,7 @@ from espalier.study.files import tasks_of, with_tasks
 from espalier.tasks.task_files import BUNDLED, load_task
 from espalier.tasks.templates import Show, to_examples
 from espalier.tasks.variants import DEFINITIONS, EXAMPLES, ORDERS, with_definition, with_examples, with_order
+from espalier.tasks.wordings import WORDINGS, with_wording
 
 if TYPE_CHECKING:
     from espalier.core.recipe import Recipe
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from espalier.study.files import Files
 
 SHOWN = (*EXAMPLES, *ORDERS)
+NAMES = tuple(WORDINGS)
 
 
 @factors.register("definition")
@@ -80,6 +82,22 @@ def examples(*, seed: int = 0) -> Factor:
         return with_tasks(recipe, files, "its examples", otherwise)
 
     return Factor(apply, "both")
+
+
+@factors.register("wording")
+def wording() -> Factor:
+    """The same task in other words or another form, by name or number (0 is "original"); asked at test."""
+
+    def apply(recipe: Recipe, level: object, files: Files) -> Recipe:
+        if isinstance(level, int) and 0 <= level < len(NAMES):
+            level = NAMES[level]
+        _known("wording", level, NAMES, f", which go from 0 to {len(NAMES) - 1}")
+        tasks_of(recipe, "its wording")
+        if level == NAMES[0]:
+            return recipe
+        return with_tasks(recipe, files, "its wording", lambda task: with_wording(task, str(level)))
+
+    return Factor(apply, "test")
 
 
 def _known(

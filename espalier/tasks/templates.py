@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from espalier.core.records import Demonstration, Example, Task, TaskRow, example_id, message
+from espalier.core.records import Demonstration, Example, Layout, Task, TaskRow, example_id, message
 from espalier.core.text import folded
 from espalier.tasks.facts import OURS, facts_of, kept
 
@@ -34,22 +34,18 @@ def available(task: Task, show: Show) -> Show:
 
 def prompt_parts(task: Task, show: Show) -> str:
     """Return what the prompts of all rows begin with, up to a blank line; '' where nothing is shown."""
-    parts: list[str] = []
-    if show.definition and task.definition.strip():
-        parts.append(task.definition)
-    if show.cautions and task.cautions:
-        parts.append("\n".join(f"- {caution}" for caution in task.cautions))
+    layout, parts = task.layout, [] if task.layout.last else _definition(task, show)
     for heading, shown in (
-        ("Good example", task.positive[: show.positive]),
-        ("Bad example", task.negative[: show.negative]),
+        (layout.good, task.positive[: show.positive]),
+        (layout.bad, task.negative[: show.negative]),
     ):
-        parts += [f"{heading}\n{_demonstration(item, show.explanations)}" for item in shown]
-    return "".join(f"{part}\n\n" for part in parts)
+        parts += [f"{heading}\n{_demonstration(item, show.explanations, layout)}" for item in shown]
+    return "".join(f"{part}{layout.between}" for part in parts)
 
 
 def asked(task: Task, show: Show, text: str) -> str:
     """Return the prompt for a text under a task's words."""
-    return _prompt(prompt_parts(task, show), text)
+    return _prompt(task, show, prompt_parts(task, show), text)
 
 
 def to_examples(task: Task, show: Show) -> list[Example]:
@@ -64,7 +60,7 @@ def to_examples(task: Task, show: Show) -> list[Example]:
     examples: list[Example] = []
     for row in task.rows:
         identifier = example_id(task.name, row.input, row.outputs, *row.rejected)
-        made = kept(_example(task, row, identifier, prefix), row.tags)
+        made = kept(_example(task, row, identifier, _prompt(task, show, prefix, row.input)), row.tags)
         seen[made.id] += 1
         if seen[made.id] > 1:  # an exact repetition is a row of its own
             made = replace(made, id=example_id(identifier, seen[made.id]))
@@ -77,14 +73,14 @@ def normalised(text: str) -> str:
     return folded(text)
 
 
-def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
+def _example(task: Task, row: TaskRow, identifier: str, asked: str) -> Example:
     tags = {key: tag for key, tag in row.tags.items() if key != OURS}
     trained = [message("assistant", output, trained=True) for output in row.outputs[:1]]
     return Example(
         id=identifier,
         task=task.name,
         source=row.source or normalised(row.input),
-        messages=(message("user", _prompt(prefix, row.input)), *trained),
+        messages=(message("user", asked), *trained),
         references=row.outputs,
         rejected=tuple(message("assistant", text) for text in row.rejected),
         origin={"file": task.origin, "row": row.id, **({"tags": tags} if tags else {})},
@@ -93,10 +89,18 @@ def _example(task: Task, row: TaskRow, identifier: str, prefix: str) -> Example:
     )
 
 
-def _prompt(prefix: str, text: str) -> str:
-    return f"{prefix}Input: {text}" if prefix else text
+def _definition(task: Task, show: Show) -> list[str]:
+    parts = [task.definition] if show.definition and task.definition.strip() else []
+    if show.cautions and task.cautions:
+        parts.append("\n".join(f"{task.layout.mark}{caution}" for caution in task.cautions))
+    return parts
 
 
-def _demonstration(item: Demonstration, explain: bool) -> str:
+def _prompt(task: Task, show: Show, prefix: str, text: str) -> str:
+    behind = "".join(f"{task.layout.between}{part}" for part in _definition(task, show) if task.layout.last)
+    return f"{prefix}{task.layout.input}{text}{behind}" if prefix or behind else text
+
+
+def _demonstration(item: Demonstration, explain: bool, layout: Layout) -> str:
     why = f"\nWhy: {item.explanation}" if explain and item.explanation else ""
-    return f"Input: {item.input}\nOutput: {item.output}{why}"
+    return f"{layout.input}{item.input}\n{layout.output}{item.output}{why}"

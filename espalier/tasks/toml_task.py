@@ -14,6 +14,9 @@ Each line of the rows is `{"input", "output"}`, the output a text or a list of a
 `source` are optional, and any other key is a tag (a text), for instance `domain`. For preferences a line has
 `rejected` (a text or a list of worse ones) too, or a `label`: false says that the output was turned down.
 
+`[layout]` says what stands before an input and an answer, what between blocks, and where the definition is;
+see `Layout`.
+
 `like = "event_duration.toml"` takes every key that this file does not have from that file: the same task with
 other rows.
 """
@@ -26,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from espalier.core.errors import DataError, nearest
 from espalier.core.files import parse_toml, read_jsonl, read_text
-from espalier.core.records import Task
+from espalier.core.records import Layout, Task
 from espalier.tasks.checks import checks, set_checks
 from espalier.tasks.raw_rows import OnReject, RawRow, demonstration, task_rows
 
@@ -46,6 +49,17 @@ class _Shown(BaseModel):
     explanation: str = ""
 
 
+class _Laid(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    input: str = Layout().input
+    output: str = Layout().output
+    good: str = Layout().good
+    bad: str = Layout().bad
+    between: str = Layout().between
+    mark: str = Layout().mark
+    last: bool = False
+
+
 class _TaskFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
@@ -59,6 +73,7 @@ class _TaskFile(BaseModel):
     licence: str = "Unknown"
     positive: tuple[_Shown, ...] = ()
     negative: tuple[_Shown, ...] = ()
+    layout: _Laid = _Laid()
 
 
 def load_toml_task(path: Path, on_reject: OnReject | None = None) -> Task:
@@ -98,6 +113,7 @@ def load_toml_task(path: Path, on_reject: OnReject | None = None) -> Task:
         sources=file.sources,
         licence=file.licence,
         origin=where,
+        layout=Layout(**file.layout.model_dump()),
     )
 
 
@@ -134,7 +150,8 @@ def _as_data_error(error: ValidationError, where: str) -> DataError:
     *parents, key = [str(step) for step in first["loc"]]
     place = ", ".join([where, " ".join(parents)] if parents else [where])
     if first["type"] == "extra_forbidden":
-        known = _Shown.model_fields if parents else _TaskFile.model_fields
+        inner = _Laid if parents[:1] == ["layout"] else _Shown
+        known = inner.model_fields if parents else _TaskFile.model_fields
         return DataError(f"A task file has no key '{key}' here.", where=place, hint=nearest(key, known))
     if first["type"] == "missing":
         return DataError(f"The key '{key}' is required and missing.", where=place)
