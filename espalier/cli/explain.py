@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from espalier.explain.tail.record import TailPage
     from espalier.explain.wording.record import Sensitivity
 
+Against = Annotated[
+    list[Path] | None, typer.Option(metavar="RUN", help="With --wording: another run, asked the same.")
+]
+Definitions = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="With --wording: a definition in each line, too.")
+]
+Taken = Annotated[
+    str | None, typer.Option(help="With --parts: what is taken away in turn: part, sentence or word.")
+]
+
+Whose = Annotated[
+    str | None, typer.Option(help="With --parts: the tuned model's own answer, or the reference.")
+]
+
 
 def explain(
     run: RunPath,
@@ -33,24 +47,16 @@ def explain(
     parts: Annotated[
         bool, typer.Option("--parts", help="What each part of the prompts adds to the answers.")
     ] = False,
-    unit: Annotated[
-        str | None, typer.Option(help="With --parts: what is taken away in turn: part, sentence or word.")
-    ] = None,
-    answer: Annotated[
-        str | None, typer.Option(help="With --parts: the tuned model's own answer, or the reference.")
-    ] = None,
+    unit: Taken = None,
+    answer: Whose = None,
     tail: Annotated[
         bool, typer.Option("--tail", help="Scores by kind of row, against what training had of it; no model.")
     ] = False,
     wording: Annotated[
         bool, typer.Option("--wording", help="The same rows asked in twenty wordings and formats.")
     ] = False,
-    against: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="With --wording: another run, asked the same.")
-    ] = None,
-    definitions: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --wording: a definition in each line, too.")
-    ] = None,
+    against: Against = None,
+    definitions: Definitions = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Most test rows, by whole sources.")] = None,
     json: Json = False,
     cache: Cache = DEFAULT_CACHE,
