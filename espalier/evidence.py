@@ -272,18 +272,21 @@ def influence(
     top: int = 10,
     queries: int = 20,
     project: int = 0,
+    norms: bool = False,
     cache: Path | None = None,
 ) -> Influence:
     """Say which training rows taught a run what, as `espalier influence` does; see `espalier.explain`.
 
     `found.queries[0].helped[0].text` is the row that helped the first query most, `found.scores["tracin"]`
-    all scores [Q, R] of `found.examples`.
+    all scores [Q, R] of `found.examples`. With `norms` there are cosines, and `found.itself`.
     """
     with shown("espalier.influence"):
         from espalier.explain.influence.asking import influence as ask
 
-        path = Path(run)
-        return ask(path, query, cache=cache or default_cache(), by=by, top=top, most=queries, project=project)
+        return ask(
+            Path(run), query, cache=cache or default_cache(), by=by, top=top, most=queries, project=project,
+            norms=norms,
+        )  # fmt: skip
 
 
 def check_influence(

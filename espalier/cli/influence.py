@@ -29,6 +29,10 @@ def influence(
     project: Annotated[
         int, typer.Option(min=0, help="Sketch gradients in so many numbers; 0 takes them whole.")
     ] = 0,
+    norms: Annotated[
+        bool,
+        typer.Option("--norms", help="Cosines and self-influence, too: a whole backward for each row."),
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Remove the rows that a score names, train again, and compare.")
     ] = False,
@@ -58,7 +62,7 @@ def influence(
         return
     from espalier.explain.influence.asking import influence as ask
 
-    found = ask(run, query, cache=cache, by=by, top=top, most=queries, project=project)
+    found = ask(run, query, cache=cache, by=by, top=top, most=queries, project=project, norms=norms)
     if json:
         typer.echo(as_json(found.plain()))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,17 @@ import numpy as np
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.files import content_hash, write_atomic
 from espalier.core.run import open_run
-from espalier.core.text import counted
+from espalier.core.text import counted, spelt
 from espalier.data.table import as_parquet, read_examples
 from espalier.decode.likelihood import answer_row, check_context
 from espalier.explain.influence.floors import bm25, by_chance, longest, overlap
+from espalier.explain.influence.gradients import row_gradients
 from espalier.explain.influence.page import render
 from espalier.explain.influence.queries import queries_of, texts
 from espalier.explain.influence.record import TITLES, Influence, listed, row_of
 from espalier.explain.influence.scores import Asked, check_size, scored
 from espalier.explain.influence.subject import kept_by, subject_of
-from espalier.runs.events import bar
+from espalier.runs.events import bar, say
 from espalier.train.objectives import answer_loss
 
 if TYPE_CHECKING:
@@ -29,13 +31,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from transformers import PreTrainedModel
 
     from espalier.core.records import Example
+    from espalier.explain.influence.record import Row
     from espalier.explain.influence.subject import Kept
 
     Floats = NDArray[np.float64]
 
-VERSION = 1  # of how scores are computed: others are not those of before
+VERSION = 2  # of how scores are computed: others are not those of before
 TABLE, ROWS = "table.npz", "rows.parquet"
 
 
@@ -44,7 +48,7 @@ class Found:
     """What was computed for some queries: scores by name [Q, R], of each row itself [R], tokens, the rows."""
 
     scores: dict[str, Floats]
-    itself: Floats
+    itself: Floats | None
     tokens: list[int]
     examples: list[Example]
     computed: int
@@ -52,7 +56,7 @@ class Found:
 
 def influence(
     path: Path, query: str = "test", *, cache: Path, by: str = "tracin", top: int = 10, most: int = 20,
-    project: int = 0,
+    project: int = 0, norms: bool = False,
 ) -> Influence:  # fmt: skip
     """Return which training rows of a run helped and hurt some queries; write influence.json and .html.
 
@@ -66,6 +70,8 @@ def influence(
         top: rows that are listed of each side.
         most: queries that are taken.
         project: numbers that each gradient is sketched in; 0 takes all of them.
+        norms: compute the lengths of rows' gradients, too, which takes a whole backward of each: for cosines
+            and for what rows taught of themselves. `by` cosine asks for them.
 
     Raises:
         EspalierError: in one sentence what is wrong, and what to do.
@@ -75,16 +81,13 @@ def influence(
     kept = kept_by(path)
     queries = queries_of(kept.run, kept.recipe, query, most)
     with open_run(kept.run.path):
-        found = computed(kept, queries, project, cache)
+        found = computed(kept, queries, project, cache, norms=norms or by == "cosine")
         told = list(_notes(queries, found))
         record = Influence(
             name=kept.recipe.name,
             by=by,
             queries=listed(queries, found.examples, found.scores, by, top),
-            itself=tuple(
-                row_of(found.examples[place], place, {"tracin": float(found.itself[place])})
-                for place in np.argsort(-found.itself, kind="stable")[:top].tolist()
-            ),
+            itself=_taught_themselves(found, top),
             rows=len(found.examples),
             states=tuple(state.step for _, state in kept.states),
             dims=project,
@@ -100,14 +103,26 @@ def influence(
     return record
 
 
-def computed(kept: Kept, queries: Sequence[Example], project: int, cache: Path) -> Found:
+def _taught_themselves(found: Found, top: int) -> tuple[Row, ...]:
+    """Return the rows that taught their own answers most; none where that was not computed."""
+    if found.itself is None:
+        return ()
+    return tuple(
+        row_of(found.examples[place], place, {"tracin": float(found.itself[place])})
+        for place in np.argsort(-found.itself, kind="stable")[:top].tolist()
+    )
+
+
+def computed(kept: Kept, queries: Sequence[Example], project: int, cache: Path, *, norms: bool) -> Found:
     """Return all scores of some queries, from `influence/KEY` where they are there already."""
     asked = [[turn.text for turn in example.messages] for example in queries]
     key = content_hash([VERSION, kept.key, [state.step for _, state in kept.states], asked, project])
-    folder = kept.folder / key
+    plain, full = (kept.folder / f"{key}{ending}" for ending in ("", "-norms"))
+    norms = norms or (full / TABLE).exists()
+    folder = full if norms else plain
     count = 0
     if not (folder / TABLE).exists():
-        count = _compute(kept, queries, project, cache, folder)
+        count = _compute(kept, queries, project, cache, folder, norms=norms)
     with np.load(folder / TABLE) as table:
         own: dict[str, Any] = {name: table[name] for name in ("tracin", "cosine", "itself", "tokens")}
     examples = read_examples(folder / ROWS)
@@ -115,16 +130,18 @@ def computed(kept: Kept, queries: Sequence[Example], project: int, cache: Path) 
     asked_texts, row_texts = texts(queries), texts(examples)
     scores = {
         "tracin": own["tracin"],
-        "cosine": own["cosine"],
+        **({"cosine": own["cosine"]} if norms else {}),
         "bm25": bm25(asked_texts, row_texts),
         "overlap": overlap(asked_texts, row_texts),
         "longest": longest(tokens, len(queries)),
         "random": by_chance(len(queries), len(examples), kept.recipe.seed),
     }
-    return Found(scores, own["itself"], tokens, examples, count)
+    return Found(scores, own["itself"] if norms else None, tokens, examples, count)
 
 
-def _compute(kept: Kept, queries: Sequence[Example], project: int, cache: Path, folder: Path) -> int:
+def _compute(
+    kept: Kept, queries: Sequence[Example], project: int, cache: Path, folder: Path, *, norms: bool
+) -> int:
     """Compute the scores of some queries into a folder; return how many gradients it took."""
     subject = subject_of(kept, cache)
     rows = [answer_row(query, query.answer, subject.template) for query in queries]
@@ -140,9 +157,14 @@ def _compute(kept: Kept, queries: Sequence[Example], project: int, cache: Path, 
         project,
         shared=subject.ready.shared and not section.recompute,
         weight=subject.weight,
+        norms=norms,
     )
-    count = len(kept.states) * (len(rows) + sum(map(len, subject.rows)))
-    with bar("Gradients of rows and queries", count) as advance:
+    each = len(rows) + sum(map(len, subject.rows))
+    done = each * sum((folder / f"{path.stem}.npy").exists() for path, _ in kept.states)
+    count = each * len(kept.states) - done
+    if norms:
+        say(_price(model, asked, count))
+    with bar("Gradients of rows and queries", count + done, done) as advance:
         found = scored(model, kept.states, asked, folder, lambda done: advance(done, ""))
     write_atomic(folder / ROWS, as_parquet(subject.examples))
     table = io.BytesIO()
@@ -152,6 +174,18 @@ def _compute(kept: Kept, queries: Sequence[Example], project: int, cache: Path, 
     for path, _ in kept.states:
         (folder / f"{path.stem}.npy").unlink(missing_ok=True)
     return count
+
+
+def _price(model: PreTrainedModel, asked: Asked, count: int) -> str:
+    """Return what so many whole backwards will take, from the first query's."""
+    begun = time.perf_counter()
+    for _ in row_gradients(model, [(asked.queries[0][0], asked.query_loss)]):
+        seconds = count * (time.perf_counter() - begun)
+    return (
+        f"Cosines and what rows taught themselves take {counted(count, 'whole gradient')}: about "
+        f"{spelt(seconds)}; without them rows share most of that. Ctrl-C ends it; the same command goes on, "
+        "from the last state that is done."
+    )
 
 
 def _notes(queries: Sequence[Example], found: Found) -> list[str]:

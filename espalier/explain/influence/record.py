@@ -100,13 +100,14 @@ class Influence:
         name: of the run.
         by: the score that rows are listed by.
         queries: each with its rows.
-        itself: the rows that taught the model their own answers most: mislabelled and odd ones among them.
+        itself: the rows that taught the model their own answers most: mislabelled and odd ones among them;
+            none where the lengths of gradients were not asked for.
         rows: that were trained on.
         states: steps that states were kept after.
         dims: numbers that a gradient was sketched in; 0 where it was not.
         computed: gradients that were computed now; 0 where all was known.
         scores: every score of every row for every query, by name [Q, R].
-        self_scores: what each row's own answer gained by it, in nats [R].
+        self_scores: what each row's own answer gained by it, in nats [R]; None as above.
         examples: the rows.
         page: where the page was written.
         notes: what a reader has to know.
@@ -121,7 +122,7 @@ class Influence:
     dims: int
     computed: int
     scores: Mapping[str, Floats]
-    self_scores: Floats
+    self_scores: Floats | None
     examples: Sequence[Example]
     page: Path
     notes: tuple[str, ...] = ()
@@ -140,8 +141,9 @@ class Influence:
         """What the numbers are."""
         return (
             "nats: what the query's log-probability gained by the row over the training, to first order, in "
-            "Adam's metric; cosine: the same without the lengths. No score is checked before rows are "
-            "removed and the model is trained again: --check."
+            "Adam's metric; cosine: the same without the lengths. --norms computes these, and with them what "
+            "rows taught themselves. No score is checked before rows are removed and the model is trained "
+            "again: --check."
         )
 
     def tables(self) -> Iterator[tuple[str, list[list[str]]]]:
@@ -153,7 +155,9 @@ class Influence:
                 f"{title}\n   Of the {min(LIST, self.rows)} best rows so many are among a floor's: {floor}."
             )
             yield told, _table({"+": query.helped, "−": query.hurt})
-        yield "Rows that taught their own answer most: odd ones, and mislabelled.", _table({" ": self.itself})
+        if self.itself:
+            title = "Rows that taught their own answer most: odd ones, and mislabelled."
+            yield title, _table({" ": self.itself})
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""

@@ -15,19 +15,24 @@ log-probability gains rate * <g(query), D g(row)>, to first order. Summed over t
 - What a step's gradient was clipped by is counted, Adam's momentum is not: over a training it adds up to one.
 
 A score is thus in nats: what the query's log-probability has gained by the row, to first order.
+
+The queries are the few directions that rows' gradients are multiplied with, so that none of these is needed
+whole (`row_products`). The length of a row's gradient, for cosines and for what a row taught of itself, needs
+it whole: `norms`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from espalier.core.errors import RunError
 from espalier.core.files import replacing
-from espalier.explain.influence.gradients import row_gradients
+from espalier.explain.influence.gradients import Directions, row_gradients, row_products
 from espalier.explain.influence.sketch import sketcher
 from espalier.train.states import tensors_of
 
@@ -54,8 +59,8 @@ class Table:
 
     Attributes:
         tracin: what each query's log-probability gained by each row, in nats [Q, R].
-        cosine: of their gradients in Adam's metric, in the mean over the states [Q, R].
-        itself: what each row's own log-probability gained by it [R].
+        cosine: of their gradients in Adam's metric, in the mean over the states [Q, R]; NaN without norms.
+        itself: what each row's own log-probability gained by it [R]; NaN without norms.
     """
 
     tracin: Floats
@@ -73,6 +78,7 @@ class Asked:
         dims: numbers that a gradient is sketched in; 0 takes all of them.
         shared: whether rows may share what they begin with.
         weight: sum of the weights of all trained tokens.
+        norms: whether the lengths of rows' gradients are wanted, which takes a whole backward of each.
     """
 
     queries: Sequence[Sequence[Encoded]]
@@ -82,6 +88,7 @@ class Asked:
     dims: int
     shared: bool
     weight: float
+    norms: bool
 
 
 def check_size(size: int, queries: int, dims: int) -> None:
@@ -114,9 +121,7 @@ def scored(
     sums, cosine = np.zeros((count + 1, len(asked.rows) + 1)), np.zeros((count, len(asked.rows)))
     for (path, state), share in zip(states, shares, strict=True):
         file = folder / f"{path.stem}.npy"
-        if file.exists():
-            tell(_count(asked))
-        else:
+        if not file.exists():
             root = _put(model, path, state)
             with replacing(file) as new, new.open("wb") as opened:
                 np.save(opened, _of_state(model, root, asked, tell))
@@ -124,10 +129,6 @@ def scored(
         sums += share * part
         cosine += share / shares.sum() * _cosine(part)
     return Table(sums[:count, :-1] / asked.weight, cosine, sums[count, :-1] / asked.weight)
-
-
-def _count(asked: Asked) -> int:
-    return sum(len(rows) for rows in (*asked.queries, *asked.rows))
 
 
 def _put(model: PreTrainedModel, path: Path, state: State) -> Tensor:
@@ -150,31 +151,40 @@ def _of_state(model: PreTrainedModel, root: Tensor, asked: Asked, tell: Callable
     """Return [Q + 1, R + 1]: inner products; squared norms of rows below them, of queries beside."""
     sketch = sketcher(len(root), asked.dims)
     count = len(asked.queries)
-    held = root.new_zeros(count, asked.dims or len(root))
-    for place, vector in _vectors(model, asked.queries, asked.query_loss, asked.shared, tell):
-        held[place] = sketch(vector.mul_(root))
-    found = np.zeros((count + 1, len(asked.rows) + 1))
+    held = root.new_zeros(count, sketch.width)
+    whole = partial(row_gradients, model, shared=asked.shared)
+    for place, vector in _sums(asked.queries, asked.query_loss, whole, tell):
+        held[place] = sketch.of(vector.mul_(root))
+    found = np.full((count + 1, len(asked.rows) + 1), np.nan)
     found[:count, -1] = held.square().sum(1, dtype=torch.float64).cpu().numpy()
-    for place, vector in _vectors(model, asked.rows, asked.row_loss, asked.shared, tell):
-        own = sketch(vector.mul_(root))
-        found[:count, place] = (held @ own).double().cpu().numpy()
-        found[count, place] = float(own.square().sum(dtype=torch.float64))
+    if asked.norms:
+        for place, vector in _sums(asked.rows, asked.row_loss, whole, tell):
+            own = sketch.of(vector.mul_(root))
+            found[:count, place] = (held @ own).double().cpu().numpy()
+            found[count, place] = float(own.square().sum(dtype=torch.float64))
+        return found
+    directions = Directions(
+        count,
+        lambda number: sketch.back(held[number]) * root,
+        lambda vector: held @ sketch.of(vector.mul_(root)),
+    )
+    products = partial(row_products, model, directions=directions, shared=asked.shared)
+    for place, one in _sums(asked.rows, asked.row_loss, products, tell):
+        found[:count, place] = one.double().cpu().numpy()
     return found
 
 
-def _vectors(
-    model: PreTrainedModel,
+def _sums(
     examples: Sequence[Sequence[Encoded]],
     loss: Loss,
-    shared: bool,
+    ask: Callable[[Sequence[tuple[Encoded, Loss]]], Iterator[tuple[int, Tensor]]],
     tell: Callable[[int], object],
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield each example's place and its gradient, the sum over its rows, once all of them are there."""
+    """Yield each example's place and what is asked of its rows, added up, once all of them are there."""
     owners = [place for place, rows in enumerate(examples) for _ in rows]
     left = [len(rows) for rows in examples]
     sums: dict[int, Tensor] = {}
-    flat: list[Any] = [(row, loss) for rows in examples for row in rows]
-    for row, vector in row_gradients(model, flat, shared=shared):
+    for row, vector in ask([(row, loss) for rows in examples for row in rows]):
         place = owners[row]
         tell(1)
         left[place] -= 1
@@ -188,4 +198,4 @@ def _vectors(
 def _cosine(part: Floats) -> Floats:
     """Return the cosines of a state's inner products; of what has no gradient 0."""
     norms = np.sqrt(np.outer(part[:-1, -1], part[-1, :-1]))
-    return np.divide(part[:-1, :-1], norms, out=np.zeros_like(norms), where=norms > 0)
+    return np.divide(part[:-1, :-1], norms, out=np.where(norms == 0, 0.0, np.nan), where=norms > 0)

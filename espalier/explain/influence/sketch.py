@@ -9,32 +9,66 @@ weight.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from torch import Tensor
 
 BLOCK = 1 << 22  # numbers that are added at a time
 
 
-def sketcher(size: int, dims: int, seed: int = 0) -> Callable[[Tensor], Tensor]:
-    """Return the function from a vector [size] to its sketch [dims]; the vector itself where `dims` is 0."""
-    if not dims:
-        return lambda vector: vector
-    generator = torch.Generator().manual_seed(seed)
-    # A place and a sign in one number: twice the place, plus one for a minus.
-    table = torch.randint(2 * dims, (size,), generator=generator, dtype=torch.int32)
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """The map from vectors [size] to sketches [dims], which are the vectors themselves where `dims` is 0.
 
-    def sketch(vector: Tensor) -> Tensor:
-        out = vector.new_zeros(dims)
-        for begin in range(0, size, BLOCK):
-            block = table[begin : begin + BLOCK].to(vector.device)
-            signs = 1 - 2 * (block & 1).to(vector)
-            out.index_add_(0, block >> 1, vector[begin : begin + BLOCK] * signs)
+    Attributes:
+        size, dims: of a vector and of its sketch.
+        table: of each number its place and sign in one: twice the place, plus one for a minus [size].
+    """
+
+    size: int
+    dims: int
+    table: Tensor | None
+
+    @property
+    def width(self) -> int:
+        """Numbers of a sketch."""
+        return self.dims or self.size
+
+    def of(self, vector: Tensor) -> Tensor:
+        """Return the sketch of a vector."""
+        if self.table is None:
+            return vector
+        out = vector.new_zeros(self.dims)
+        for part, places, signs in self._blocks(vector):
+            out.index_add_(0, places, vector[part] * signs)
         return out
 
-    return sketch
+    def back(self, sketch: Tensor) -> Tensor:
+        """Return the vector whose inner product with any vector is the sketch's with that one's sketch."""
+        if self.table is None:
+            return sketch
+        out = sketch.new_empty(self.size)
+        for part, places, signs in self._blocks(sketch):
+            out[part] = sketch[places] * signs
+        return out
+
+    def _blocks(self, like: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        assert self.table is not None
+        for begin in range(0, self.size, BLOCK):
+            part = slice(begin, begin + BLOCK)
+            block = self.table[part].to(like.device)
+            yield part, block >> 1, 1 - 2 * (block & 1).to(like)
+
+
+def sketcher(size: int, dims: int, seed: int = 0) -> Sketch:
+    """Return the sketch of vectors [size] in `dims` numbers, the same for the same seed; 0 keeps all."""
+    if not dims:
+        return Sketch(size, 0, None)
+    generator = torch.Generator().manual_seed(seed)
+    return Sketch(size, dims, torch.randint(2 * dims, (size,), generator=generator, dtype=torch.int32))
