@@ -15,21 +15,21 @@ from espalier.models.bundled import default_cache
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from espalier.attribution.influence.check_record import Checked
+    from espalier.attribution.influence.record import Influence
+    from espalier.attribution.parts.prompt import Unit
+    from espalier.attribution.parts.record import Attribution
     from espalier.claims.ledger import Ledger
     from espalier.comparison.records import Comparison
     from espalier.core.recipe import Recipe
     from espalier.core.records import Estimate
-    from espalier.explain.influence.check_record import Checked
-    from espalier.explain.influence.record import Influence
-    from espalier.explain.parts.prompt import Unit
-    from espalier.explain.parts.record import Attribution
+    from espalier.design.recipe import StudyRecipe
+    from espalier.design.record import Findings
     from espalier.explain.record import Explanation
     from espalier.explain.tail.record import TailPage
     from espalier.explain.wording.record import Sensitivity
     from espalier.runs.run import Run
     from espalier.study.ahead import Ahead
-    from espalier.study.recipe import StudyRecipe
-    from espalier.study.record import Findings
     from espalier.trials.decoding_record import Decodings
     from espalier.trials.judged import Judged
     from espalier.trials.judging import Judge, Manner
@@ -229,7 +229,7 @@ def explain_parts(
         EspalierError: in one sentence what is wrong, and what to do.
     """
     with shown("espalier.explain_parts"):
-        from espalier.explain.parts.parts import explain_parts as explain_run
+        from espalier.attribution.parts.parts import explain_parts as explain_run
 
         return explain_run(Path(run), cache or default_cache(), rows, unit=unit, answer=answer)
 
@@ -281,7 +281,7 @@ def influence(
     all scores [Q, R] of `found.examples`. With `norms` there are cosines, and `found.itself`.
     """
     with shown("espalier.influence"):
-        from espalier.explain.influence.asking import influence as ask
+        from espalier.attribution.influence.asking import influence as ask
 
         return ask(
             Path(run), query, cache=cache or default_cache(), by=by, top=top, most=queries, project=project,
@@ -304,7 +304,7 @@ def check_influence(
 ) -> Checked:
     """Train again without the rows that a score names, as `espalier influence --check` does."""
     with shown("espalier.influence"):
-        from espalier.explain.influence.checking import check
+        from espalier.attribution.influence.checking import check
 
         return check(
             Path(run), query, cache=cache or default_cache(), by=by, most=queries, project=project,
@@ -334,7 +334,7 @@ def study(
         EspalierError: in one sentence what is wrong, and what to do.
     """
     with shown("espalier.api.study"):
-        from espalier.study.recipe import as_study
+        from espalier.design.recipe import as_study
         from espalier.study.study import study as carry_out
 
         return carry_out(as_study(asked, overrides), cache or default_cache(), anyway=anyway, assume=assume)
@@ -358,8 +358,8 @@ def plan_study(
         EspalierError: in one sentence what is wrong, and what to do.
     """
     with shown("espalier.api.plan_study"):
+        from espalier.design.recipe import as_study
         from espalier.study.ahead import plan_study as look_ahead
-        from espalier.study.recipe import as_study
 
         return look_ahead(as_study(asked, overrides), cache or default_cache(), assume)
 

@@ -31,14 +31,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "espalier"
 ORDER = [
-    *("core", "tasks", "sandbox", "scorers", "evaluate", "formats", "data"),
+    *("core", "tasks", "sandbox", "scorers", "evaluate", "judge", "formats", "data"),
     *("filters", "templating", "generate", "building"),
     *("encode", "models", "decode", "servers", "train"),
-    *("report", "comparison", "runs", "builds", "trials", "explain", "study", "claims", "serve", "cli"),
+    *("report", "comparison", "runs", "builds", "trials", "explain", "attribution"),
+    *("design", "study", "claims", "serve", "cli"),
 ]
 # A room may import from those before it; a study and a server know nothing of each other.
 MAY_IMPORT = {room: set(ORDER[:place]) for place, room in enumerate(ORDER)}
-MAY_IMPORT["serve"] -= {"explain", "study", "claims"}
+MAY_IMPORT["serve"] -= {"explain", "attribution", "design", "study", "claims"}
 BUILDING = ("filters", "templating", "generate", "building")
 # Training knows nothing of how its rows came to be, and the report loads no model.
 for room in ("encode", "models", "decode", "train"):
@@ -272,7 +273,7 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in modules():
         rooms[module.room] += _code_lines(module)
-    assert rooms.total() < 49_000
+    assert rooms.total() < 49_500
     assert sum(rooms[room] for room in SPINE) < 10_600
     most = {
         "core": 2_150,
@@ -281,10 +282,9 @@ def test_the_package_stays_small() -> None:
         "runs": 4_200,
         "models": 2_500,
         "decode": 2_700,
-        "evaluate": 3_000,
+        "evaluate": 2_550,
         "trials": 2_300,
-        "explain": 3_600,
-        "study": 3_600,
+        "attribution": 2_350,
         "cli": 2_600,
     }
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}

@@ -16,6 +16,8 @@ from espalier.cli.main import app
 from espalier.core.recipe import Choice, load_recipe
 from espalier.core.records import Completion, Example, Score, message
 from espalier.decode.strategies.registry import strategies
+from espalier.design.factors import factors
+from espalier.design.files import Files
 from espalier.encode.tokens import Unit
 from espalier.encode.tree import build_tree
 from espalier.evaluate.compare import estimate
@@ -26,8 +28,6 @@ from espalier.models.forward import edge_logprobs
 from espalier.runs.reference import reference
 from espalier.runs.trackers import Start, trackers
 from espalier.scorers.registry import scorers
-from espalier.study.factors import factors
-from espalier.study.files import Files
 from espalier.train.objectives import Resources, objectives
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from espalier.core.files import content_hash, file_sha256
 from espalier.core.overrides import apply_override
 from espalier.core.recipe import Named, Section, as_recipe, named, parsed, read_toml
 from espalier.core.run_name import run_name
-from espalier.study.recipe import FactorChoice, StudyRecipe, as_study
+from espalier.design.recipe import FactorChoice, StudyRecipe, as_study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from espalier.comparison.entries import Entry
     from espalier.comparison.records import Compared
     from espalier.core.records import Estimate
+    from espalier.design.designs import Layout
+    from espalier.design.factors import Varied
+    from espalier.design.record import Findings
     from espalier.explain.explain import Explanation
     from espalier.study.cells import Planned
-    from espalier.study.designs import Layout
-    from espalier.study.factors import Varied
-    from espalier.study.record import Findings
 
 
 @dataclass(frozen=True, slots=True)

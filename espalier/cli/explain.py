@@ -13,7 +13,7 @@ from espalier.cli.terminal import as_json
 from espalier.core.errors import RunError
 
 if TYPE_CHECKING:
-    from espalier.explain.parts.prompt import Unit
+    from espalier.attribution.parts.prompt import Unit
     from espalier.explain.tail.record import TailPage
     from espalier.explain.wording.record import Sensitivity
 
@@ -95,7 +95,7 @@ def explain(
 
 
 def _parts(run: Path, cache: Path, rows: int | None, unit: str, answer: str, *, json: bool) -> None:
-    from espalier.explain.parts.parts import explain_parts
+    from espalier.attribution.parts.parts import explain_parts
 
     found = explain_parts(run, cache, rows, unit=cast("Unit", unit), answer=answer)
     if json:

@@ -49,7 +49,7 @@ def influence(
     without the rows that they name.
     """
     if check:
-        from espalier.explain.influence.checking import check as checked_by
+        from espalier.attribution.influence.checking import check as checked_by
 
         checked = checked_by(
             run, query, cache=cache, by=by, most=queries, project=project, remove=remove, seeds=seeds,
@@ -60,7 +60,7 @@ def influence(
         else:
             print_tables([checked.sentence], [checked.table()], checked.footing, checked.lines)
         return
-    from espalier.explain.influence.asking import influence as ask
+    from espalier.attribution.influence.asking import influence as ask
 
     found = ask(run, query, cache=cache, by=by, top=top, most=queries, project=project, norms=norms)
     if json:

@@ -12,13 +12,13 @@ from espalier.cli.progress import hushed, shown
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, Overrides
 from espalier.cli.summary import print_tables
 from espalier.cli.terminal import as_json
+from espalier.design.recipe import load_study
 from espalier.runs.events import say
 from espalier.runs.signals import stoppable
 from espalier.runs.stopping import Stopped
-from espalier.study.recipe import load_study
 
 if TYPE_CHECKING:
-    from espalier.study.record import Findings
+    from espalier.design.record import Findings
 
 GOES_ON = "The same command goes on from here: what is complete is not done again."
 

@@ -14,10 +14,10 @@ from espalier.core.errors import DataError
 from espalier.core.run import run_at
 from espalier.core.text import counted
 from espalier.data.references import questions_of, references_of
-from espalier.evaluate.judge.grades import Single
-from espalier.evaluate.judge.pairs import Pair
-from espalier.evaluate.judge.verdicts import gold_of
 from espalier.evaluate.predictions import placed, rows_of
+from espalier.judge.grades import Single
+from espalier.judge.pairs import Pair
+from espalier.judge.verdicts import gold_of
 from espalier.tasks.answer_files import read_answers
 
 if TYPE_CHECKING:

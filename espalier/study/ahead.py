@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from espalier.comparison.entries import Entry
     from espalier.comparison.significance import Spread
     from espalier.core.records import Metric
+    from espalier.design.designs import Contrast
+    from espalier.design.recipe import StudyRecipe
     from espalier.study.carrying_out import Book
     from espalier.study.cells import Planned
-    from espalier.study.designs import Contrast
     from espalier.study.price import Price
-    from espalier.study.recipe import StudyRecipe
 
 SURE = 0.05
 MOST_SEEDS, MOST_ROWS = 30, 1_000  # seeds, and times the rows, up to which a way out is looked for

@@ -15,23 +15,23 @@ from espalier.core.files import content_hash
 from espalier.core.recipe import Choice, as_recipe
 from espalier.core.run import RunFolder
 from espalier.core.text import counted
+from espalier.design.designs import designs
+from espalier.design.factors import plain, varied
+from espalier.design.files import Files
 from espalier.evaluate.measures import ALL
 from espalier.runs.judging import try_judges
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import Prepared, prepare
 from espalier.scorers.registry import scorers
-from espalier.study.designs import designs
-from espalier.study.factors import plain, varied
-from espalier.study.files import Files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from espalier.core.recipe import Recipe
-    from espalier.study.designs import Layout
-    from espalier.study.factors import Varied
-    from espalier.study.recipe import StudyRecipe
+    from espalier.design.designs import Layout
+    from espalier.design.factors import Varied
+    from espalier.design.recipe import StudyRecipe
 
 LONG = 120  # letters of a cell's name, from which on it is cut
 ASKING = ("decode", "evaluate")  # sections that a training does not depend on

@@ -27,12 +27,12 @@ from espalier.core.files import content_hash, read_jsonl
 from espalier.core.records import Score
 from espalier.core.text import some
 from espalier.data.table import read_examples
+from espalier.design.blocks import Reading
+from espalier.design.record import CellScore, Effect, Findings
 from espalier.evaluate.measures import AS_IS, FLOORS
 from espalier.evaluate.scores import Scores
 from espalier.evaluate.sheet import between
-from espalier.study.blocks import Reading
 from espalier.study.carrying_out import trained_here
-from espalier.study.record import CellScore, Effect, Findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from espalier.comparison.entries import Entry
     from espalier.comparison.records import Compared, Comparison
     from espalier.core.records import Metric
-    from espalier.study.blocks import Floats
+    from espalier.design.blocks import Floats
+    from espalier.design.designs import Contrast
     from espalier.study.cells import Cell, Planned
-    from espalier.study.designs import Contrast
 
 SYSTEMS = ("base", *FLOORS)  # beside a cell's own
 

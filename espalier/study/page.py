@@ -15,7 +15,7 @@ from espalier.report.page import UNWRITABLE
 
 if TYPE_CHECKING:
     from espalier.core.records import Estimate
-    from espalier.study.record import CellScore, Findings
+    from espalier.design.record import CellScore, Findings
 
 
 @dataclass(frozen=True)

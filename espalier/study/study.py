@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from espalier.study.recipe import StudyRecipe
-    from espalier.study.record import Findings
+    from espalier.design.recipe import StudyRecipe
+    from espalier.design.record import Findings
 
 
 def study(asked: StudyRecipe, cache: Path, *, anyway: bool = False, assume: Sequence[str] = ()) -> Findings:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.files import jsonl, write_atomic
 from espalier.evaluate.beside import shown
-from espalier.evaluate.judge.pairs import PairScore
+from espalier.judge.pairs import PairScore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from espalier.core.records import Estimate
-    from espalier.evaluate.judge.grades import GradeScore
-    from espalier.evaluate.judge.words import Told, Trust
+    from espalier.judge.grades import GradeScore
+    from espalier.judge.words import Told, Trust
 
 
 @dataclass(frozen=True)

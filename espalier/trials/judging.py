@@ -15,12 +15,12 @@ from espalier.core.errors import DataError, RecipeError
 from espalier.core.recipe import Choice
 from espalier.core.records import Example, message
 from espalier.core.text import counted
-from espalier.evaluate.judge.grades import Grades, Single, score_grades
-from espalier.evaluate.judge.pairs import Pair, PairVerdicts, score_pairs
-from espalier.evaluate.judge.prompts import GRADES, MOST, OPTIONS, RUBRIC, grade_prompt, padded, pair_prompt
-from espalier.evaluate.judge.verdicts import verdict_of
-from espalier.evaluate.judge.words import told_of_grades, told_of_pairs
 from espalier.generate.parsing import number_in, unthought
+from espalier.judge.grades import Grades, Single, score_grades
+from espalier.judge.pairs import Pair, PairVerdicts, score_pairs
+from espalier.judge.prompts import GRADES, MOST, OPTIONS, RUBRIC, grade_prompt, padded, pair_prompt
+from espalier.judge.verdicts import verdict_of
+from espalier.judge.words import told_of_grades, told_of_pairs
 from espalier.runs.events import bar, say
 from espalier.trials.judged import Judged
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Completion, Generator
     from espalier.decode.local import Local
-    from espalier.evaluate.judge.pairs import Orders
-    from espalier.evaluate.judge.verdicts import Verdict
+    from espalier.judge.pairs import Orders
+    from espalier.judge.verdicts import Verdict
 
     Key = tuple[str, int, int]  # the control or "full", the place of the row, the order
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from espalier.explain.parts import reading
+from espalier.attribution.parts import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from espalier.explain.influence import retraining
-from espalier.explain.influence.asking import influence
+from espalier.attribution.influence import retraining
+from espalier.attribution.influence.asking import influence
 from espalier.models.bundled import default_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from espalier.attribution.influence.record import Influence
     from espalier.core.recipe import Recipe
-    from espalier.explain.influence.record import Influence
 
 KEEPS = ("-o", "train.keep=influence", "-o", "train.rate=1e-2")
 ONCE = ("-o", "train.rows=12", "-o", "train.epochs=3.5", "-o", "data.test_limit=3")

@@ -17,7 +17,7 @@ import pytest
 from espalier import api
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.records import Completion
-from espalier.evaluate.judge.pairs import PairScore
+from espalier.judge.pairs import PairScore
 from espalier.trials.judging import Judge, Manner
 from tests.servers.judging_server import MANNERS, parts
 

@@ -13,10 +13,10 @@ from espalier.api import study
 from espalier.core.files import read_jsonl
 from espalier.core.recipe import load_recipe
 from espalier.core.run import open_run
+from espalier.design.factors import factors, varied
+from espalier.design.files import Files
+from espalier.design.recipe import FactorChoice, load_study
 from espalier.runs.prepare import prepare
-from espalier.study.factors import factors, varied
-from espalier.study.files import Files
-from espalier.study.recipe import FactorChoice, load_study
 from espalier.trials.evaluation import evaluated
 from espalier.trials.evaluation_subject import Evaluation
 
@@ -354,7 +354,7 @@ def test_sizes_are_nested_and_a_filter_takes_training_rows_only(home: Path):
 
 def test_a_factor_from_outside_and_any_key(home: Path, monkeypatch: pytest.MonkeyPatch):
     (home / "my_factors.py").write_text(
-        "from espalier.study.factors import Factor, of_key\n"
+        "from espalier.design.factors import Factor, of_key\n"
         "def slower(*, times: float = 2.0):\n"
         "    key = of_key('train.rate')\n"
         "    return Factor(lambda r, level, files: key.apply(r, level / times, files), 'train')\n"

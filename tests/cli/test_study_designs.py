@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from espalier.core.recipe import load_recipe
+from espalier.design.recipe import as_study
 from espalier.runs.prepare import prepare
 from espalier.study.cells import planned
-from espalier.study.recipe import as_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable

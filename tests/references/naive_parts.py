@@ -1,4 +1,4 @@
-"""The slow twin of `explain/parts`: each variant by itself, on the model's own attention, in plain torch."""
+"""The slow twin of `attribution/parts`: each variant by itself, by the attention of the model, in torch."""
 
 from __future__ import annotations
 

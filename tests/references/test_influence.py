@@ -13,10 +13,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Phi3Config, Qwen3Config
 
-from espalier.explain.influence import gradients
-from espalier.explain.influence.gradients import Directions, families, row_gradients, row_products
-from espalier.explain.influence.scores import Asked, scored
-from espalier.explain.influence.sketch import sketcher
+from espalier.attribution.influence import gradients
+from espalier.attribution.influence.gradients import Directions, families, row_gradients, row_products
+from espalier.attribution.influence.scores import Asked, scored
+from espalier.attribution.influence.sketch import sketcher
 from espalier.models.adapters import method_on
 from espalier.train.loop import Settings, train
 from espalier.train.objectives import answer_loss, sft

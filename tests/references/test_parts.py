@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from espalier.attribution.parts.attribute import Refusals, attribute, case_of
+from espalier.attribution.parts.changes import donors
+from espalier.attribution.parts.prompt import cut
+from espalier.attribution.parts.reading import Reader, gradient_by_input, randomised, readers
 from espalier.core.journal import Journal
 from espalier.core.records import Demonstration, Task, TaskRow, message
-from espalier.explain.parts.attribute import Refusals, attribute, case_of
-from espalier.explain.parts.changes import donors
-from espalier.explain.parts.prompt import cut
-from espalier.explain.parts.reading import Reader, gradient_by_input, randomised, readers
 from espalier.explain.token_shift import Models, answer_rows
 from espalier.models.adapters import method_on
 from espalier.models.load import Loaded

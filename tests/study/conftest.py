@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from espalier.study.factors import Varied
+from espalier.design.factors import Varied
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espalier.core.errors import RecipeError
-from espalier.study.designs import aliases, designs
-from espalier.study.factors import Varied
+from espalier.design.designs import aliases, designs
+from espalier.design.factors import Varied
 
 Make = Callable[[list[int]], list[Varied]]
 

@@ -12,11 +12,11 @@ from espalier.comparison.entries import Entry
 from espalier.comparison.records import Side, Training
 from espalier.comparison.sides import compare_pairs
 from espalier.core.records import Metric, Score
+from espalier.design.designs import designs
+from espalier.design.factors import Varied
+from espalier.design.recipe import as_study
 from espalier.study.cells import Planned
-from espalier.study.designs import designs
 from espalier.study.effects import averaged, sides_of
-from espalier.study.factors import Varied
-from espalier.study.recipe import as_study
 
 SEEDS, ROWS = 3, 40
 # Of each cell how many of ten rows are right: the first factor adds 2, the second 1, both together 3 more.

@@ -15,12 +15,12 @@ from espalier.comparison.records import Side, Training
 from espalier.comparison.sides import compare_pairs
 from espalier.core.errors import RecipeError
 from espalier.core.records import Metric, Score
-from espalier.study.blocks import Cell, Reading
-from espalier.study.designs import Layout, designs
-from espalier.study.factors import Varied
-from espalier.study.mixtures import chance
-from espalier.study.nested import fitted, left_out
-from espalier.study.record import Effect
+from espalier.design.blocks import Cell, Reading
+from espalier.design.designs import Layout, designs
+from espalier.design.factors import Varied
+from espalier.design.mixtures import chance
+from espalier.design.nested import fitted, left_out
+from espalier.design.record import Effect
 
 ROWS, SEEDS = 240, 3
 METRIC = Metric("score")

@@ -8,9 +8,9 @@ import pytest
 
 from espalier.core.errors import RecipeError
 from espalier.core.recipe import as_recipe
+from espalier.design.factors import factors
+from espalier.design.files import Files
 from espalier.runs.prepare import prepare
-from espalier.study.factors import factors
-from espalier.study.files import Files
 from espalier.tasks.wordings import WORDINGS
 
 if TYPE_CHECKING:
