@@ -32,7 +32,15 @@ def preference() -> Format:
     """
 
     def read(row: Row) -> list[Example]:
-        value, where = _written_out(_renamed(row.value)), row.where
+        value, where = _renamed(row.value), row.where
+        if "chosen" not in value:  # its better answer is a conversation's last turn, and there is none
+            told = next(key for key in ("messages", "conversations") if key in value)
+            raise DataError(
+                f"A conversation should be a list of turns; it is {kind(value[told])}.",
+                where=f"{where}, {told}",
+                hint="Write it as a list of turns, or give the better answer as 'chosen'.",
+            )
+        value = _written_out(value)
         prompt = _prompt(value, where)
         chosen, rejected = (
             answer(value[key], prompt, f"{where}, {key}", worse=key == "rejected")

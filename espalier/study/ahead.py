@@ -311,7 +311,10 @@ def _promise(
     spread, same = _spread(plan, contrast, sizes, seeds, assumed, metric)
     level = SURE / len(plan.layout.contrasts)
     name = " × ".join(factor.name for factor in chosen_factors)
-    if main:
+    if contrast.names:
+        against, level_name = contrast.names
+        name = f"{level_name} against {against}"
+    elif main:
         factor, level_of = chosen_factors[0], contrast.levels[0]
         name = f"{name}: {factor.labels[level_of]} against {factor.labels[0]}"
     provable = spread.provable(level) if seeds > 1 else math.nan
@@ -328,7 +331,8 @@ def _spread(
     keys = {cell.levels: cell.training for cell in plan.cells if cell.seed == seed}
     plus, minus = ([keys[cell] for cell in cells] for cells in (contrast.plus, contrast.minus))
     same = sorted(plus) == sorted(minus)
-    count = len(plus) if same else min(len({*plus}), len({*minus}))
+    trained = [len({*side}) for side in (plus, minus) if side]  # the untuned model is no training
+    count = len(plus) if same else min(trained)
     return promised(sizes, seeds, count, assumed, paired=same, scale=metric.scale), same
 
 

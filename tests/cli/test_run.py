@@ -27,6 +27,7 @@ def test_a_run_leaves_all_that_the_design_names(finished) -> None:
     assert held == {
         "recipe.toml", "provenance.json", "data", "rejects.jsonl", "model", "outputs.jsonl", "scores.json",
         "events.jsonl", "report.html", "generations.jsonl", "stages.json", "precision.json", "finished.json",
+        "looks.jsonl",
     }  # fmt: skip
     scores = json.loads((finished.folder / "scores.json").read_text())
     outputs = lines(finished.folder / "outputs.jsonl")

@@ -33,7 +33,7 @@ FORMS: dict[str, tuple[st.SearchStrategy[str], str]] = {
     "regex": (SENTENCES, ""),
 }
 # Those that run something, or need a row of a form of their own, have tests of their own.
-ELSEWHERE = {"choice", "checks", "code", "ifeval", "json", "sql", "table"}
+ELSEWHERE = {"choice", "checks", "code", "ifeval", "json", "reference_logprob", "sql", "table"}
 # As a recipe has them: the official MC-TACO gives silence the F1 of "no", so that it is not the default.
 CASES = [
     (kind, {key: value for key, value in own.items() if key != "strict"})
