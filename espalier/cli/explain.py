@@ -66,23 +66,28 @@ def explain(
     Without any of the parts it is --card, --shift and --style. Nothing is asked twice.
     """
     chosen = {"card": card, "shift": shift, "style": style}
-    if parts and any(chosen.values()):
-        raise RunError("--parts has a page of its own, and is asked by itself.", hint="Ask twice.")
+    pages = [name for name, is_asked in (("parts", parts), ("tail", tail), ("wording", wording)) if is_asked]
+    if len(pages) + any(chosen.values()) > 1:
+        raise RunError(f"--{pages[0]} has a page of its own, and is asked by itself.", hint="Ask twice.")
+    if (unit or answer) and not parts:
+        raise RunError("--unit and --answer belong to --parts.", hint="Add --parts, or leave them out.")
+    if (against or definitions) and not wording:
+        raise RunError("--against and --definitions belong to --wording.", hint="Add --wording.")
     if parts:
         _parts(run, cache, rows, unit or "part", answer or "own", json=json)
-        return
-    if unit or answer:
-        raise RunError("--unit and --answer belong to --parts.", hint="Add --parts, or leave them out.")
-    if tail:
+    elif tail:
         _tail(run, cache, json=json)
-    if wording:
+    elif wording:
         _wording(run, cache, rows, against or [], definitions, json=json)
-    if (tail or wording) and not any(chosen.values()):
-        return
+    else:
+        _card(run, cache, rows, [name for name, is_asked in chosen.items() if is_asked], json=json)
+
+
+def _card(run: Path, cache: Path, rows: int | None, chosen: list[str], *, json: bool) -> None:
     from espalier.explain.explain import PARTS
     from espalier.explain.explain import explain as explain_run
 
-    found = explain_run(run, cache, [part for part in PARTS if chosen[part]] or PARTS, rows)
+    found = explain_run(run, cache, chosen or PARTS, rows)
     if json:
         typer.echo(as_json(found.plain()))
         return
