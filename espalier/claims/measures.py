@@ -190,7 +190,7 @@ def tilted(seeds: Sequence[Sequence[tuple[float, Entry]]], metric: str = "") -> 
     """
     first = seeds[0][0][1]
     measure = metric or first.measures[0]
-    known = first.side.metrics[measure]
+    known = first.side.metric(measure)
     if known.fold:
         raise RecipeError(f"{known.title} is no mean of rows, so it has no slope here.", where="study.metric")
     rows: list[dict[str, float]] = []

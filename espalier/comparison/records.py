@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from espalier.core.text import counted
+from espalier.evaluate.measures import metric_of
 from espalier.evaluate.score_records import plain
 from espalier.evaluate.sheet import figure, interval, points
 
@@ -57,6 +58,10 @@ class Side:
     floors: Mapping[str, Mapping[str, Mapping[str, Score]]] = field(
         default_factory=dict[str, "Mapping[str, Mapping[str, Score]]"]
     )
+
+    def metric(self, measure: str) -> Metric:
+        """Return what a measure is: what its scorer said, or what is known of it, as of all checks."""
+        return self.metrics.get(measure) or metric_of(measure)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def findings(plan: Planned) -> Findings:
     """
     entries = {(cell.levels, cell.seed): _entry(plan, cell) for cell in plan.cells}
     measure = _measure(plan, next(iter(entries.values())))
-    metric = next(iter(entries.values())).side.metrics[measure]
+    metric = next(iter(entries.values())).side.metric(measure)
     models = {(cell.levels, cell.seed): cell.training for cell in plan.cells}
     sides = [
         sides_of(plan, contrast, entries, models, (measure, metric)) for contrast in plan.layout.contrasts
@@ -88,7 +88,7 @@ def reached(plan: Planned) -> dict[tuple[int, ...], float]:
     """Return what each cell came to, the mean over its seeds; higher is better. Raises as `findings`."""
     entry = _entry(plan, plan.cells[0])
     measure = _measure(plan, entry)
-    sign = entry.side.metrics[measure].sign
+    sign = entry.side.metric(measure).sign
     found: dict[tuple[int, ...], list[float]] = {}
     for cell in plan.cells:
         found.setdefault(cell.levels, []).append(sign * _score(plan, cell, measure).score.value)

@@ -163,7 +163,7 @@ def _with_seeds(
         return found
     squares = sum(float(((np.array(one) - np.mean(one)) ** 2).sum()) for one in reached.values())
     net = math.sqrt(max(0.0, squares / freedom - _own(sizes, found)))
-    scale = entries[0][1].side.metrics[measure].scale
+    scale = entries[0][1].side.metric(measure).scale
     told = {**found.known, "seeds": f"of {where}, {counted(freedom, 'degree')} of freedom"}
     return replace(found, seeds=scale * net, known=told)
 
@@ -176,13 +176,13 @@ def _has(entry: Entry, measure: str, row: str) -> bool:
 def _values(entry: Entry, measure: str, ids: Sequence[str]) -> Floats:
     """Return how far each row moves the whole, times the rows: of a mean what its score is off the mean."""
     scores = [entry.side.trainings[0].scores[measure][one] for one in ids]
-    fold = entry.side.metrics[measure].fold
+    fold = entry.side.metric(measure).fold
     return len(ids) * moved_by(scores, np.arange(len(ids)), fold)
 
 
 def _reached(entry: Entry, measure: str) -> float:
     scores = [one for one in entry.side.trainings[0].scores[measure].values() if one.scored]
-    if fold := entry.side.metrics[measure].fold:
+    if fold := entry.side.metric(measure).fold:
         return fold([sum(part) for part in zip(*(one.parts for one in scores), strict=True)])
     return float(np.mean([one.value for one in scores if one.value is not None]))
 

@@ -60,3 +60,9 @@ def test_a_row_that_a_cell_has_no_verdict_on_has_none() -> None:
     found = averaged([one, lacking], "m")
     assert found["3"] == Score(None)
     assert found["4"] == Score(1.0, parts=(2.0, 2.0, 2.0, 2.0))
+
+
+def test_a_measure_that_no_scorer_gives_is_known_by_its_name() -> None:
+    """Runs of tasks with checks lead with all of them, which is no scorer's."""
+    side = Side("a", (), {}, {})
+    assert side.metric("all_checks").title == "Passes all checks"
