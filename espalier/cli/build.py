@@ -12,16 +12,14 @@ from rich.text import Text
 
 from espalier.builds.model import Terms
 from espalier.builds.recipe import load_build
+from espalier.cli.interruption import going_on
 from espalier.cli.keys import key_of
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.runs.events import say
 from espalier.runs.signals import stoppable
-from espalier.runs.stopping import Stopped
 
 if TYPE_CHECKING:
     from espalier.builds.built import Build
-
-GOES_ON = "The same command goes on from here: what is complete is not done again."
 
 
 def build(
@@ -39,18 +37,11 @@ def build(
     from espalier.builds.build import build as build_set
     from espalier.builds.generation import bill_of
 
-    try:
-        with stoppable():
-            asked = load_build(recipe, override or ())
-            path = Path(asked.folder) / asked.name
-            say(f"Build {asked.name}, in {path}")
-            made = build_set(asked, path, Terms(cache, key_of(asked), replay))
-    except KeyboardInterrupt:
-        say(f"Interrupted. {GOES_ON}")
-        raise typer.Exit(130) from None
-    except Stopped as stopped:
-        say(f"Stopped by {stopped}. {GOES_ON}")
-        raise typer.Exit(stopped.status) from None
+    with going_on(), stoppable():
+        asked = load_build(recipe, override or ())
+        path = Path(asked.folder) / asked.name
+        say(f"Build {asked.name}, in {path}")
+        made = build_set(asked, path, Terms(cache, key_of(asked), replay))
     print_funnel(made)
     if bill := bill_of(made.paid, made.funnel.written):
         say(bill)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from espalier.claims.claim import bundled_claims, load_claims
+from espalier.cli.interruption import going_on
 from espalier.cli.progress import hushed, shown
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, Overrides
 from espalier.cli.summary import print_tables
@@ -15,9 +16,6 @@ from espalier.cli.terminal import as_json
 from espalier.core.errors import DataError
 from espalier.runs.events import say
 from espalier.runs.signals import stoppable
-from espalier.runs.stopping import Stopped
-
-GOES_ON = "The same command goes on from here: what is complete is not done again."
 
 
 def _named(incomplete: str) -> list[str]:
@@ -60,15 +58,8 @@ def claims(
         return
     from espalier.claims.settle import settle
 
-    try:
-        with stoppable(hushed, shown):
-            found = settle(asked, folder, cache, plan=plan, anyway=anyway)
-    except KeyboardInterrupt:
-        say(f"Interrupted. {GOES_ON}")
-        raise typer.Exit(130) from None
-    except Stopped as stopped:
-        say(f"Stopped by {stopped}. {GOES_ON}")
-        raise typer.Exit(stopped.status) from None
+    with going_on(), stoppable(hushed, shown):
+        found = settle(asked, folder, cache, plan=plan, anyway=anyway)
     if json:
         typer.echo(as_json(found.plain()))
     else:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
+from espalier.cli.interruption import going_on
 from espalier.cli.progress import hushed, shown
 from espalier.cli.ranks import joined, restarted
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Keep, Overrides, Overwrite, RecipeFile
@@ -12,11 +11,9 @@ from espalier.core.errors import RunError
 from espalier.core.recipe import load_recipe
 from espalier.runs.events import say
 from espalier.runs.signals import stoppable
-from espalier.runs.stopping import Stopped
 
 # Seconds that the processes before a restart may take to let go of the run's folder.
 RESTART = 60.0
-GOES_ON = "The same command goes on from here: what is complete is not done again."
 
 
 def run(
@@ -38,16 +35,9 @@ def run(
     if overwrite and keep:
         raise RunError("--overwrite and --keep contradict each other.", hint="Give one of them.")
     way = "overwrite" if overwrite else "keep" if keep else "refuse"
-    try:
-        with stoppable(hushed, shown), joined() as ranks:
-            asked = load_recipe(recipe, override or ())
-            done = start(asked, cache, ranks=ranks, way=way, patience=RESTART if restarted() else 0.0)
-    except KeyboardInterrupt:
-        say(f"Interrupted. {GOES_ON}")
-        raise typer.Exit(130) from None
-    except Stopped as stopped:
-        say(f"Stopped by {stopped}. {GOES_ON}")
-        raise typer.Exit(stopped.status) from None
+    with going_on(), stoppable(hushed, shown), joined() as ranks:
+        asked = load_recipe(recipe, override or ())
+        done = start(asked, cache, ranks=ranks, way=way, patience=RESTART if restarted() else 0.0)
     if ranks.rank == 0:
         print_summary(scores_of(done.path))
         say(f"Report: {done.report}")

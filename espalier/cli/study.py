@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from espalier.cli.completion import recipe_files
+from espalier.cli.interruption import going_on
 from espalier.cli.progress import hushed, shown
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, Overrides
 from espalier.cli.summary import print_tables
@@ -15,12 +16,9 @@ from espalier.cli.terminal import as_json
 from espalier.design.recipe import load_study
 from espalier.runs.events import say
 from espalier.runs.signals import stoppable
-from espalier.runs.stopping import Stopped
 
 if TYPE_CHECKING:
     from espalier.design.record import Findings
-
-GOES_ON = "The same command goes on from here: what is complete is not done again."
 
 
 def study(
@@ -66,16 +64,9 @@ def study(
             first, *rest = ahead.sentences
             print_tables([first], [ahead.table()], ahead.footing, rest)
         return
-    try:
-        with stoppable(hushed, shown):
-            asked = load_study(study, override or ())
-            found = carry_out(asked, cache, anyway=anyway, assume=assume or ())
-    except KeyboardInterrupt:
-        say(f"Interrupted. {GOES_ON}")
-        raise typer.Exit(130) from None
-    except Stopped as stopped:
-        say(f"Stopped by {stopped}. {GOES_ON}")
-        raise typer.Exit(stopped.status) from None
+    with going_on(), stoppable(hushed, shown):
+        asked = load_study(study, override or ())
+        found = carry_out(asked, cache, anyway=anyway, assume=assume or ())
     _show(found, asked.path, as_json_text=json)
 
 
