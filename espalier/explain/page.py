@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from markupsafe import Markup
 
 from espalier.core.records import Estimate
 from espalier.evaluate import sheet
 from espalier.explain.record import KINDS, signed
 from espalier.report.charts import Tick, ticks
+from espalier.report.layout import environment, ours
 from espalier.report.page import UNWRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jinja2 import Environment
 
     from espalier.explain.record import Card, Cell, Explanation, Place, Shift
 
@@ -52,25 +54,24 @@ class Plots:
     bars: list[tuple[str, float, float, float, float]]
 
 
+@functools.cache
+def _pages() -> Environment:
+    return environment(
+        {"shown": sheet.shown, "interval": sheet.interval, "signed": signed, "number": number, "ends": ends}
+    )
+
+
 def render(found: Explanation) -> str:
     """Return the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("espalier.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        shown=sheet.shown, interval=sheet.interval, signed=signed, number=number, ends=ends
-    )
-    page = environment.get_template("explain.html").render(
-        style=Markup(loader.get_source(environment, "report.css")[0]),
+    page = _pages().get_template("explain.html")
+    shown = page.render(
+        style=ours("report.css"),
         found=found,
         crosses=crosses(found.card) if found.card else [],
         plots=plots(found.shift) if found.shift and found.shift.places else None,
         kinds=KINDS,
     )
-    return UNWRITABLE.sub("\ufffd", page)
+    return UNWRITABLE.sub("\ufffd", shown)
 
 
 def number(estimate: Estimate, digits: int = 2) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
 from espalier.attribution.parts.record import SAYS, nats
 from espalier.report.charts import Tick, ticks
+from espalier.report.layout import environment, ours
 from espalier.report.page import UNWRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jinja2 import Environment
 
     from espalier.attribution.parts.record import Attribution, Faith, Told
     from espalier.core.records import Estimate
@@ -51,18 +53,17 @@ class Lines:
     y: list[Tick]
 
 
+@functools.cache
+def _pages() -> Environment:
+    return environment({"nats": nats})
+
+
 def render(found: Attribution) -> str:
     """Return the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("espalier.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(nats=nats)
     best = shown_method(found)
-    page = environment.get_template("parts.html").render(
-        style=Markup(loader.get_source(environment, "report.css")[0]),
+    page = _pages().get_template("parts.html")
+    shown = page.render(
+        style=ours("report.css"),
         found=found,
         says=SAYS,
         bars={one.method: bars(found, one.method) for one in found.faith},
@@ -70,7 +71,7 @@ def render(found: Attribution) -> str:
         best=best,
         rows=[(row, coloured(row, best)) for row in found.told[:SHOWN]],
     )
-    return UNWRITABLE.sub("\ufffd", page)
+    return UNWRITABLE.sub("\ufffd", shown)
 
 
 def shown_method(found: Attribution) -> str:
