@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
 from espalier.core.files import content_hash
@@ -19,6 +19,7 @@ from espalier.formats.folders import files_of, is_split, name_of, not_read, with
 from espalier.formats.format import fields_of
 from espalier.formats.hub import fetch_rows, is_hub_name
 from espalier.formats.load import has_columns, load_rows
+from espalier.tasks.once import once
 from espalier.tasks.task_files import is_task, load_task, name_and_files, task_path, tasks_in
 from espalier.tasks.templates import Show, available, to_examples
 
@@ -126,11 +127,7 @@ def read(
             )
     for place, own in zip(found, columns, strict=True):
         try:
-            yield (
-                _task(place, section, on_reject)
-                if place.is_task
-                else _rows(place, section.format, own, on_reject, on_note)
-            )
+            yield _once(place, section, own, on_reject, on_note)
         except DataError as error:
             failed.append(error)
     _raise_all(failed, len(found))
@@ -188,6 +185,34 @@ def _told_apart(found: Sequence[Place]) -> list[Place]:
         name = f"{place.name} ({'/'.join(own[-depth:])})" if others else place.name
         made.append(replace(place, name=name))
     return made
+
+
+def _once(
+    place: Place,
+    section: TaskSection,
+    columns: Mapping[str, str],
+    on_reject: OnReject | None,
+    on_note: Callable[[str], object],
+) -> tuple[Part, list[Example]]:
+    """Return a part with its examples, and tell what is left out; see `tasks/once.py`."""
+
+    def from_file() -> tuple[Part, list[Example], list[dict[str, Any]], list[str]]:
+        left: list[dict[str, Any]] = []
+        notes: list[str] = []
+        leave = left.append if on_reject else None
+        if place.is_task:
+            return *_task(place, section, leave), left, notes
+        return *_rows(place, section.format, columns, leave, notes.append), left, notes
+
+    told = (section.format, str(columns)) if not place.is_task else show(section)
+    key = ("rows", place, told, on_reject is None)
+    part, examples, left, notes = once(key, from_file, lambda made: len(made[1]))
+    for row in left:
+        assert on_reject is not None
+        on_reject(row)
+    for note in notes:
+        on_note(note)
+    return part, [*examples]
 
 
 def _raise_all(failed: Sequence[DataError], count: int) -> None:

@@ -14,12 +14,14 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.recipe import Recipe, as_recipe, recipe_keys
 from espalier.core.registry import Registry
 from espalier.design.files import Files
+from espalier.tasks.once import once
 
 if TYPE_CHECKING:
     from espalier.core.records import Example
@@ -39,11 +41,13 @@ class Factor:
             DataError where the level does not fit, in one sentence.
         at: where it acts, if the study does not say: on what is trained, on how that is asked, or on both.
         group: of a recipe, the function from an example to the level that it is of; None: rows are of none.
+        rewrites: whether it changes the task alone, by what the task's files and the split say.
     """
 
     apply: Apply
     at: At
     group: Group | None = None
+    rewrites: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Varied:
         levels: as the study has them, the one first that others are compared with.
         labels: the same for a person, no two alike.
         at: where it acts.
-        apply, group: see `Factor`.
+        apply, group, rewrites: see `Factor`.
         where: its place in the study's file.
     """
 
@@ -66,9 +70,18 @@ class Varied:
     apply: Apply
     where: str
     group: Group | None = None
+    rewrites: bool = False
 
     def on(self, recipe: Recipe, level: int, files: Files) -> Recipe:
-        """Return the recipe at a level, by its number."""
+        """Return the recipe at a level, by its number; a rewritten task is the same for all recipes."""
+        if not self.rewrites:
+            return self._on(recipe, level, files)
+        told = recipe.model_dump_json(include={"task", "data"}), recipe.split_seed
+        key = ("level", self.where, level, files, *told)
+        made = once(key, partial(self._on, recipe, level, files), lambda _: 0)
+        return recipe.model_copy(update={"task": made.task})
+
+    def _on(self, recipe: Recipe, level: int, files: Files) -> Recipe:
         try:
             return self.apply(recipe, self.levels[level], files)
         except (RecipeError, DataError) as error:
@@ -107,7 +120,8 @@ def varied(choice: FactorChoice, number: int) -> Varied:
     if len(set(map(plain, labels))) < len(labels):
         labels = tuple(f"{one} ({number + 1})" for number, one in enumerate(labels))
     at = choice.at or factor.at
-    return Varied(choice.called, tuple(choice.levels), labels, at, factor.apply, where, factor.group)
+    levels, more = tuple(choice.levels), (factor.group, factor.rewrites)
+    return Varied(choice.called, levels, labels, at, factor.apply, where, *more)
 
 
 def label(level: object) -> str:

@@ -56,7 +56,7 @@ def outputs(*, seed: int = 0) -> Factor:
         taken = {example: (text,) for example, text in said.items()}
         return with_tasks(recipe, files, "whose answers are learned", lambda task: answering(task, taken))
 
-    return Factor(apply, "train")
+    return Factor(apply, "train", rewrites=True)
 
 
 @factors.register("data.filter")
@@ -77,7 +77,7 @@ def data_filter() -> Factor:
             raise RecipeError(f"No training row passes {table['kind']}.", where="factor")
         return with_tasks(recipe, files, "which rows are learned", lambda task: _without(task, out))
 
-    return Factor(apply, "train")
+    return Factor(apply, "train", rewrites=True)
 
 
 def _trained(recipe: Recipe) -> list[Example]:

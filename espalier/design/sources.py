@@ -61,7 +61,7 @@ def sources(*, by: str = "task", rows: int | None = None) -> Factor:
         out = {example.id for example in every} - kept
         return with_tasks(recipe, files, "what is learned", lambda task: _unlearned(task, out))
 
-    return Factor(apply, "train", lambda recipe: grouped(recipe, by))
+    return Factor(apply, "train", lambda recipe: grouped(recipe, by), rewrites=True)
 
 
 def grouped(recipe: Recipe, by: str) -> Callable[[Example], str]:
@@ -88,7 +88,8 @@ def arranged(factor: Varied, settings: Sequence[Setting]) -> Varied:
             return made
         return _in_steps_of(made, factor.apply(recipe, level.like, files))
 
-    return replace(factor, levels=tuple(settings), labels=tuple(one.label for one in settings), apply=apply)
+    labels = tuple(one.label for one in settings)
+    return replace(factor, levels=tuple(settings), labels=labels, apply=apply, rewrites=False)
 
 
 def _in_steps_of(recipe: Recipe, like: Recipe) -> Recipe:

@@ -52,7 +52,7 @@ def definition(*, seed: int = 0) -> Factor:
 
         return with_tasks(recipe, files, "its definition", otherwise)
 
-    return Factor(apply, "both")
+    return Factor(apply, "both", rewrites=True)
 
 
 @factors.register("examples")
@@ -81,7 +81,7 @@ def examples(*, seed: int = 0) -> Factor:
 
         return with_tasks(recipe, files, "its examples", otherwise)
 
-    return Factor(apply, "both")
+    return Factor(apply, "both", rewrites=True)
 
 
 @factors.register("wording")
@@ -97,7 +97,7 @@ def wording() -> Factor:
             return recipe
         return with_tasks(recipe, files, "its wording", lambda task: with_wording(task, str(level)))
 
-    return Factor(apply, "test")
+    return Factor(apply, "test", rewrites=True)
 
 
 def _known(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError, TemplateError
@@ -16,6 +17,7 @@ from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit, read_ahead
 from espalier.formats.load import LEAVE_OUT, has_columns
 from espalier.runs.events import say, working
+from espalier.tasks.once import once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,14 +90,21 @@ class Units:
     rejects: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
-@working("Reading the rows", aloud=False)
-@all_kept()
 def prepare(recipe: Recipe) -> Prepared:
     """Load the tasks and the rows, render the tasks' rows and split each by itself.
 
     Raises:
         DataError: a file cannot be used, or too few rows are left.
     """
+    key = ("prepared", recipe.task.model_dump_json(), recipe.data.model_dump_json(), recipe.split_seed)
+    made = once(key, partial(_prepare, recipe), lambda made: len(made.train) + len(made.test))
+    kept = {"train": [*made.train], "test": [*made.test], "dev": [*made.dev]}
+    return replace(made, **kept, rejects=[*made.rejects], notes=[*made.notes])
+
+
+@working("Reading the rows", aloud=False)
+@all_kept()
+def _prepare(recipe: Recipe) -> Prepared:
     section = recipe.task
     prepared = Prepared((), [], [], [], [])
     on_note = prepared.notes.append

@@ -28,6 +28,7 @@ from espalier.study.carrying_out import is_complete, read_book, stands
 from espalier.study.cells import planned
 from espalier.study.power import Assumed, known, promised
 from espalier.study.price import price
+from espalier.tasks.once import reading_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -205,6 +206,7 @@ class Ahead:
     __repr__ = __str__
 
 
+@reading_once()
 def plan_study(asked: StudyRecipe, cache: Path, assume: Sequence[str] = ()) -> Ahead:
     """Return what a study will take and could see; a training of each cost is begun, and nothing is kept.
 
@@ -222,6 +224,7 @@ def plan_study(asked: StudyRecipe, cache: Path, assume: Sequence[str] = ()) -> A
     return ahead(plan, book, assume, cache=cache)
 
 
+@reading_once()
 def ahead(plan: Planned, book: Book, assume: Sequence[str] = (), *, cache: Path | None = None) -> Ahead:
     """Return what a planned study could see, and with a cache of models what it will take."""
     left = [one for one in plan.trainings if not is_complete(plan, book, one)]

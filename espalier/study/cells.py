@@ -23,6 +23,7 @@ from espalier.runs.judging import try_judges
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import Prepared, prepare
 from espalier.scorers.registry import scorers
+from espalier.tasks.once import reading_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,6 +156,7 @@ class _Reader:
         return self.known[key]
 
 
+@reading_once()
 def planned(
     study: StudyRecipe, known: Mapping[str, Any] | None = None, layout: Layout | None = None
 ) -> Planned:
@@ -248,8 +250,10 @@ def _check_settings(
         DataError: a source is trained on and scored.
     """
     seen: dict[str, tuple[int, ...]] = {}
-    for levels, (train, test) in settings.items():
-        _try(factors, levels, train, test)
+    tried: set[str] = set()
+    for levels, pair in settings.items():
+        train, test = pair
+        _try(factors, levels, pair, tried)
         learned, asked = reader.rows(train), reader.rows(test)
         same = content_hash([_training_key(train), asked.asked, *_asking(test)])
         if same in seen:
@@ -287,9 +291,15 @@ def _check_sides(
                 )
 
 
-def _try(factors: Sequence[Varied], levels: Sequence[int], train: Recipe, test: Recipe) -> None:
+def _try(
+    factors: Sequence[Varied], levels: Sequence[int], recipes: Sequence[Recipe], tried: set[str]
+) -> None:
     """Build what a setting's recipes name, so that what is wrong is told before the first training."""
-    for recipe in (train, test):
+    for recipe in recipes:
+        told = recipe.model_dump_json(exclude={"data": {"limit"}, "task": {"path"}})
+        if told in tried:
+            continue
+        tried.add(told)
         try:
             chosen(recipe, Prepared((), [], [], [], []))
         except RecipeError as error:

@@ -14,6 +14,7 @@ from espalier.core.errors import DataError, nearest
 from espalier.core.files import parse_json, read_text
 from espalier.core.signatures import first_bytes
 from espalier.tasks.natural_instructions import load_natural_instructions
+from espalier.tasks.once import once
 from espalier.tasks.toml_task import NOT_TOML, load_toml_task, toml_parts
 
 if TYPE_CHECKING:
@@ -47,6 +48,20 @@ def load_task(path: str | Path, on_reject: OnReject | None = None) -> Task:
         named.
     """
     file = task_path(path)
+
+    def read() -> tuple[Task, list[dict[str, Any]]]:
+        left: list[dict[str, Any]] = []
+        return _load(file, left.append if on_reject else None), left
+
+    task, left = once(("task", file, on_reject is None), read, lambda made: len(made[0].rows))
+    for row in left:
+        assert on_reject is not None
+        on_reject(row)
+    return task
+
+
+def _load(file: Path, on_reject: OnReject | None) -> Task:
+    """Return the task of a file; see `load_task`."""
     text = read_text(file)
     if not text.strip():
         raise DataError("The file is empty.", where=str(file))

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from espalier.api import plan_study
+from espalier.core.recipe import load_recipe
+from espalier.design.recipe import as_study
+from espalier.runs.prepare import prepare
+from espalier.study.cells import planned
+from espalier.tasks.once import reading_once
+from espalier.tasks.toml_task import load_toml_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from espalier.core.records import Task
+    from espalier.tasks.raw_rows import OnReject
     from tests.cli.conftest import Result
 
 ASKED = """
@@ -97,3 +105,54 @@ def test_bad_plans_are_told(
     done = espalier("study", "asked.toml", *more, cwd=asked)
     assert done.code == 2
     assert said in done.err
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return the list that takes each task file that is read."""
+    read: list[Path] = []
+
+    def load(path: Path, on_reject: OnReject | None = None) -> Task:
+        read.append(path)
+        return load_toml_task(path, on_reject)
+
+    monkeypatch.setattr("espalier.tasks.task_files.load_toml_task", load)
+    return read
+
+
+def test_a_plan_reads_each_file_once_and_rewrites_each_level_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors = [
+        {"kind": "rate", "levels": [1e-3, 1e-4, 1e-5]},
+        {"kind": "data.size", "levels": [6, 12, 18]},
+        {"kind": "definition", "levels": ["original", "shuffled", "empty"]},
+    ]
+    table = {"name": "wide", "folder": str(home / "studies"), "recipe": str(home / "recipe.toml")}
+    asked = as_study({**table, "seeds": 1, "factor": factors})
+    read = counting(monkeypatch)
+    found = planned(asked)
+    assert len(found.cells) == 27
+    assert len(read) == len(set(read)) == 2  # the task's own file, and what is shuffled
+    monkeypatch.setattr("espalier.design.factors.once", lambda key, read, size: read())
+    monkeypatch.setattr("espalier.data.mixture.once", lambda key, read, size: read())
+    monkeypatch.setattr("espalier.runs.prepare.once", lambda key, read, size: read())
+    monkeypatch.setattr("espalier.tasks.task_files.once", lambda key, read, size: read())
+    assert planned(asked).trainings == found.trainings
+    assert len(read) > 50
+
+
+def test_nothing_is_held_outside_and_what_is_given_is_the_callers_own(home: Path) -> None:
+    recipe = load_recipe(home / "recipe.toml")
+    before = prepare(recipe)
+    with reading_once():
+        first = prepare(recipe)
+        first.train.clear()
+        first.rejects.append({})
+        with reading_once():
+            again = prepare(recipe)
+        assert (again.train, again.test, again.rejects) == (before.train, before.test, before.rejects)
+        small = prepare(recipe.model_copy(update={"data": recipe.data.model_copy(update={"limit": 6})}))
+        assert len(small.train) == 6
+    text = (home / "plural.jsonl").read_text().splitlines()
+    (home / "plural.jsonl").write_text("\n".join(text[:20]) + "\n")
+    assert len(prepare(recipe).train) < len(before.train)
