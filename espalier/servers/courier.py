@@ -25,7 +25,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import openai
+import httpx2
 
 from espalier.core.errors import EspalierError
 from espalier.core.journal import Journal
@@ -41,7 +41,7 @@ LONGER = 2.0  # times the wait for a byte that a whole answer may take
 AWAY = 60.0  # seconds over which a server is looked for that has answered nothing yet
 MANY = 10  # tries in vain before a request is given up, and refusals in a row before all are
 PAUSE = 0.02  # seconds between two looks at the lock
-NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
+NEVER_SENT = (httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,12 @@ class Courier:
         self._terms, self._tell = terms, tell
         self._journal = Journal(Path(terms.journal))
         self._session = secrets.token_hex(4)
-        self._client = openai.AsyncOpenAI(
-            base_url=terms.url, api_key=terms.secret or "none", max_retries=0, timeout=terms.timeout
+        # A client made for OpenAI would take half a second of each process to load what it also can.
+        self._client = httpx2.AsyncClient(
+            headers={"Authorization": f"Bearer {terms.secret or 'none'}"},
+            timeout=terms.timeout,
+            follow_redirects=True,
+            limits=httpx2.Limits(max_connections=None),
         )
         self._aside: dict[str, dict[str, Any]] = {}  # refused, and nothing answered since: see `_put_aside`
         self._budget = Budget(*terms.budget) if terms.budget else None
@@ -128,7 +132,7 @@ class Courier:
                 except (EspalierError, OSError) as error:
                     self._stop = Trouble("fatal", str(error))
                 self._tell_stop()
-        await self._client.close()
+        await self._client.aclose()
 
     async def _locked(self, lock: int) -> bool:
         """Wait until no other courier on this journal has requests on their way."""
@@ -296,26 +300,25 @@ class Courier:
     async def _once(self, body: dict[str, Any]) -> Reply | Trouble:
         try:
             async with asyncio.timeout(LONGER * self._terms.timeout):
-                raw = await self._client.chat.completions.with_raw_response.create(**body)
-            return read_reply(raw.http_response.content.decode(errors="replace"))
-        except openai.APIStatusError as error:
-            found = read_status(error.status_code, error.response.text, error.response.headers)
-            led = f" (at {error.response.url}, where it leads)" if error.response.history else ""
-            # A server may say the key again that it did not like.
-            return replace(found, why=found.why.replace(self._terms.secret or "\0", "…") + led)
+                said = await self._client.post(f"{self._terms.url}/chat/completions", json=body)
         except TimeoutError:
             return Trouble("unsure", f"no whole answer came within {LONGER * self._terms.timeout:g} s")
-        except openai.APITimeoutError as error:
-            away = type(error.__cause__).__name__ in NEVER_SENT
+        except httpx2.TimeoutException as error:
+            away = isinstance(error, NEVER_SENT)
             kind = "again" if away else "unsure"
             return Trouble(kind, f"no answer came within {self._terms.timeout:g} s", away=away)
-        except openai.APIConnectionError as error:
-            cause = error.__cause__
-            if type(cause).__name__ in NEVER_SENT:
-                return Trouble("again", f"the server cannot be reached: {cause}".rstrip(": "), away=True)
-            if type(cause).__name__ == "TooManyRedirects":
-                return Trouble("fatal", "the server leads from one address to the next, without end")
-            return Trouble("unsure", f"the server broke off: {cause or error}")
+        except httpx2.ConnectError as error:
+            return Trouble("again", f"the server cannot be reached: {error}".rstrip(": "), away=True)
+        except httpx2.TooManyRedirects:
+            return Trouble("fatal", "the server leads from one address to the next, without end")
+        except httpx2.HTTPError as error:
+            return Trouble("unsure", f"the server broke off: {error}")
+        if said.is_success:
+            return read_reply(said.content.decode(errors="replace"))
+        found = read_status(said.status_code, said.text, said.headers)
+        led = f" (at {said.url}, where it leads)" if said.history else ""
+        # A server may say the key again that it did not like.
+        return replace(found, why=found.why.replace(self._terms.secret or "\0", "…") + led)
 
     def _end(self, trouble: Trouble, tries: int = 0) -> None:
         """Let nothing more be sent, for this reason."""

@@ -162,7 +162,7 @@ def remote_of(
     budget = budget_of(server.budget, server.price, "model.budget") if server.budget else None
     if replay:
         return Remote(model, journal, step, None)
-    if importlib.util.find_spec("openai") is None:
+    if importlib.util.find_spec("httpx2") is None:
         raise MissingExtra("Asking a server", "build")
     terms = {
         "url": server.url.rstrip("/").removesuffix("/chat/completions"),

@@ -165,7 +165,6 @@ def test_a_text_is_asked_in_the_words_of_a_runs_task(espalier: Callable[..., Res
 def test_a_runs_server_is_asked_as_the_run_is(
     espalier: Callable[..., Result], under_a_turn: Path, served: Served
 ):
-    pytest.importorskip("openai")
     ask = ("evaluate", "runs/turned", "--server", served.url, "--model-name=theirs")
     assert espalier(*ask, "others.jsonl", cwd=under_a_turn).code == 0
     assert _asked_of(under_a_turn / "runs/others-by-theirs") == ["system: Be brief.|user: a drum"]
@@ -268,7 +267,6 @@ def test_rows_of_a_program_are_scored(asked: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_server_is_asked_once(espalier: Callable[..., Result], asked: Path, served: Served):
-    pytest.importorskip("openai")
     ask = ("evaluate", "theirs", "sums.jsonl", "-o", "decode.limit=8", "--server", served.url)
     done = espalier(*ask, cwd=asked)
     assert done.code == 0, done.err

@@ -116,7 +116,7 @@ def test_it_answers_each_prompt_and_sample_and_asks_nothing_again(
     served: Callable[..., Served], tmp_path: Path
 ) -> None:
     server = served(seconds=0.05)
-    sample = Choice.model_validate({"kind": "sample", "limit": 16, "samples": 2, "seed": 3})
+    sample = Choice.model_validate({"kind": "sample", "limit": 16, "samples": 2, "seed": 3, "top_k": 20})
     twice = [*asked(3), Example("other", "t", "0", asked(1)[0].messages, ("x",))]
     with asking(server, tmp_path) as model:
         first = texts(model.named("respond"), twice, sample)
