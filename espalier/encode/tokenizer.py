@@ -30,6 +30,7 @@ class Tokenizer(Protocol):
 
     chat_template: Any
     eos_token: Any
+    special_tokens_map: Mapping[str, Any]
     name_or_path: str
     is_fast: bool
     backend_tokenizer: Any

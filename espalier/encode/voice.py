@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from jinja2 import TemplateError as JinjaError
 
@@ -19,7 +19,7 @@ from espalier.encode.tokenizer import any_of
 from espalier.encode.tools import SYSTEM, TOOLS, USER, Traits, Turn, formed, probe_call, probe_template
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
     from datetime import datetime
 
     from espalier.encode.tokenizer import Tokenizer
@@ -35,6 +35,8 @@ DATED = (
     "raise_exception('a date of this form is not known: ' + format) }}{% endmacro %}{{ '' }}"
 )
 CLOCK = "strftime_now"
+T = TypeVar("T")
+REMEMBERED = 64  # templates
 FORMATS = re.compile(r"'([^'{}]*%[^'{}]*)'|\"([^\"{}]*%[^\"{}]*)\"")
 
 
@@ -105,10 +107,13 @@ class Voice:
         self._special = any_of(
             token.content for token in tokenizer.added_tokens_decoder.values() if token.special
         )
+        made = (type(tokenizer), tokenizer.eos_token, str(tokenizer.special_tokens_map), self._source)
+        given = (repr(self._arguments), tools, self._names.pattern, self._special.pattern)
+        self._findings = _findings_of((*made, *given))
         self._parts: frozenset[str] = frozenset()
-        self.sample = self._asked()
-        self.opened = self.render([*self._lead, USER], self._tools, True)
-        self.frame = self._framed([*self._lead, USER], self._tools, turned=True)
+        self._lead, self._parts, self.sample = self._once("asked", self._asked)
+        self.opened = self._once("opened", lambda: self.render([*self._lead, USER], self._tools, True))
+        self.frame = self._once("frame", lambda: self._framed([*self._lead, USER], self._tools, turned=True))
         self._calling: Frame | None = None
 
     def render(self, turns: Sequence[Turn], tools: list[Turn] | None, opening: bool) -> str:
@@ -137,15 +142,7 @@ class Voice:
     @cached_property
     def traits(self) -> Traits:
         """What the template shows."""
-        found = probe_template(self.render, self._tools)
-        for role, shown in (("system", found.system), ("tool", found.results)):
-            if not shown:  # as text; perhaps in parts, or the other way round
-                before, self._parts = self._parts, self._parts ^ {role}
-                again = probe_template(self.render, self._tools)
-                if again.system + again.results > found.system + found.results:
-                    found = again
-                else:
-                    self._parts = before
+        found, self._parts = self._once("traits", self._probed)
         return found
 
     @cached_property
@@ -153,7 +150,8 @@ class Voice:
         """The tokens that end answers: for those that call tools, some templates have another."""
         if not self.traits.calls:
             return frozenset((self.frame.stop,))
-        return frozenset((self.frame.stop, self._framed_call([*self._lead, USER], self._tools).stop))
+        called = self._once("called", lambda: self._framed_call([*self._lead, USER], self._tools))
+        return frozenset((self.frame.stop, called.stop))
 
     def formed(self, turns: Sequence[Turn]) -> list[Turn]:
         """Return turns with their contents as texts or as lists of parts, as the template wants them."""
@@ -194,23 +192,42 @@ class Voice:
                 hint=f"Their roles are: {', '.join(turn['role'] for turn in turns if 'role' in turn)}.",
             ) from None
 
-    def _asked(self) -> str:
-        """Return a rendered question with its answer, after finding the form in which both are shown."""
+    def _once(self, what: str, find: Callable[[], T]) -> T:
+        """Return what was found of the template in this process, or find it."""
+        if what not in self._findings:
+            self._findings[what] = find()
+        return self._findings[what]
+
+    def _asked(self) -> tuple[list[Turn], frozenset[str], str]:
+        """Return what leads a question, the form in which it and its answer are shown, and them rendered."""
         refusal: TemplateError | None = None
-        for self._lead in ([], [SYSTEM]):
+        for lead in ([], [SYSTEM]):
             for self._parts in FORMS:
                 try:
-                    text = self.render([*self._lead, USER, ANSWER], self._tools, False)
+                    text = self.render([*lead, USER, ANSWER], self._tools, False)
                 except TemplateError as error:
                     refusal = refusal or error
                     continue
                 if PROBE in text and USER["content"] in text:
-                    return text
+                    return lead, self._parts, text
         raise refusal or TemplateError(
             "The chat template does not show a user's turn with its answer.",
             where=self._tokenizer.name_or_path,
             hint="Use a model whose template does, or set tokenizer.chat_template and save it again.",
         )
+
+    def _probed(self) -> tuple[Traits, frozenset[str]]:
+        """Return what the template shows, and the form in which it shows most."""
+        found = probe_template(self.render, self._tools)
+        for role, shown in (("system", found.system), ("tool", found.results)):
+            if not shown:  # as text; perhaps in parts, or the other way round
+                before, self._parts = self._parts, self._parts ^ {role}
+                again = probe_template(self.render, self._tools)
+                if again.system + again.results > found.system + found.results:
+                    found = again
+                else:
+                    self._parts = before
+        return found, self._parts
 
     def _framed(self, asked: Sequence[Turn], tools: list[Turn] | None, *, turned: bool = False) -> Frame:
         """Return how an answer to `asked` ends; `turned` asks what of that is there once a turn follows."""
@@ -253,6 +270,12 @@ class Voice:
             where=self._tokenizer.name_or_path,
             hint="Set tokenizer.eos_token and save it again.",
         )
+
+
+@lru_cache(REMEMBERED)
+def _findings_of(voice: Hashable) -> dict[str, Any]:
+    """Return what was found of a template, by all that its text depends on: a model is loaded many times."""
+    return {}
 
 
 def shared(one: str, other: str) -> str:
