@@ -26,7 +26,7 @@ PACKINGS = {
     b"\xfd7zXZ\x00": "xz",
 }
 HEAD = 512  # bytes
-CONTROLS = {*range(9), *range(14, 27), *range(28, 32)}  # bytes that no text has
+CONTROLS = bytes([*range(9), *range(14, 27), *range(28, 32)])  # bytes that no text has
 MARKS = {
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
@@ -133,7 +133,7 @@ def encoding_of(head: bytes, path: Path) -> str:
         return "utf-16-le"
     if len(head) > 3 and head[0::2].count(0) > len(head) // 4 and not head[1::2].count(0):
         return "utf-16-be"
-    if b"\x00" in head or sum(byte in CONTROLS for byte in head) > len(head) // 50:
+    if b"\x00" in head or len(head) - len(head.translate(None, CONTROLS)) > len(head) // 50:
         raise DataError(
             "The file is binary, and of no kind that can be read here.", where=str(path), hint=EXPORT
         )
@@ -151,7 +151,7 @@ def _foreign(head: bytes, path: Path) -> tuple[str, str]:
         if begin.startswith(start):
             return told
     # Without one of these it is a text: a table's first column may well be called ID3.
-    for start, place, what, advice in BINARY if CONTROLS & {*head} else ():
+    for start, place, what, advice in BINARY if {*CONTROLS} & {*head} else ():
         if head[place : place + len(start)] == start:
             return what, advice
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):

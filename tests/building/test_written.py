@@ -43,7 +43,7 @@ def conversations(draw: st.DrawFn) -> list[Message]:
 
 
 @pytest.mark.parametrize("format", ["messages", "sharegpt", "alpaca"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(turns=conversations())
 def test_conversations_come_in_again_as_the_same(
     format: str, turns: list[Message], tmp_path_factory: pytest.TempPathFactory

@@ -35,7 +35,7 @@ SCORES = st.lists(st.tuples(st.integers(-99, 99).map(lambda x: x / 100), NAMES),
 
 
 @given(ROWS | SCORES)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_sources_are_swapped_in_every_way(rows: list[tuple[float, str]]) -> None:
     gaps, clusters = [gap for gap, _ in rows], [name for _, name in rows]
     assert swapped(gaps, clusters).p == pytest.approx(slow(gaps, clusters), abs=1e-12)
@@ -82,7 +82,7 @@ def test_holm_is_the_published_one() -> None:
 
 
 @given(st.floats(-1, 1), st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0, 0.5), st.integers(1, 8))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_p_is_the_level_at_which_the_interval_reaches_zero(value, below, above, error, freedom) -> None:
     spread = Spread(value, below, above, error, freedom)
     p = spread.chance()

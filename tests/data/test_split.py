@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.core.errors import DataError
@@ -21,7 +21,6 @@ def rows(sources: list[str]) -> list[Example]:
 
 
 @given(SOURCES, st.floats(0.01, 0.99), st.integers(0, 5))
-@settings(deadline=None)
 def test_every_row_is_on_one_side_with_its_source(sources: list[str], share: float, seed: int) -> None:
     examples = rows(sources)
     if len(set(sources)) < 2:
@@ -37,7 +36,6 @@ def test_every_row_is_on_one_side_with_its_source(sources: list[str], share: flo
 
 
 @given(st.sets(st.text(max_size=4), min_size=30, max_size=50), st.sets(st.text(max_size=4), max_size=10))
-@settings(deadline=None)
 def test_added_rows_move_no_other_row(sources: set[str], added: set[str]) -> None:
     before, _ = split(rows(sorted(sources)), 0.5, 0)
     after, _ = split(rows([*sorted(sources), *sorted(added - sources)]), 0.5, 0)
@@ -53,7 +51,6 @@ def test_the_share_is_about_right_and_the_seed_matters() -> None:
 
 
 @given(SOURCES, st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.integers(0, 5))
-@settings(deadline=None)
 def test_what_is_held_out_is_drawn_apart_from_the_test_set(
     sources: list[str], share: float, more: float, seed: int
 ) -> None:
@@ -92,7 +89,6 @@ def test_an_unsplittable_set_says_what_to_do() -> None:
 
 
 @given(SOURCES, st.integers(1, 30), st.integers(0, 5))
-@settings(deadline=None)
 def test_a_subset_has_whole_sources(sources: list[str], n: int, seed: int) -> None:
     examples = rows(sources)
     sizes = Counter(sources)

@@ -47,7 +47,7 @@ EXAMPLES = st.builds(
 
 
 @given(st.lists(EXAMPLES, max_size=4))
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_table_reads_back_as_it_was(tmp_path: Path, examples: list[Example]) -> None:
     (tmp_path / "train.parquet").write_bytes(as_parquet(examples))
     assert read_examples(tmp_path / "train.parquet") == examples

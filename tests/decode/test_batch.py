@@ -82,7 +82,7 @@ def together(model: LlamaForCausalLM, some: Sequence[Arrival]) -> dict[str, list
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrivals(), st.sampled_from([1, 20, 1024]), st.sampled_from([0.01, 1 / 8, 1.0]))
 def test_an_answer_is_the_same_whoever_joins_and_leaves(
     chatty: LlamaForCausalLM, some: list[Arrival], least: int, ended: float

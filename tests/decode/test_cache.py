@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.core.records import Encoded
@@ -73,7 +73,6 @@ def test_what_no_row_shares_any_more_goes_though_there_are_as_many_rows() -> Non
     torch.testing.assert_close(both[2:], attended(plain_other, given_, [2]))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(TOKEN, min_size=1, max_size=8), min_size=1, max_size=6),
     st.lists(st.lists(TOKEN, min_size=1, max_size=8), min_size=1, max_size=4),

@@ -73,7 +73,7 @@ TEMPLATES = st.sampled_from(["bytes", "pieces", "dressed", "thinking"])
 CHOICE = st.text(st.sampled_from("thecatho urs\n é東{}12"), min_size=1, max_size=8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(TEMPLATES, st.lists(CHOICE, min_size=1, max_size=5, unique=True), st.sampled_from([0.0, 1.0]))
 def test_an_answer_is_one_of_the_choices(
     chatty: LlamaForCausalLM,
@@ -124,7 +124,7 @@ EXPRESSIONS = [
 ]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(TEMPLATES, st.sampled_from(EXPRESSIONS), st.sampled_from([0.0, 1.0]), st.integers(1, 30))
 def test_an_answer_matches_or_was_cut_off(
     chatty: LlamaForCausalLM,

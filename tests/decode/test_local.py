@@ -79,7 +79,7 @@ def naive(local: Local, example: Example, option: str) -> float:
 
 
 @pytest.mark.parametrize("way", ["shared", "by row"])
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     prompts=st.lists(PROMPTS, max_size=4),
     options=st.lists(OPTIONS, min_size=4, max_size=4),

@@ -88,7 +88,7 @@ def oracle(plain: dict[int, list[tuple[int, str | None]]], seed: int) -> Strateg
     return replace(greedy(limit=9), draft=draft)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(requests(), st.integers(0, 99), st.sampled_from([1, 20, 1024]), st.sampled_from([0.01, 1 / 8, 1.0]))
 def test_any_guesses_leave_the_answers_as_they_are(
     chatty: LlamaForCausalLM, some: list[Request], seed: int, least: int, ended: float
@@ -105,7 +105,7 @@ def test_any_guesses_leave_the_answers_as_they_are(
             assert [t.logprob for t in sorted(found, key=lambda t: t.row)] == pytest.approx(wanted, abs=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(requests(), st.integers(0, 99))
 def test_rows_of_different_lengths_join_and_leave(chatty: LlamaForCausalLM, some: list[Request], seed: int):
     plain = answers(list(decode_tokens(chatty, some, greedy(limit=9), {0}, text=said)))

@@ -13,7 +13,7 @@ from espalier.filters.alike import Alike, Ranks
 ROWS = st.lists(st.lists(st.integers(0, 12), max_size=40), max_size=12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS, st.lists(st.integers(0, 14), max_size=40), st.sampled_from([0.3, 0.5, 0.7, 0.8, 8 / 9, 1.0]))
 def test_no_row_that_is_alike_is_missed(rows: list[list[int]], row: list[int], least: float) -> None:
     ranks = Ranks(rows[::2])  # the others are of elements that it may not know

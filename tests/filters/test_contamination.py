@@ -34,7 +34,7 @@ ROW = st.lists(st.lists(st.sampled_from(WORDS[:3]), max_size=24).map(" ".join), 
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(ROW, max_size=6), st.lists(ROW, max_size=6))
 def test_no_run_of_13_words_is_missed(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> None:
     found = contamination(train, test)

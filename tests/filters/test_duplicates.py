@@ -46,7 +46,7 @@ def by_all_pairs(texts: list[str], threshold: float, size: int) -> list[Repeats 
     return said
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join), max_size=25),
     st.sampled_from([0.5, 0.8, 1.0]),

@@ -242,7 +242,7 @@ SOME = ["the", "a", "sea", "fox", "runs", "red", "over", "海", "夜", "день
 WORDS = st.lists(st.sampled_from(SOME), max_size=9).map(" ".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(WORDS, min_size=1, max_size=12), st.sampled_from([0.3, 0.6, 0.85, 1.0]))
 def test_no_near_pair_is_missed_and_none_is_made_up(texts: list[str], least: float) -> None:
     matrix, _ = vectors(texts)

@@ -147,7 +147,7 @@ def test_rows_are_the_same_in_every_container(container: str, rows: list[dict[st
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), min_size=1, max_size=5))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_texts_survive_a_table_of_texts(tmp_path: Path, pairs: list[tuple[str, str]]):
     rows = [{"prompt": f"x{one}", "completion": f"y{two}"} for one, two in pairs]
     rows = [row for row in rows if all(text.isprintable() for text in row.values())]

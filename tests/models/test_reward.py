@@ -55,7 +55,7 @@ def test_a_rated_row_ends_at_its_stop_token() -> None:
     assert len(tree.sources) == 1
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(*[st.lists(st.integers(3, 9), max_size=4).map(tuple)] * 2), min_size=1, max_size=6))
 def test_a_tree_gives_each_row_the_number_of_transformers(
     rating: PreTrainedModel, parts: list[tuple[tuple[int, ...], tuple[int, ...]]]

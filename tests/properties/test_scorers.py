@@ -65,7 +65,7 @@ def test_every_scorer_is_held_to_it() -> None:
 
 @pytest.mark.parametrize(("kind", "own"), CASES)
 @given(data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_references_are_best_and_nothing_is_worst(
     kind: str, own: dict[str, Any], data: st.DataObject
 ) -> None:
@@ -83,7 +83,7 @@ def test_references_are_best_and_nothing_is_worst(
 
 @pytest.mark.parametrize("kind", ["rouge_l", "token_f1", "super_ni", "bleu", "chrf"])
 @given(SENTENCES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_padding_costs(kind: str, reference: str) -> None:
     rows = examples([reference, reference])
     padded = f"{reference} and moreover it should be said that nothing else was there at all"

@@ -117,7 +117,7 @@ def test_the_layout_does_not_depend_on_the_order_of_rows(rows: list[Encoded], ra
     assert one.node_spans.tolist() == two.node_spans.tolist()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(row_sets(), st.integers(1, 8), st.sampled_from([1, 6, 10**9]), st.integers(1, 400))
 def test_attention_equals_a_dense_mask(rows: list[Encoded], longest: int, smallest: int, block: int):
     tree = build_tree(rows)
@@ -155,7 +155,7 @@ def small_model(llama: Callable[..., LlamaForCausalLM]) -> LlamaForCausalLM:
     return llama(8, hidden_size=16, intermediate_size=24, pad_token_id=None).double()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(row_sets(), st.sampled_from([1, 10**9]))
 def test_a_model_has_the_loss_and_gradients_of_its_rows(
     small_model: LlamaForCausalLM, rows: list[Encoded], smallest: int

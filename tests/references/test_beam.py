@@ -104,7 +104,7 @@ def test_beams_are_those_of_transformers(model: LlamaForCausalLM, own: dict[str,
     assert len({tuple(answer) for answer in wanted.values()}) >= 6
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     beams=st.integers(1, 5),
     penalty=st.sampled_from([-1.0, 0.0, 0.7, 1.0, 3.0]),
@@ -188,7 +188,7 @@ def test_logprobs_are_those_of_the_answer(model: LlamaForCausalLM):
     assert [token.finish is None for token in tokens] == [True] * (len(ids) - 1) + [False]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([5, 700, 4096, 5000]))
 def test_the_largest_are_those_of_a_sort(seed: int, count: int, size: int):
     draw = torch.Generator().manual_seed(seed)

@@ -134,7 +134,7 @@ def families(draw: st.DrawFn) -> list[list[int]]:
     return [[*head, *second, *own] or [1] for head, second, own in rows]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(families(), st.sets(st.integers(0, VOCABULARY - 1), max_size=4), st.sampled_from([1, 20, 1024]))
 def test_decoding_equals_recomputation_and_transformers(
     chatty: LlamaForCausalLM, prompts: list[list[int]], stop_ids: set[int], least: int
@@ -146,7 +146,7 @@ def test_decoding_equals_recomputation_and_transformers(
     assert answers == batch_generate(chatty, prompts, LIMIT, stop_ids)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     families(),
     st.sets(st.integers(0, VOCABULARY - 1), max_size=4),

@@ -85,7 +85,7 @@ def theirs(rows: Sequence[Row], logits: Tensor, own: dict[str, Any]) -> Tensor:
     return processors(texts, given).softmax(-1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 1.0, 4.0]), SETTINGS)
 def test_the_distribution_is_that_of_transformers(seed: int, spread: float, own: dict[str, Any]):
     rows = rows_of(6, seed)

@@ -16,7 +16,7 @@ from espalier.design.factors import Varied
 Make = Callable[[list[int]], list[Varied]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(2, 4), min_size=1, max_size=4))
 def test_a_grid_sets_cells_against_those_with_the_same_other_levels(
     factors_of: Make, counts: list[int]

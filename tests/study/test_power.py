@@ -76,7 +76,7 @@ def test_folds_are_judged_as_the_means_that_they_are() -> None:
     assert compared(fold) == pytest.approx(compared(mean), rel=0.1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.integers(10, 500),
     seeds=st.integers(1, 6),

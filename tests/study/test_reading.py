@@ -139,7 +139,7 @@ def test_a_surface_is_believed_where_shares_tell_the_score() -> None:
     assert sum(claimed) <= 6  # 2 expected
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(4, 17), st.integers(0, 5), st.integers(0, 100))
 def test_halving_keeps_the_best_and_two_whole(count: int, seed: int, best: int) -> None:
     factor = Varied("f", tuple(range(20)), tuple(map(str, range(20))), "train", lambda r, *_: r, "factor.0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.tasks.event_duration.clauses import stated_duration
@@ -65,7 +65,6 @@ def test_what_is_no_duration(text: str) -> None:
 
 
 @given(st.text(max_size=60), st.text(max_size=40))
-@settings(deadline=None)
 def test_any_text_is_judged_without_an_error(sentence: str, question: str) -> None:
     for duration in find_durations(sentence):
         assert 0 <= duration.start < duration.end <= len(sentence)
@@ -106,7 +105,6 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(WORDS, max_size=14), st.lists(WORDS, max_size=8))
-@settings(deadline=None)
 def test_any_words_are_judged_without_an_error(sentence: list[str], question: list[str]) -> None:
     stated = stated_duration(" ".join(sentence), " ".join(question))
     assert stated is None or stated.text in " ".join(sentence)

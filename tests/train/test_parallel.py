@@ -64,7 +64,7 @@ def grouped_rows(draw: st.DrawFn) -> list[list[Encoded]]:
     return groups
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(groups=grouped_rows(), size=st.integers(2, 4), budget=st.integers(80, 300))
 def test_every_row_is_computed_once_with_its_group(groups: list[list[Encoded]], size: int, budget: int):
     step = step_of(groups, budget)
@@ -83,7 +83,7 @@ def test_every_row_is_computed_once_with_its_group(groups: list[list[Encoded]], 
     assert max(loads) <= sum(loads) / size + max(cost(tree) for tree, _ in parts.work)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(groups=grouped_rows(), size=st.integers(2, 4))
 def test_with_sharded_weights_all_ranks_run_as_many_forwards(groups: list[list[Encoded]], size: int):
     step = split(step_of(groups), size)

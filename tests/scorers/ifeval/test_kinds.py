@@ -150,7 +150,7 @@ def usable(one: Instruction) -> bool:
 
 
 modes = pytest.mark.parametrize("mode", MODES)
-patient = settings(deadline=None, max_examples=100)  # langdetect takes a second to load
+patient = settings(max_examples=100)  # langdetect takes a second to load
 
 
 @modes
@@ -204,7 +204,7 @@ TOGETHER = (
 
 
 @modes
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_instructions_are_followed_at_once(mode: Mode, data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from(TOGETHER), min_size=2, unique=True).map(sorted), label="kinds")

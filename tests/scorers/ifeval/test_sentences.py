@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nltk.tokenize import NLTKWordTokenizer
 from nltk.tokenize import punkt as nltk_punkt
@@ -86,13 +86,11 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=30).map("".join)
 
 
-@settings(deadline=None)
 @given(text=TEXTS)
 def test_sentences_are_those_of_nltk(text: str) -> None:
     assert list(sentences(text)) == nltk_sentences(text)
 
 
-@settings(deadline=None)
 @given(text=TEXTS)
 def test_tokens_are_those_of_nltk(text: str) -> None:
     twin = NLTKWordTokenizer()
