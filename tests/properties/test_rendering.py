@@ -375,7 +375,7 @@ def check(
     turns=conversations(),
 )
 @settings(
-    max_examples=120,
+    max_examples=80,
     suppress_health_check=[HealthCheck.too_slow],
 )
 def test_ids_are_the_tokenizer_s_own_or_refused(
@@ -399,7 +399,7 @@ def test_ids_are_the_tokenizer_s_own_or_refused(
     flag=st.sampled_from(["", "", *FLAGS]),
     talks=st.lists(conversations(), min_size=1, max_size=4),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_conversations_that_are_read_together_are_as_each_by_itself(
     habits: Habits, kind: str, flag: str, talks: list[tuple[Message, ...]]
 ) -> None:

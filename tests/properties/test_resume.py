@@ -151,9 +151,8 @@ def undisturbed(patience: int) -> list[dict]:
         return list(events(Path(folder), dropout=0.2, patience=patience))
 
 
-@pytest.mark.parametrize("patience", [0, 1, 2, 3])
-@given(stops=st.lists(st.integers(0, 12), max_size=4))
-@settings(max_examples=8)
+@given(patience=st.integers(0, 3), stops=st.lists(st.integers(0, 12), max_size=4))
+@settings(max_examples=16)
 def test_the_best_so_far_and_the_patience_go_on_too(patience: int, stops: list[int]) -> None:
     """Wherever it is stopped, between whichever events: the same evaluations, the same end, the same best."""
     whole = undisturbed(patience)
