@@ -140,7 +140,7 @@ class Ahead:
         if self.price is not None:
             told.append(
                 f"It will take about {spelt(self.price.seconds)}: {spelt(self.price.training)} of training, "
-                f"{spelt(self.price.answering)} of answers, {spelt(self.price.loading)} of loading models."
+                f"{spelt(self.price.answering)} of answers, {spelt(self.price.besides)} of all else."
             )
         if self.seeds == 1:
             told.append(ALONE)
@@ -178,7 +178,7 @@ class Ahead:
         cost = self.price
         if cost is not None:
             parts = {
-                key: cost.__getattribute__(key) for key in ("training", "answering", "loading", "probed")
+                key: cost.__getattribute__(key) for key in ("training", "answering", "besides", "probed")
             }
             told["price"] = {"minutes": cost.seconds / 60, **parts}
         names = ("name", "sort", "same")

@@ -1,24 +1,28 @@
 """What a study will take: one training of each cost is begun and thrown away, and a few answers are timed.
 
-Trainings cost alike where they move the same weights of one model in the same steps; what they learn from may
-be more or less text, and costs in proportion. What is done is not counted.
+A run of very few rows is gone through besides, for what a run takes whatever its rows are. Trainings cost
+alike where they move the same weights of one model in the same steps; what they learn from may be more or
+less text, and costs in proportion. What is done is not counted.
 """
 
 from __future__ import annotations
 
-import math
+import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espalier.core.errors import DataError
 from espalier.core.files import content_hash
-from espalier.runs.events import say
+from espalier.core.run import RunFolder
+from espalier.runs.events import listening, say, working
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import prepare
+from espalier.tasks.once import reading_once
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from espalier.core.recipe import Recipe
     from espalier.core.records import Example
@@ -26,7 +30,9 @@ if TYPE_CHECKING:
     from espalier.study.cells import Planned, Training
 
 ASKED = 16  # answers that are timed
+FEW = 4  # rows that the run learns from which is gone through
 FREE = {"rate", "epochs", "warmup", "schedule", "clip", "decay", "noise", "checkpoint", "data"}
+NO_PART = {"checkpoint", "parallel", "dev", "patience", "keep", "states"}  # of the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,47 +42,60 @@ class Price:
     Attributes:
         training: of all trainings.
         answering: of all answers, base models' too.
-        loading: of reading models.
+        besides: what each run and evaluation takes whatever its rows are: models loaded and written, scores,
+            reports.
         probed: how many trainings were begun for it.
     """
 
     training: float
     answering: float
-    loading: float
+    besides: float
     probed: int
 
     @property
     def seconds(self) -> float:
         """All of it."""
-        return self.training + self.answering + self.loading
+        return self.training + self.answering + self.besides
 
 
-@dataclass
-class _Probed:
-    """What a training of one cost takes: for each letter that it learns, for an answer, for loading."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What trainings of one cost take, in seconds.
+
+    Attributes:
+        letter: of each letter that is learned from.
+        ahead: of looking ahead in a training that is long enough for it.
+        prompts: of what prompts share, once for all that are asked at once.
+        answer: of an answer of the base model.
+        own: of one of the tuned model.
+        load: of reading a model.
+        run: of a run besides.
+        evaluation: of an evaluation besides, once the model is there.
+    """
 
     letter: float
+    ahead: float
+    prompts: float
     answer: float
     own: float
     load: float
+    run: float
+    evaluation: float
 
 
-@dataclass
-class _Known:
-    """Rows by what they are of, read once."""
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What a recipe's rows come to: how many letters an epoch has, what is learned, what is asked."""
 
-    rows: dict[str, Prepared] = field(default_factory=dict[str, "Prepared"])
-
-    def of(self, recipe: Recipe) -> Prepared:
-        told = [recipe.task.model_dump(), recipe.data.model_dump(), recipe.split_seed]
-        key = content_hash(told)
-        if key not in self.rows:
-            self.rows[key] = prepare(recipe)
-        return self.rows[key]
+    letters: int
+    learned: str
+    asked: str
+    count: int
 
 
+@reading_once()
 def price(plan: Planned, left: Sequence[Training], done: Collection[str], cache: Path) -> Price:
-    """Return what is left to spend.
+    """Return what is left to spend; what several cells come to is done once, and counted once.
 
     Args:
         plan: the study.
@@ -87,28 +106,51 @@ def price(plan: Planned, left: Sequence[Training], done: Collection[str], cache:
     Raises:
         EspalierError: a training cannot be begun.
     """
-    rows, found = _Known(), dict[str, _Probed]()
-    training = answering = loading = 0.0
-    bases: set[str] = set()
+    known: dict[str, _Rows] = {}
+    paces: dict[str, Pace] = {}
+    spent: set[str] = set()  # by what determines it
+    training = answering = besides = 0.0
+
+    def once(seconds: float, *key: object) -> float:
+        told = content_hash(key)
+        counted = 0.0 if told in spent else seconds
+        spent.add(told)
+        return counted
+
     for one in left:
-        key = _cost(one.recipe)
-        if key not in found:
-            say(f"Probing {one.name}: two steps and a few answers, of which nothing is kept.")
-            found[key] = _probe(one.recipe, rows.of(one.recipe), cache)
-        probed = found[key]
+        recipe, rows = one.recipe, _rows(one.recipe, known)
+        if (cost := _cost(recipe)) not in paces:
+            say(f"Probing {one.name}: a few steps and answers, of which nothing is kept.")
+            with working("Probing", aloud=False), listening(lambda _: None):
+                paces[cost] = _probe(recipe, prepare(recipe), cache)
+        pace, model = paces[cost], recipe.model.model_dump(mode="json")
+        stages = [stage.model_dump(mode="json", exclude=NO_PART) for stage in recipe.train]
+        weights = [recipe.seed, model, stages, rows.learned]
         if one.name not in done:
-            training += probed.letter * _letters(one.recipe, rows.of(one.recipe))
-            made = rows.of(one.recipe)
-            loading += 2 * probed.load
-            prompts = content_hash([[turn.text for turn in row.prompt] for row in made.test])
-            if prompts not in bases:
-                answering += probed.answer * len(made.test)
-            bases.add(prompts)
-            answering += probed.own * len(made.test)
+            asked = [rows.asked, recipe.decode.model_dump(mode="json")]
+            training += once(_trained(recipe, rows, pace), weights)
+            answering += once(pace.prompts + pace.answer * rows.count, model, asked)
+            answering += once(pace.prompts + pace.own * rows.count, weights, asked)
+            besides += pace.run
         cells = [cell for cell in one.cells if not cell.run and cell.name not in done]
-        answering += probed.own * sum(len(rows.of(cell.recipe).test) for cell in cells)
-        loading += probed.load * bool(cells)
-    return Price(training, answering, loading, len(found))
+        besides += pace.load * bool(cells) + pace.evaluation * len(cells)
+        for cell in cells:
+            rows = _rows(cell.recipe, known)
+            asked = [rows.asked, cell.recipe.decode.model_dump(mode="json")]
+            answering += once(pace.prompts + pace.own * rows.count, weights, asked)
+    return Price(training, answering, besides, len(paces))
+
+
+def _rows(recipe: Recipe, known: dict[str, _Rows]) -> _Rows:
+    """Return what a recipe's rows come to, computed once for recipes that read the same."""
+    key = content_hash([recipe.task.model_dump(), recipe.data.model_dump(), recipe.split_seed])
+    if key not in known:
+        made = prepare(recipe)
+        learned = [(row.id, [turn.text for turn in row.messages]) for row in made.train]
+        asked = [(row.id, [turn.text for turn in row.prompt]) for row in made.test]
+        letters = sum(len(text) for _, texts in learned for text in texts)
+        known[key] = _Rows(letters, content_hash(learned), content_hash(asked), len(asked))
+    return known[key]
 
 
 def _cost(recipe: Recipe) -> str:
@@ -117,29 +159,81 @@ def _cost(recipe: Recipe) -> str:
     return content_hash([stages, recipe.model.model_dump(mode="json"), recipe.decode.kind])
 
 
-def _letters(recipe: Recipe, made: Prepared) -> float:
-    """Return how many letters are learned from, over all epochs and stages."""
-    epochs = sum(stage.epochs for stage in recipe.train)
-    return epochs * sum(len(turn.text) for row in made.train for turn in row.messages)
+def _trained(recipe: Recipe, rows: _Rows, pace: Pace) -> float:
+    return pace.ahead + pace.letter * rows.letters * sum(stage.epochs for stage in recipe.train)
 
 
-def _probe(recipe: Recipe, made: Prepared, cache: Path) -> _Probed:
-    """Begin a training, and time a few answers of its model as it is."""
+def _probe(recipe: Recipe, made: Prepared, cache: Path) -> Pace:
+    """Begin a training, time a few answers of its model as it is, and go through a run of very few rows."""
     from espalier.runs.answers import answers_of
     from espalier.runs.forecast import forecasts
+    from espalier.runs.stages import FORETOLD
     from espalier.trials.evaluation import local_model
 
-    ahead = [one.seconds for _, one, _ in forecasts(chosen(recipe, made), cache)]
+    found = [one for _, one, _ in forecasts(chosen(recipe, _copied(made)), cache)]
+    training = sum(one.seconds - one.checkpoint_seconds for one in found)  # one is in what is gone through
+    ahead = sum(2 * f.step_seconds + f.checkpoint_seconds for f in found if f.steps >= FORETOLD)
+    learned = sum(len(turn.text) for row in made.train for turn in row.messages)
+    epochs = sum(stage.epochs for stage in recipe.train)
     begun = time.monotonic()
     local = local_model(recipe, None, cache)
     load = time.monotonic() - begun
-    some = made.test[:: max(1, math.ceil(len(made.test) / ASKED))]
-    answers_of(local, some[:1], recipe.decode, lambda: None)  # in a cold process
-    begun = time.monotonic()
-    answers = answers_of(local, some, recipe.decode, lambda: None)
-    answer = (time.monotonic() - begun) / len(some)
-    written = sum(len(one.text) for one in answers if one.sample == 0)
-    return _Probed(sum(ahead) / _letters(recipe, made), answer, answer * _shorter(some, written), load)
+
+    def asked(rows: Sequence[Example]) -> tuple[float, int]:
+        begun = time.monotonic()
+        answers = answers_of(local, rows, recipe.decode, lambda: None)
+        written = sum(len(one.text) for one in answers if one.sample == 0)
+        return time.monotonic() - begun, written
+
+    some = made.test[:: -(-len(made.test) // ASKED)]
+    asked(some[:1])  # in a cold process
+    (first, _), (every, written) = asked(some[:1]), asked(some)
+    answer = max(0.0, every - first) / (len(some) - 1) if len(some) > 1 else every
+    run, evaluation = _besides(recipe, made, cache, load)
+    return Pace(
+        letter=training / (epochs * learned),
+        ahead=ahead,
+        prompts=max(0.0, every - answer * len(some)),
+        answer=answer,
+        own=answer * _shorter(some, written),
+        load=load,
+        run=run,
+        evaluation=evaluation,
+    )
+
+
+def _besides(recipe: Recipe, made: Prepared, cache: Path, load: float) -> tuple[float, float]:
+    """Return the seconds of a run, and of an evaluation, that are neither steps nor answers."""
+    from espalier.runs.execute import execute
+
+    stages = tuple(stage.model_copy(update={"epochs": 1e-9}) for stage in recipe.train)  # a step
+    data = recipe.data.model_copy(update={"sealed": False})
+    with tempfile.TemporaryDirectory(prefix="espalier-probe-") as folder:
+        own = {"name": "probe", "folder": folder, "train": stages, "data": data, "track": ()}
+        short = recipe.model_copy(update=own)
+        few = _copied(made)
+        few.train[:], few.test[:] = made.train[:FEW], made.test[:1]
+        path = Path(folder) / "probe"
+        begun = time.monotonic()
+        try:
+            execute(chosen(short, few), path, cache)
+        except DataError:  # these few have nothing that the objective learns from
+            begun = time.monotonic()
+            execute(chosen(short, _copied(made)), path, cache)
+        whole = time.monotonic() - begun
+        events = RunFolder(path).read_events()
+    taken = {one["stage"]: one["seconds"] for one in events if one["event"] == "stage"}
+    steps = sum(one["seconds"] for one in events if one["event"] == "step")
+    answers = sum(seconds for name, seconds in taken.items() if name.startswith("decode"))
+    trained = sum(seconds for name, seconds in taken.items() if name.startswith(("train", "stage")))
+    rest = whole - answers - trained
+    return whole - answers - steps, max(0.0, rest - taken["prepare"] - load)
+
+
+def _copied(made: Prepared) -> Prepared:
+    """Return it with lists of its own: a run takes out of them what its model cannot take."""
+    lists = {"train": [*made.train], "test": [*made.test], "dev": [*made.dev]}
+    return replace(made, **lists, rejects=[*made.rejects], notes=[*made.notes])
 
 
 def _shorter(rows: Sequence[Example], written: int) -> float:

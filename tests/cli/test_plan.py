@@ -13,6 +13,7 @@ from espalier.core.recipe import load_recipe
 from espalier.design.recipe import as_study
 from espalier.runs.prepare import prepare
 from espalier.study.cells import planned
+from espalier.study.price import Pace, Price, price
 from espalier.tasks.once import reading_once
 from espalier.tasks.toml_task import load_toml_task
 
@@ -156,3 +157,36 @@ def test_nothing_is_held_outside_and_what_is_given_is_the_callers_own(home: Path
     text = (home / "plural.jsonl").read_text().splitlines()
     (home / "plural.jsonl").write_text("\n".join(text[:20]) + "\n")
     assert len(prepare(recipe).train) < len(before.train)
+
+
+def test_what_cells_share_is_priced_once_and_what_a_run_does_besides_for_each(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pace = Pace(letter=1e-3, ahead=0.0, prompts=0.5, answer=2.0, own=1.0, load=3.0, run=10.0, evaluation=4.0)
+    monkeypatch.setattr("espalier.study.price._probe", lambda *_: pace)
+
+    def priced(*factors: dict[str, object]) -> tuple[Price, int]:
+        named = {"name": "priced", "folder": str(home / "studies"), "recipe": str(home / "recipe.toml")}
+        plan = planned(as_study({**named, "seeds": 1, "factor": list(factors)}))
+        return price(plan, plan.trainings, (), tmp_path), len(plan.trainings)
+
+    rates: dict[str, object] = {"kind": "rate", "levels": [1e-3, 1e-4]}
+    alone, _ = priced(rates)
+    test = len(prepare(load_recipe(home / "recipe.toml")).test)
+    assert alone.besides == 2 * 10
+    assert alone.answering == 3 * 0.5 + test * (2.0 + 2 * 1.0)  # the base model's once
+    assert alone.training == pytest.approx(2 * 2 * 1e-3 * _letters(home))
+    # Where checkpoints lie makes no other training, and no other answers.
+    twice, trainings = priced(rates, {"kind": "train.checkpoint", "levels": [1, 50]})
+    assert trainings == 4
+    assert (twice.training, twice.answering, twice.besides) == (alone.training, alone.answering, 4 * 10)
+    # Cells that differ in how they are asked are evaluations beside their training's run.
+    asked, trainings = priced(rates, {"kind": "decode.limit", "levels": [3, 4]})
+    assert trainings == 2
+    assert asked.training == alone.training
+    assert asked.besides == 2 * (10 + 3 + 4)
+
+
+def _letters(home: Path) -> int:
+    train = prepare(load_recipe(home / "recipe.toml")).train
+    return sum(len(turn.text) for row in train for turn in row.messages)
