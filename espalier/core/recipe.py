@@ -54,7 +54,8 @@ class TaskSection(Section):
 
     path: Paths = "event-duration"
     """A bundled task's name, a task file (TOML, Super-NaturalInstructions JSON), a file of rows (see
-    `task.format`), a folder of either, or a list of such: each is split and limited by itself."""
+    `task.format`), a folder of either, a pattern such as "tasks/*.json", or a list of such: each is split and
+    limited by itself."""
     format: str = "auto"
     """Format of the file, among several of those that hold rows; "auto" tells it from the content."""
     columns: dict[str, str] = Field(default={})

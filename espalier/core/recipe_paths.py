@@ -77,8 +77,15 @@ def anchor(
     return found
 
 
+def is_pattern(path: str) -> bool:
+    """Tell a pattern of files, such as tasks/*.json, from the path of a file that is called so."""
+    return any(sign in path for sign in "*?[") and not os.path.lexists(path)
+
+
 def may_hold_rows(path: Path) -> bool:
-    """Tell a file, or a folder of files, from the folder of a run that is called like a bundled task."""
+    """Tell a file, a pattern or a folder of files, from the folder of a run that is called like a task."""
+    if is_pattern(str(path)):
+        return True
     if not os.path.exists(path) and ":" in path.name:  # FOLDER:SPLIT
         path = path.parent / path.name.rpartition(":")[0]
     return os.path.isfile(path) or (os.path.isdir(path) and not os.path.exists(path / "recipe.toml"))

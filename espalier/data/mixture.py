@@ -7,20 +7,29 @@ is called. Each part has a name of its own: those that share one are told apart 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
 from espalier.core.files import content_hash
+from espalier.core.recipe_paths import is_pattern
 from espalier.core.records import Layout, Task, TaskRow
-from espalier.formats.folders import files_of, is_split, name_of, not_read, within
+from espalier.core.text import counted, some
+from espalier.formats.folders import files_of, is_rows, is_split, name_of, not_read, within
 from espalier.formats.format import fields_of
 from espalier.formats.hub import fetch_rows, is_hub_name
 from espalier.formats.load import has_columns, load_rows
 from espalier.tasks.once import once
-from espalier.tasks.task_files import is_task, load_task, name_and_files, task_path, tasks_in
+from espalier.tasks.task_files import (
+    is_task,
+    load_task,
+    name_and_files,
+    task_path,
+    tasks_among,
+    tasks_in,
+)
 from espalier.tasks.templates import Show, available, to_examples
 
 if TYPE_CHECKING:
@@ -79,7 +88,8 @@ class Part:
 def places(
     paths: Sequence[str], format: str, on_note: Callable[[str], object] = lambda _: None
 ) -> list[Place]:
-    """Return where the tasks and rows lie that the paths name; a folder of task files is all of these.
+    """Return where the tasks and rows lie that the paths name; a folder of task files, or a pattern, is all
+    of these.
 
     Args:
         paths: as in the recipe.
@@ -93,16 +103,23 @@ def places(
     failed: list[DataError] = []
     for path in paths:
         try:
-            found += _places(place_of(path), format == "auto" or len(paths) > 1, on_note)
+            if is_pattern(path):
+                found += _matching(path, on_note)
+            else:
+                found += _places(place_of(path), format == "auto" or len(paths) > 1, on_note)
         except DataError as error:
             failed.append(error)
     _raise_all(failed, len(paths))
-    counts = Counter(os.path.realpath(place.path) for place in found)
-    twice = next((place for place in found if counts[os.path.realpath(place.path)] > 1), None)
-    if twice:
-        raise DataError(
-            "The task is there twice.", where=str(twice.path), hint="Leave it out of task.path once."
-        )
+    seen: dict[str, Path] = {}
+    for place in found:
+        first = seen.setdefault(os.path.realpath(place.path), place.path)
+        if first is not place.path:
+            also = f", as {first} too" if first != place.path else ""
+            raise DataError(
+                f"The task is there twice{also}.",
+                where=str(place.path),
+                hint="Leave it out of task.path once.",
+            )
     return _told_apart(found)
 
 
@@ -153,6 +170,41 @@ def show(section: TaskSection) -> Show:
         negative=section.negative,
         explanations=section.explanations,
     )
+
+
+def _matching(pattern: str, on_note: Callable[[str], object]) -> list[Place]:
+    """Return the tasks and files of rows that match a pattern; a folder that does is as one that is named.
+
+    Raises:
+        DataError: none does.
+    """
+    matched = [Path(file) for file in sorted(glob(pattern, recursive=True))]
+    folders = [path for path in matched if path.is_dir() and "**" not in pattern]
+    files = [path for path in matched if path.is_file()]
+    tasks = tasks_among(files)
+    taken = {file.resolve() for parts in tasks.values() for file in parts}
+    rows = [file for file in files if file.resolve() not in taken and is_rows(file)]
+    found = [Place(name_and_files(file)[0], file, parts, True) for file, parts in tasks.items()]
+    found += [Place(name_of(file), file, (file,), False) for file in rows]
+    found += [place for folder in folders for place in _places(folder, True, on_note)]
+    left = [file for file in files if file.resolve() not in taken and file not in rows]
+    if not found:
+        many = f"Of {counted(len(files), 'file')} that match, none is a task or holds rows."
+        raise DataError(many if files else "No file matches.", where=pattern, hint=_beside(pattern))
+    if left:
+        on_note(f"{pattern}: not read: {some([file.name for file in left], 5)}.")
+    return found
+
+
+def _beside(pattern: str) -> str:
+    """Return in a sentence what there is where a pattern matches nothing."""
+    folder = Path(pattern).parent
+    if is_pattern(str(folder)):
+        return "Relative paths are meant from the recipe's folder."
+    if not folder.is_dir():
+        return f"There is no folder {folder}."
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return f"In {folder} there is {some(names, 5)}." if names else f"{folder} is empty."
 
 
 def _places(place: Path, may_be_task: bool, on_note: Callable[[str], object]) -> list[Place]:

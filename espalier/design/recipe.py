@@ -25,11 +25,13 @@ from espalier.core.bundled_recipes import recipe_path
 from espalier.core.errors import RecipeError
 from espalier.core.overrides import apply_override
 from espalier.core.recipe import Choice, Named, Section, named, parsed, read_toml
+from espalier.core.recipe_paths import may_hold_rows
 from espalier.core.run_name import possible_path, run_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+PATHS = ("mixture", "task.path")  # factors whose levels are what task.path is
 FEW = 2  # seeds that a claim of equality needs
 
 
@@ -168,12 +170,14 @@ def _anchor(table: dict[str, Any], folder: Path) -> None:
     for choice in cast("list[Any]", factors if isinstance(factors, list) else [factors]):
         if isinstance(choice, dict):
             inner = cast("dict[str, Any]", choice)
-            inner.update({key: _anchored(value, folder) for key, value in inner.items() if key != "kind"})
+            is_one = may_hold_rows if inner.get("kind") in PATHS else os.path.isfile
+            changed = {key: _anchored(value, folder, is_one) for key, value in inner.items() if key != "kind"}
+            inner.update(changed)
 
 
-def _anchored(value: Any, folder: Path) -> Any:
+def _anchored(value: Any, folder: Path, is_one: Callable[[Path], bool]) -> Any:
     if isinstance(value, list):
-        return [_anchored(one, folder) for one in cast("list[Any]", value)]
-    if isinstance(value, str) and value and "\0" not in value and os.path.isfile(folder / value):
+        return [_anchored(one, folder, is_one) for one in cast("list[Any]", value)]
+    if isinstance(value, str) and value and "\0" not in value and is_one(folder / value):
         return str((folder / value).resolve())
     return value

@@ -91,12 +91,17 @@ def plain(file: Path) -> Path:
     return file.with_suffix("") if file.suffix.lower() in PACKED else file
 
 
+def is_rows(file: Path) -> bool:
+    """Tell by its name whether a file holds rows."""
+    return plain(file).suffix.lower() in ROWS and not _is_beside(file)
+
+
 def within(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the files within a folder, from there: those that are called as rows are, and others."""
     files = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file()]
     shown = [file for file in files if not any(part.startswith((".", "_")) for part in file.parts)]
     told = [file for file in shown if not _is_beside(file)]
-    rows = [file for file in told if plain(file).suffix.lower() in ROWS]
+    rows = [file for file in told if is_rows(file)]
     return rows, [file for file in told if file not in rows]
 
 

@@ -11,7 +11,7 @@ from espalier.core.errors import DataError, TemplateError
 from espalier.core.files import content_hash
 from espalier.core.memory import all_kept
 from espalier.core.text import counted
-from espalier.data.mixture import place_of, places, read
+from espalier.data.mixture import places, read
 from espalier.data.split import hold_out, limit, split
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit, read_ahead
@@ -177,9 +177,9 @@ def stage_examples(task: TaskSection, stage: TrainSection, prepared: Prepared) -
     if not stage.data:
         return prepared.train
     on_reject = _rejecting(task, prepared.rejects)
-    columns = task.columns if has_columns(place_of(stage.data), task.columns) else {}
-    section = task.model_copy(update={"format": "auto", "columns": columns})
     found = places([stage.data], "auto", prepared.notes.append)
+    columns = task.columns if any(has_columns(place.path, task.columns) for place in found) else {}
+    section = task.model_copy(update={"format": "auto", "columns": columns})
     examples = [e for _, rows in read(found, section, on_reject, prepared.notes.append) for e in rows]
     kept = _unscored(_trained(examples, prepared), prepared)
     if not kept:

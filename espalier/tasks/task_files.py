@@ -18,6 +18,8 @@ from espalier.tasks.once import once
 from espalier.tasks.toml_task import NOT_TOML, load_toml_task, toml_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from espalier.core.records import Task
     from espalier.tasks.raw_rows import OnReject
 
@@ -101,15 +103,21 @@ def name_and_files(file: Path) -> tuple[str, tuple[Path, ...]]:
 
 
 def tasks_in(folder: Path) -> dict[Path, tuple[Path, ...]]:
-    """Return the task files of a folder in the order of their names, each with all files that it is made of.
+    """Return the task files of a folder in the order of their names; see `tasks_among`."""
+    files = sorted(folder.rglob("*"))
+    hidden = (any(part.startswith((".", "_")) for part in file.relative_to(folder).parts) for file in files)
+    return tasks_among([file for file, is_hidden in zip(files, hidden, strict=True) if not is_hidden])
+
+
+def tasks_among(files: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
+    """Return those of the files that are tasks, each with all files that it is made of.
 
     A TOML file that defines nothing, such as a project's, is none; one that cannot be read is, so that
     whoever loads it says why.
     """
     found: dict[Path, tuple[Path, ...]] = {}
-    for file in sorted(folder.rglob("*")):
-        hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
-        if hidden or file.suffix not in (".json", ".toml") or not (file.is_file() and is_task(file)):
+    for file in files:
+        if file.suffix not in (".json", ".toml") or not (file.is_file() and is_task(file)):
             continue
         try:
             table, others = toml_parts(file) if file.suffix == ".toml" else ({"definition": ""}, ())

@@ -18,7 +18,7 @@ from espalier.core.recipe import Choice, Recipe, as_recipe, load_recipe, read_to
 from espalier.core.run import RunFolder, dev_folder, run_at
 from espalier.data.asking import Asking, described
 from espalier.data.inputs import texts_in
-from espalier.data.mixture import place_of, places, read
+from espalier.data.mixture import places, read
 from espalier.data.split import limit
 from espalier.formats.load import has_columns
 from espalier.runs.asking import run_asking
@@ -133,7 +133,7 @@ def _as_the_run(run: RunFolder, what: Sequence[str]) -> dict[str, Any]:
     """
     table = load_recipe(run.recipe).model_dump(mode="json", exclude_none=True)
     columns = table["task"].pop("columns")
-    if any(has_columns(place_of(path), columns) for path in what):
+    if columns and any(has_columns(place.path, columns) for place in places(what, "auto")):
         table["task"]["columns"] = columns
     kept = {key: table[key] for key in ("model", "decode", "evaluate")}
     return {"name": "evaluation", "task": {**table["task"], "path": list(what), "format": "auto"}, **kept}

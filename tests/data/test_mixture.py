@@ -129,6 +129,52 @@ def test_the_same_task_twice_is_refused(tmp_path: Path) -> None:
             parts_of(*twice)
 
 
+def test_a_pattern_is_the_tasks_and_rows_that_match(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        natural(tmp_path / f"{name}.json", "no", name)
+    write(tmp_path / "own.toml", 'name = "plural"\ndefinition = "Write the plural."\nrows = "own.jsonl"\n')
+    write(tmp_path / "own.jsonl", '{"input": "cup", "output": "cups"}')
+    chat = write(tmp_path / "chat.jsonl", json.dumps(CHAT))
+    write(tmp_path / "pyproject.toml", '[project]\nname = "x"')
+    write(tmp_path / "README.md", "What this is.")
+    natural(tmp_path / "deep" / "c.json", "no")
+
+    def named(*patterns: str) -> list[str]:
+        return [
+            place.name for place in places([f"{tmp_path}/{one}" for one in patterns], "auto", told.append)
+        ]
+
+    told: list[str] = []
+    assert named("*.json") == ["a", "b"]
+    assert named("**/*.json") == ["a", "b", "c"]
+    assert named("[b]*") == ["b"]  # one that matches is as if it were named
+    assert parts_of(f"{tmp_path}/[b]*")["b"][1] == parts_of(tmp_path / "b.json")["b"][1]
+    assert not told
+    assert named("*") == ["a", "b", "plural", "chat", "c"]
+    assert told == [f"{tmp_path}/*: not read: README.md and pyproject.toml."]
+    assert named("a.json", "ch*") == ["a", "chat"]
+    odd = tmp_path / "a[1].jsonl"
+    chat.rename(odd)  # a file that is called like a pattern is that file
+    assert [place.path for place in places([str(odd)], "auto")] == [odd]
+
+
+def test_patterns_and_spellings_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    file = natural(tmp_path / "set" / "a.json", "no")
+    write(tmp_path / "set" / "notes.md", "What this is.")
+    for pattern, said in (
+        ("set/*.jsonl", r"No file matches\..*In .*set there is a.json and notes.md"),
+        ("sets/*.json", r"No file matches\..*There is no folder .*sets"),
+        ("set/*.md", "Of 1 file that match, none is a task or holds rows"),
+    ):
+        with pytest.raises(DataError, match=said):
+            places([f"{tmp_path}/{pattern}"], "auto")
+    (tmp_path / "link.json").symlink_to(file)
+    for other in ("link.json", "set/../set/a.json", "set/*.json"):
+        with pytest.raises(DataError, match="The task is there twice") as caught:
+            places([str(file), f"{tmp_path}/{other}"], "auto")
+        assert (f"as {file} too" in str(caught.value)) == (other != "set/*.json")
+
+
 def test_columns_are_those_of_the_files_that_have_them(tmp_path: Path) -> None:
     table = write(tmp_path / "table.csv", "ask,told\nHow long?,An hour\n")
     chat = write(tmp_path / "chat.jsonl", json.dumps(CHAT))
