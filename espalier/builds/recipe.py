@@ -237,7 +237,7 @@ def load_build(path: str | Path, overrides: Sequence[str] = ()) -> BuildRecipe:
             that is named and not there.
         DataError: the file is missing or not UTF-8.
     """
-    file = recipe_path(path, build=True)
+    file = recipe_path(path, "build")
     table = read_toml(file)
     for name in LISTS:
         if isinstance(table.get(name), dict):

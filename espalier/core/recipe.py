@@ -84,6 +84,9 @@ class DataSection(Section):
 
     train: float = Field(default=0.8, gt=0, lt=1)
     """Share of each task's sources (not rows) that are trained on; the others are the test set."""
+    split: Literal["sources", "tasks"] = "sources"
+    """What that is a share of: each task's sources, or the tasks, so that the test set is of whole tasks that
+    are never trained on. Tasks that share a source go to the same side."""
     dev: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training sources, within `data.limit`, that are held out: their loss is followed while the
     model learns, and the weights where it is lowest are kept. 0 is none."""

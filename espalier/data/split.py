@@ -54,9 +54,21 @@ def split_tasks(examples: Sequence[Example], share: float, seed: int) -> tuple[l
         DataError: fewer than two tasks without a source in common, or a share that is not between 0 and 1.
     """
     groups = _joined(examples)
+    if len(set(groups.values())) < 2:
+        raise DataError(
+            f"{counted(len(groups), 'task')} cannot be split into tasks to train on and tasks to score"
+            f"{': all share sources with each other' if len(groups) > 1 else ''}.",
+            where="data.split",
+            hint='Add tasks with other inputs, or split each one by data.split = "sources".',
+        )
     train, _ = split([replace(row, source=groups[row.task]) for row in examples], share, seed)
     kept = {row.task for row in train}
     return [row for row in examples if row.task in kept], [row for row in examples if row.task not in kept]
+
+
+def held_out(examples: Sequence[Example], share: float, seed: int) -> set[str]:
+    """Return the names of the tasks that are scored, see `split_tasks`. Raises DataError."""
+    return {row.task for row in split_tasks(examples, share, seed)[1]}
 
 
 def _joined(examples: Sequence[Example]) -> dict[str, str]:

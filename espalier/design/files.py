@@ -13,21 +13,23 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
+from espalier.building.faithful import as_written
 from espalier.core.errors import DataError
 from espalier.core.files import content_hash, jsonl, write_changed
 from espalier.core.records import Layout
-from espalier.data.mixture import places
+from espalier.data.mixture import places, read
 from espalier.runs.prepare import paths_of
 from espalier.tasks.facts import OURS
 from espalier.tasks.task_files import load_task
 from espalier.tasks.templates import Show, to_examples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from espalier.core.recipe import Recipe
-    from espalier.core.records import Task, TaskRow
+    from espalier.core.records import Example, Task, TaskRow
+    from espalier.data.mixture import Place
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,21 @@ class Files:
         write_changed(folder / f"{stem}.toml", text.encode())
         return (folder / f"{stem}.toml").resolve()
 
+    def write_rows(self, examples: Sequence[Example], name: str) -> Path:
+        """Write rows that are no task's, so that they are read as the same, and return where they lie.
+
+        Raises:
+            DataError: another file of rows is called so.
+        """
+        if "/" in name:
+            raise DataError(f"Two files of rows share a name: {name}.", where="task.path", hint="Rename one.")
+        tags = [example.origin.get("tags", {}) for example in examples]
+        written = as_written(examples, "messages", name, alone=True)
+        text = jsonl({**own, **row} for own, row in zip(tags, written, strict=True))
+        folder = self.folder / content_hash([name, text])
+        write_changed(folder / f"{name}.jsonl", text.encode())
+        return (folder / f"{name}.jsonl").resolve()
+
 
 def vars_of(task: Task) -> dict[str, tuple[str, ...]]:
     """Return the lists of texts that a task has."""
@@ -87,16 +104,50 @@ def tasks_of(recipe: Recipe, what: str) -> list[tuple[Path, Task]]:
                 where=str(place.path),
                 hint="Name task files, or folders of them, in task.path.",
             )
-        task = load_task(place.path, (lambda _: None) if recipe.task.on_bad == "reject" else None)
-        found.append((place.path, task))
+        found.append((place.path, _task(place, recipe)))
     return found
+
+
+def _task(place: Place, recipe: Recipe) -> Task:
+    """Return a place's task, called as its rows call it: of two that share a name, by more of their paths."""
+    task = load_task(place.path, (lambda _: None) if recipe.task.on_bad == "reject" else None)
+    return replace(task, name=place.name)
 
 
 def with_tasks(recipe: Recipe, files: Files, what: str, change: Callable[[Task], Task]) -> Recipe:
     """Return the recipe with each of its tasks changed, in files of the study's own."""
-    paths = tuple(str(files.write_task(change(task), path.stem)) for path, task in tasks_of(recipe, what))
-    section = recipe.task.model_copy(update={"path": paths[0] if len(paths) == 1 else paths})
-    return recipe.model_copy(update={"task": section})
+    return _at(recipe, [files.write_task(change(task), path.stem) for path, task in tasks_of(recipe, what)])
+
+
+def with_rows(
+    recipe: Recipe,
+    files: Files,
+    change: Callable[[Task], Task],
+    changed: Callable[[list[Example]], list[Example]],
+) -> Recipe:
+    """Return the recipe with other rows, in files of the study's own: those of tasks as `change` makes them,
+    those of files of rows as `changed` does.
+    """
+    made: list[Path] = []
+    found = places(paths_of(recipe.task), recipe.task.format)
+    rows = read(found, recipe.task, (lambda _: None) if recipe.task.on_bad == "reject" else None, _no_note)
+    for place, (_, examples) in zip(found, rows, strict=True):
+        if place.is_task:
+            made.append(files.write_task(change(_task(place, recipe)), place.path.stem))
+        else:
+            made.append(files.write_rows(changed(examples), place.name))
+    return _at(recipe, made)
+
+
+def _no_note(_: str) -> None:
+    pass
+
+
+def _at(recipe: Recipe, paths: Sequence[Path]) -> Recipe:
+    """Return the recipe with other files, which are in our own formats."""
+    told = tuple(map(str, paths))
+    own = {"path": told[0] if len(told) == 1 else told, "format": "auto", "columns": {}}
+    return recipe.model_copy(update={"task": recipe.task.model_copy(update=own)})
 
 
 def answering(task: Task, outputs: Mapping[str, tuple[str, ...]]) -> Task:

@@ -99,8 +99,14 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyRecipe:
         RecipeError: not TOML, an unknown key (the nearest is named), or a value that does not fit.
         DataError: the file is missing or not UTF-8.
     """
-    file = recipe_path(path)
+    file = recipe_path(path, "study")
     table = {"name": file.stem, **read_toml(file)}
+    if "recipe" not in table and table.keys() & {"task", "data", "model", "train"}:
+        raise RecipeError(
+            "This is a run's recipe and no study.",
+            where=str(file),
+            hint=f'A study is a file with recipe = "{file.name}" and a [[factor]].',
+        )
     _anchor(table, file.parent)
     return _whole(table, overrides)
 

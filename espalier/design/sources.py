@@ -14,7 +14,7 @@ from espalier.core.errors import DataError, RecipeError, nearest
 from espalier.core.text import counted
 from espalier.data.split import limit
 from espalier.design.factors import Factor, factors
-from espalier.design.files import tasks_of, with_tasks
+from espalier.design.files import with_rows
 from espalier.encode.batches import steps_per_epoch
 from espalier.runs.prepare import prepare
 from espalier.tasks.facts import facts_of
@@ -59,17 +59,17 @@ def sources(*, by: str = "task", rows: int | None = None) -> Factor:
             own.setdefault(group(example), []).append(example)
         kept = _kept(own, level, rows, recipe.split_seed)
         out = {example.id for example in every} - kept
-        return with_tasks(recipe, files, "what is learned", lambda task: _unlearned(task, out))
+        return with_rows(
+            recipe, files, lambda task: _unlearned(task, out), lambda rows: [_left(row, out) for row in rows]
+        )
 
     return Factor(apply, "train", lambda recipe: grouped(recipe, by), rewrites=True)
 
 
 def grouped(recipe: Recipe, by: str) -> Callable[[Example], str]:
     """Return the function from an example of a recipe to the source that it is of."""
-    own = {
-        task.name: next(iter(getattr(task, OF_TASK[by])), "") if by in OF_TASK else ""
-        for _, task in tasks_of(recipe, "what is learned")
-    }
+    parts = [part for part in prepare(recipe).parts if part.task and by in OF_TASK]
+    own = {part.name: next(iter(getattr(part.task, OF_TASK[by])), "") for part in parts}
 
     def group(example: Example) -> str:
         tags = cast("Mapping[str, str]", example.origin.get("tags", {}))
@@ -162,6 +162,11 @@ def _unlearned(task: Task, out: set[str]) -> Task:
         for row, example in zip(task.rows, made, strict=True)
     ]
     return replace(task, rows=tuple(rows))
+
+
+def _left(row: Example, out: set[str]) -> Example:
+    """Return a row that is no task's, marked as not trained on if it is one of these."""
+    return replace(row, facts={**row.facts, "train": False}) if row.id in out else row
 
 
 def _facts(tags: Mapping[str, str]) -> dict[str, Any]:

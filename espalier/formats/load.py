@@ -67,6 +67,7 @@ ALSO = {
     **{f"{word}{letter.lower()}": letter for word in ("option_", "option", "choice_") for letter in "ABCDEF"},
 }
 MEDIA = ("images", "image", "videos", "audios")
+TAG = 64  # letters of a text that may be a tag
 FEW = 12
 OWN = frozenset({"task", "references"})  # what exports write beside a format's own keys
 TOLD = 1000  # rows whose keys tell the format
@@ -179,7 +180,8 @@ def _of_file(file: Path, asked: _Settings) -> Iterator[Example]:
         count += 1
         try:
             examples, known = read_row(raw, reader, str(file), asked.task, own=asked.own)
-            ignored.update(unused(dict(_items(raw.value)), reader) - FACTS - known)
+            spare = unused(dict(_items(raw.value)), reader) - FACTS - known
+            ignored.update(spare)
         except DataError as error:
             where = error.where or raw.where
             hint = f"{error.hint} A row of the format '{kind}': {reader.sample}".strip()
@@ -189,12 +191,22 @@ def _of_file(file: Path, asked: _Settings) -> Iterator[Example]:
             asked.on_reject({"where": where, "reason": f"{error.message} {hint}", "row": writable(raw.value)})
         else:
             made += len(examples)
-            yield from examples
+            tags = {key: v for key, v in _items(raw.value) if key in spare and _is_tag(v)}
+            yield from (_tagged(item, tags) for item in examples) if tags else examples
     if not made:
         message = f"None of the {count} rows can be used."
         raise DataError(message, where=str(file), hint=f"The first: {reason}")
     if ignored:
         asked.on_note(unused_note(str(file), ignored, count))
+
+
+def _is_tag(value: object) -> bool:
+    """Tell what may say of which kind a row is, as a category does, from a text."""
+    return isinstance(value, str) and 0 < len(value) <= TAG and "\n" not in value
+
+
+def _tagged(made: Example, tags: Mapping[str, str]) -> Example:
+    return replace(made, origin={**made.origin, "tags": tags})
 
 
 def read_row(raw: Raw, reader: Format, file: str, task: str, *, own: bool) -> tuple[list[Example], set[str]]:

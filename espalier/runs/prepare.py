@@ -12,7 +12,7 @@ from espalier.core.files import content_hash
 from espalier.core.memory import all_kept
 from espalier.core.text import counted
 from espalier.data.mixture import places, read
-from espalier.data.split import hold_out, limit, split
+from espalier.data.split import held_out, hold_out, limit, split
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit, read_ahead
 from espalier.formats.load import LEAVE_OUT, has_columns
@@ -97,9 +97,13 @@ def prepare(recipe: Recipe) -> Prepared:
         DataError: a file cannot be used, or too few rows are left.
     """
     key = ("prepared", recipe.task.model_dump_json(), recipe.data.model_dump_json(), recipe.split_seed)
-    made = once(key, partial(_prepare, recipe), lambda made: len(made.train) + len(made.test))
-    kept = {"train": [*made.train], "test": [*made.test], "dev": [*made.dev]}
-    return replace(made, **kept, rejects=[*made.rejects], notes=[*made.notes])
+    return copied(once(key, partial(_prepare, recipe), lambda made: len(made.train) + len(made.test)))
+
+
+def copied(made: Prepared) -> Prepared:
+    """Return it with lists of its own: a run takes out of them what its model cannot take."""
+    lists = {"train": [*made.train], "test": [*made.test], "dev": [*made.dev]}
+    return replace(made, **lists, rejects=[*made.rejects], notes=[*made.notes])
 
 
 @working("Reading the rows", aloud=False)
@@ -109,10 +113,14 @@ def _prepare(recipe: Recipe) -> Prepared:
     prepared = Prepared((), [], [], [], [])
     on_note = prepared.notes.append
     found = places(paths_of(section), section.format, on_note)
+    every, held = read(found, section, _rejecting(section, prepared.rejects), on_note), None
+    if recipe.data.split == "tasks":
+        every = [*every]
+        held = held_out([e for _, rows in every for e in rows], recipe.data.train, recipe.split_seed)
     parts: list[Part] = []
-    for part, examples in read(found, section, _rejecting(section, prepared.rejects), on_note):
+    for part, examples in every:
         parts.append(part)
-        train, test = _divided(examples, recipe, prepared, part.name if len(found) > 1 else "")
+        train, test = _divided(examples, recipe, prepared, part.name if len(found) > 1 else "", held)
         prepared.train.extend(train)
         prepared.test.extend(test)
     if len(found) > 1:
@@ -132,15 +140,18 @@ def paths_of(section: TaskSection) -> Sequence[str]:
 
 
 def _divided(
-    examples: list[Example], recipe: Recipe, prepared: Prepared, name: str
+    examples: list[Example], recipe: Recipe, prepared: Prepared, name: str, held: set[str] | None
 ) -> tuple[list[Example], list[Example]]:
     """Return what is trained on of a task's examples and what is scored.
 
-    Of one of several, that has a `name`, errors tell it; one that cannot be split is not scored.
+    Of one of several, that has a `name`, errors tell it; one that cannot be split is not scored. Where whole
+    tasks are `held` out, it is all one or all the other.
     """
     data, seed = recipe.data, recipe.split_seed
     try:
-        if name and len({example.source for example in examples}) < 2:
+        if held is not None:
+            train, test = ([], examples) if name in held else (examples, [])
+        elif name and len({example.source for example in examples}) < 2:
             rows = counted(len(examples), "row")
             prepared.notes.append(f"Task {name}: {rows} of one source, so it is trained on and not scored.")
             train, test = examples, []

@@ -316,7 +316,9 @@ def _no_difference(factors: Sequence[Varied], one: Sequence[int], other: Sequenc
         f"'{moved[0].name}' makes no difference{beside}: {_named(factors, one)} and {_named(factors, other)} "
         "come to the same recipe.",
         where=moved[0].where,
-        hint="Leave it out, or say where it acts (at).",
+        hint="Leave it out, or say where it acts (at)."
+        if isinstance(moved[0].levels[0], str | int | float | dict | list)
+        else "Give the factor more rows, or the design fewer cells.",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from espalier.core.files import content_hash
 from espalier.core.run import RunFolder
 from espalier.runs.events import listening, say, working
 from espalier.runs.plan import chosen
-from espalier.runs.prepare import prepare
+from espalier.runs.prepare import copied, prepare
 from espalier.tasks.once import reading_once
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _probe(recipe: Recipe, made: Prepared, cache: Path) -> Pace:
     from espalier.runs.stages import FORETOLD
     from espalier.trials.evaluation import local_model
 
-    found = [one for _, one, _ in forecasts(chosen(recipe, _copied(made)), cache)]
+    found = [one for _, one, _ in forecasts(chosen(recipe, copied(made)), cache)]
     training = sum(one.seconds - one.checkpoint_seconds for one in found)  # one is in what is gone through
     ahead = sum(2 * f.step_seconds + f.checkpoint_seconds for f in found if f.steps >= FORETOLD)
     learned = sum(len(turn.text) for row in made.train for turn in row.messages)
@@ -212,7 +212,7 @@ def _besides(recipe: Recipe, made: Prepared, cache: Path, load: float) -> tuple[
     with tempfile.TemporaryDirectory(prefix="espalier-probe-") as folder:
         own = {"name": "probe", "folder": folder, "train": stages, "data": data, "track": ()}
         short = recipe.model_copy(update=own)
-        few = _copied(made)
+        few = copied(made)
         few.train[:], few.test[:] = made.train[:FEW], made.test[:1]
         path = Path(folder) / "probe"
         begun = time.monotonic()
@@ -220,7 +220,7 @@ def _besides(recipe: Recipe, made: Prepared, cache: Path, load: float) -> tuple[
             execute(chosen(short, few), path, cache)
         except DataError:  # these few have nothing that the objective learns from
             begun = time.monotonic()
-            execute(chosen(short, _copied(made)), path, cache)
+            execute(chosen(short, copied(made)), path, cache)
         whole = time.monotonic() - begun
         events = RunFolder(path).read_events()
     taken = {one["stage"]: one["seconds"] for one in events if one["event"] == "stage"}
@@ -229,12 +229,6 @@ def _besides(recipe: Recipe, made: Prepared, cache: Path, load: float) -> tuple[
     trained = sum(seconds for name, seconds in taken.items() if name.startswith(("train", "stage")))
     rest = whole - answers - trained
     return whole - answers - steps, max(0.0, rest - taken["prepare"] - load)
-
-
-def _copied(made: Prepared) -> Prepared:
-    """Return it with lists of its own: a run takes out of them what its model cannot take."""
-    lists = {"train": [*made.train], "test": [*made.test], "dev": [*made.dev]}
-    return replace(made, **lists, rejects=[*made.rejects], notes=[*made.notes])
 
 
 def _shorter(rows: Sequence[Example], written: int) -> float:
