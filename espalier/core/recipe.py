@@ -130,6 +130,8 @@ class TrainSection(Section):
     """Peak learning rate."""
     epochs: float = Field(default=2.0, gt=0)
     """How often each row is seen."""
+    order: Literal["mixed", "nested"] = "mixed"
+    """How rows meet in steps: "mixed", or "nested", where those of a smaller data.limit come first."""
     rows: int = Field(default=32, gt=0)
     """Rows per optimizer step; they share one prompt tree."""
     tokens: int = Field(default=4096, gt=0)

@@ -132,6 +132,12 @@ def limit(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
     return [example for example in examples if example.source in kept]
 
 
+def nested(examples: Sequence[Example], seed: int) -> list[Example]:
+    """Return the rows in the order in which `limit` would draw them, whatever its number: see there."""
+    places = _places(examples, "limit", seed)
+    return sorted(examples, key=lambda example: (places[example.source], example.source))
+
+
 def _places(examples: Sequence[Example], purpose: str, seed: int) -> dict[str, float]:
     """Return for each source a number in [0, 1) that depends on it, the purpose and the seed alone."""
     places: dict[str, float] = {}

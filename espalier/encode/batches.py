@@ -81,6 +81,25 @@ def schedule(units: Sequence[Unit], size: int, seed: int) -> Callable[[int], lis
     return units_at
 
 
+def in_turn(units: Sequence[Unit], size: int) -> Callable[[int], list[Unit]]:
+    """Return the function from a step's number to its units, which come in their order, epoch after epoch.
+
+    Steps are full but for an epoch's last, so that those of a set are the first of any set that goes on.
+
+    Raises:
+        DataError: there is no row.
+    """
+    if not units:
+        raise DataError("There is no row to train on.")
+    steps = steps_per_epoch(len(units), size)
+
+    def units_at(step: int) -> list[Unit]:
+        start = step % steps * size
+        return [*units[start : start + size]]
+
+    return units_at
+
+
 def build_trees(groups: Sequence[Sequence[Encoded]], tokens: int) -> list[Tree]:
     """Return the trees of one step's groups of rows, see `rows_of_trees`. Raises DataError."""
     return [build_tree(rows) for rows in rows_of_trees(groups, tokens)]

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from espalier.core.files import content_hash, file_sha256
+from espalier.core.recipe import TrainSection
 from espalier.core.records import ALONE, Ranks
+from espalier.data.split import nested
 from espalier.encode.batches import steps_per_epoch
 from espalier.encode.tokens import unit_hashes
 from espalier.evaluate.rewards import MODEL
@@ -35,6 +37,7 @@ from espalier.runs.prepare import encode_units
 from espalier.runs.rating import rater_weights, raters
 from espalier.runs.stopping import stopping
 from espalier.runs.taken import note, take
+from espalier.runs.trunk import alone, go_on, leaving
 from espalier.train.checkpoint import latest
 from espalier.train.heldout import HeldOut, take_best, watched
 from espalier.train.loop import Settings, keep_nothing, train
@@ -68,6 +71,8 @@ if TYPE_CHECKING:
 FORETOLD = 8
 # Keys of a stage that determine nothing of its weights, or by what they lead to only.
 NO_PART = {"checkpoint", "data", "parallel", "dev", "patience", "keep", "states"}
+# Keys that runs of earlier versions did not have.
+LATER = {"order"}
 # Evaluations of the held-out loss, where the recipe does not say after how many steps.
 EVALUATIONS = 10
 
@@ -139,13 +144,20 @@ def determinants(plan: Plan, stage: Stage) -> dict[str, Any]:
     return {
         "seed": plan.seed,
         "model": {"precision": formats.training, "device": plan.choices.recipe.model.device},
-        "train": stage.section.model_dump(exclude=NO_PART),
+        "train": _told(stage.section),
         "weights": plan.loaded.weights,
         "rows": content_hash([rows, judged]),
         **({"held out": watch} if stage.heldout else {}),
         **({"rewards": models} if models else {}),
         **({"sampled in": formats.decoding} if sampled and formats.decoding != formats.training else {}),
     }
+
+
+def _told(section: TrainSection) -> dict[str, Any]:
+    """Return a stage's keys as determinants; those of `LATER` only where they are not as usual."""
+    usual = TrainSection()
+    left = {key for key in LATER if getattr(section, key) == getattr(usual, key)}
+    return section.model_dump(exclude=NO_PART | left)
 
 
 def _tune(plan: Plan, run: RunFolder, stage: Stage, determined: dict[str, Any], ranks: Ranks) -> None:
@@ -164,6 +176,10 @@ def _tune(plan: Plan, run: RunFolder, stage: Stage, determined: dict[str, Any], 
     keeps = keep_nothing
     if stage.section.keep and ranks.rank == 0:
         keeps = keeper(stage.states, model, settings, key, stage.section.states)
+    if ranks.size == 1 and not alone(stage) and not outside(stage):
+        units = _in_order(plan, stage, _behind(ready.template, stage.encoded.units, stage.examples, stage))
+        go_on(run, stage, determined, units, plan.store)
+        keeps = leaving(run, stage, determined, units, model, plan.store)
     with noisy(model, source, stage.section.noise, plan.seed) as steps:
         if ranks.size == 1 and settings.steps >= FORETOLD and latest(stage.folder / "checkpoints") is None:
             ahead = look_ahead(stage, ready, steps, settings, heldout)
@@ -241,7 +257,7 @@ def source_of(
     is told every round of them.
     """
     section, template = stage.section, ready.template
-    units = _behind(template, stage.encoded.units, stage.examples, stage)
+    units = _in_order(plan, stage, _behind(template, stage.encoded.units, stage.examples, stage))
     examples = {example.id: example for example in stage.examples}
     formats = plan.loaded.formats
     judges = partial(raters, cache=plan.cache)
@@ -274,6 +290,15 @@ def _behind(template: Template, units: list[Unit], examples: list[Example], stag
     return encode_units(examples, template, stage.section.tokens, written(stage.shared), []).units
 
 
+def _in_order(plan: Plan, stage: Stage, units: list[Unit]) -> list[Unit]:
+    """Return the units as the stage's steps take them."""
+    if stage.section.order != "nested":
+        return units
+    rows = nested(stage.examples, plan.choices.recipe.split_seed)
+    places = {row.id: place for place, row in enumerate(rows)}
+    return sorted(units, key=lambda unit: places[unit.example])
+
+
 def _steps(
     plan: Plan,
     stage: Stage,
@@ -295,6 +320,7 @@ def _steps(
         store=plan.store,
         key=content_hash([*found, outside(stage), str(ready.model.device)]),
         sampler=sampler,
+        nested=section.order == "nested",
     )
     return steps_of(units, stage.shared, resources, size=size, tokens=section.tokens, seed=plan.seed)
 

@@ -106,6 +106,7 @@ class Resources:
         reference: freezes the model as the stage found it, and returns the function that tells the
             log-probability of each weighted token of each row under it.
         sampler: for objectives that learn from the model's own answers, by their rewards' names and weights.
+        nested: whether steps come in nested order, see `encode/batches.py`.
     """
 
     steps: int
@@ -113,6 +114,20 @@ class Resources:
     policy: Callable[[Sequence[Encoded]], list[float]]
     reference: Callable[[], Callable[[Sequence[Encoded]], list[tuple[float, ...]]]]
     sampler: Callable[[Mapping[str, float]], Sampler]
+    nested: bool = False
+
+    def divisor(
+        self, weigh: Callable[[Sequence[Unit]], float], units: Sequence[Unit]
+    ) -> Callable[[Sequence[Unit]], float]:
+        """Return what tells the divisor of a step's loss from the step's units.
+
+        It is the mean weight of a step over the epoch. In nested order no step may depend on what comes after
+        it, and it is the step's own weight.
+        """
+        if self.nested:
+            return lambda taken: weigh(taken) or 1.0
+        mean = weigh(units) / self.steps
+        return lambda taken: mean
 
 
 Begun: TypeAlias = Callable[[int, Sequence[Unit]], Part]
@@ -131,6 +146,7 @@ class Objective:
         hold: how many steps in turn learn from the same units.
         limit: most tokens of an answer that it samples.
         rates: whether it trains a reward model: its edges then hold numbers, see `models/reward.py`.
+        apart: whether its part of a step depends on that step's own rows alone.
     """
 
     begin: Callable[[Sequence[Unit], Resources], Begun]
@@ -140,6 +156,7 @@ class Objective:
     hold: int = 1
     limit: int = 0
     rates: bool = False
+    apart: bool = True
 
 
 objectives: Registry[Objective] = Registry(
@@ -181,8 +198,12 @@ def of_answers(loss: Loss) -> Objective:
         return rows_of(unit, "answer")
 
     def begin(units: Sequence[Unit], resources: Resources) -> Begun:
-        divisor = sum(sum(row.weights) for unit in units for row in learns(unit)) / resources.steps
-        return lambda number, taken: Part([row for unit in taken for row in learns(unit)], loss, divisor)
+        divisor = resources.divisor(
+            lambda some: sum(sum(row.weights) for unit in some for row in learns(unit)), units
+        )
+        return lambda number, taken: Part(
+            [row for unit in taken for row in learns(unit)], loss, divisor(taken)
+        )
 
     return Objective(begin, learns)
 

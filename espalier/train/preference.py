@@ -52,7 +52,7 @@ def dpo(*, beta: float = 0.1, variant: Variant = "sigmoid") -> Objective:
     def begin(units: Sequence[Unit], resources: Resources) -> Begun:
         rows = [row for unit in units for row in _pairs(unit)]
         kept = _by_key(rows, resources.kept(rows))
-        pairs = sum(row.role == "rejected" for row in rows)
+        divisor = resources.divisor(_pair_count, units)
 
         def loss(edges: Edges, tree: Tree) -> LossSum:
             chosen, rejected = _paired(tree)
@@ -67,7 +67,7 @@ def dpo(*, beta: float = 0.1, variant: Variant = "sigmoid") -> Objective:
             return LossSum(VARIANTS[variant](margins, beta).sum(), float(len(chosen)), parts)
 
         return lambda number, taken: Part(
-            [row for unit in taken for row in _pairs(unit)], loss, pairs / resources.steps
+            [row for unit in taken for row in _pairs(unit)], loss, divisor(taken)
         )
 
     return Objective(begin, _pairs, PAIR)
@@ -87,7 +87,7 @@ def kto(*, beta: float = 0.1, desirable: float = 1.0, undesirable: float = 1.0) 
         strangers = dict(zip(map(_key, rows), _mismatched(units), strict=True))
         kept_strangers = dict(zip(strangers, resources.kept(list(strangers.values())), strict=True))
         weights = {"answer": desirable, "rejected": undesirable}
-        divisor = len(rows) / resources.steps
+        divisor = resources.divisor(lambda some: sum(len(unit.rows) for unit in some), units)
 
         def part(number: int, taken: Sequence[Unit]) -> Part:
             here = [row for unit in taken for row in unit.rows]
@@ -105,11 +105,12 @@ def kto(*, beta: float = 0.1, desirable: float = 1.0, undesirable: float = 1.0) 
                 count = float(own.sum())
                 return LossSum(losses.sum(), count, {"kl": point * count})
 
-            return Part(here, loss, divisor)
+            return Part(here, loss, divisor(taken))
 
         return part
 
-    return Objective(begin, lambda unit: unit.rows, "an answer or a rejected one")
+    # The rows that it is mismatched with are other units'.
+    return Objective(begin, lambda unit: unit.rows, "an answer or a rejected one", apart=False)
 
 
 @objectives.register("reward")
@@ -131,13 +132,16 @@ def reward(*, center: float = 0.0) -> Objective:
         return LossSum(total, float(len(chosen)), parts)
 
     def begin(units: Sequence[Unit], resources: Resources) -> Begun:
-        rows = [row for unit in units for row in _pairs(unit)]
-        pairs = sum(row.role == "rejected" for row in rows)
+        divisor = resources.divisor(_pair_count, units)
         return lambda number, taken: Part(
-            [as_rated(row) for unit in taken for row in _pairs(unit)], loss, pairs / resources.steps
+            [as_rated(row) for unit in taken for row in _pairs(unit)], loss, divisor(taken)
         )
 
     return Objective(begin, _pairs, PAIR, rates=True)
+
+
+def _pair_count(units: Sequence[Unit]) -> float:
+    return sum(row.role == "rejected" for unit in units for row in _pairs(unit))
 
 
 def _pairs(unit: Unit) -> list[Encoded]:

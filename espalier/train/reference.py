@@ -65,6 +65,7 @@ def make_resources(
     store: Journal,
     key: str,
     sampler: Callable[[Mapping[str, float]], Sampler],
+    nested: bool = False,
 ) -> Resources:
     """Return what objectives may use, for a model that no step has changed yet.
 
@@ -84,4 +85,4 @@ def make_resources(
 
         return tell
 
-    return Resources(steps, keeping(store, key, policy), policy, reference, sampler)
+    return Resources(steps, keeping(store, key, policy), policy, reference, sampler, nested)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from espalier.core.errors import RecipeError
-from espalier.encode.batches import build_trees, groups_of, schedule, steps_per_epoch
+from espalier.encode.batches import build_trees, groups_of, in_turn, schedule, steps_per_epoch
 
 if TYPE_CHECKING:
     from espalier.core.records import Encoded
@@ -66,7 +66,7 @@ def steps_of(
             where="train.objective",
             hint="Give one of them all the rewards, or make two stages.",
         )
-    units_at = schedule(units, size, seed)
+    units_at = in_turn(units, size) if resources.nested else schedule(units, size, seed)
     begun = [(objective.begin(units, resources), share) for objective, share in shared]
     hold = _held(shared)
 
