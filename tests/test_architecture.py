@@ -273,13 +273,13 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in modules():
         rooms[module.room] += _code_lines(module)
-    assert rooms.total() < 49_500
-    assert sum(rooms[room] for room in SPINE) < 10_600
+    assert rooms.total() < 50_500
+    assert sum(rooms[room] for room in SPINE) < 10_700
     most = {
         "core": 2_150,
         "scorers": 2_050,
         "train": 2_150,
-        "runs": 4_210,
+        "runs": 4_400,
         "models": 2_500,
         "decode": 2_700,
         "evaluate": 2_550,

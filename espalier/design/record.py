@@ -125,6 +125,7 @@ class Findings:
         footing: what the numbers are.
         command: what makes the study again.
         blocks: what the design says besides.
+        steps: of all trainings, and `steps_taken` how many of them were another training's first ones.
     """
 
     name: str
@@ -145,6 +146,8 @@ class Findings:
     footing: str
     command: str
     blocks: tuple[Block, ...] = ()
+    steps: int = 0
+    steps_taken: int = 0
 
     def __getitem__(self, name: str) -> Effect:
         """Return an effect by its name, or the only one of a factor."""
@@ -194,10 +197,15 @@ class Findings:
     @property
     def shared(self) -> str:
         """What the cells had in common and was done once."""
+        steps = (
+            f" Of {self.steps} training steps, {self.steps_taken} were taken from smaller sizes."
+            if self.steps_taken
+            else ""
+        )
         return (
             f"{counted(len(self.cells), 'cell')} of {counted(self.trainings, 'training')}, "
             f"{self.trained} of which were trained and {self.trainings - self.trained} taken from one that "
-            f"came to the same; {self.asked} answers, {self.written} of which had to be written."
+            f"came to the same; {self.asked} answers, {self.written} of which had to be written.{steps}"
         )
 
     def table(self) -> list[list[str]]:

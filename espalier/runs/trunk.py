@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from espalier.core.journal import Journal
-    from espalier.core.recipe import TrainSection
+    from espalier.core.recipe import Recipe, TrainSection
     from espalier.encode.tokens import Unit
     from espalier.runs.plan import Stage
     from espalier.train.states import Keep
@@ -55,6 +55,13 @@ def why_alone(section: TrainSection, *, dev: bool, apart: bool = True) -> str:
         "an objective's step depends on other steps' rows": not apart,
     }
     return next((why for why, holds in rules.items() if holds), "")
+
+
+def alone_as(recipe: Recipe) -> str:
+    """Return why a recipe's runs of nested sizes share no steps, as far as it tells; '' where they do."""
+    if len(recipe.train) > 1:
+        return "the recipe has several stages"
+    return why_alone(recipe.train[0], dev=bool(recipe.data.dev))
 
 
 def alone(stage: Stage) -> str:
@@ -111,11 +118,6 @@ def leaving(
         store.add({f"trunk:{keys[-1]}:{content_hash(where)}": where})
 
     return keep
-
-
-def shared_steps(run: RunFolder) -> int:
-    """Return how many steps of a run's training were taken from others."""
-    return sum(int(event["step"]) for event in run.read_events() if event.get("event") == "trunk")
 
 
 def _keys(stage: Stage, determined: Mapping[str, Any], units: Sequence[Unit]) -> Iterator[str]:

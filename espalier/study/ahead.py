@@ -24,6 +24,7 @@ from espalier.evaluate.measures import ALL, metric_of
 from espalier.runs.events import say, working
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import prepare
+from espalier.runs.trunk import alone_as
 from espalier.study.carrying_out import is_complete, read_book, stands
 from espalier.study.cells import planned
 from espalier.study.power import Assumed, known, promised
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from espalier.comparison.entries import Entry
     from espalier.comparison.significance import Spread
+    from espalier.core.recipe import Recipe
     from espalier.core.records import Metric
     from espalier.design.designs import Contrast
     from espalier.design.recipe import StudyRecipe
@@ -99,6 +101,7 @@ class Ahead:
     budget: float | None
     spent: float
     ways: str
+    sizes: str = ""
 
     @property
     def worst(self) -> Promise:
@@ -142,6 +145,8 @@ class Ahead:
                 f"It will take about {spelt(self.price.seconds)}: {spelt(self.price.training)} of training, "
                 f"{spelt(self.price.answering)} of answers, {spelt(self.price.besides)} of all else."
             )
+        if self.sizes:
+            told.append(self.sizes)
         if self.seeds == 1:
             told.append(ALONE)
         return [*told, f"Assumed: {self.assumed}.", *filter(None, (self.dear, self.blind, self.ways))]
@@ -254,8 +259,19 @@ def ahead(plan: Planned, book: Book, assume: Sequence[str] = (), *, cache: Path 
         budget=plan.study.budget,
         spent=book.seconds,
         ways="",
+        sizes=_sizes([one.recipe for one in plan.trainings]),
     )
     return replace(found, ways=_ways(plan, found, sizes, metric)) if found.blind else found
+
+
+def _sizes(recipes: Sequence[Recipe]) -> str:
+    """Say whether trainings of several sizes share their first steps; '' where there is one size."""
+    if len({recipe.data.limit for recipe in recipes}) == 1:
+        return ""
+    whys = [alone_as(recipe) for recipe in recipes]
+    if "" in whys:
+        return "Sizes go on from each other: a smaller set's steps are trained once."
+    return f"Sizes share no steps: {whys[-1]}."
 
 
 def check_ahead(plan: Planned, book: Book, cache: Path, assume: Sequence[str], *, anyway: bool) -> None:

@@ -242,6 +242,18 @@ def _done(plan: Planned, book: Book, name: str, key: str, kind: Kind) -> None:
     write(plan, book)
 
 
+def steps_of(plan: Planned) -> list[tuple[int, int]]:
+    """Return of each training its steps, and how many of them were taken from a smaller size."""
+    events = [plan.folder(training.name).read_events() for training in plan.trainings]
+    return [
+        (
+            sum(event.get("event") == "step" for event in own),
+            max((event["step"] for event in own if event.get("event") == "trunk"), default=0),
+        )
+        for own in events
+    ]
+
+
 def trained_here(plan: Planned) -> int:
     """Return how many trainings were done, and not taken from a run that had done the same."""
     events = [plan.folder(training.name).read_events() for training in plan.trainings]

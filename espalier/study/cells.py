@@ -7,6 +7,7 @@ the cell an evaluation of that. All cells with one training share it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from espalier.evaluate.measures import ALL
 from espalier.runs.judging import try_judges
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import Prepared, prepare
+from espalier.runs.trunk import alone_as
 from espalier.scorers.registry import scorers
 from espalier.tasks.once import reading_once
 
@@ -191,7 +193,13 @@ def planned(
             draft = _Draft(levels, seed, *(recipe.model_copy(update={"seed": seed}) for recipe in pair))
             groups.setdefault(_training_key(draft.train), []).append(draft)
     trainings = [_training(factors, key, group, reader, known or {}) for key, group in groups.items()]
-    return Planned(study, factors, layout, tuple(trainings))
+    return Planned(study, factors, layout, tuple(sorted(trainings, key=_size_first)))
+
+
+def _size_first(training: Training) -> float:
+    """Sort trainings that go on from each other by their sizes, the smallest first, behind the others."""
+    recipe = training.recipe
+    return 0.0 if alone_as(recipe) else recipe.data.limit or math.inf
 
 
 def _base(study: StudyRecipe) -> Recipe:

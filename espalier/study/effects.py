@@ -32,7 +32,7 @@ from espalier.design.record import CellScore, Effect, Findings
 from espalier.evaluate.measures import AS_IS, FLOORS
 from espalier.evaluate.scores import Scores
 from espalier.evaluate.sheet import between
-from espalier.study.carrying_out import trained_here
+from espalier.study.carrying_out import steps_of, trained_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,6 +105,7 @@ def _findings(
         for _, line in read_jsonl(plan.folder(name).outputs)
         if line["system"] not in FLOORS
     ]
+    steps, taken = zip(*steps_of(plan), strict=True)
     names = some([factor.name for factor in plan.factors], len(plan.factors))
     asked = f"{'Does' if len(plan.factors) == 1 else 'Do'} {names} make a difference?"
     return Findings(
@@ -125,6 +126,8 @@ def _findings(
         notes=compared.notes,
         footing=compared.footing,
         command=f"espalier study {plan.study.path / 'study.toml'}",
+        steps=sum(steps),
+        steps_taken=sum(taken),
     )
 
 

@@ -19,6 +19,7 @@ from espalier.core.run import RunFolder
 from espalier.runs.events import listening, say, working
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import copied, prepare
+from espalier.runs.trunk import alone_as
 from espalier.tasks.once import reading_once
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def price(plan: Planned, left: Sequence[Training], done: Collection[str], cache:
     known: dict[str, _Rows] = {}
     paces: dict[str, Pace] = {}
     spent: set[str] = set()  # by what determines it
+    grown: dict[str, int] = {}  # letters that trainings which go on from each other have learned, by all else
     training = answering = besides = 0.0
 
     def once(seconds: float, *key: object) -> float:
@@ -128,7 +130,7 @@ def price(plan: Planned, left: Sequence[Training], done: Collection[str], cache:
         weights = [recipe.seed, model, stages, rows.learned]
         if one.name not in done:
             asked = [rows.asked, recipe.decode.model_dump(mode="json")]
-            training += once(_trained(recipe, rows, pace), weights)
+            training += once(_trained(recipe, rows, pace, grown), weights)
             answering += once(pace.prompts + pace.answer * rows.count, model, asked)
             answering += once(pace.prompts + pace.own * rows.count, weights, asked)
             besides += pace.run
@@ -159,8 +161,15 @@ def _cost(recipe: Recipe) -> str:
     return content_hash([stages, recipe.model.model_dump(mode="json"), recipe.decode.kind])
 
 
-def _trained(recipe: Recipe, rows: _Rows, pace: Pace) -> float:
-    return pace.ahead + pace.letter * rows.letters * sum(stage.epochs for stage in recipe.train)
+def _trained(recipe: Recipe, rows: _Rows, pace: Pace, grown: dict[str, int]) -> float:
+    """Return the seconds of a training's steps: of nested sizes, those beyond the size before."""
+    if alone_as(recipe):
+        return pace.ahead + pace.letter * rows.letters * sum(stage.epochs for stage in recipe.train)
+    task, train = recipe.task.model_dump(), [stage.model_dump() for stage in recipe.train]
+    data = recipe.data.model_dump(exclude={"limit"})
+    key = content_hash([task, data, train, recipe.model.model_dump(), recipe.seed])
+    begun, grown[key] = grown.get(key, 0), max(rows.letters, grown.get(key, 0))
+    return pace.ahead * (begun == 0) + pace.letter * max(0, rows.letters - begun)
 
 
 def _probe(recipe: Recipe, made: Prepared, cache: Path) -> Pace:

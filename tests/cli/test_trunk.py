@@ -61,3 +61,41 @@ def test_only_what_would_have_led_there_is_taken(home: Path, espalier: Callable[
         assert taken(trained(espalier, home, f"other-{number}", 13, "train.rows=3", other)) == []
     shutil.rmtree(first / "trunk")
     assert taken(trained(espalier, home, "gone", 13, "train.rows=3")) == []
+
+
+STUDY = """
+recipe = "recipe.toml"
+seeds = 1
+design = {{ kind = "nested", arms = "epochs" }}
+set = [{keys}]
+[[factor]]
+kind = "data.size"
+levels = [6, 12, 20]
+"""
+
+
+def planned(espalier: Callable[..., Result], home: Path, *keys: str) -> str:
+    """Return what a study of sizes says before it begins."""
+    text = STUDY.format(keys=", ".join(f'"{key}"' for key in keys))
+    (home / "sizes.toml").write_text(text)
+    done = espalier("study", "sizes.toml", "--plan", cwd=home)
+    assert done.code == 0, done.err
+    return " ".join(done.out.split())
+
+
+def test_a_study_says_before_and_after_what_its_sizes_share(home: Path, espalier: Callable[..., Result]):
+    keys = (
+        "train.order=nested",
+        "train.schedule=constant",
+        "train.warmup=0",
+        "train.epochs=1",
+        "train.rows=3",
+    )
+    assert 'Sizes share no steps: train.order is not "nested".' in planned(espalier, home, *keys[1:])
+    assert "Sizes share no steps: train.warmup is not 0." in planned(espalier, home, *keys[:2], *keys[3:])
+    assert "a smaller set's steps are trained once" in planned(espalier, home, *keys)
+    done = espalier("study", "sizes.toml", cwd=home)
+    assert done.code == 0, done.err
+    assert "Of 13 training steps, 6 were taken from smaller sizes." in " ".join(done.out.split())
+    runs = home / "studies" / "sizes" / "runs"
+    assert sorted(step for run in runs.glob("data*") for step in taken(run)) == [2, 4]
