@@ -59,7 +59,7 @@ def why_alone(section: TrainSection, *, dev: bool, apart: bool = True) -> str:
 
 def alone_as(recipe: Recipe) -> str:
     """Return why a recipe's runs of nested sizes share no steps, as far as it tells; '' where they do."""
-    if len(recipe.train) > 1:
+    if len(recipe.train) != 1:
         return "the recipe has several stages"
     return why_alone(recipe.train[0], dev=bool(recipe.data.dev))
 

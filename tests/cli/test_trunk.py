@@ -98,4 +98,4 @@ def test_a_study_says_before_and_after_what_its_sizes_share(home: Path, espalier
     assert done.code == 0, done.err
     assert "Of 13 training steps, 6 were taken from smaller sizes." in " ".join(done.out.split())
     runs = home / "studies" / "sizes" / "runs"
-    assert sorted(step for run in runs.glob("data*") for step in taken(run)) == [2, 4]
+    assert sorted(step for run in runs.glob("*_s0") for step in taken(run)) == [2, 4]
