@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from espalier.claims.ledger import number
 from espalier.comparison.page import pages
-from espalier.report.layout import ours
-from espalier.report.page import UNWRITABLE
+from espalier.report.layout import page_of
 
 if TYPE_CHECKING:
     from espalier.claims.ledger import Ledger
@@ -15,6 +14,4 @@ if TYPE_CHECKING:
 
 def render(ledger: Ledger) -> str:
     """Return the page."""
-    page = pages().get_template("claims.html")
-    shown = page.render(style=ours("report.css"), ledger=ledger, number=number)
-    return UNWRITABLE.sub("\ufffd", shown)
+    return page_of(pages(), "claims.html", {"ledger": ledger, "number": number})

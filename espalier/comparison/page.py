@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +13,8 @@ from espalier.comparison.records import least, shown_p
 from espalier.evaluate import sheet
 from espalier.report import browse
 from espalier.report.charts import Tick, ticks
-from espalier.report.layout import environment, ours
-from espalier.report.page import UNWRITABLE, unbroken
+from espalier.report.layout import environment, page_of
+from espalier.report.page import unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,21 +65,16 @@ def pages() -> Environment:
 
 def render(comparison: Comparison, groups: Sequence[Sequence[Entry]]) -> str:
     """Return the page; its rows show the answers of each side's first training."""
-    script = ours("browse.js")
     names = [comparison.pairs[0].first, *(pair.other for pair in comparison.pairs)]
-    page = pages().get_template("comparison.html")
-    shown = page.render(
-        style=ours("report.css"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        comparison=comparison,
-        names=names,
-        said=[next(iter(pair.measures.values())).said for pair in comparison.pairs],
-        forest=forest(comparison),
-        orders=ORDERS,
-        listed=Markup(browse.embedded(listed(comparison, groups, names))),
-    )
-    return UNWRITABLE.sub("\ufffd", shown)
+    shown = {
+        "comparison": comparison,
+        "names": names,
+        "said": [next(iter(pair.measures.values())).said for pair in comparison.pairs],
+        "forest": forest(comparison),
+        "orders": ORDERS,
+        "listed": Markup(browse.embedded(listed(comparison, groups, names))),
+    }
+    return page_of(pages(), "comparison.html", shown, "browse.js")
 
 
 def forest(comparison: Comparison) -> Forest:

@@ -10,8 +10,7 @@ from espalier.core.records import Estimate
 from espalier.evaluate import sheet
 from espalier.explain.record import KINDS, signed
 from espalier.report.charts import Tick, ticks
-from espalier.report.layout import environment, ours
-from espalier.report.page import UNWRITABLE
+from espalier.report.layout import environment, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,15 +62,13 @@ def _pages() -> Environment:
 
 def render(found: Explanation) -> str:
     """Return the page."""
-    page = _pages().get_template("explain.html")
-    shown = page.render(
-        style=ours("report.css"),
-        found=found,
-        crosses=crosses(found.card) if found.card else [],
-        plots=plots(found.shift) if found.shift and found.shift.places else None,
-        kinds=KINDS,
-    )
-    return UNWRITABLE.sub("\ufffd", shown)
+    shown = {
+        "found": found,
+        "crosses": crosses(found.card) if found.card else [],
+        "plots": plots(found.shift) if found.shift and found.shift.places else None,
+        "kinds": KINDS,
+    }
+    return page_of(_pages(), "explain.html", shown)
 
 
 def number(estimate: Estimate, digits: int = 2) -> str:

@@ -21,9 +21,8 @@ from espalier.core.run import RunFolder
 from espalier.core.text import counted
 from espalier.data.pairs import Pairs
 from espalier.report.charts import histograms
-from espalier.report.layout import environment, ours
+from espalier.report.layout import environment, page_of
 from espalier.report.lengths import Lengths
-from espalier.report.page import UNWRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +52,7 @@ def write_build_report(folder: Path) -> Path:
     dropping = [step.name for step in funnel.steps if step.drops]
     people = settled(Pairs(folder / TABLE), dropping, decisions) if decisions else None
     html = render(funnel, people, read_text(run.recipe), read_exported(folder))
-    write_atomic(run.report, UNWRITABLE.sub("\ufffd", html))
+    write_atomic(run.report, html)
     return run.report
 
 
@@ -76,19 +75,18 @@ def render(
 ) -> str:
     """Return the report as HTML."""
     mixed = exported.rows if exported and exported.portions else None
-    page = _pages().get_template("build.html")
-    return page.render(
-        style=ours("report.css"),
-        funnel=funnel,
-        people=people,
-        out=_out(funnel, people),
-        mixed=mixed,
-        portions=exported.portions if exported else (),
-        recipe=recipe.strip(),
-        bars=_bars(funnel, people, mixed),
-        lengths=_lengths(funnel),
-        marked=_marked,
-    )
+    shown = {
+        "funnel": funnel,
+        "people": people,
+        "out": _out(funnel, people),
+        "mixed": mixed,
+        "portions": exported.portions if exported else (),
+        "recipe": recipe.strip(),
+        "bars": _bars(funnel, people, mixed),
+        "lengths": _lengths(funnel),
+        "marked": _marked,
+    }
+    return page_of(_pages(), "build.html", shown)
 
 
 def _out(funnel: Funnel, people: Settled | None) -> int:

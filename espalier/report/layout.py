@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jinja2 import Environment
+
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters, are no text of a page
 
 
 def environment(filters: Mapping[str, Callable[..., Any]]) -> Environment:
@@ -36,3 +41,21 @@ def environment(filters: Mapping[str, Callable[..., Any]]) -> Environment:
 def ours(name: str) -> Markup:
     """Return a style or a script as it stands in a page: it is ours, not the run's, and is not escaped."""
     return Markup(files("espalier.report").joinpath("templates", name).read_text(encoding="utf-8"))
+
+
+def page_of(pages: Environment, name: str, shown: Mapping[str, Any], script: str = "") -> str:
+    """Return a page as it can be written.
+
+    Args:
+        pages: see `environment`.
+        name: of the template, which extends `frame.html`.
+        shown: what it shows.
+        script: the name of the script that it carries, the only one that may run; "" for none.
+    """
+    own = ours(script) if script else ""
+    given = {
+        "style": ours("report.css"),
+        "script": own,
+        "script_hash": base64.b64encode(hashlib.sha256(own.encode()).digest()).decode() if own else "",
+    }
+    return UNWRITABLE.sub("\ufffd", pages.get_template(name).render({**given, **shown}))

@@ -6,9 +6,7 @@ shown; the templates lay it out. No network; the one script is ours, and every t
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -30,7 +28,7 @@ from espalier.report import browse, words
 from espalier.report.charts import axis
 from espalier.report.gather import Material, gather
 from espalier.report.gather import scores_of as scores_of
-from espalier.report.layout import environment, ours
+from espalier.report.layout import environment, page_of
 from espalier.report.lengths import lengths
 from espalier.report.picks import pick, picked_by
 from espalier.report.tuning import how, trainings
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
     from espalier.evaluate.scores import Scores
 
 SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
-UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters, are no text of a page
 DESCRIBED = {
     AS_IS: "the model as it is",
     "tuned": "the model after tuning",
@@ -64,7 +61,7 @@ def write_report(folder: Path) -> Path:
         RunError: there is no such folder, or the file cannot be written.
     """
     path = RunFolder(folder).report
-    write_atomic(path, UNWRITABLE.sub("\ufffd", render(gather(folder))))
+    write_atomic(path, render(gather(folder)))
     return path
 
 
@@ -96,36 +93,33 @@ def _pages() -> Environment:
 
 def render(material: Material) -> str:
     """Return the report as HTML."""
-    tasks, script = _tasks(material), ours("browse.js")
-    page = _pages().get_template("report.html")
-    return page.render(
-        style=ours("report.css"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        listed=_listed(material),
-        run=material,
-        task=tasks[0][0] if len(tasks) == 1 else counted(len(tasks), "task") if tasks else material.name,
-        tasks=tasks,
-        findings=findings(material.scores),
-        changes=_changes(material.scores),
-        asked=_asked(material),
-        alone=AS_IS in material.scores.systems,
-        figures=_figures(material),
-        floor_text=_floor_text(material, "constant"),
-        majority=_floor_text(material, "majority"),
-        checks=_checks(material),
-        shape=_shape(material),
-        lengths=lengths(material),
-        forgetting=_forgetting(material.scores),
-        reasons=_reasons(material),
-        how=how(material),
-        trainings=trainings(material),
-        picks=pick(material),
-        order=picked_by(material.scores),
-        recipe_hash=_recipe_hash(material),
-        comes_from=chain(material.provenance, material.name),
+    tasks = _tasks(material)
+    shown = {
+        "listed": _listed(material),
+        "run": material,
+        "task": tasks[0][0] if len(tasks) == 1 else counted(len(tasks), "task") if tasks else material.name,
+        "tasks": tasks,
+        "findings": findings(material.scores),
+        "changes": _changes(material.scores),
+        "asked": _asked(material),
+        "alone": AS_IS in material.scores.systems,
+        "figures": _figures(material),
+        "floor_text": _floor_text(material, "constant"),
+        "majority": _floor_text(material, "majority"),
+        "checks": _checks(material),
+        "shape": _shape(material),
+        "lengths": lengths(material),
+        "forgetting": _forgetting(material.scores),
+        "reasons": _reasons(material),
+        "how": how(material),
+        "trainings": trainings(material),
+        "picks": pick(material),
+        "order": picked_by(material.scores),
+        "recipe_hash": _recipe_hash(material),
+        "comes_from": chain(material.provenance, material.name),
         **_training(material),
-    )
+    }
+    return page_of(_pages(), "report.html", shown, "browse.js")
 
 
 def _listed(material: Material) -> Markup | None:

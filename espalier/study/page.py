@@ -10,8 +10,7 @@ from espalier.comparison.page import differences, pages
 from espalier.evaluate import sheet
 from espalier.evaluate.measures import FLOORS
 from espalier.report.charts import Tick, ticks
-from espalier.report.layout import ours
-from espalier.report.page import UNWRITABLE
+from espalier.report.layout import page_of
 
 if TYPE_CHECKING:
     from espalier.core.records import Estimate
@@ -39,15 +38,13 @@ class Scores:
 
 def render(found: Findings) -> str:
     """Return the page."""
-    page = pages().get_template("study.html")
-    shown = page.render(
-        style=ours("report.css"),
-        found=found,
-        forest=differences([(one.name, one.compared) for one in found.effects], found.margin),
-        scores=scores(found),
-        cells={cell.name: cell for cell in found.cells},
-    )
-    return UNWRITABLE.sub("\ufffd", shown)
+    shown = {
+        "found": found,
+        "forest": differences([(one.name, one.compared) for one in found.effects], found.margin),
+        "scores": scores(found),
+        "cells": {cell.name: cell for cell in found.cells},
+    }
+    return page_of(pages(), "study.html", shown)
 
 
 def scores(found: Findings) -> Scores:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from espalier.evaluate import sheet
 from espalier.report.charts import Tick, ticks
-from espalier.report.layout import environment, ours
-from espalier.report.page import UNWRITABLE
+from espalier.report.layout import environment, page_of
 from espalier.trials.decoding_record import gap_of, span, spent
 
 if TYPE_CHECKING:
@@ -61,15 +60,13 @@ def _pages() -> Environment:
 
 def render(found: Decodings) -> str:
     """Return the page."""
-    page = _pages().get_template("decoding.html")
-    shown = page.render(
-        style=ours("report.css"),
-        found=found,
-        marks={one.setting: mark for mark, one in _marked(found)},
-        plot=pareto(found),
-        decode={one.setting: _recipe(one) for one in found.tested},
-    )
-    return UNWRITABLE.sub("\ufffd", shown)
+    shown = {
+        "found": found,
+        "marks": {one.setting: mark for mark, one in _marked(found)},
+        "plot": pareto(found),
+        "decode": {one.setting: _recipe(one) for one in found.tested},
+    }
+    return page_of(_pages(), "decoding.html", shown)
 
 
 def share(value: float, digits: int = 1) -> str:

@@ -6,8 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from espalier.attribution.influence.record import LIST, TITLES, number
-from espalier.report.layout import environment, ours
-from espalier.report.page import UNWRITABLE
+from espalier.report.layout import environment, page_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -23,13 +22,11 @@ def _pages() -> Environment:
 
 def render(found: Influence, checked: Checked | None = None) -> str:
     """Return the page; `checked` is what came of removing rows, where that was done."""
-    page = _pages().get_template("influence.html")
-    shown = page.render(
-        style=ours("report.css"),
-        found=found,
-        checked=checked,
-        titles=TITLES,
-        number=number,
-        most=min(LIST, found.rows),
-    )
-    return UNWRITABLE.sub("\ufffd", shown)
+    shown = {
+        "found": found,
+        "checked": checked,
+        "titles": TITLES,
+        "number": number,
+        "most": min(LIST, found.rows),
+    }
+    return page_of(_pages(), "influence.html", shown)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from espalier.attribution.parts.record import SAYS, nats
 from espalier.report.charts import Tick, ticks
-from espalier.report.layout import environment, ours
-from espalier.report.page import UNWRITABLE
+from espalier.report.layout import environment, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,17 +60,15 @@ def _pages() -> Environment:
 def render(found: Attribution) -> str:
     """Return the page."""
     best = shown_method(found)
-    page = _pages().get_template("parts.html")
-    shown = page.render(
-        style=ours("report.css"),
-        found=found,
-        says=SAYS,
-        bars={one.method: bars(found, one.method) for one in found.faith},
-        curves={one.method: curves(one) for one in found.faith},
-        best=best,
-        rows=[(row, coloured(row, best)) for row in found.told[:SHOWN]],
-    )
-    return UNWRITABLE.sub("\ufffd", shown)
+    shown = {
+        "found": found,
+        "says": SAYS,
+        "bars": {one.method: bars(found, one.method) for one in found.faith},
+        "curves": {one.method: curves(one) for one in found.faith},
+        "best": best,
+        "rows": [(row, coloured(row, best)) for row in found.told[:SHOWN]],
+    }
+    return page_of(_pages(), "parts.html", shown)
 
 
 def shown_method(found: Attribution) -> str:

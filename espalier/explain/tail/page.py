@@ -12,8 +12,7 @@ from espalier.explain.record import signed
 from espalier.explain.tail.kinds import NEIGHBOUR
 from espalier.explain.tail.record import seen
 from espalier.report.charts import Tick, ticks
-from espalier.report.layout import environment, ours
-from espalier.report.page import UNWRITABLE
+from espalier.report.layout import environment, page_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -46,13 +45,12 @@ class Plot:
 
 def render(found: TailPage) -> str:
     """Return the page."""
-    page = _layout().get_template("tail.html").render(
-        style=ours("report.css"),
-        found=found,
-        parts=[(told, plot(found, told)) for told in found.facets],
-        neighbour=NEIGHBOUR,
-    )  # fmt: skip
-    return UNWRITABLE.sub("\ufffd", page)
+    shown = {
+        "found": found,
+        "parts": [(told, plot(found, told)) for told in found.facets],
+        "neighbour": NEIGHBOUR,
+    }
+    return page_of(_layout(), "tail.html", shown)
 
 
 def plot(found: TailPage, told: Told) -> Plot | None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from espalier.explain.record import signed
 from espalier.report.charts import Tick, axis
-from espalier.report.layout import environment, ours
-from espalier.report.page import UNWRITABLE
+from espalier.report.layout import environment, page_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,10 +27,13 @@ def render(found: Sensitivity) -> str:
         for task, values in asked.tasks.items()
     ]
     marks: list[Tick] = scale.ticks
-    page = _layout().get_template("wording.html").render(
-        style=ours("report.css"), found=found, strips=strips, ticks=marks, tables=[*found.tables()]
-    )  # fmt: skip
-    return UNWRITABLE.sub("\ufffd", page)
+    shown = {
+        "found": found,
+        "strips": strips,
+        "ticks": marks,
+        "tables": [*found.tables()],
+    }
+    return page_of(_layout(), "wording.html", shown)
 
 
 @cache
