@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from espalier.train.steps import Source
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# How long an example takes is the machine's, and no fault of what is tested.
-settings.register_profile("any machine", deadline=None)
+# How long an example takes is the machine's, and no fault of what is tested; and a suite that is run often tries
+# other examples each time.
+settings.register_profile("any machine", deadline=None, max_examples=50)
 settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent.parent

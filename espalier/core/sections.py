@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 class Section(BaseModel):
     """A table of the recipe: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Choice(BaseModel):
@@ -36,6 +39,24 @@ def keys_of(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, A
             yield from keys_of(cast("type[BaseModel]", inner[0]), f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
+
+
+def explained(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the same keys with what stands under each: pydantic would read the source at every start."""
+    (own,) = ast.parse(inspect.getsource(section)).body
+    under = {
+        node.target.id: inspect.cleandoc(text)
+        for node, after in pairwise(cast("ast.ClassDef", own).body)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(text := after.value.value, str)
+    }
+    for name, field in section.model_fields.items():
+        inner = [t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)]
+        if inner:
+            yield from explained(cast("type[BaseModel]", inner[0]), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", under.get(name, "")
 
 
 def _is_section(kind: object) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from espalier.core.recipe import Choice, recipe_keys
+from espalier.core.recipe import Choice, Recipe, recipe_keys
+from espalier.core.sections import explained
 from espalier.decode.strategies.registry import strategies
 from espalier.formats.load import formats
 from espalier.models.adapters import methods
@@ -50,9 +51,9 @@ keyword parameters and annotations; see [seams](seams.md).
 
 def reference() -> str:
     """Return the whole reference as Markdown."""
+    about = dict(explained(Recipe))
     rows = "".join(
-        f"| `{path}` | {_type(field.annotation)} | {_default(field)} | "
-        f"{' '.join(field.description.split())} |\n"
+        f"| `{path}` | {_type(field.annotation)} | {_default(field)} | {' '.join(about[path].split())} |\n"
         for path, field in recipe_keys()
     )
     return HEAD + rows + CHOICES + "".join(_choices())

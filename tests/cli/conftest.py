@@ -143,7 +143,7 @@ def tiny_model(
     chat_tokenizer: Callable[[str], PreTrainedTokenizerFast],
     llama: Callable[..., LlamaForCausalLM],
 ) -> Path:
-    """A random Llama of 2 layers as a folder, with a byte-level tokenizer and the ChatML template."""
+    """A random Llama of one layer as a folder, with a byte-level tokenizer and the ChatML template."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -152,6 +152,7 @@ def tiny_model(
         len(tokenizer),
         hidden_size=64,
         intermediate_size=96,
+        num_hidden_layers=1,
         max_position_embeddings=4096,
         eos_token_id=tokenizer.eos_token_id,
     )

@@ -10,6 +10,7 @@ import tomli_w
 
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.recipe import Recipe, load_recipe, recipe_keys
+from espalier.core.sections import explained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,8 +171,9 @@ def test_paths_in_the_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest
 def test_a_recipe_is_frozen_and_every_key_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load(tmp_path).seed = 3  # type: ignore[misc]
-    unexplained = [key for key, field in recipe_keys() if not (field.description or "").endswith(".")]
-    assert not unexplained
+    about = dict(explained(Recipe))
+    assert [*about] == [key for key, _ in recipe_keys()]
+    assert not [key for key, text in about.items() if not text.endswith(".")]
 
 
 def test_a_table_of_python_is_a_recipe(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from espalier.tasks.raw_rows import Reject
 
-MOST = 3_000  # rows of a file that are read
+MOST = 1_000  # rows of a file that are read
 # What holds no rows of text, by its name's end, and what is said of it.
 NO_DATA = {
     "README.md": "neither rows nor a task",
