@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from espalier.train.steps import Source
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# How long an example takes is the machine's, and no fault of what is tested; and a suite that is run often tries
-# other examples each time.
+# How long an example takes is the machine's, and no fault of what is tested; and a suite that is run often
+# tries other examples each time.
 settings.register_profile("any machine", deadline=None, max_examples=50)
 settings.load_profile("any machine")
 
@@ -72,13 +72,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for garbage in what the tests make only: what is imported stays, and is a million objects."""
+    """Look for garbage in what the tests make only: what is imported stays, and is a million objects.
+
+    And look seldom: a run makes objects by the hundred thousand, most of which stay until its end.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(5_000, 20, 50)
         gc.enable()
 
 

@@ -15,9 +15,10 @@ import inspect
 import json
 import sys
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
 
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from espalier.core.errors import RecipeError, nearest
 from espalier.core.outside import note
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 T = TypeVar("T")
+REMEMBERED = 256  # schemas
 
 
 class Registry(Generic[T]):
@@ -111,22 +113,9 @@ def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, 
         if key not in parameters:
             place = f"{where}.{key}" if where else key
             raise RecipeError(f"{name} takes no '{key}'.", where=place, hint=nearest(key, parameters))
-    # By another name within: a parameter may be called as a model's own methods are ("schema").
-    fields: Any = {
-        f"of_{key}": (
-            p.annotation,
-            Field(... if p.default is inspect.Parameter.empty else p.default, alias=key),
-        )
-        for key, p in parameters.items()
-    }
-    model = create_model(
-        "Parameters",
-        __config__=ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True),
-        **fields,
-    )
     try:
         # Strict by way of JSON, as for the recipe itself: "2" is no number, but a list is a tuple.
-        valid = model.model_validate_json(json.dumps(dict(params), default=str), strict=True)
+        valid = _schema(factory).model_validate_json(json.dumps(dict(params), default=str), strict=True)
     except ValidationError as error:
         raise recipe_error(error, where) from None
     given = {key: getattr(valid, f"of_{key}") for key in parameters}
@@ -134,6 +123,24 @@ def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, 
         p.name: _gathered(p.annotation, given) if is_dataclass(p.annotation) else given[p.name]
         for p in _declared(factory)
     }
+
+
+@lru_cache(REMEMBERED)
+def _schema(factory: Callable[..., Any]) -> type[BaseModel]:
+    """Return what checks a factory's parameters. To make it takes longer than to use it."""
+    # By another name within: a parameter may be called as a model's own methods are ("schema").
+    fields: Any = {
+        f"of_{key}": (
+            p.annotation,
+            Field(... if p.default is inspect.Parameter.empty else p.default, alias=key),
+        )
+        for key, p in _parameters(factory).items()
+    }
+    return create_model(
+        "Parameters",
+        __config__=ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True),
+        **fields,
+    )
 
 
 def recipe_error(error: ValidationError, where: str = "") -> RecipeError:

@@ -29,6 +29,8 @@ AHEAD = 1e-4
 FAILURES = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 # What the trial has found, by what a model is made of.
 _TRIED: dict[int, str | None] = {}
+# What was found to write from left to right, by the same.
+_CAUSAL: set[int] = set()
 
 
 def unsupported(model: PreTrainedModel, longest: int | None = None, *, training: bool = False) -> str | None:
@@ -59,13 +61,14 @@ def unsupported(model: PreTrainedModel, longest: int | None = None, *, training:
 
 
 def made_of(model: PreTrainedModel) -> int:
-    """Return a number for what a model is, but for its weights: of a copy it is the same."""
+    """Return a number for what a model is, but for its weights and place: of a copy it is the same."""
+    config = {key: value for key, value in model.config.to_dict().items() if key != "_name_or_path"}
     parts = tuple(
         (name, type(part), len(part._forward_hooks), len(part._forward_pre_hooks))
         for name, part in model.named_modules()
     )
     weights = tuple((weight.shape, weight.dtype, weight.device) for weight in model.parameters())
-    return hash((parts, weights, repr(model.config.to_dict())))
+    return hash((parts, weights, repr(config)))
 
 
 @torch.no_grad()
@@ -75,6 +78,8 @@ def check_causal(model: PreTrainedModel) -> None:
     Raises:
         ModelError: it does, so that it cannot be trained to write from left to right.
     """
+    if (made := made_of(model)) in _CAUSAL:
+        return
     ids = torch.from_numpy(_tokens(model)[0]).to(model.device)[None]
     try:
         whole, begun = (model(input_ids=part, use_cache=False).logits[0] for part in (ids, ids[:, :-1]))
@@ -92,6 +97,7 @@ def check_causal(model: PreTrainedModel) -> None:
             where=str(model.name_or_path),
             hint="Take a causal language model, such as one of the Llama, Qwen or Gemma families.",
         )
+    _CAUSAL.add(made)
 
 
 def _tokens(model: PreTrainedModel) -> np.ndarray:
