@@ -138,28 +138,37 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(
+def model_of(
     tmp_path_factory: pytest.TempPathFactory,
     chat_tokenizer: Callable[[str], PreTrainedTokenizerFast],
     llama: Callable[..., LlamaForCausalLM],
-) -> Path:
-    """A random Llama of one layer as a folder, with a byte-level tokenizer and the ChatML template."""
+) -> Callable[[int], Path]:
+    """Makes folders with a random Llama of so many layers, a byte-level tokenizer and the ChatML template."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    tokenizer = chat_tokenizer("chatml")
-    model = llama(
-        len(tokenizer),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=1,
-        max_position_embeddings=4096,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    def make(layers: int) -> Path:
+        logging.disable_progress_bar()
+        tokenizer = chat_tokenizer("chatml")
+        model = llama(
+            len(tokenizer),
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=layers,
+            max_position_embeddings=4096,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        folder = tmp_path_factory.mktemp("models") / "tiny"
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(model_of: Callable[[int], Path]) -> Path:
+    """One layer: half of what a run of this size takes is its layers."""
+    return model_of(1)
 
 
 def make_home(folder: Path, model: Path) -> Path:

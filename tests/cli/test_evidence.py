@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ def stages(run: Path) -> list[str]:
 
 
 def test_a_run_says_what_was_forgotten_and_what_moves_and_another_asks_the_base_no_more(
-    home: Path, espalier: Any
+    model_of: Callable[[int], Path], new_home: Callable[..., Path], espalier: Any, tmp_path: Path
 ) -> None:
+    home = new_home(tmp_path / "home", model=model_of(2))  # a single layer rounds alike in every way
     result = espalier(*ASKED, cwd=home)
     assert result.code == 0, result.err
     assert "General questions: right answers" in result.out
