@@ -117,7 +117,7 @@ def out_and_in(found: list[Example], format: str, ending: str, folder: Path) -> 
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=25)
+@settings(max_examples=16)
 @given(st.lists(rows(), max_size=5), st.sampled_from([".jsonl", ".csv", ".parquet"]))
 def test_a_row_comes_in_as_it_went_out_or_is_refused(format: str, found: list[Example], ending: str) -> None:
     held: list[Example] = []
@@ -153,7 +153,7 @@ def task_rows(draw: st.DrawFn) -> Example:
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(task_rows() | rows(), max_size=6))
 def test_tasks_come_in_as_they_went_out(found: list[Example]) -> None:
     held: list[Example] = []

@@ -38,7 +38,7 @@ rows = st.dictionaries(st.sampled_from(KEYS), deep | st.lists(turns, max_size=4)
 @given(
     content=st.lists(rows | deep, max_size=4), kind=st.sampled_from(["auto", *FORMATS]), lines=st.booleans()
 )
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_row_is_used_or_rejected(tmp_path: Path, content: list[Any], kind: str, lines: bool) -> None:
     path = tmp_path / ("rows.jsonl" if lines else "rows.json")
     path.write_text("\n".join(map(json.dumps, content)) if lines else json.dumps(content))

@@ -81,7 +81,7 @@ def accepted(act: Callable[[], T]) -> T:
 
 @pytest.mark.parametrize("style", STYLES)
 @given(prompt=texts, answer=texts)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
 def test_one_turn(chats: dict[str, Template], style: str, prompt: str, answer: str) -> None:
     chat = chats[style]
     example = row(prompt, answer)
@@ -99,7 +99,7 @@ def test_one_turn(chats: dict[str, Template], style: str, prompt: str, answer: s
 
 @pytest.mark.parametrize("style", [style for style in STYLES if style not in (*SINGLE_TURN, "plain")])
 @given(turns=st.tuples(texts, texts, texts, texts))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
 def test_two_turns(chats: dict[str, Template], style: str, turns: tuple[str, str, str, str]) -> None:
     chat = chats[style]
     short, whole = accepted(lambda: (encode(row(*turns[:2]), chat), encode(row(*turns), chat)))
@@ -116,7 +116,7 @@ def test_two_turns(chats: dict[str, Template], style: str, turns: tuple[str, str
 
 @pytest.mark.parametrize("style", ["system", "silent", "gemma", "mistral", *WITH_TOOLS, "single"])
 @given(turns=conversations())
-@settings(max_examples=20, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=14, suppress_health_check=[HealthCheck.filter_too_much])
 def test_conversations_with_tools(
     chats: dict[str, Template], chat_tokenizer: Callable[[str], Any], style: str, turns: tuple[Message, ...]
 ) -> None:
@@ -155,7 +155,7 @@ def test_conversations_with_tools(
 
 @pytest.mark.parametrize("style", STYLES)
 @given(prompt=texts, answer=texts)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_text_cannot_open_or_end_a_turn(
     chats: dict[str, Template], chat_tokenizer: Callable[[str], Any], style: str, prompt: str, answer: str
 ) -> None:
@@ -170,7 +170,7 @@ def test_a_text_cannot_open_or_end_a_turn(
 
 @pytest.mark.parametrize("style", STYLES)
 @given(prompt=texts)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_ids_say_what_the_text_says(
     chats: dict[str, Template], chat_tokenizer: Callable[[str], Any], style: str, prompt: str
 ) -> None:
@@ -183,7 +183,7 @@ def test_ids_say_what_the_text_says(
 
 @pytest.mark.parametrize("style", [*STYLES, *WITH_TOOLS])
 @given(turns=conversations())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=16, suppress_health_check=[HealthCheck.filter_too_much])
 def test_ids_are_the_tokenizer_s_own(
     chats: dict[str, Template], chat_tokenizer: Callable[[str], Any], style: str, turns: tuple[Message, ...]
 ) -> None:

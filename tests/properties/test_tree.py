@@ -117,7 +117,7 @@ def test_the_layout_does_not_depend_on_the_order_of_rows(rows: list[Encoded], ra
     assert one.node_spans.tolist() == two.node_spans.tolist()
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(row_sets(), st.integers(1, 8), st.sampled_from([1, 6, 10**9]), st.integers(1, 400))
 def test_attention_equals_a_dense_mask(rows: list[Encoded], longest: int, smallest: int, block: int):
     tree = build_tree(rows)

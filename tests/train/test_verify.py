@@ -125,15 +125,14 @@ def test_a_wrong_mean_fails_where_it_is_learned_from(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("generate", "cached decoding, logits, fp32"),
-        ("reload", "save and load, weights"),
-        ("reload", "save and load, logits"),
-        ("merge", "merged adapter, logits, fp32"),
-        ("export", "exported, logits"),
+        ("generate", {"cached decoding, logits, fp32"}),
+        ("reload", {"save and load, weights", "save and load, logits"}),
+        ("merge", {"merged adapter, logits, fp32"}),
+        ("export", {"exported, logits"}),
     ],
 )
 def test_what_is_wrong_elsewhere_fails(
-    tiny_llama: LlamaForCausalLM, step_of: Callable[..., Step], wrong: str, said: str
+    tiny_llama: LlamaForCausalLM, step_of: Callable[..., Step], wrong: str, said: set[str]
 ):
     def stuck(model, prompts, tokens: int):
         return [(7,) * tokens for _ in prompts]
@@ -142,7 +141,7 @@ def test_what_is_wrong_elsewhere_fails(
         return copy.deepcopy(model).bfloat16().float()
 
     hooks = replace(RIGHT, **{wrong: stuck if wrong == "generate" else rounding})
-    assert said in failed(tiny_llama, step_of(sft()), hooks)
+    assert said <= set(failed(tiny_llama, step_of(sft()), hooks))
 
 
 def test_a_gap_that_is_no_number_is_not_ok():
