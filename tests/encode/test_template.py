@@ -221,3 +221,32 @@ def test_a_template_that_asks_the_date_is_told_that_of_the_run(
     monkeypatch.setattr(tokenizer, "chat_template", dated)
     template = Template(tokenizer).under(Rendering(today=datetime(2024, 2, 3, tzinfo=UTC)))
     assert template.prompt_text(TURN).startswith("Today: 03 Feb 2024\n")
+
+
+def test_a_template_is_asked_what_it_does_once_and_again_where_anything_else_is_given(
+    chat_tokenizer: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def loaded(**changes: object) -> Template:
+        tokenizer = copy.deepcopy(chat_tokenizer("thinking"))
+        for name, value in changes.items():
+            setattr(tokenizer, name, value)
+        ask = tokenizer.apply_chat_template
+        monkeypatch.setattr(
+            tokenizer, "apply_chat_template", lambda *a, **b: (asked.append(a), ask(*a, **b))[1]
+        )
+        return Template(tokenizer)
+
+    other = "{{ 'once' }}" + chat_tokenizer("thinking").chat_template
+    first = loaded(chat_template=other)
+    assert first.stop_ids
+    count = len(asked)
+    assert count > 5
+    again = loaded(chat_template=other)
+    assert (again.stop, again.stop_ids) == (first.stop, first.stop_ids)
+    assert len(asked) == count
+    assert again.prompt_ids(TURN) == first.prompt_ids(TURN)
+    count = len(asked)
+    assert loaded(chat_template=other, bos_token="<|im_end|>").stop_ids
+    assert len(asked) > count + 5

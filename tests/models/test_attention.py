@@ -258,6 +258,7 @@ def test_a_model_is_tried_once(tiny_llama: LlamaForCausalLM):
     tiny_llama.register_forward_hook(lambda *_: forwards.append(1))
     assert unsupported(tiny_llama) is None
     tried = len(forwards)
+    tiny_llama.config._name_or_path = "copied/elsewhere"
     assert unsupported(tiny_llama, longest=9) is None
     assert 0 < tried == len(forwards)
 
