@@ -31,32 +31,27 @@ class Choice(BaseModel):
         return dict(self.model_extra or {})
 
 
-def keys_of(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def keys_of(section: type[BaseModel]) -> Iterator[tuple[str, Any]]:
     """Yield every key of the schema as (TOML path, pydantic field), depth first."""
-    for name, field in section.model_fields.items():
-        inner = [t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)]
-        if inner:
-            yield from keys_of(cast("type[BaseModel]", inner[0]), f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field
+    return ((path, field) for _, path, field in _fields(section, ""))
 
 
-def explained(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+def explained(section: type[BaseModel]) -> Iterator[tuple[str, str]]:
     """Yield the same keys with what stands under each: pydantic would read the source at every start."""
-    (own,) = ast.parse(inspect.getsource(section)).body
-    under = {
-        node.target.id: inspect.cleandoc(text)
-        for node, after in pairwise(cast("ast.ClassDef", own).body)
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        if isinstance(text := after.value.value, str)
-    }
+    for own, path, _ in _fields(section, ""):
+        body = cast("ast.ClassDef", ast.parse(inspect.getsource(own)).body[0]).body
+        lines = [(ast.unparse(one), ast.unparse(other)) for one, other in pairwise(body)]
+        text = next(under for line, under in lines if line.startswith(f"{path.rpartition('.')[2]}:"))
+        yield path, inspect.cleandoc(ast.literal_eval(text))
+
+
+def _fields(section: type[BaseModel], prefix: str) -> Iterator[tuple[type[BaseModel], str, Any]]:
     for name, field in section.model_fields.items():
         inner = [t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)]
         if inner:
-            yield from explained(cast("type[BaseModel]", inner[0]), f"{prefix}{name}.")
+            yield from _fields(cast("type[BaseModel]", inner[0]), f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", under.get(name, "")
+            yield section, f"{prefix}{name}", field
 
 
 def _is_section(kind: object) -> bool:
