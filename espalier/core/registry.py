@@ -130,10 +130,7 @@ def _schema(factory: Callable[..., Any]) -> type[BaseModel]:
     """Return what checks a factory's parameters. To make it takes longer than to use it."""
     # By another name within: a parameter may be called as a model's own methods are ("schema").
     fields: Any = {
-        f"of_{key}": (
-            p.annotation,
-            Field(... if p.default is inspect.Parameter.empty else p.default, alias=key),
-        )
+        f"of_{key}": (p.annotation, Field(... if p.default is p.empty else p.default, alias=key))
         for key, p in _parameters(factory).items()
     }
     return create_model(
