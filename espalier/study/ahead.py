@@ -24,11 +24,10 @@ from espalier.evaluate.measures import ALL, metric_of
 from espalier.runs.events import say, working
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import prepare
-from espalier.runs.trunk import alone_as
 from espalier.study.carrying_out import is_complete, read_book, stands
 from espalier.study.cells import planned
 from espalier.study.power import Assumed, known, promised
-from espalier.study.price import price
+from espalier.study.price import foreseen, price, sizes_said
 from espalier.tasks.once import reading_once
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
     from espalier.comparison.entries import Entry
     from espalier.comparison.significance import Spread
-    from espalier.core.recipe import Recipe
     from espalier.core.records import Metric
     from espalier.design.designs import Contrast
     from espalier.design.recipe import StudyRecipe
@@ -46,6 +44,8 @@ if TYPE_CHECKING:
 
 SURE = 0.05
 MOST_SEEDS, MOST_ROWS = 30, 1_000  # seeds, and times the rows, up to which a way out is looked for
+GROWS = "Which of them go on, its results say; what is priced stands for as many others."
+CHOSEN = "what is chosen against what was not halved"
 ALONE = "One training each: says nothing about retraining, only about these models."
 
 
@@ -84,6 +84,7 @@ class Ahead:
         margin, budget: of the study, in points and in minutes.
         spent: seconds that it took so far.
         ways: what would let it see its margin.
+        notes: sentences on what its cells share, and on what is not known of them before.
     """
 
     name: str
@@ -101,7 +102,7 @@ class Ahead:
     budget: float | None
     spent: float
     ways: str
-    sizes: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def worst(self) -> Promise:
@@ -145,11 +146,14 @@ class Ahead:
                 f"It will take about {spelt(self.price.seconds)}: {spelt(self.price.training)} of training, "
                 f"{spelt(self.price.answering)} of answers, {spelt(self.price.besides)} of all else."
             )
-        if self.sizes:
-            told.append(self.sizes)
         if self.seeds == 1:
             told.append(ALONE)
-        return [*told, f"Assumed: {self.assumed}.", *filter(None, (self.dear, self.blind, self.ways))]
+        return [
+            *told,
+            *self.notes,
+            f"Assumed: {self.assumed}.",
+            *filter(None, (self.dear, self.blind, self.ways)),
+        ]
 
     def table(self) -> list[list[str]]:
         """Return the columns' names, then a row for each effect, in points."""
@@ -226,23 +230,28 @@ def plan_study(asked: StudyRecipe, cache: Path, assume: Sequence[str] = ()) -> A
     book = read_book(asked.path)
     with working("Planning", aloud=False):
         plan = planned(asked, book.folders)
-    return ahead(plan, book, assume, cache=cache)
+        whole = foreseen(plan, book)
+    return ahead(whole, book, assume, cache=cache, grows=whole is not plan)
 
 
 @reading_once()
-def ahead(plan: Planned, book: Book, assume: Sequence[str] = (), *, cache: Path | None = None) -> Ahead:
-    """Return what a planned study could see, and with a cache of models what it will take."""
+def ahead(
+    plan: Planned, book: Book, assume: Sequence[str] = (), *, cache: Path | None = None, grows: bool = False
+) -> Ahead:
+    """Return what a study could see, and with a cache of models what it will take; see `foreseen`."""
     left = [one for one in plan.trainings if not is_complete(plan, book, one)]
     done = {one.name for one in plan.trainings if stands(plan, book, one.name, one.content, one.recipe)}
     done |= {one.name for one in plan.cells if stands(plan, book, one.name, one.key, one.recipe)}
     cost = None if cache is None else price(plan, left, done, cache)
-    recipe = plan.cells[0].recipe
-    made = prepare(recipe)
+    seen = plan.layout.contrasts[0]
+    judged = (*seen.minus, *seen.plus)[0]
+    made = prepare(next(cell.recipe for cell in plan.cells if cell.levels == judged))
     sizes = [*Counter(row.source for row in made.test).values()]
     measure, metric = _measure(plan)
     assumed = _known(plan, done, measure).told(assume)
     seeds = len(plan.study.seeded)
     promises = tuple(_promise(plan, one, sizes, seeds, assumed, metric) for one in plan.layout.contrasts)
+    promises = tuple(replace(one, name=CHOSEN) if grows else one for one in promises)
     found = Ahead(
         name=plan.study.name,
         measure=measure,
@@ -259,19 +268,9 @@ def ahead(plan: Planned, book: Book, assume: Sequence[str] = (), *, cache: Path 
         budget=plan.study.budget,
         spent=book.seconds,
         ways="",
-        sizes=_sizes([one.recipe for one in plan.trainings]),
+        notes=tuple(filter(None, (sizes_said(plan), GROWS if grows else ""))),
     )
     return replace(found, ways=_ways(plan, found, sizes, metric)) if found.blind else found
-
-
-def _sizes(recipes: Sequence[Recipe]) -> str:
-    """Say whether trainings of several sizes share their first steps; '' where there is one size."""
-    if len({recipe.data.limit for recipe in recipes}) == 1:
-        return ""
-    whys = [alone_as(recipe) for recipe in recipes]
-    if "" in whys:
-        return "Sizes go on from each other: a smaller set's steps are trained once."
-    return f"Sizes share no steps: {whys[-1]}."
 
 
 def check_ahead(plan: Planned, book: Book, cache: Path, assume: Sequence[str], *, anyway: bool) -> None:
@@ -282,7 +281,9 @@ def check_ahead(plan: Planned, book: Book, cache: Path, assume: Sequence[str], *
     """
     if all(is_complete(plan, book, one) for one in plan.trainings):
         return
-    found = ahead(plan, book, assume, cache=cache if plan.study.budget is not None else None)
+    whole = foreseen(plan, book)
+    priced = cache if plan.study.budget is not None else None
+    found = ahead(whole, book, assume, cache=priced, grows=whole is not plan)
     if found.dear:
         say(f"Note: {found.dear}")
     if found.blind and not anyway:

@@ -20,6 +20,9 @@ from espalier.runs.events import listening, say, working
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import copied, prepare
 from espalier.runs.trunk import alone_as
+from espalier.study.carrying_out import is_complete
+from espalier.study.cells import planned
+from espalier.study.effects import reached
 from espalier.tasks.once import reading_once
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from espalier.core.recipe import Recipe
     from espalier.core.records import Example
     from espalier.runs.prepare import Prepared
+    from espalier.study.carrying_out import Book
     from espalier.study.cells import Planned, Training
 
 ASKED = 64  # answers that are timed, and a quarter of them: many at once cost less each
@@ -92,6 +96,29 @@ class _Rows:
     learned: str
     asked: str
     count: int
+
+
+def foreseen(plan: Planned, book: Book) -> Planned:
+    """Return a study whose design grows with what it finds as it will be: so many cells, if not these.
+
+    What is not known yet is taken to be a tie.
+    """
+    while plan.layout.next:
+        known = all(is_complete(plan, book, one) for one in plan.trainings)
+        scores = reached(plan) if known else dict.fromkeys(plan.layout.cells, 0.0)
+        plan = planned(plan.study, book.folders, plan.layout.next(scores))
+    return plan
+
+
+def sizes_said(plan: Planned) -> str:
+    """Say whether trainings of several sizes share their first steps; '' where there is one size."""
+    recipes = [one.recipe for one in plan.trainings]
+    if len({recipe.data.limit for recipe in recipes}) == 1:
+        return ""
+    whys = [alone_as(recipe) for recipe in recipes]
+    if "" in whys:
+        return "Sizes go on from each other: a smaller set's steps are trained once."
+    return f"Sizes share no steps: {whys[-1]}."
 
 
 @reading_once()

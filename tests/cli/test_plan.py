@@ -159,11 +159,42 @@ def test_nothing_is_held_outside_and_what_is_given_is_the_callers_own(home: Path
     assert len(prepare(recipe).train) < len(before.train)
 
 
+PACE = Pace(letter=1e-3, ahead=0.0, prompts=0.5, answer=2.0, own=1.0, load=3.0, run=10.0, evaluation=4.0)
+
+
+def test_a_halving_is_priced_to_its_end_and_judged_by_what_it_tests(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("espalier.study.price._probe", lambda *_: PACE)
+    table = {
+        "name": "halved",
+        "folder": str(home / "studies"),
+        "recipe": str(home / "recipe.toml"),
+        "seeds": 2,
+        "set": ["data.sealed=true"],
+        "margin": 5.0,
+        "design": {"kind": "halving", "settings": 6},
+        "factor": [
+            {"kind": "rate", "levels": [1e-4, 1e-3, 1e-2]},
+            {"kind": "train.schedule", "levels": ["cosine", "constant"]},
+        ],
+    }
+    found = plan_study(table)
+    # Six settings, three and two of them, two controls; the chosen and a control, twice each. A control that
+    # is in the last round is there once.
+    assert found.trainings in (15, 16, 17)
+    assert found.price is not None
+    assert found.price.besides == 10 * found.trainings
+    assert found.rows == len(prepare(load_recipe(home / "recipe.toml")).test)
+    assert [one.name for one in found.promises] == ["what is chosen against what was not halved"]
+    assert "cannot see its margin of 5 points" in found.blind
+    assert "Which of them go on, its results say" in str(found)
+
+
 def test_what_cells_share_is_priced_once_and_what_a_run_does_besides_for_each(
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pace = Pace(letter=1e-3, ahead=0.0, prompts=0.5, answer=2.0, own=1.0, load=3.0, run=10.0, evaluation=4.0)
-    monkeypatch.setattr("espalier.study.price._probe", lambda *_: pace)
+    monkeypatch.setattr("espalier.study.price._probe", lambda *_: PACE)
 
     def priced(*factors: dict[str, object]) -> tuple[Price, int]:
         named = {"name": "priced", "folder": str(home / "studies"), "recipe": str(home / "recipe.toml")}
