@@ -7,6 +7,7 @@ is not done again; a claim that was interrupted goes on, since its study does. O
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from espalier.runs.events import say
 from espalier.runs.start import start
 from espalier.study.cells import planned
 from espalier.study.study import study
+from espalier.tasks.once import reading_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +49,7 @@ def settle(
         EspalierError: the ledger cannot be read, or is held by another process. What is wrong with a claim
             stands in its line.
     """
-    with open_run(folder):
+    with open_run(folder), reading_once() if plan else nullcontext():
         lines = read_ledger(folder)
         for number, claim in enumerate(claims):
             known = lines.get(claim.name)
