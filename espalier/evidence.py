@@ -98,16 +98,9 @@ def compare(
 
     page = Path(report) if report is not None else None
     return compare_sides(
-        sides,
-        measures=measures,
-        allow=allow,
-        margin=margin,
-        looks=looks,
-        split=split,
-        confirm=confirm,
-        references=references,
-        report=page,
-    )
+        sides, measures=measures, allow=allow, margin=margin, looks=looks, split=split, confirm=confirm,
+        references=references, report=page,
+    )  # fmt: skip
 
 
 def judge(
@@ -147,8 +140,9 @@ def judge(
     """
     with shown("espalier.api.judge"):
         from espalier.comparison.contest import contest
-        from espalier.trials.judges import Who, judged
+        from espalier.trials.judges import judged
         from espalier.trials.judging import Judge, Manner
+        from espalier.trials.who import Who
 
         who = model if isinstance(model, Judge) else Who(os.fspath(model), server, secret)
         what = contest(predictions, against, prompts, gold)
@@ -250,18 +244,26 @@ def explain_wording(
     *,
     against: Sequence[Run | str | Path] = (),
     definitions: Path | None = None,
+    writer: str | Path | Run = "",
+    server: str = "",
+    secret: str = "",
+    paraphrases: int = 10,
     rows: int | None = None,
     cache: Path | None = None,
 ) -> Sensitivity:
     """Say what a run's score owes to how it is asked, as `espalier explain --wording` does.
 
-    `found.systems[0].wordings[-1]` is the worst wording. See `espalier.explain.wording.wording`.
+    `found.systems[0].wordings[-1]` is the worst wording. A writer, with its server as for `judge`, puts each
+    definition into other words, `found.writing`. See `espalier.explain.wording.wording`.
     """
     with shown("espalier.explain_wording"):
         from espalier.explain.wording.wording import wording
+        from espalier.trials.who import Who
 
-        others = [Path(one) for one in against]
-        return wording(Path(run), cache or default_cache(), rows, others, definitions)
+        others, named = [Path(one) for one in against], os.fspath(writer)
+        who = Who(named, server, secret, "writes") if named or server else None
+        place = cache or default_cache()
+        return wording(Path(run), place, rows, others, definitions, writer=who, paraphrases=paraphrases)
 
 
 def influence(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError
 from espalier.core.files import read_json, write_atomic
 from espalier.core.text import counted
+from espalier.evaluate.sheet import in_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,10 +140,7 @@ class Ledger:
 
     def __str__(self) -> str:
         """Return the sentence, the table and the notes."""
-        rows = self.table()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([self.sentence, "", *lines, "", *self.notes()])
+        return "\n".join([self.sentence, "", in_columns(self.table()), "", *self.notes()])
 
     __repr__ = __str__
 

@@ -8,21 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from espalier.cli import settings as options
 from espalier.cli.progress import heard, say, waiting
-from espalier.cli.settings import (
-    DEFAULT_CACHE,
-    Beams,
-    Cache,
-    Changes,
-    Limit,
-    MinP,
-    RepetitionPenalty,
-    Seed,
-    Talks,
-    Temperature,
-    TopK,
-    TopP,
-)
 from espalier.cli.terminal import tell_error
 from espalier.core.errors import DataError, EspalierError
 
@@ -33,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def chat(
-    name: Talks,
-    override: Changes = None,
+    name: options.Talks,
+    override: options.Changes = None,
     *,
     system: Annotated[
         str | None, typer.Option(help="A system turn in place of that of the run's rows; '' for none.")
@@ -45,15 +32,15 @@ def chat(
     base: Annotated[
         bool, typer.Option("--base", help="Talk with the model as it was before tuning.")
     ] = False,
-    limit: Limit = None,
-    temperature: Temperature = None,
-    top_p: TopP = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    repetition_penalty: RepetitionPenalty = None,
-    beams: Beams = None,
-    seed: Seed = None,
-    cache: Cache = DEFAULT_CACHE,
+    limit: options.Limit = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    beams: options.Beams = None,
+    seed: options.Seed = None,
+    cache: options.Cache = options.DEFAULT_CACHE,
 ) -> None:
     """Talk with a run's tuned model, or with any other model; turns are kept.
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, RunPath
+from espalier.cli.judge import who_of
+from espalier.cli.settings import DEFAULT_CACHE, Cache, Json, KeyEnv, RunPath, ServerUrl
 from espalier.cli.summary import print_tables
 from espalier.cli.terminal import as_json
 from espalier.core.errors import RunError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from espalier.attribution.parts.prompt import Unit
     from espalier.explain.tail.record import TailPage
     from espalier.explain.wording.record import Sensitivity
+    from espalier.trials.who import Who
 
 Against = Annotated[
     list[Path] | None, typer.Option(metavar="RUN", help="With --wording: another run, asked the same.")
@@ -23,6 +25,14 @@ Against = Annotated[
 Definitions = Annotated[
     Path | None, typer.Option(metavar="FILE", help="With --wording: a definition in each line, too.")
 ]
+Writer = Annotated[
+    str,
+    typer.Option(metavar="MODEL", help="With --wording: a model that writes each definition in other words."),
+]
+Paraphrases = Annotated[
+    int | None, typer.Option(min=1, help="With --writer: how many of each definition; by default 10.")
+]
+ServedName = Annotated[str, typer.Option(help="With --server: the name of its model.")]
 Taken = Annotated[
     str | None, typer.Option(help="With --parts: what is taken away in turn: part, sentence or word.")
 ]
@@ -57,6 +67,11 @@ def explain(
     ] = False,
     against: Against = None,
     definitions: Definitions = None,
+    writer: Writer = "",
+    server: ServerUrl = "",
+    model: ServedName = "",
+    key_env: KeyEnv = "",
+    paraphrases: Paraphrases = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Most test rows, by whole sources.")] = None,
     json: Json = False,
     cache: Cache = DEFAULT_CACHE,
@@ -69,18 +84,29 @@ def explain(
     pages = [name for name, is_asked in (("parts", parts), ("tail", tail), ("wording", wording)) if is_asked]
     if len(pages) + any(chosen.values()) > 1:
         raise RunError(f"--{pages[0]} has a page of its own, and is asked by itself.", hint="Ask twice.")
-    if (unit or answer) and not parts:
-        raise RunError("--unit and --answer belong to --parts.", hint="Add --parts, or leave them out.")
-    if (against or definitions) and not wording:
-        raise RunError("--against and --definitions belong to --wording.", hint="Add --wording.")
+    asks = bool(writer or server or model)
+    _check(unit or answer, parts, "--unit and --answer belong to --parts.")
+    _check(
+        against or definitions or asks, wording, "--against, --definitions and --writer belong to --wording."
+    )
+    _check(
+        paraphrases or key_env, asks, "--paraphrases and --key-env are for who writes (--writer, --server)."
+    )
     if parts:
         _parts(run, cache, rows, unit or "part", answer or "own", json=json)
     elif tail:
         _tail(run, cache, json=json)
     elif wording:
-        _wording(run, cache, rows, against or [], definitions, json=json)
+        who = who_of(writer, server, model, key_env, "writes") if asks else None
+        _wording(run, cache, rows, (against or [], definitions), who, paraphrases, json=json)
     else:
         _card(run, cache, rows, [name for name, is_asked in chosen.items() if is_asked], json=json)
+
+
+def _check(given: object, owner: object, sentence: str) -> None:
+    """Refuse what is given without what it belongs to. Raises RunError."""
+    if given and not owner:
+        raise RunError(sentence, hint="Add that, or leave them out.")
 
 
 def _card(run: Path, cache: Path, rows: int | None, chosen: list[str], *, json: bool) -> None:
@@ -130,8 +156,19 @@ def _tail(run: Path, cache: Path, *, json: bool) -> None:
 
 
 def _wording(
-    run: Path, cache: Path, rows: int | None, against: list[Path], definitions: Path | None, *, json: bool
+    run: Path,
+    cache: Path,
+    rows: int | None,
+    given: tuple[list[Path], Path | None],
+    who: Who | None,
+    count: int | None,
+    *,
+    json: bool,
 ) -> None:
-    from espalier.explain.wording.wording import wording
+    from espalier.explain.wording.wording import PARAPHRASED, wording
 
-    _tell(wording(run, cache, rows, against, definitions), json=json)
+    against, definitions = given
+    _tell(
+        wording(run, cache, rows, against, definitions, writer=who, paraphrases=count or PARAPHRASED),
+        json=json,
+    )

@@ -8,23 +8,10 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from espalier.cli import settings as options
 from espalier.cli.asking import questions_of
 from espalier.cli.completion import run_folders
 from espalier.cli.progress import heard
-from espalier.cli.settings import (
-    DEFAULT_CACHE,
-    Beams,
-    Cache,
-    Changes,
-    Limit,
-    MinP,
-    RepetitionPenalty,
-    Seed,
-    Talks,
-    Temperature,
-    TopK,
-    TopP,
-)
 from espalier.cli.terminal import as_json
 from espalier.core.errors import DataError
 from espalier.data.inputs import asked
@@ -58,9 +45,9 @@ AsLines = Annotated[
 
 
 def generate(
-    run: Talks,
+    run: options.Talks,
     text: Annotated[str | None, typer.Argument(help="What to answer; without it, standard input.")] = None,
-    override: Changes = None,
+    override: options.Changes = None,
     *,
     file: File = None,
     system: Annotated[
@@ -70,19 +57,19 @@ def generate(
         bool, typer.Option("--plain", help="Send the text as it is, not as the run's rows were asked.")
     ] = False,
     base: Annotated[bool, typer.Option("--base", help="Ask the model as it was before tuning.")] = False,
-    limit: Limit = None,
-    temperature: Temperature = None,
-    top_p: TopP = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    repetition_penalty: RepetitionPenalty = None,
-    beams: Beams = None,
+    limit: options.Limit = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    beams: options.Beams = None,
     samples: Annotated[int, typer.Option(min=1, help="How many answers to sample for each text.")] = 1,
-    seed: Seed = None,
+    seed: options.Seed = None,
     best_of: BestOf = None,
     reward: Reward = None,
     as_lines: AsLines = None,
-    cache: Cache = DEFAULT_CACHE,
+    cache: options.Cache = options.DEFAULT_CACHE,
 ) -> None:
     """Answer a text with a run's tuned model, or with any other model, as it writes.
 

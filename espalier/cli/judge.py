@@ -14,11 +14,11 @@ from espalier.core.errors import RecipeError, nearest
 from espalier.core.overrides import apply_override
 from espalier.core.sections import Section
 from espalier.core.text import counted
+from espalier.trials.who import OPTIONS, Does, Who
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espalier.trials.judges import Who
 
 Against = Annotated[Path | None, typer.Option(help="Of judge: the answers that those are compared with.")]
 JudgeName = Annotated[str, typer.Option(metavar="MODEL", help="Of judge: a model of this machine, or a run.")]
@@ -29,15 +29,14 @@ Gold = Annotated[
 RecordName = Annotated[str, typer.Option(help="Of judge: the folder in runs/ where the record goes.")]
 
 
-def judge_of(judge: str, server: str, model: str, key_env: str) -> Who:
-    """Return who is to judge. Raises RecipeError: nobody is named, or two are."""
-    from espalier.trials.judges import Who
-
-    if judge and (server or model):
-        raise RecipeError("Two judges are named.", where="--judge", hint="Leave --server and --model out.")
+def who_of(named: str, server: str, model: str, key_env: str, does: Does = "judges") -> Who:
+    """Return who is to judge or to write. Raises RecipeError: nobody is named, or two are."""
+    option = OPTIONS[does]
+    if named and (server or model):
+        raise RecipeError(f"Who {does} is said twice.", where=option, hint="Leave --server and --model out.")
     if model and not server:
-        raise RecipeError("--model is the name of a server's model.", hint="Give --server, or --judge.")
-    return Who(judge or model, server, os.environ.get(key_env, "") if key_env else "")
+        raise RecipeError("--model is the name of a server's model.", hint=f"Give --server, or {option}.")
+    return Who(named or model, server, os.environ.get(key_env, "") if key_env else "", does)
 
 
 def print_judged(

@@ -18,8 +18,8 @@ from espalier.cli.judge import (
     JudgeName,
     RecordName,
     ServedName,
-    judge_of,
     print_judged,
+    who_of,
 )
 from espalier.cli.settings import DEFAULT_CACHE, Cache, KeyEnv, ServerUrl
 from espalier.cli.store import RUNS
@@ -94,7 +94,7 @@ def score(
         _ifeval(_asked(task, kind), predictions, mode, as_json)
         return
     if kind == "judge":
-        who = judge_of(judge, server, model, key_env)
+        who = who_of(judge, server, model, key_env)
         print_judged((predictions, against, task, gold), who, settings or [], name, cache, as_json=as_json)
         return
     result = _scored(kind, predictions, task, first, system, settings or [])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from espalier.comparison.records import least, shown_p
-from espalier.evaluate import sheet
 from espalier.report import browse
 from espalier.report.charts import Tick, ticks
 from espalier.report.layout import environment, page_of
@@ -54,9 +53,6 @@ def pages() -> Environment:
     return environment(
         {
             "whole": unbroken,
-            "shown": sheet.shown,
-            "points": sheet.points,
-            "interval": sheet.interval,
             "probability": shown_p,
             "least": least,
         }

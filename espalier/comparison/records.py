@@ -6,15 +6,14 @@ better. `Comparison` prints as a table with the sentences, and `plain()` is the 
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from espalier.core.text import counted
 from espalier.evaluate.measures import metric_of
-from espalier.evaluate.score_records import plain
-from espalier.evaluate.sheet import figure, interval, points
+from espalier.evaluate.score_records import json_line, plain
+from espalier.evaluate.sheet import figure, in_columns, interval, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -226,18 +225,13 @@ class Comparison:
             ],
         }
 
-    def to_json(self) -> str:
-        """Return it as one line of JSON."""
-        return json.dumps(self.plain(), ensure_ascii=False)
+    to_json = json_line
 
     def __str__(self) -> str:
         """Return the sentence, a table for each other side, and the notes."""
         parts = [self.sentence]
         for pair in self.pairs:
-            rows = self.table(pair)
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-            parts.append("\n".join(lines))
+            parts.append(in_columns(self.table(pair)))
         return "\n\n".join([*parts, "\n".join([self.footing, *self.notes])])
 
     __repr__ = __str__

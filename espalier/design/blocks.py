@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from espalier.evaluate.sheet import in_columns
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -72,9 +74,7 @@ class Block:
     def __str__(self) -> str:
         """Return the sentences and the table."""
         rows = [self.head, *self.table] if self.table else []
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([self.title, *self.said, *lines])
+        return "\n".join([self.title, *self.said, *([in_columns(rows)] if rows else [])])
 
 
 Read: TypeAlias = Callable[[Reading], Sequence[Block]]

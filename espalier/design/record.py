@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from espalier.comparison.records import least, shown_p
 from espalier.core.text import counted, some
 from espalier.evaluate.score_records import plain
-from espalier.evaluate.sheet import between, interval, points
+from espalier.evaluate.sheet import between, in_columns, interval, points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -270,11 +270,10 @@ class Findings:
 
     def __str__(self) -> str:
         """Return the sentence, the table and the notes."""
-        rows = self.table()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         told = [line for block in self.blocks for line in ("", str(block))]
-        return "\n".join([self.sentence, "", *lines, *told, "", self.footing, self.shared, *self.notes])
+        return "\n".join(
+            [self.sentence, "", in_columns(self.table()), *told, "", self.footing, self.shared, *self.notes]
+        )
 
     __repr__ = __str__
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from espalier.core.text import counted
 from espalier.evaluate.measures import ALL
@@ -21,6 +22,19 @@ def plain(estimate: Estimate) -> dict[str, Any]:
     ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
     known = {key: None if math.isnan(end) else end for key, end in ends.items()}
     return {**known, "n": estimate.n, "missing": estimate.missing}
+
+
+class HasPlain(Protocol):
+    """What has a form that JSON can hold."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        ...
+
+
+def json_line(found: HasPlain) -> str:
+    """Return it as one line of JSON."""
+    return json.dumps(found.plain(), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

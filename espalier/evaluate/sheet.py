@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from espalier.core.records import Estimate, Metric
     from espalier.evaluate.score_records import Difference
 
@@ -48,3 +50,19 @@ def detectable(gap: Difference) -> str:
 def figure(metric: Metric, estimate: Estimate) -> str:
     """Return a measure's value with its unit: ROUGE-L is 62.3, a share of answers 96.3 %."""
     return f"{shown(estimate)} {metric.unit}".rstrip()
+
+
+def ranged(estimate: Estimate) -> str:
+    """Return a value with its interval: '81.5 (59.1 to 77.8)'."""
+    return f"{shown(estimate)} ({interval(estimate) or '–'})"
+
+
+def signed(gap: Estimate) -> str:
+    """Return a difference with its interval: '+4.2 (−1.0 to +9.4)'."""
+    return f"{points(gap)} ({interval(gap, signed=True) or '–'})"
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as lines, its columns set apart by spaces."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import RecipeError, nearest
-from espalier.core.files import write_atomic
 from espalier.core.run import open_run
 from espalier.explain.card import ask, card_of, to_ask
 from espalier.explain.manner import ask_manner, manner_of
 from espalier.explain.page import render
-from espalier.explain.record import Explanation
+from espalier.explain.record import Explanation, keep
 from espalier.explain.sentences import sentences
 from espalier.explain.shifting import read_answers, shift_of
 from espalier.explain.subject import FOLDER, explained, few_sources, greedy_of
@@ -78,8 +77,7 @@ def explain(path: Path, cache: Path, parts: Collection[str] = PARTS, rows: int |
             made=subject.journal.made + read,
         )
         found = replace(found, sentences=sentences(found))
-        write_atomic(folder / "explain.json", found.to_json() + "\n")
-        write_atomic(folder / "explain.html", render(found))
+        keep(folder, "explain", found, render(found))
     return found
 
 

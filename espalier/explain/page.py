@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from espalier.core.records import Estimate
-from espalier.evaluate import sheet
-from espalier.explain.record import KINDS, signed
+from espalier.explain.record import KINDS
 from espalier.report.charts import Tick, ticks
 from espalier.report.layout import environment, page_of
 
@@ -55,9 +54,7 @@ class Plots:
 
 @functools.cache
 def _pages() -> Environment:
-    return environment(
-        {"shown": sheet.shown, "interval": sheet.interval, "signed": signed, "number": number, "ends": ends}
-    )
+    return environment({"number": number, "ends": ends})
 
 
 def render(found: Explanation) -> str:

@@ -5,20 +5,84 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from espalier.core.files import write_atomic
 from espalier.core.records import Estimate
 from espalier.core.scoring import Metric
-from espalier.evaluate.score_records import Difference, plain
-from espalier.evaluate.sheet import figure, interval, points
+from espalier.evaluate.score_records import Difference, json_line, plain
+from espalier.evaluate.sheet import figure, in_columns, interval, signed
 from espalier.tasks.variants import DEFINITIONS, EXAMPLES, ORDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from espalier.evaluate.score_records import HasPlain
 
 KINDS = ("unshifted", "marginal", "shifted")
+
+
+class Printed(Protocol):
+    """What prints as tables, then notes, then sentences."""
+
+    def tables(self) -> Iterator[list[list[str]]]:
+        """Yield its tables: of each the columns' names, then the rows."""
+        ...
+
+    @property
+    def footing(self) -> str:
+        """What the numbers are."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader has to know besides."""
+        ...
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """What the numbers bear."""
+        ...
+
+
+def as_text(self: Printed) -> str:
+    """Return the tables and the sentences; the `__str__` of several records."""
+    return laid_out(self.tables(), [self.footing, *self.notes], self.sentences)
+
+
+def laid_out(tables: Iterable[Sequence[Sequence[str]]], notes: Sequence[str], said: Sequence[str]) -> str:
+    """Return tables in columns, then notes, then sentences."""
+    return "\n\n".join([*map(in_columns, tables), "\n".join(notes), "\n".join(said)])
+
+
+def as_plain(value: object) -> Any:
+    """Return a record, a number or a collection of them as JSON can hold it."""
+    if isinstance(value, Estimate):
+        return plain(value)
+    if isinstance(value, Difference):
+        return value.plain()
+    if isinstance(value, Metric):
+        return {name: value.__getattribute__(name) for name in ("title", "unit", "better", "scale")}
+    if isinstance(value, dict):
+        return {str(name): as_plain(one) for name, one in cast("dict[str, object]", value).items()}
+    if isinstance(value, tuple | list):
+        return [as_plain(one) for one in cast("list[object]", value)]
+    if is_dataclass(value):
+        return {one.name: as_plain(object.__getattribute__(value, one.name)) for one in fields(value)}
+    return value
+
+
+def plain_of(found: object) -> dict[str, Any]:
+    """Return it as JSON can hold it."""
+    return as_plain(found)
+
+
+def keep(folder: Path, name: str, found: HasPlain, page: str) -> None:
+    """Write what was found into a run's folder, as `NAME.json` and `NAME.html`."""
+    write_atomic(folder / f"{name}.json", json_line(found) + "\n")
+    write_atomic(folder / f"{name}.html", page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +261,8 @@ class Explanation:
     notes: tuple[str, ...] = ()
     made: int = 0
 
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return cast("dict[str, Any]", as_plain(self))
-
-    def to_json(self) -> str:
-        """Return it as one line of JSON."""
-        return json.dumps(self.plain(), ensure_ascii=False)
+    plain = plain_of
+    to_json = json_line
 
     def tables(self) -> Iterator[list[list[str]]]:
         """Yield its tables: of each the columns' names, then the rows."""
@@ -244,27 +303,8 @@ class Explanation:
             "One training: nothing here says what another seed would do."
         )
 
-    def __str__(self) -> str:
-        """Return the tables and the sentences."""
-        return laid_out(self.tables(), [self.footing, *self.notes], self.sentences)
-
-    __repr__ = __str__
-
-
-def in_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Return a table as lines, its columns set apart by spaces."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-def laid_out(tables: Iterable[Sequence[Sequence[str]]], notes: Sequence[str], said: Sequence[str]) -> str:
-    """Return tables in columns, then notes, then sentences."""
-    return "\n\n".join([*map(in_columns, tables), "\n".join(notes), "\n".join(said)])
-
-
-def signed(gap: Estimate) -> str:
-    """Return a difference as '+4.2 (−1.0 to +9.4)'."""
-    return f"{points(gap)} ({interval(gap, signed=True) or '–'})"
+    __str__ = as_text
+    __repr__ = as_text
 
 
 def _share(one: Estimate) -> str:
@@ -274,20 +314,3 @@ def _share(one: Estimate) -> str:
 def _number(one: Estimate) -> str:
     ends = f"{one.low:.3f} to {one.high:.3f}" if one.bounded else "–"
     return f"{one.value:.3f} ({ends})"
-
-
-def as_plain(value: object) -> Any:
-    """Return a record, a number or a collection of them as JSON can hold it."""
-    if isinstance(value, Estimate):
-        return plain(value)
-    if isinstance(value, Difference):
-        return value.plain()
-    if isinstance(value, Metric):
-        return {name: value.__getattribute__(name) for name in ("title", "unit", "better", "scale")}
-    if isinstance(value, dict):
-        return {str(name): as_plain(one) for name, one in cast("dict[str, object]", value).items()}
-    if isinstance(value, tuple | list):
-        return [as_plain(one) for one in cast("list[object]", value)]
-    if is_dataclass(value):
-        return {one.name: as_plain(object.__getattribute__(value, one.name)) for one in fields(value)}
-    return value

@@ -13,12 +13,11 @@ from espalier.core.text import counted
 from espalier.data.split import limit
 from espalier.data.table import read_examples
 from espalier.decode.journal import Generations
-from espalier.decode.local import local_of
 from espalier.evaluate.harness import evaluate
 from espalier.explain.token_shift import Models
 from espalier.models.adapters import without_adapter
 from espalier.runs.events import bar
-from espalier.runs.load import load_base, load_run, load_to_decode, rendered, rendering_of
+from espalier.runs.load import load_base_of, load_run, load_to_decode
 from espalier.runs.precision import of_run
 from espalier.runs.rating import raters_from
 from espalier.runs.run import Run
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from espalier.core.records import Completion, Example
     from espalier.decode.local import Local
     from espalier.evaluate.scores import Scores
-    from espalier.models.load import Loaded
     from espalier.trials.decoding_subject import Subject
 
     System: TypeAlias = Literal["tuned", "base"]
@@ -81,10 +79,7 @@ class Explained:
 
     def local(self, system: System) -> Local:
         """Load a model, ready to answer as it did in the run. Raises RunError, ModelError."""
-        if system == "tuned":
-            made = load_to_decode(self.run, self.cache)
-        else:
-            made = local_of(of_run(self.run, self._base(), "decoding"), in_place=True)
+        made = load_to_decode(self.run, self.cache, base=system == "base")
         return replace(made, journal=self.journal, raters=raters_from(self.cache))
 
     def models(self) -> Models:
@@ -92,11 +87,7 @@ class Explained:
         tuned = of_run(self.run, load_run(self.run, self.cache), "training")
         if len(self.recipe.train) == 1 and without_adapter(tuned.model) is not None:
             return Models(tuned, None)
-        return Models(tuned, replace(self._base(), formats=tuned.formats))
-
-    def _base(self) -> Loaded:
-        loaded = load_base(self.recipe.model, self.cache)
-        return rendered(loaded, rendering_of(self.recipe), self.run)
+        return Models(tuned, replace(load_base_of(self.run, self.cache), formats=tuned.formats))
 
     def answers(
         self, local: Local, examples: Sequence[Example], settings: Choice, title: str

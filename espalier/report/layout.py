@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from espalier.evaluate import sheet
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -20,7 +22,7 @@ UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters, a
 
 
 def environment(filters: Mapping[str, Callable[..., Any]]) -> Environment:
-    """Return Jinja with the templates of reports, and filters of a page's own.
+    """Return Jinja with the templates of reports, numbers as `evaluate.sheet` shows them, and own filters.
 
     It is to be kept: to compile the report's templates takes longer than to write the report.
     """
@@ -33,8 +35,15 @@ def environment(filters: Mapping[str, Callable[..., Any]]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(filters)
+    numbers = (sheet.shown, sheet.interval, sheet.points, sheet.signed)
+    made.filters.update({**{one.__name__: one for one in numbers}, **filters})
     return made
+
+
+@functools.cache
+def usual() -> Environment:
+    """Return the templates for pages that have no filters of their own."""
+    return environment({})
 
 
 @functools.cache

@@ -72,9 +72,6 @@ def _pages() -> Environment:
     made = environment(
         {
             "percent": sheet.percent,
-            "shown": sheet.shown,
-            "points": sheet.points,
-            "interval": sheet.interval,
             "counted": counted,
             "title_of": pass_context(lambda page, name: page["run"].scores.metric(name).title),
             "of_row": pass_context(

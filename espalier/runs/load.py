@@ -61,13 +61,19 @@ def load_run(run: RunFolder, cache: Path, *, rating: bool = False) -> Loaded:
     return rendered(loaded, rendering_of(recipe), run)
 
 
+def load_base_of(run: RunFolder, cache: Path) -> Loaded:
+    """Load the model that a run has tuned, to be asked as the run's rows are. Raises ModelError."""
+    recipe = load_recipe(run.recipe)
+    return rendered(load_base(recipe.model, cache), rendering_of(recipe), run)
+
+
 def load_to_decode(run: RunFolder, cache: Path, *, base: bool = False) -> Local:
     """Return a run's tuned model, or with `base` the one that it tuned, ready to decode as its answers were.
 
     Raises:
         RunError: see `check_run`.
     """
-    loaded = load_base(load_recipe(run.recipe).model, cache) if base else load_run(run, cache)
+    loaded = load_base_of(run, cache) if base else load_run(run, cache)
     return local_of(of_run(run, loaded, "decoding"), in_place=True)
 
 

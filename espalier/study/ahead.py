@@ -21,6 +21,7 @@ from espalier.core.run import RunFolder
 from espalier.core.text import counted, spelt
 from espalier.evaluate.facts import expected, of_references
 from espalier.evaluate.measures import ALL, metric_of
+from espalier.evaluate.sheet import in_columns
 from espalier.runs.events import say, working
 from espalier.runs.plan import chosen
 from espalier.runs.prepare import prepare
@@ -207,10 +208,7 @@ class Ahead:
 
     def __str__(self) -> str:
         """Return the sentences and the table."""
-        rows = self.table()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([*self.sentences, "", *lines, "", self.footing])
+        return "\n".join([*self.sentences, "", in_columns(self.table()), "", self.footing])
 
     __repr__ = __str__
 

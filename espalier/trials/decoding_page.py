@@ -49,8 +49,6 @@ def _pages() -> Environment:
     return environment(
         {
             "share": share,
-            "shown": sheet.shown,
-            "interval": sheet.interval,
             "spent": spent,
             "span": span,
             "gap": gap_of,

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.core.text import counted
-from espalier.evaluate.score_records import plain
-from espalier.evaluate.sheet import figure, interval, percent, points
+from espalier.evaluate.score_records import json_line, plain
+from espalier.evaluate.sheet import figure, in_columns, interval, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -226,16 +225,11 @@ class Decodings:
             "tested": [one.plain() for one in self.tested],
         }
 
-    def to_json(self) -> str:
-        """Return it as one line of JSON."""
-        return json.dumps(self.plain(), ensure_ascii=False)
+    to_json = json_line
 
     def __str__(self) -> str:
         """Return the sentence, the table and the notes."""
-        rows = self.table()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-        return "\n\n".join([self.sentence, "\n".join(lines), "\n".join([self.footing, *self.notes])])
+        return "\n\n".join([self.sentence, in_columns(self.table()), "\n".join([self.footing, *self.notes])])
 
     __repr__ = __str__
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +16,7 @@ from espalier.core.errors import DataError, RecipeError
 from espalier.core.records import Completion
 from espalier.judge.pairs import PairScore
 from espalier.trials.judging import Judge, Manner
-from tests.servers.judging_server import MANNERS, parts
+from tests.servers.judging_server import MANNERS, parts, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from espalier.core.recipe import Choice
     from espalier.core.records import Example
 
-SERVER = Path(__file__).parents[1] / "servers" / "judging_server.py"
 FEW = Manner(controls=20)
 
 
@@ -61,17 +57,6 @@ def sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@contextmanager
-def served(folder: Path, manner: str, seconds: float = 0) -> Iterator[str]:
-    command = [sys.executable, str(SERVER), str(folder / "log"), manner, str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +176,7 @@ def test_a_model_of_this_machine_weighs_the_labels(
     ("options", "said"),
     [
         ([], "Who judges is not said"),
-        (["--judge", "x", "--server", "http://localhost:1/v1"], "Two judges are named"),
+        (["--judge", "x", "--server", "http://localhost:1/v1"], "Who judges is said twice"),
         (["--model", "x"], "--model is the name of a server's model"),
         (["--server", "http://localhost:1/v1"], "Who judges is not said"),
         (["--judge", "nobody"], "There is no 'nobody'"),

@@ -1,4 +1,4 @@
-"""A served judge of one manner, in its own process; it logs each prompt before it replies.
+"""A served judge of one manner, or a writer of paraphrases, in its own process; it logs each prompt first.
 
 python judging_server.py LOG MANNER [SECONDS]
 """
@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 BLOCK = r"\[{0}\]\n(.*?)\n\[End of"
 
@@ -66,6 +69,25 @@ MANNERS: dict[str, Callable[[str, str, str], str]] = {
 }
 
 
+# What a writer says that is asked for "Write the plural of the noun." in a manner; four can be used.
+WRITTEN = {
+    "in plain words": "Write down the plural form of the noun.",
+    "as briefly as nothing is lost": "Write the noun's plural.",
+    "formally": "New description: Kindly write the plural of the given noun.",
+    "as to a friend": "write the plural of the  NOUN.",
+    "as an order": "Cups.",
+    "as a question": "As an AI language model I can write the plural of a noun.",
+    "with its sentences in another order": "",
+    "in short sentences": "You see a noun. Write its plural.",
+    "as one sentence": "Write the plural of the noun. " * 9,
+    "politely": "Please be so kind as to say what several of these things are called.",
+}
+
+
+def paraphrase(prompt: str) -> str:
+    return WRITTEN[re.findall(r"Write only the new description, (.*)\.", prompt)[-1]]
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -75,8 +97,9 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(float(sys.argv[3]) if len(sys.argv) > 3 else 0)
         with open(sys.argv[1], "a") as log:
             log.write(f"{hashlib.sha256(prompt.encode()).hexdigest()} {body['temperature']}\n")
-        said, finish = MANNERS[sys.argv[2]](*parts(prompt)), "stop"
-        if sys.argv[2] == "refuse":
+        manner, finish = sys.argv[2], "stop"
+        said = paraphrase(prompt) if manner == "writes" else MANNERS[manner](*parts(prompt))
+        if manner == "refuse":
             said, finish = "I cannot", "content_filter"
         choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": finish}
         usage = {"prompt_tokens": len(prompt), "completion_tokens": 1, "total_tokens": len(prompt) + 1}
@@ -89,6 +112,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path, manner: str, seconds: float = 0) -> Iterator[str]:
+    """Start it, and yield its address; `folder` / "log" holds what it was asked."""
+    command = [sys.executable, __file__, str(folder / "log"), manner, str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+        finally:
+            process.kill()
 
 
 if __name__ == "__main__":

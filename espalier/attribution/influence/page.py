@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 from espalier.attribution.influence.record import LIST, TITLES, number
-from espalier.report.layout import environment, page_of
+from espalier.report.layout import page_of, usual
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from espalier.attribution.influence.check_record import Checked
     from espalier.attribution.influence.record import Influence
-
-
-@functools.cache
-def _pages() -> Environment:
-    return environment({})
 
 
 def render(found: Influence, checked: Checked | None = None) -> str:
@@ -29,4 +21,4 @@ def render(found: Influence, checked: Checked | None = None) -> str:
         "number": number,
         "most": min(LIST, found.rows),
     }
-    return page_of(_pages(), "influence.html", shown)
+    return page_of(usual(), "influence.html", shown)

@@ -15,10 +15,10 @@ from espalier.attribution.parts.prompt import UNITS, cut
 from espalier.attribution.parts.reading import readers
 from espalier.attribution.parts.record import Attribution, Line, Told
 from espalier.core.errors import DataError, RecipeError, TemplateError, nearest
-from espalier.core.files import write_atomic
 from espalier.core.run import open_run
 from espalier.decode.likelihood import answer_row
 from espalier.evaluate.statistics import paired_difference, score_mean
+from espalier.explain.record import keep
 from espalier.explain.subject import FOLDER, explained, few_sources, greedy_of
 from espalier.runs.prepare import prepare
 from espalier.tasks.templates import available
@@ -73,8 +73,7 @@ def explain_parts(
         found = attribution(models, subject.store, prompts, said, unit=unit)
         made = found.made + subject.journal.made
         found = replace(found, name=subject.recipe.name, answer=answer, notes=tuple(notes), made=made)
-        write_atomic(folder / "parts.json", found.to_json() + "\n")
-        write_atomic(folder / "parts.html", render(found))
+        keep(folder, "parts", found, render(found))
     return found
 
 

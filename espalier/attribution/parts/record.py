@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from espalier.explain.record import as_plain, in_columns
+from espalier.evaluate.score_records import json_line
+from espalier.explain.record import laid_out, plain_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,14 +136,12 @@ class Attribution:
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
-        found = cast("dict[str, Any]", as_plain(self))
+        found = plain_of(self)
         for one, faith in zip(found["faith"], self.faith, strict=True):
             one |= {"beats": faith.beats, "by_text": faith.by_text, "verdict": faith.verdict}
         return found
 
-    def to_json(self) -> str:
-        """Return it as one line of JSON."""
-        return json.dumps(self.plain(), ensure_ascii=False)
+    to_json = json_line
 
     def tables(self) -> Iterator[list[list[str]]]:
         """Yield its tables: of each the columns' names, then the rows. A method in doubt is struck out."""
@@ -187,8 +185,7 @@ class Attribution:
 
     def __str__(self) -> str:
         """Return the tables and the sentences."""
-        blocks = [in_columns(rows) for rows in self.tables()]
-        return "\n\n".join([*blocks, "\n".join([self.footing, *self.remarks]), "\n".join(self.sentences)])
+        return laid_out(self.tables(), [self.footing, *self.remarks], self.sentences)
 
     __repr__ = __str__
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from espalier.evaluate import sheet
-from espalier.explain.record import signed
 from espalier.explain.tail.kinds import NEIGHBOUR
 from espalier.explain.tail.record import seen
 from espalier.report.charts import Tick, ticks
@@ -87,4 +85,4 @@ def plot(found: TailPage, told: Told) -> Plot | None:
 
 @cache
 def _layout() -> Environment:
-    return environment({"shown": sheet.shown, "interval": sheet.interval, "signed": signed, "seen": seen})
+    return environment({"seen": seen})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from espalier.core.text import counted
-from espalier.evaluate.sheet import figure, interval, shown
-from espalier.explain.record import as_plain, laid_out, signed
+from espalier.evaluate.score_records import json_line
+from espalier.evaluate.sheet import figure, interval, ranged, shown, signed
+from espalier.explain.record import as_text, plain_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,13 +101,8 @@ class TailPage:
     sentences: tuple[str, ...] = ()
     page: str = ""
 
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return cast("dict[str, Any]", as_plain(self))
-
-    def to_json(self) -> str:
-        """Return it as one line of JSON."""
-        return json.dumps(self.plain(), ensure_ascii=False)
+    plain = plain_of
+    to_json = json_line
 
     @property
     def notes(self) -> list[str]:
@@ -131,19 +126,13 @@ class TailPage:
             yield [head, *(self._row(one) for one in told.groups)]
 
     def _row(self, one: Group) -> list[str]:
-        both = [self._figure(one.base), signed(one.gap)] if one.base and one.gap else []
-        reached = [self._figure(one.tuned), self._figure(one.shrunken)]
+        both = [ranged(one.base), signed(one.gap)] if one.base and one.gap else []
+        reached = [ranged(one.tuned), ranged(one.shrunken)]
         name = f"{one.name}{' *' if one.worse else ''}"
         return [name, seen(one.seen), str(one.rows), *reached, *both]
 
-    def _figure(self, estimate: Estimate) -> str:
-        return f"{shown(estimate)} ({interval(estimate) or '–'})"
-
-    def __str__(self) -> str:
-        """Return the tables and the sentences."""
-        return laid_out(self.tables(), [self.footing, *self.notes], self.sentences)
-
-    __repr__ = __str__
+    __str__ = as_text
+    __repr__ = as_text
 
 
 def sentences(found: TailPage) -> tuple[str, ...]:

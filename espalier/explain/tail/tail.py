@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espalier.core.errors import DataError
-from espalier.core.files import write_atomic
 from espalier.core.run import find_run
 from espalier.core.text import counted
 from espalier.data.table import read_examples
 from espalier.evaluate.compare import compare_scores, estimate
 from espalier.evaluate.measures import AS_IS
 from espalier.evaluate.tails import LEVEL, chances, shrunken, slopes, tail_means
+from espalier.explain.record import keep
 from espalier.explain.subject import FOLDER
 from espalier.explain.tail.kinds import NEIGHBOUR, Facet, facets
 from espalier.explain.tail.page import render
@@ -53,8 +53,7 @@ def tail(path: Path, cache: Path) -> TailPage:
     found = of_rows(folder.path.name, scores, read_examples(folder.data / "test.parquet"), trained)
     place = folder.path / FOLDER
     found = replace(found, page=str(place / "tail.html"))
-    write_atomic(place / "tail.json", found.to_json() + "\n")
-    write_atomic(place / "tail.html", render(found))
+    keep(place, "tail", found, render(found))
     return found
 
 

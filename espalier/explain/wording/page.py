@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
-from espalier.explain.record import signed
 from espalier.report.charts import Tick, axis
-from espalier.report.layout import environment, page_of
+from espalier.report.layout import page_of, usual
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from espalier.explain.wording.record import Sensitivity
 
 
@@ -33,9 +29,4 @@ def render(found: Sensitivity) -> str:
         "ticks": marks,
         "tables": [*found.tables()],
     }
-    return page_of(_layout(), "wording.html", shown)
-
-
-@cache
-def _layout() -> Environment:
-    return environment({"signed": signed})
+    return page_of(usual(), "wording.html", shown)

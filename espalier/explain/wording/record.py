@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from itertools import product
+from typing import TYPE_CHECKING
 
-from espalier.evaluate.sheet import interval, shown
-from espalier.explain.record import as_plain, laid_out, signed
+from espalier.core.text import counted
+from espalier.evaluate.score_records import json_line
+from espalier.evaluate.sheet import interval, ranged, shown, signed
+from espalier.explain.record import as_text, plain_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from espalier.core.records import Estimate, Metric
     from espalier.evaluate.components import Component
+    from espalier.generate.rewording import Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Sensitivity:
         seeds: how many trainings these are.
         ranks: against each other model.
         left: wordings that were not asked, and why.
+        writing: what a model wrote, where one was asked.
     """
 
     name: str
@@ -90,23 +94,20 @@ class Sensitivity:
     seeds: int
     ranks: tuple[Rank, ...]
     left: Mapping[str, str]
+    writing: Writing | None = None
     sentences: tuple[str, ...] = ()
     page: str = ""
 
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return cast("dict[str, Any]", as_plain(self))
-
-    def to_json(self) -> str:
-        """Return it as one line of JSON."""
-        return json.dumps(self.plain(), ensure_ascii=False)
+    plain = plain_of
+    to_json = json_line
 
     @property
     def notes(self) -> list[str]:
         """What was not asked, and what the variance cannot tell."""
         below = [f"{one.name}: the estimate is below 0, and told as 0." for one in self.parts if one.negative]
         few = ["One training: what another seed would do is in the rest."] if self.seeds == 1 else []
-        return [*below, *few, *(f"{name}: {why}" for name, why in self.left.items())]
+        told = [told_of_writing(self.writing)] if self.writing else []
+        return [*below, *few, *told, *(f"{name}: {why}" for name, why in self.left.items())]
 
     @property
     def footing(self) -> str:
@@ -115,33 +116,41 @@ class Sensitivity:
 
     def tables(self) -> Iterator[list[list[str]]]:
         """Yield a table for each model, one of the variance, and one of ranks."""
-        for asked in self.systems:
-            head = [f"{asked.system}, asked as", "", self.metric.title, "less the mean", "shrunken"]
-            yield [
-                head,
-                *(
-                    [w.name, w.kind, _both(w.reached), signed(w.away), signed(w.shrunken)]
-                    for w in asked.wordings
-                ),
-            ]
+        by = {"": "asked as", "written": "in written words", "reworded": "in a model's words"}
+        if self.writing:
+            by["reworded"] = f"in words of {self.writing.name}"
+        for asked, (kind, how) in product(self.systems, by.items()):
+            head = [f"{asked.system}, {how}", "", self.metric.title, "less the mean", "shrunken"]
+            own = [w for w in asked.wordings if (w.kind if w.kind in by else "") == kind]
+            rows = [[w.name, w.kind, ranged(w.reached), signed(w.away), signed(w.shrunken)] for w in own]
+            if rows:
+                yield [head, *rows]
         yield [
             ["variance of the tuned model's values", "%"],
             *([p.name, f"{100 * p.share:.1f}"] for p in self.parts),
         ]
         if self.ranks:
             head = ["tuned against", "ahead in % of wordings", "mean difference"]
-            yield [head, *([r.other, _both(r.share), signed(r.gap)] for r in self.ranks)]
+            yield [head, *([r.other, ranged(r.share), signed(r.gap)] for r in self.ranks)]
 
-    def __str__(self) -> str:
-        """Return the tables and the sentences."""
-        return laid_out(self.tables(), [self.footing, *self.notes], self.sentences)
-
-    __repr__ = __str__
+    __str__ = as_text
+    __repr__ = as_text
 
 
 def sentences(found: Sensitivity) -> tuple[str, ...]:
     """Return what the numbers bear: of each model whether the wording matters, and of ranks who is ahead."""
     return (*(_of_system(found, one) for one in found.systems), *(_of_rank(one) for one in found.ranks))
+
+
+def told_of_writing(found: Writing) -> str:
+    """Return who was asked for paraphrases, how many can be used, and why others cannot."""
+    kept, asked = sum(map(len, found.kept.values())), len(found.texts)
+    used = min(map(len, found.kept.values()))
+    told = f"{found.writer} was asked for {counted(asked, 'paraphrase')}; {kept} can be used"
+    if len(found.kept) > 1:
+        told += f", {used} of each task"
+    out = "; ".join(f"{why.rstrip('.')} ({count})" for why, count in found.left.items())
+    return f"{told}. Left out: {out}." if out else f"{told}."
 
 
 def _of_system(found: Sensitivity, asked: Asked) -> str:
@@ -163,10 +172,6 @@ def _of_system(found: Sensitivity, asked: Asked) -> str:
 def _of_rank(one: Rank) -> str:
     sure = one.share.low > 0.5 or one.share.high < 0.5
     ahead = (
-        f"The tuned model is ahead of {one.other} in {_both(one.share)} % of wordings, by {signed(one.gap)}"
+        f"The tuned model is ahead of {one.other} in {ranged(one.share)} % of wordings, by {signed(one.gap)}"
     )
     return f"{ahead}{'' if sure else ': who is ahead in most wordings cannot be told'}."
-
-
-def _both(one: Estimate) -> str:
-    return f"{shown(one)} ({interval(one) or '–'})"

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espalier.core.errors import DataError, RecipeError
-from espalier.core.files import read_text, write_atomic
+from espalier.core.files import read_text
 from espalier.core.run import open_run
+from espalier.core.text import unpunctuated
+from espalier.evaluate.baselines import labels_to_draw
 from espalier.evaluate.compare import estimate
 from espalier.evaluate.components import ahead, components, noise_of_spread
 from espalier.evaluate.statistics import mean, paired_difference
 from espalier.evaluate.tails import shrunken
+from espalier.explain.record import keep
 from espalier.explain.subject import FOLDER, explained
 from espalier.explain.variations import asked_as, is_asked
 from espalier.explain.wording.page import render
 from espalier.explain.wording.record import Asked, Rank, Sensitivity, Worded, sentences
+from espalier.explain.wording.writing import write
+from espalier.generate.rewording import Told
 from espalier.runs.prepare import prepare
 from espalier.tasks.wordings import FORMATS, ORIGINAL, PARAPHRASES, WORDINGS, with_wording, written
 
@@ -31,11 +36,15 @@ if TYPE_CHECKING:
     from espalier.evaluate.components import Component
     from espalier.evaluate.statistics import Floats
     from espalier.explain.subject import Explained, System
+    from espalier.generate.rewording import Writing
+    from espalier.trials.who import Who
 
     Rows = Mapping[str, Sequence[Example]]  # of each wording
 
 LEVEL = 0.05
 WRITTEN = "written"
+REWORDED = "reworded"
+PARAPHRASED = 10
 
 
 def wording(
@@ -44,6 +53,9 @@ def wording(
     rows: int | None = None,
     against: Sequence[Path] = (),
     definitions: Path | None = None,
+    *,
+    writer: Who | None = None,
+    paraphrases: int = PARAPHRASED,
 ) -> Sensitivity:
     """Ask a run in many wordings; write `explain/wording.json` and `explain/wording.html` in it.
 
@@ -55,6 +67,8 @@ def wording(
         rows: most test rows that are asked, by whole sources.
         against: other runs on the same test rows, which are asked the same.
         definitions: a file with a definition in each line, which are wordings too.
+        writer: a model that puts each definition into other words, which are wordings too.
+        paraphrases: how many of each definition it is asked for.
 
     Raises:
         EspalierError: in one sentence what is wrong, and what to do.
@@ -65,7 +79,10 @@ def wording(
     for other in others:
         if {row.id for row in other.test} != ids:
             raise RecipeError("It was scored on other test rows.", where=str(other.run.path))
-    asked, left = in_wordings(prepare(subject.recipe).parts, subject.test, definitions)
+    parts = prepare(subject.recipe).parts
+    texts = _of_file(definitions, parts) if definitions else {}
+    writing = _written(subject, parts, writer, paraphrases) if writer else None
+    asked, left = in_wordings(parts, subject.test, {**texts, **(_by_number(writing) if writing else {})})
     verdicts: dict[str, Mapping[str, Mapping[str, Score]]] = {}
     models: list[tuple[str, Explained, System]] = [("tuned", subject, "tuned"), ("base", subject, "base")]
     for other in others:
@@ -81,10 +98,10 @@ def wording(
         verdicts[name] = _judged(subject, asked, answers)
     alike = [other.run.path.name for other in others if _another_seed(other, subject)]
     found = of_verdicts(subject, asked[ORIGINAL], verdicts, left, alike)
+    found = replace(found, writing=writing)
     place = subject.run.path / FOLDER
     found = replace(found, page=str(place / "wording.html"))
-    write_atomic(place / "wording.json", found.to_json() + "\n")
-    write_atomic(place / "wording.html", render(found))
+    keep(place, "wording", found, render(found))
     return found
 
 
@@ -95,33 +112,73 @@ def _another_seed(one: Explained, other: Explained) -> bool:
     return alike and a.seed != b.seed
 
 
+def _of_file(file: Path, parts: Sequence[Part]) -> dict[str, dict[str, str]]:
+    """Return the definitions of a file, by wording and task. Raises DataError: there are several tasks."""
+    lines = [line for line in read_text(file).splitlines() if line.strip()]
+    if lines and len(parts) > 1:
+        raise DataError("Written wordings are of one task, and the run has several.", where=str(file))
+    return {f"{WRITTEN} {n + 1}": {part.name: line for part in parts} for n, line in enumerate(lines)}
+
+
+def _written(subject: Explained, parts: Sequence[Part], writer: Who, count: int) -> Writing:
+    """Have a model write the definitions of all tasks that are asked in words. Raises as `write`."""
+    told: dict[str, Told] = {}
+    for part in parts:
+        if part.task and part.task.definition.strip() and _own(subject.test, part):
+            rows = [row for row in (*subject.train, *subject.test) if row.task == part.name]
+            shown = [one.output for one in (*part.task.positive, *part.task.negative)]
+            answers = [*shown, *(one for row in rows for one in (*row.references, row.answer))]
+            folds = frozenset(map(unpunctuated, answers))
+            told[part.name] = Told(part.task.definition, labels_to_draw(rows), folds - {""})
+    if not told:
+        raise DataError(
+            "No task of the run has a definition that could be put in other words.", where="--writer"
+        )
+    folder = subject.run.path / FOLDER
+    with open_run(folder):
+        return write(told, writer, count, folder, subject.cache, subject.recipe.seed)
+
+
+def _by_number(writing: Writing) -> dict[str, dict[str, str]]:
+    """Return what a model wrote by wording and task: as many as there are of the task with the fewest."""
+    kept = writing.kept
+    return {
+        f"{REWORDED} {number + 1}": dict(zip(kept, texts, strict=True))
+        for number, texts in enumerate(zip(*kept.values(), strict=False))
+    }
+
+
+def _own(test: Sequence[Example], part: Part) -> list[Example]:
+    return [row for row in test if row.task == part.name and part.task and is_asked(row, part)]
+
+
 def in_wordings(
-    parts: Sequence[Part], test: Sequence[Example], definitions: Path | None = None
+    parts: Sequence[Part], test: Sequence[Example], texts: Mapping[str, Mapping[str, str]] | None = None
 ) -> tuple[Rows, dict[str, str]]:
     """Return the test rows in each wording that all tasks can be asked in, and why others are left out.
+
+    Args:
+        parts: the run's tasks.
+        test: its test rows.
+        texts: definitions that were written, by wording and task.
 
     Raises:
         DataError: no row has a task's words.
     """
-    own = {
-        part.name: [r for r in test if r.task == part.name and part.task and is_asked(r, part)]
-        for part in parts
-    }
+    own = {part.name: _own(test, part) for part in parts}
     if not any(own.values()):
         raise DataError(
             "The run's rows are not asked in a task's words, so these cannot be varied.",
             where="task.path",
             hint="Run on a task's file, whose definition is in the prompt.",
         )
-    lines = [line for line in read_text(definitions).splitlines() if line.strip()] if definitions else []
-    if lines and len(parts) > 1:
-        raise DataError("Written wordings are of one task, and the run has several.", where=str(definitions))
+    given = texts or {}
     asked: dict[str, list[Example]] = {}
     left: dict[str, str] = {}
-    for name in [*WORDINGS, *(f"{WRITTEN} {n + 1}" for n in range(len(lines)))]:
+    for name in [*WORDINGS, *given]:
         try:
             made = [
-                asked_as(row, _worded(part.task, name, lines), part)
+                asked_as(row, _worded(part.task, name, given.get(name, {}).get(part.name)), part)
                 for part in parts
                 for row in own[part.name]
                 if part.task
@@ -136,10 +193,10 @@ def in_wordings(
     return asked, left
 
 
-def _worded(task: Task, name: str, lines: Sequence[str]) -> Task:
-    if name.startswith(f"{WRITTEN} "):
-        return written(task, lines[int(name.split()[1]) - 1])
-    return with_wording(task, name)
+def _worded(task: Task, name: str, text: str | None) -> Task:
+    if name in WORDINGS:
+        return with_wording(task, name)
+    return task if text is None else written(task, text)  # a task without a definition has no other
 
 
 def _judged(
@@ -249,7 +306,7 @@ def _parts(tables: Sequence[Floats], words: Sequence[str], rows: Sequence[Exampl
 
 
 def kind_of(word: str) -> str:
-    """Return what a wording is: the original, a paraphrase, a format, or a written one."""
+    """Return what a wording is: the original, a paraphrase or a format by rule, or a written one."""
     if word == ORIGINAL:
         return ""
-    return "paraphrase" if word in PARAPHRASES else "format" if word in FORMATS else WRITTEN
+    return "paraphrase" if word in PARAPHRASES else "format" if word in FORMATS else word.split()[0]
