@@ -126,7 +126,7 @@ def encoding_of(head: bytes, path: Path) -> str:
     for mark, name in MARKS.items():
         if head.startswith(mark):
             return name
-    what, advice = _foreign(head, path)
+    what, advice = _archive(path) if head.startswith(b"PK\x03\x04") else foreign(head)
     if what:
         raise DataError(f"The file is {what}, which cannot be read here.", where=str(path), hint=advice)
     if len(head) > 3 and head[1::2].count(0) > len(head) // 4 and not head[0::2].count(0):
@@ -140,10 +140,8 @@ def encoding_of(head: bytes, path: Path) -> str:
     return "utf-8-sig"
 
 
-def _foreign(head: bytes, path: Path) -> tuple[str, str]:
-    """Return what a file is that is no text, and what to do; empty where it may be one."""
-    if head.startswith(b"PK\x03\x04"):
-        return _archive(path)
+def foreign(head: bytes) -> tuple[str, str]:
+    """Return what a file is that is, no text and no ZIP archive, and what to do; '' where it may be text."""
     if head.startswith((PARQUET, ARROW, STREAM)):
         return "a table (Parquet or Arrow)", "It is read where rows are, such as task.path."
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
