@@ -283,6 +283,7 @@ def test_the_package_stays_small() -> None:
         "models": 2_500,
         "decode": 2_700,
         "evaluate": 2_550,
+        "formats": 2_250,
         "trials": 2_300,
         "attribution": 2_350,
         "cli": 2_600,

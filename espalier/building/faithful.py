@@ -6,20 +6,24 @@ reader would make otherwise (id, source, input). What is not the same even so is
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from espalier.building.written import grown, place_of_row, writers
 from espalier.core.errors import DataError
-from espalier.formats.load import formats, read_row
+from espalier.formats.load import FILES, formats, read_row
+from espalier.formats.placing import unplaced
 from espalier.formats.readers import Raw
 from espalier.tasks.facts import OURS, to_keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from espalier.building.written import Writer
     from espalier.core.records import Example
     from espalier.formats.format import Format
+    from espalier.media.finding import Finder
 
 
 def as_written(
@@ -36,19 +40,21 @@ def as_written(
     Raises:
         DataError: the format cannot hold a row, which is named.
     """
-    write, reader = writers.build(format, {}, "export"), formats.find(format)()
+    again = _Reading(formats.find(format)(), own)
+    write = writers.build(format, {}, "export")
     if alone or format != "openassistant":
         for example in examples:
-            yield _whole(example, write(example), reader, own)
+            yield _whole(example, write, again)
         return
     for _, threads in groupby(examples, key=lambda one: (one.source, one.task)):
         group = list(threads)
-        tree = grown(group)
-        if len(group) > 1 and _is_read_as(group, row := {**tree, **_task(group[0], own)}, reader, own):
-            yield row
+        columns = unplaced(group[0])[1]
+        tree = {**grown([unplaced(one)[0] for one in group]), **columns, **_task(group[0], own)}
+        if len(group) > 1 and _is_read_as(group, tree, again):
+            yield tree
         else:
             for example in group:
-                yield _whole(example, write(example), reader, own)
+                yield _whole(example, write, again)
 
 
 def difference(made: Example, meant: Example) -> str:
@@ -72,17 +78,32 @@ def not_held(example: Example, why: str) -> DataError:
     )
 
 
-def _whole(example: Example, row: Mapping[str, Any], reader: Format, own: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Reading:
+    """How a row that was written comes in again: in which format, in a file of which task."""
+
+    reader: Format
+    own: str
+    finder: Finder = field(default_factory=lambda: FILES.finder(""))
+
+    def __call__(self, row: Mapping[str, Any]) -> list[Example]:
+        """Return its examples. Raises DataError."""
+        return read_row(Raw("", 1, dict(row)), self.reader, "", self.own, self.finder, own=True)[0]
+
+
+def _whole(example: Example, write: Writer, again: _Reading) -> dict[str, Any]:
     last = example.messages[-1]
     usual = (last.text,) if last.trained else ()
+    plain, columns = unplaced(example)
     row = {
-        **row,
-        **_task(example, own),
+        **write(plain),
+        **columns,
+        **_task(example, again.own),
         **({"references": list(example.references)} if example.references != usual else {}),
         **({"facts": dict(example.facts)} if example.facts else {}),
     }
     try:
-        made = _read(row, reader, own)
+        made = again(row)
     except DataError as error:
         raise not_held(example, error.message.rstrip(".")) from None
     if len(made) != 1:
@@ -93,18 +114,14 @@ def _whole(example: Example, row: Mapping[str, Any], reader: Format, own: str) -
     return {**row, OURS: said} if said else row
 
 
-def _is_read_as(group: list[Example], row: Mapping[str, Any], reader: Format, own: str) -> bool:
+def _is_read_as(group: list[Example], row: Mapping[str, Any], again: _Reading) -> bool:
     try:
-        made = _read(row, reader, own)
+        made = again(row)
     except DataError:
         return False
     return len(made) == len(group) and not any(
         difference(one, meant) or to_keep(one, meant) for one, meant in zip(made, group, strict=True)
     )
-
-
-def _read(row: Mapping[str, Any], reader: Format, own: str) -> list[Example]:
-    return read_row(Raw("", 1, dict(row)), reader, "", own, own=True)[0]
 
 
 def _task(example: Example, own: str) -> dict[str, str]:

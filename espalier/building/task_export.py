@@ -118,6 +118,8 @@ def _write(file: Path, part: _Part, stem: str) -> None:
 def _task(example: Example) -> Task:
     """Return the task of a row, without rows, whose words and examples are those that the row shows."""
     (asked, *more), end = example.prompt, f"\n\nInput: {example.input}"
+    if example.media:
+        raise not_held(example, "a task's file has no pictures and sounds")
     if more or asked.role != "user" or not asked.text.endswith(end):
         raise DataError(
             f"The row does not begin with the definition of a task, which '{TASKS}' has.",

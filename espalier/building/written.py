@@ -1,7 +1,7 @@
 """Examples back into the files that others read, so that what comes in again is the same.
 
 A format that cannot hold a row says so with the reason: an Alpaca file has one question and one answer, a
-preference file two answers. Nothing is left out of a row in silence.
+preference file two answers. Nothing is left out of a row in silence. Media have become placeholders before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from espalier.core.errors import DataError
-from espalier.core.records import Media, Text, Thought, ToolCall, ToolList
+from espalier.core.records import Text, Thought, ToolCall, ToolList
 from espalier.core.registry import Registry
 from espalier.tasks.templates import normalised
 
@@ -301,9 +301,7 @@ def _system(turns: Sequence[Message]) -> tuple[str, Sequence[Message]]:
 
 def _texts_only(example: Example, format: str) -> None:
     if not all(map(_is_text, example.messages)):
-        media = any(isinstance(part, Media) for turn in example.messages for part in turn.parts)
-        what = "media" if media else "tools, calls or thoughts"
-        raise _cannot(example, format, f"has {what}", "messages")
+        raise _cannot(example, format, "has tools, calls or thoughts", "messages")
 
 
 def _all_trained(example: Example, format: str) -> None:

@@ -20,7 +20,7 @@ from espalier.core.text import counted
 from espalier.runs.events import say, working
 
 if TYPE_CHECKING:
-    from espalier.core.records import Example
+    from espalier.core.records import Example, Message
     from espalier.data.pairs import Verdicts
 
 data = typer.Typer(help="Look at rows and verdicts, compare them, write them out.", no_args_is_help=True)
@@ -52,7 +52,7 @@ def show(
     for example, verdicts in rows:
         told = [f"{name}: {one.why}" for name, one in verdicts.items() if one.ok is False]
         table.add_row(
-            Text(example.id), Text(_short(example.input)), Text(_short(example.answer)), Text("\n".join(told))
+            Text(example.id), Text(_asked(example)), Text(_short(example.answer)), Text("\n".join(told))
         )
     console.print(table)
 
@@ -157,12 +157,22 @@ def _line(example: Example, verdicts: Verdicts) -> dict[str, Any]:
     return {
         "id": example.id,
         "task": example.task,
-        "messages": [{"role": turn.role, "content": turn.text} for turn in example.messages],
+        "messages": [_said(turn) for turn in example.messages],
         "references": list(example.references),
         "rejected": [turn.text for turn in example.rejected],
         "origin": dict(example.origin),
         "verdicts": {name: asdict(one) for name, one in verdicts.items()},
     }
+
+
+def _said(turn: Message) -> dict[str, Any]:
+    shown = [{"kind": one.kind, "sha256": one.sha256, "file": one.uri} for one in turn.media]
+    return {"role": turn.role, "content": turn.text, **({"media": shown} if shown else {})}
+
+
+def _asked(example: Example) -> str:
+    """Return what a row asks, after the names of the files of its media."""
+    return _short(" ".join([*(f"[{Path(one.uri).name}]" for one in example.media), example.input]))
 
 
 def _short(text: str) -> str:

@@ -134,7 +134,7 @@ def spoiled_by(entry: Entry) -> str:
     """Say why its numbers are not to be believed: rows that it knew, ids that are wrong; or ''."""
     if entry.doubt:
         return entry.doubt
-    seen = sum(example.input in entry.trained for example in entry.examples.values())
+    seen = sum(example.asked in entry.trained for example in entry.examples.values())
     rows = counted(len(entry.examples), "test row")
     return f"{entry.name} was trained on the inputs of {seen} of its {rows}" if seen else ""
 

@@ -126,7 +126,7 @@ def entry_of(path: Path, system: str = "") -> Entry:
         measures=scores.listed,
         examples={example.id: example for example in material.test},
         texts={row: line["text"] for (who, row), line in material.outputs.items() if who == system},
-        trained=frozenset(e.input for e in material.train if e.input and system != "base"),
+        trained=frozenset(e.asked for e in material.train if e.asked and system != "base"),
         template=_template(material),
         decoding=flat(material.recipe.get("decode", {})),
         recipe=_recipe(material, system),

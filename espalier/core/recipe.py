@@ -61,6 +61,10 @@ class TaskSection(Section):
     columns: dict[str, str] = Field(default={})
     """Columns of the file whose names tell nothing: `{prompt = "ask", completion = "told"}` reads `ask` as a
     format's `prompt`, in every file of the run that has it."""
+    media: Annotated[str, AfterValidator(possible_path)] = ""
+    """Folder that paths of pictures and sounds in rows start from; by default that of the file of rows."""
+    fetch: bool = False
+    """Fetch the pictures and sounds that rows name by a URL, once; else such a row cannot be used."""
     definition: bool = True
     """Show the definition."""
     cautions: bool = True
@@ -202,7 +206,8 @@ class Recipe(Section):
     @property
     def hash(self) -> str:
         """16 hexadecimal digits of everything that determines the run; not of where files and folders lie."""
-        table = self.model_dump(exclude={"folder": True, "data": {"sealed"}})
+        # What rows show is in the hash of what they ask, wherever it lies.
+        table = self.model_dump(exclude={"folder": True, "data": {"sealed"}, "task": {"media", "fetch"}})
         paths = [
             (table["task"], "path"),
             (table["model"], "name"),

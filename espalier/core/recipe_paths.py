@@ -93,6 +93,7 @@ def may_hold_rows(path: Path) -> bool:
 
 RUN_PATHS = (
     PathKey("task", "path", may_hold_rows),
+    PathKey("task", "media", os.path.isdir, lambda _: False),
     PathKey("model", "name", os.path.isdir),
     PathKey("train", "data", may_hold_rows),
 )

@@ -53,11 +53,19 @@ class Thought:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A part of a message that is an image or a sound, named by `uri` and checked by `sha256`."""
+    """A part of a message that is an image or a sound: the file whose bytes have this `sha256`.
+
+    `uri` is where it lies, an absolute path, and no part of what it is: of no comparison, id or key.
+    """
 
     kind: Literal["image", "audio"]
-    uri: str
+    uri: str = field(compare=False)
     sha256: str
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others in a text."""
+        return f"{self.kind}-{self.sha256}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,11 @@ class Message:
         """Each tool call as text."""
         return [part.text for part in self.parts if isinstance(part, ToolCall)]
 
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """Its pictures and sounds."""
+        return tuple(part for part in self.parts if isinstance(part, Media))
+
 
 def message(role: Role, text: str, *, trained: bool = False) -> Message:
     """Return a message of one text part."""
@@ -170,6 +183,16 @@ class Example:
             if self.messages[index].trained:
                 return self.messages[:index]
         return self.messages
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """All pictures and sounds, in the order of the messages; one that is there twice is there twice."""
+        return tuple(part for turn in self.messages for part in turn.media)
+
+    @property
+    def asked(self) -> str:
+        """Its input under the names of its media: what tells whether two rows ask the same."""
+        return " ".join([*(one.name for one in self.media), self.input])
 
     @property
     def answer(self) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.files import read_text
-from espalier.core.records import Example, message
+from espalier.core.records import Example, Message, Text, message
 from espalier.data.asking import under
 from espalier.formats.conversations import MESSAGES, SHAREGPT
 from espalier.formats.format import Row
 from espalier.formats.instructions import PAIRS, prompted
-from espalier.formats.load import FORMATS, spelt
+from espalier.formats.load import FILES, FORMATS, spelt
+from espalier.formats.placing import COLUMNS, filed, has_media, media_of, without_empty
 from espalier.formats.questions import CHOICES
 from espalier.formats.readers import rows_of
 from espalier.formats.turns import text as checked
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from espalier.core.records import Message, Task
+    from espalier.core.records import Task
     from espalier.data.asking import Asking
     from espalier.formats.format import Format
+    from espalier.media.finding import Finder
 
 LINES = (".txt", ".md", "")
 TALKS = (*MESSAGES, *SHAREGPT)
@@ -75,19 +77,28 @@ def read_questions(file: Path, columns: Mapping[str, str] = MappingProxyType({})
         rows = enumerate(task.rows)
         return [Question(n, row.id, f"{file}, row {n + 1}", row.input, task=task) for n, row in rows]
     found: list[Question] = []
-    for index, raw in enumerate(spelt(rows_of(file), columns.values())):
+    finder = FILES.finder(file)
+    for index, raw in enumerate(filed(spelt(rows_of(file), columns.values()), file)):
         if raw.error:
             raise raw.error
         value = mapping(raw.value, raw.where, "a row")
-        found += _asked(Row(str(file), file.stem, raw.number, raw.where, _taken(value, columns)), index)
+        row = Row(str(file), file.stem, raw.number, raw.where, without_empty(_taken(value, columns)))
+        found += _asked(row, index, finder)
     return found
 
 
-def _asked(row: Row, index: int) -> Iterator[Question]:
+def _asked(row: Row, index: int, finder: Finder) -> Iterator[Question]:
     own: object = row.value.get("id")
     named = str(own) if isinstance(own, str | int) else ""
-    value = _answered(row.value, row.where)
-    text, format = _text_key(value)
+    given = media_of(row.value, finder, row.where)
+    value = _answered(given.value, row.where)
+    shown = {key: item for key, item in row.value.items() if key in COLUMNS}
+    text, format = _text_key({**value, **shown})
+    if given and (text or format is None):  # a text of a picture is asked whole
+        words = (Text(checked(value[text], f"{row.where}, {text}")),) if text else ()
+        prompt = given.messages([Message("user", words)], first=True)
+        yield Question(index, named or str(index), row.where, prompt=prompt)
+        return
     if text:
         yield Question(index, named or str(index), row.where, checked(value[text], f"{row.where}, {text}"))
         return
@@ -97,8 +108,9 @@ def _asked(row: Row, index: int) -> Iterator[Question]:
             where=row.where,
             hint=f"Write it with one of these keys: {', '.join((*TEXTS, *TALKS, 'prompt', 'instruction'))}.",
         )
-    trained = value == row.value
-    for example in format.read(Row(row.file, row.task, row.number, row.where, value)):
+    trained = value == given.value
+    for made in format.read(Row(row.file, row.task, row.number, row.where, value)):
+        example = given.example(made, first=format.asks_once)
         yield Question(
             index, named or (example.id if trained else str(index)), row.where, prompt=example.prompt
         )
@@ -126,7 +138,7 @@ def texts_in(files: Iterable[Path], columns: Mapping[str, str]) -> set[tuple[str
             if not isinstance(given, Mapping):
                 continue
             value = _taken(cast("Mapping[str, Any]", given), columns)
-            if isinstance(value.get(_text_key(value)[0]), str):
+            if not has_media(value) and isinstance(value.get(_text_key(value)[0]), str):
                 found.add((str(file), str(raw.number)))
     return found
 

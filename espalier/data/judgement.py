@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from espalier.core.files import content_hash
 from espalier.core.records import Example, Likelihood
 from espalier.core.registry import Registry
+from espalier.core.text import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,23 @@ def answered(example: Example) -> Iterator[tuple[int, str, str]]:
         yield len(example.messages), asked, example.references[0]
 
 
+def of_media(example: Example, text: str) -> str:
+    """Return what a row asks such that it is the same only where it is asked of the same media.
+
+    "What is this?" is another question of each picture, so every word is one on the row's own; a row that
+    says nothing but what it shows is that. Without media it is the text as it is.
+    """
+    if not example.media:
+        return text
+    name = content_hash([one.name for one in example.media])
+    found = (word if word.isascii() else word.encode().hex() for word in words(text))  # each stays one word
+    return " ".join(f"{name}{word}" for word in found) or name
+
+
 def compared_texts(rows: Iterable[Example], of: str = "prompt") -> tuple[list[str], list[str]]:
     """Return the text of each row that is compared with others, and its id; the system turn is left out.
+
+    What is asked of different media has no word in common; see `of_media`.
 
     Args:
         rows: gone over once.
@@ -98,7 +115,7 @@ def compared_texts(rows: Iterable[Example], of: str = "prompt") -> tuple[list[st
     texts: list[str] = []
     ids: list[str] = []
     for example in rows:
-        turns = [turn.text for turn in example.prompt if turn.role != "system"]
+        turns = [of_media(example, turn.text) for turn in example.prompt if turn.role != "system"]
         texts.append(
             "\n".join({"prompt": turns, "answer": [example.answer]}.get(of, [*turns, example.answer]))
         )

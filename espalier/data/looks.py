@@ -71,7 +71,7 @@ class Look:
 
 def row_key(example: Example) -> str:
     """Return the hash of what a row asks and what answers it, whatever its task and its prompt say."""
-    asked = example.input or example.prompt[-1].text
+    asked = example.asked or example.prompt[-1].text
     return content_hash([asked, sorted(example.references), [turn.text for turn in example.rejected]])
 
 

@@ -21,6 +21,7 @@ from espalier.formats.folders import files_of, is_rows, is_split, name_of, not_r
 from espalier.formats.format import fields_of
 from espalier.formats.hub import fetch_rows, is_hub_name
 from espalier.formats.load import has_columns, load_rows
+from espalier.formats.placing import Access
 from espalier.tasks.once import once
 from espalier.tasks.task_files import (
     is_task,
@@ -254,9 +255,9 @@ def _once(
         leave = left.append if on_reject else None
         if place.is_task:
             return *_task(place, section, leave), left, notes
-        return *_rows(place, section.format, columns, leave, notes.append), left, notes
+        return *_rows(place, section, columns, leave, notes.append), left, notes
 
-    told = (section.format, str(columns)) if not place.is_task else show(section)
+    told = (section.format, str(columns), section.media, section.fetch) if not place.is_task else show(section)
     key = ("rows", place, told, on_reject is None)
     part, examples, left, notes = once(key, from_file, lambda made: len(made[1]))
     for row in left:
@@ -290,12 +291,15 @@ def _task(place: Place, section: TaskSection, on_reject: OnReject | None) -> tup
 
 def _rows(
     place: Place,
-    format: str,
+    section: TaskSection,
     columns: Mapping[str, str],
     on_reject: OnReject | None,
     on_note: Callable[[str], object],
 ) -> tuple[Part, list[Example]]:
-    examples = load_rows(place.path, format, on_reject, on_note, columns, name=place.name)
+    media = Access(section.media, section.fetch)
+    examples = load_rows(
+        place.path, section.format, on_reject, on_note, columns, name=place.name, media=media
+    )
     return Part(place, _rows_hash(place.name, examples), None, Show(positive=0, negative=0)), examples
 
 

@@ -45,8 +45,8 @@ def asked_before(name: str, rows: Sequence[Example]) -> int:
 
     `name` is the model's. Known are the runs that are there, and of each the rows of its task.
     """
-    trained = {row.input for run in _runs(name) for row in _rows(run)}
-    return sum(row.input in trained for row in rows)
+    trained = {row.asked for run in _runs(name) for row in _rows(run)}
+    return sum(row.asked in trained for row in rows)
 
 
 def _runs(name: str) -> Iterator[RunFolder]:

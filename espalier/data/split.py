@@ -90,6 +90,11 @@ def _joined(examples: Sequence[Example]) -> dict[str, str]:
     return {task: top(task) for task in above}
 
 
+def sources_of(example: Example) -> set[str]:
+    """Return what an example has in common with others: its source, and each of its media."""
+    return {example.source, *(one.name for one in example.media)}
+
+
 def _divided(
     examples: Sequence[Example], share: float, places: dict[str, float], parts: str
 ) -> tuple[list[Example], list[Example]]:

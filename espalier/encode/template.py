@@ -28,13 +28,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import TemplateError
 from espalier.core.files import content_hash
-from espalier.core.records import Media
 from espalier.encode.answer import Dress
 from espalier.encode.kept import left_out, lost_words
 from espalier.encode.quotes import marked, names_in, unnamed
 from espalier.encode.tokenizer import LONGEST_CHARACTER, Reader, any_of
 from espalier.encode.tools import lists_tools, template_turns
 from espalier.encode.voice import Frame, Rendering, Voice, shared
+from espalier.media.kinds import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -260,9 +260,9 @@ class Template:
         return knows.tools and bool(knows.calls)
 
     def _turns_of(self, messages: Sequence[Message]) -> _Turns:
-        for turn in messages:
-            if any(isinstance(part, Media) for part in turn.parts):
-                raise TemplateError("A message holds a Media; this template renders text only.")
+        if shown := next((part for turn in messages for part in turn.media), None):
+            message = f"The row has {WORDS[shown.kind]}, and the model reads text only."
+            raise TemplateError(message, hint="Name a model that reads such rows, or leave them out.")
         listing = lists_tools(messages) and self._lists
         voice = self._voice(listing)
         return voice, *template_turns(messages, voice.traits, listing=listing)

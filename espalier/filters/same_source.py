@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
 from espalier.core.text import folded
+from espalier.data.judgement import of_media
 from espalier.data.mixture import place_of
 from espalier.data.pairs import Pairs, is_pairs
 from espalier.filters.contamination import contamination
@@ -120,14 +121,19 @@ def rows_in(path: str) -> Iterator[Example]:
 
 
 def texts_of(example: Example) -> list[str]:
-    """Return a row's own texts, each once: what it asks, without a task's words, answers and facts."""
+    """Return a row's own texts, each once: what it asks, without a task's words, answers and facts.
+
+    Of media the name is one, long enough to be found by itself; what is asked of them is of them.
+    """
     *before, asked = example.prompt or (None,)
     turns = [turn.text for turn in before if turn and turn.role != "system"]
     own = example.input or (asked.text if asked else "")
+    shown = [f"The {one.kind} {one.sha256[:32]} {one.sha256[32:]}" for one in example.media]
     later = [turn.text for turn in example.messages[len(example.prompt) :]]
     worse = [turn.text for turn in example.rejected]
     known = _strings(dict(example.facts))
-    texts = (*turns, own, *later, *example.references, *worse, *known)
+    said = [of_media(example, text) for text in (*turns, own) if text]
+    texts = (*shown, *said, *later, *example.references, *worse, *known)
     return list(dict.fromkeys(text for text in texts if text))
 
 

@@ -107,7 +107,8 @@ def _said(answer: str) -> _Said:
 
 
 def _key(example: Example) -> str:
-    return "\x1e".join(f"{turn.role}\x1f{folded(turn.text)}" for turn in example.prompt)
+    asked = [f"{turn.role}\x1f{folded(turn.text)}" for turn in example.prompt]
+    return "\x1e".join([*(one.name for one in example.media), *asked])
 
 
 def _share(value: float, name: str) -> None:

@@ -8,7 +8,8 @@
     {"type": "tool_use", "name": "…", "input": {…}}       Anthropic
     {"type": "tool_result", "content": "…"}               Anthropic, in a turn of the user
 
-A part may stand without a list around it. Every part is used or refused by its place.
+A part may stand without a list around it. Every part is used or refused by its place; those that are
+pictures and sounds have been taken out before (`placing.py`).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def texts(content: Sequence[object], where: str) -> Iterator[tuple[object, str]]
         sort = _sort(part)
         if sort not in KNOWN:
             raise DataError(
-                f"A part is of the type {sort!r}; only text can be trained on.",
+                f"A part is of the type {sort!r}; texts, pictures and sounds can be trained on.",
                 where=place,
                 hint="Remove the row.",
             )

@@ -26,7 +26,7 @@ SAMPLE = 1000  # lines by which delimiter and quotes are told
 STRUCTURED = {
     *(*MESSAGES, *SHAREGPT, "history", "tools", "functions", "instances", "choices", "options"),
     *("chosen", "rejected", "chosen_messages", "rejected_messages", "prompt", "completion", "answers"),
-    *("completions", "turns"),
+    *("completions", "turns", "images", "image", "audios", "audio"),
 }
 WORDS = {word for pair in PAIRS for word in pair}
 LABELLED = {"completion", "messages", "conversations", "kto_tag"}

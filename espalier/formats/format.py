@@ -39,12 +39,15 @@ class Format:
         read: a row to its examples; raises DataError where it cannot be used.
         sample: a row in short, for errors.
         optional: what else it looks at, as words; "*" where it knows all keys that such rows have.
+        asks_once: whether a row asks one thing, so that its pictures and sounds may stand before it where
+            no placeholder says another place.
     """
 
     shapes: tuple[str, ...]
     read: Callable[[Row], list[Example]]
     sample: str
     optional: str = ""
+    asks_once: bool = False
 
     def fits(self, keys: set[str]) -> bool:
         """Tell whether a row with these keys is of the format."""
@@ -118,14 +121,17 @@ def content_id(
 
 
 def fields_of(record: Part | TaskRow) -> dict[str, Any]:
-    """Return a record's fields as `asdict` does, which copies each value too: slow over many rows."""
+    """Return a record's fields as `asdict` does, which copies each value too: slow over many rows.
+
+    Where a medium lies is left out: it is no part of what it is.
+    """
     return {name: getattr(record, name) for name in field_names(type(record))}
 
 
 @cache
 def field_names(kind: type[Part | TaskRow]) -> tuple[str, ...]:
-    """Return the names of a record's fields."""
-    return tuple(field.name for field in fields(kind))
+    """Return the names of the fields by which records of a kind are told apart."""
+    return tuple(field.name for field in fields(kind) if field.compare)
 
 
 def referenced(example: Example, references: object, where: str) -> Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -67,7 +68,8 @@ def self_instruct() -> Format:
 def prompt_completion() -> Format:
     """A prompt and its completion, texts or lists of turns; or question and answer, input and output.
 
-    A list of texts as the completion is several accepted answers, of which the first is trained.
+    A list of texts as the completion is several accepted answers, of which the first is trained; of what
+    several annotators answered, as VQA has it, that is what most did.
     """
 
     def read(row: Row) -> list[Example]:
@@ -76,7 +78,7 @@ def prompt_completion() -> Format:
         prompt = prompted(value, ask, where)
         accepted: list[object] = [value[reply]]
         if isinstance(value[reply], list):
-            listed = items(value[reply], f"{where}, {reply}", "answers", "Write one.")
+            listed = _annotated(items(value[reply], f"{where}, {reply}", "answers", "Write one."))
             accepted = accepted if isinstance(listed[0], dict) else listed
         answers = [answer(item, prompt, f"{where}, {reply}") for item in accepted]
         check(prompt, f"{where}, {ask}", answered=False, begun=has_text(value, "system"))
@@ -84,7 +86,18 @@ def prompt_completion() -> Format:
         return [example(row, [*asked, answers[0]], tuple(item.text for item in answers))]
 
     shapes = tuple(" ".join(pair) for pair in PAIRS)
-    return Format(shapes, read, '{"prompt": "…", "completion": "…"}', FRAME)
+    return Format(shapes, read, '{"prompt": "…", "completion": "…"}', FRAME, asks_once=True)
+
+
+def _annotated(answers: list[object]) -> list[object]:
+    """Return what annotators answered, the commonest first, where each is {"answer": "…"}; else the list."""
+    said = [
+        cast("dict[str, object]", one).get("answer") if isinstance(one, dict) else None for one in answers
+    ]
+    if not all(isinstance(one, str) for one in said):
+        return answers
+    first, _ = Counter(said).most_common(1)[0]
+    return [first, *(one for place, one in enumerate(said) if place != said.index(first))]
 
 
 def predictions() -> Format:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, cast
 from espalier.core.errors import DataError
 from espalier.core.records import example_id
 from espalier.core.registry import Registry
-from espalier.formats import conversations, instructions, openassistant, preferences, questions
+from espalier.formats import captions, conversations, instructions, openassistant, preferences, questions
 from espalier.formats.folders import TABLES, files_of, name_of, plain
 from espalier.formats.format import Format, Row, referenced
 from espalier.formats.masks import masked, masks_of
+from espalier.formats.placing import COLUMNS, Access, filed, linked, media_of, without_empty
 from espalier.formats.readers import Raw, renamed, rows_of
 from espalier.formats.turns import MASKS
 from espalier.formats.unused import unused, unused_note
@@ -32,6 +33,7 @@ from espalier.tasks.task_files import is_task
 
 if TYPE_CHECKING:
     from espalier.core.records import Example
+    from espalier.media.finding import Finder
 
 # A row may have the keys of several: whichever stands first here has most to say about it.
 FORMATS = {
@@ -46,6 +48,7 @@ FORMATS = {
     "alpaca": instructions.alpaca,
     "predictions": instructions.predictions,
     "prompt-completion": instructions.prompt_completion,
+    "captions": captions.captions,
     "questions": questions.questions,
 }
 formats: Registry[Format] = Registry("format")
@@ -66,11 +69,11 @@ ALSO = {
     # Choices in columns, as "option_a" or "opa".
     **{f"{word}{letter.lower()}": letter for word in ("option_", "option", "choice_") for letter in "ABCDEF"},
 }
-MEDIA = ("images", "image", "videos", "audios")
 TAG = 64  # letters of a text that may be a tag
 FEW = 12
 OWN = frozenset({"task", "references"})  # what exports write beside a format's own keys
 TOLD = 1000  # rows whose keys tell the format
+FILES = Access()
 LEAVE_OUT = 'Or leave such rows out with task.on_bad = "reject".'
 
 
@@ -82,6 +85,7 @@ def load_rows(
     columns: Mapping[str, str] = MappingProxyType({}),
     *,
     name: str = "",
+    media: Access = FILES,
 ) -> list[Example]:
     """Return the examples of a file of rows, in file order.
 
@@ -93,12 +97,14 @@ def load_rows(
         on_note: takes a sentence on what the file says and nothing looks at.
         columns: which column of the file stands for which key of a format.
         name: what the rows call their task; by default what the file is called.
+        media: where their pictures and sounds are looked for. Rows that share one are one source.
 
     Raises:
         DataError: the file cannot be read, its format cannot be told, a row cannot be used, or none can.
         RecipeError: no format has that name.
     """
-    return list(numbered(iter_rows(path, format, on_reject, on_note, columns, name=name)))
+    rows = iter_rows(path, format, on_reject, on_note, columns, name=name, media=media)
+    return linked(list(numbered(rows)))
 
 
 def iter_rows(
@@ -110,6 +116,7 @@ def iter_rows(
     *,
     name: str = "",
     own: bool = False,
+    media: Access = FILES,
 ) -> Iterator[Example]:
     """Yield the examples of a file of rows one by one, so that a file of any size fits; see `load_rows`.
 
@@ -119,6 +126,7 @@ def iter_rows(
         path, format, on_reject, on_note, columns: as for `load_rows`.
         name: what the rows call their task; by default what the file is called.
         own: whether a row that says `task` and `references` itself, as exports do, means it.
+        media: as for `load_rows`; the source of a row is its first medium here.
 
     Raises:
         DataError, RecipeError: as `load_rows`, each where it is come to.
@@ -127,8 +135,9 @@ def iter_rows(
     files = files_of(place)
     if files.note:
         on_note(files.note)
+    settings = _Settings(name or name_of(place), format, on_reject, on_note, columns, own, media)
     for file in files.paths:
-        yield from _of_file(file, _Settings(name or name_of(place), format, on_reject, on_note, columns, own))
+        yield from _of_file(file, settings)
 
 
 def numbered(examples: Iterable[Example]) -> Iterator[Example]:
@@ -163,23 +172,26 @@ class _Settings:
     on_note: Callable[[str], object]
     columns: Mapping[str, str]
     own: bool
+    media: Access
 
 
 def _of_file(file: Path, asked: _Settings) -> Iterator[Example]:
     meant = asked.columns.values()
-    rows = renamed(spelt(_within(rows_of(file, meant)), meant), dict(asked.columns), str(file))
+    rows = spelt(_within(rows_of(file, meant)), meant)
+    rows = renamed(rows if "file_name" in meant else filed(rows, file), dict(asked.columns), str(file))
     begin = list(islice(rows, TOLD))
     if not begin:
         raise DataError("The file has no rows.", where=str(file))
     kind = detect_format(file, begin, asked.columns) if asked.format == "auto" else asked.format
     count = made = 0
     reader = formats.find(kind, "task.format")()
+    finder = asked.media.finder(file)
     reason = ""
     ignored: Counter[str] = Counter()
     for raw in chain(begin, rows):
         count += 1
         try:
-            examples, known = read_row(raw, reader, str(file), asked.task, own=asked.own)
+            examples, known = read_row(raw, reader, str(file), asked.task, finder, own=asked.own)
             spare = unused(dict(_items(raw.value)), reader) - FACTS - known
             ignored.update(spare)
         except DataError as error:
@@ -209,7 +221,9 @@ def _tagged(made: Example, tags: Mapping[str, str]) -> Example:
     return replace(made, origin={**made.origin, "tags": tags})
 
 
-def read_row(raw: Raw, reader: Format, file: str, task: str, *, own: bool) -> tuple[list[Example], set[str]]:
+def read_row(
+    raw: Raw, reader: Format, file: str, task: str, finder: Finder, *, own: bool
+) -> tuple[list[Example], set[str]]:
     """Return the examples of a row, and those of its keys that say what its format has no word for.
 
     Raises:
@@ -219,11 +233,11 @@ def read_row(raw: Raw, reader: Format, file: str, task: str, *, own: bool) -> tu
     keys = OWN & _keys(value) if own else frozenset[str]()
     masks = masks_of(value, reader.words())
     name = value["task"] if "task" in keys and isinstance(value["task"], str) else task
-    read = _read(Row(file, name, raw.number, raw.where, {}), raw, reader)
+    read = _read(Row(file, name, raw.number, raw.where, {}), raw, reader, finder)
     examples = [masked(item, masks, raw.where) for item in read]
     if "references" in keys:
         examples = [referenced(item, value["references"], raw.where) for item in examples]
-    return [kept(item, value) for item in examples], {OURS, *masks, *keys}
+    return [kept(item, value) for item in examples], {OURS, *masks, *keys, *COLUMNS}
 
 
 def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
@@ -231,7 +245,7 @@ def spelt(raws: Iterator[Raw], named: Collection[str]) -> Iterator[Raw]:
 
     A key stays as it is where it is `named`, or where the row has the other too.
     """
-    words = {word for factory in FORMATS.values() for word in factory().words()} | {*MASKS}
+    words = {word for factory in FORMATS.values() for word in factory().words()} | {*MASKS, *COLUMNS}
     for raw in raws:
         row = dict(_items(raw.value))
         small = {key: key.strip().lower() for key in row if key not in named}
@@ -309,10 +323,10 @@ def _first(known: dict[str, Format], value: object) -> list[str]:
     return [name for name, kind in known.items() if kind.fits(talks if name == "sharegpt" else keys)][:1]
 
 
-def _read(row: Row, raw: Raw, reader: Format) -> list[Example]:
+def _read(row: Row, raw: Raw, reader: Format, finder: Finder) -> list[Example]:
     if raw.error:
         raise raw.error
-    value = dict(_items(raw.value))
+    value = without_empty(dict(_items(raw.value)))
     if not reader.fits(_keys(value)):
         key = reader.missing(_keys(value))[0]
         raise DataError(
@@ -320,15 +334,10 @@ def _read(row: Row, raw: Raw, reader: Format) -> list[Example]:
             where=raw.where,
             hint=f"The row has: {', '.join(value) or 'nothing'}.",
         )
-    media = [key for key in MEDIA if value.get(key)]
-    if media:
-        raise DataError(
-            f"The row comes with {media[0]}; only text can be trained on.",
-            where=f"{raw.where}, {media[0]}",
-            hint="Remove the row.",
-        )
+    given = media_of({key: item for key, item in value.items() if item is not None}, finder, row.where)
     try:
-        return reader.read(replace(row, value={key: item for key, item in value.items() if item is not None}))
+        made = reader.read(replace(row, value=given.value))
+        return [given.example(item, first=reader.asks_once) for item in made]
     except UnicodeEncodeError:  # in a tool or a call, where the text of a turn is named by itself
         message = "The row holds half a character (a lone surrogate)."
         raise DataError(message, where=raw.where, hint="Write it again.") from None

@@ -36,7 +36,7 @@ def passage() -> Format:
         return [example(row, turns, answers, source=normalised(context))]
 
     sample = '{"context": "…", "question": "…", "answers": {"text": ["…"]}}'
-    return Format(("context question answers", "context question answer"), read, sample)
+    return Format(("context question answers", "context question answer"), read, sample, asks_once=True)
 
 
 def choices() -> Format:
@@ -65,7 +65,9 @@ def choices() -> Format:
         return [example(row, turns, source=normalised(question), facts=facts)]
 
     shapes = tuple(f"question {listed} {key}" for listed in (*CHOICES, "A B") for key in KEYS)
-    return Format(shapes, read, '{"question": "…", "choices": ["…", "…"], "answer": 0}', "C D E F")
+    return Format(
+        shapes, read, '{"question": "…", "choices": ["…", "…"], "answer": 0}', "C D E F", asks_once=True
+    )
 
 
 def questions() -> Format:

@@ -3,7 +3,7 @@
 A null inside a table only says that another row has something there, so it is left out; what a column holds
 as JSON (`arrow.json`) keeps its nulls. The names of a data set's labels stand in its schema, and are what the
 label says. What JSON has no word for (dates, decimals) becomes a text; so do bytes that are one, as some
-programs write texts, and others are no text that could be trained on.
+programs write texts. Others, and those that a struct calls `bytes`, stay as they are: a picture or a sound.
 """
 
 from __future__ import annotations
@@ -118,7 +118,10 @@ def _plain(kind: Any, labels: list[str] | None = None) -> Plain:
 
 
 def _struct(item: Mapping[str, Any], fields: Mapping[str, Plain]) -> dict[str, Any]:
-    made = {name: fields[name](value) for name, value in item.items()}
+    made = {
+        name: value if isinstance(value, bytes) and name == "bytes" else fields[name](value)
+        for name, value in item.items()
+    }
     return {name: value for name, value in made.items() if value is not None}
 
 
@@ -141,7 +144,7 @@ def _scalar(item: Any) -> Any:
             try:
                 return item.decode()
             except UnicodeDecodeError:
-                return {"bytes": item.hex()}
+                return item
         case date() | time():
             return item.isoformat()
         case _:

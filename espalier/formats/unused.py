@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.formats import blocks, turns
+from espalier.formats.placing import HELD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from espalier.formats.format import Format
 
 MOST = 12
+# What a part is read from, and what says again what its content tells.
+OF_PARTS = {*blocks.KEYS, *HELD, "format", "detail"}
 
 
 def unused(value: Mapping[str, Any], format: Format) -> set[str]:
@@ -43,9 +46,7 @@ def _in_turns(value: object) -> Iterator[str]:
             yield from (key for key, item in turn.items() if item is not None and not turns.knows(turn, key))
             for said in turns.SAID:
                 for part in _objects(turn.get(said)):
-                    rest = (
-                        key for key in part if key not in blocks.KEYS and not turns.is_mask(key, part[key])
-                    )
+                    rest = (key for key in part if key not in OF_PARTS and not turns.is_mask(key, part[key]))
                     yield from (f"{said}[].{key}" for key in rest if part[key] is not None)
 
 

@@ -12,7 +12,7 @@ from espalier.core.files import content_hash
 from espalier.core.memory import all_kept
 from espalier.core.text import counted
 from espalier.data.mixture import places, read
-from espalier.data.split import held_out, hold_out, limit, split
+from espalier.data.split import held_out, hold_out, limit, sources_of, split
 from espalier.encode.batches import group_size
 from espalier.encode.tokens import encode_unit, read_ahead
 from espalier.formats.load import LEAVE_OUT, has_columns
@@ -215,15 +215,15 @@ def divided(
     if not (stage.data and recipe.data.dev):
         return examples, prepared.dev
     _, dev = hold_out(examples, recipe.data.dev, recipe.split_seed)
-    held = {example.source for example in (*prepared.dev, *dev)}
-    train = [example for example in examples if example.source not in held]
+    held = set[str]().union(*map(sources_of, (*prepared.dev, *dev)))
+    train = [example for example in examples if held.isdisjoint(sources_of(example))]
     if not train:
         raise DataError(
             f"All {len(examples)} rows belong to sources that are held out.",
             where=f"{stage.data} (train.data)",
             hint="Lower data.dev, or give the stage rows of its own.",
         )
-    return train, [example for example in examples if example.source in held]
+    return train, [example for example in examples if not held.isdisjoint(sources_of(example))]
 
 
 def _trained(examples: list[Example], prepared: Prepared) -> list[Example]:
@@ -234,11 +234,11 @@ def _trained(examples: list[Example], prepared: Prepared) -> list[Example]:
 
 
 def _unscored(examples: list[Example], prepared: Prepared) -> list[Example]:
-    """Return the examples whose sources are not scored; the others go to `prepared.rejects`."""
-    scored = {example.source for example in prepared.test}
+    """Return the examples of which neither source nor media are scored; others go to `prepared.rejects`."""
+    scored = set[str]().union(*map(sources_of, prepared.test))
     reason = "Its source is in the test set, so it is not trained on."
-    prepared.rejects.extend(_left_out(e, reason) for e in examples if e.source in scored)
-    return [example for example in examples if example.source not in scored]
+    prepared.rejects.extend(_left_out(e, reason) for e in examples if not scored.isdisjoint(sources_of(e)))
+    return [example for example in examples if scored.isdisjoint(sources_of(example))]
 
 
 def _rejecting(task: TaskSection, rejects: list[dict[str, Any]]) -> OnReject | None:

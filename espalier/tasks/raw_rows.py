@@ -32,6 +32,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (bool, "true or false"),
     (int, "a number"),
     (float, "a number"),
+    (bytes, "bytes"),
 )
 
 
@@ -55,12 +56,18 @@ def is_blank(text: str) -> bool:
 
 
 def writable(value: object) -> object:
-    """Return a row as rejects.jsonl can hold it: half characters are shown as JSON escapes them."""
+    """Return a row as rejects.jsonl can hold it: half characters as JSON escapes them, bytes counted."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return json.dumps(value)
+    except TypeError:
+        return json.loads(json.dumps(value, default=_told))
     return value
+
+
+def _told(value: object) -> str:
+    return f"{len(value):,} bytes" if isinstance(value, bytes) else str(value)
 
 
 def optional_text(value: object) -> str:

@@ -199,7 +199,7 @@ def test_an_answer_with_another_ending_is_trained_to_its_own(
 
 def test_a_picture_needs_another_template(chat_tokenizer: Callable[[str], Any]) -> None:
     picture = Message("user", (Text("What is this?"), Media("image", "a.png", "0" * 64)))
-    with pytest.raises(TemplateError, match="A message holds a Media"):
+    with pytest.raises(TemplateError, match="The row has a picture, and the model reads text only"):
         Template(chat_tokenizer("chatml")).prompt_ids([picture])
 
 

@@ -105,7 +105,7 @@ def test_conversations_that_begin_alike_share_a_source(tmp_path: Path) -> None:
         ([ASKED, said("assistant", "x", train="false")], "[1].train", "in full or not at all"),
         ([ASKED, said("assistant", "x", train=True, loss=False)], "[1]", "contradict each other"),
         ([said("user", "x", train=True), TOLD], "[0]", "marked as trained, and only answers are"),
-        ([said("user", [{"type": "image_url"}]), TOLD], "[0].content[0]", "of the type 'image_url'"),
+        ([said("user", [{"type": "video"}]), TOLD], "[0].content[0]", "of the type 'video'"),
         ([ASKED, said("assistant", "", tool_calls={})], "[1].tool_calls", "a list of calls"),
         ([ASKED, said("assistant", "", tool_calls=[{}])], "[1].tool_calls[0]", "The call has no name"),
         (

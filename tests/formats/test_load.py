@@ -110,7 +110,8 @@ def test_json_however_it_is_written(tmp_path: Path, content: object) -> None:
         ([ALPACA, {**ALPACA, "output": "\ud83d"}], ", row 2, output", "half a character"),
         ([ALPACA, {"instruction": "a"}], ", row 2", "'output' is missing. The row has: instruction."),
         ([ALPACA, {**ALPACA, "output": None}], ", row 2", "'output' is null."),
-        ([{**ALPACA, "images": ["a.png"]}], ", row 1, images", "only text can be trained on"),
+        ([{**ALPACA, "videos": ["a.mp4"]}], ", row 1, videos", "pictures and sounds can be trained on"),
+        ([{**ALPACA, "images": ["a.png"]}], ", row 1, images[0]", "There is no file 'a.png'"),
     ],
 )
 def test_what_is_wrong_is_said_where_it_is(tmp_path: Path, content: object, where: str, said: str) -> None:

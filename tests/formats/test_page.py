@@ -11,6 +11,7 @@ from espalier.formats.load import FORMATS, detect_format, formats, load_rows
 from espalier.formats.readers import rows_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data-formats.md").read_text(encoding="utf-8")
+PNG = b"\x89PNG\r\n\x1a\n"  # how a picture begins; it is not opened here
 SHOWN = dict(re.findall(r"^## ([a-z-]+)\n.*?```json\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
 
 
@@ -22,6 +23,7 @@ def test_every_format_is_shown() -> None:
 def test_a_row_that_is_shown_loads(tmp_path: Path, name: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(SHOWN[name], encoding="utf-8")
+    (tmp_path / "lighthouse.png").write_bytes(PNG)
     assert detect_format(path, list(rows_of(path))) == name
     (loaded,) = load_rows(path)
     assert loaded.rejected or loaded.answer

@@ -23,7 +23,6 @@ NO_DATA = {
     "_tasks.txt": "neither rows nor a task",
     ".jpg": "is a picture",
     "dataset_info.json": "format of the rows cannot be told",
-    "mllm_demo.json": "comes with images",
 }
 # Headerless: columns by their numbers.
 CANDIDATES = {"context": "1", "question": "2", "answer": "3", "correct": "4"}
