@@ -182,7 +182,7 @@ class Template:
         Raises:
             TemplateError: see `answered`.
         """
-        found = self.answered(messages)
+        found = Template.answered(self, messages)
         ids, prompt = found.ids[len(self.prefix) :], found.prompt - len(self.prefix)
         voice, turns, tools = self._turns_of(messages)
         whole = voice.ids(turns, tools, False, sanitised=bool(self._quotes(turns, tools)))

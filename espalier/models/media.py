@@ -1,0 +1,113 @@
+"""Media before a language model: an embedding that looks words up, and projects what an encoder made of media.
+
+The ids of media are past every vocabulary (`encode/media.py`), so that trees, batches and decoding need no
+word of them, as with `soft_prompt.py`. A medium that many rows share is one node of the tree: its features
+are looked up once and projected once. The encoders are in `encoders.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+import torch
+from torch import nn
+
+from espalier.encode.media import FIRST, PLACES, number_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Layout = Literal["linear", "mlp"]
+
+
+class Features(Protocol):
+    """What encoders made of media."""
+
+    def of(self, number: int) -> tuple[str, torch.Tensor]:
+        """Return the kind of a medium, by its number (`encode.media.number_of`), and its features [N, F]."""
+        ...
+
+
+class Projector(nn.Module):
+    """From an encoder's features [N, F] to a language model's embeddings [N, D].
+
+    One linear map, or two with a GELU between (LLaVA-1.5, arXiv 2310.03744), behind a norm without weights:
+    encoders differ in scale by orders, and a rate is to mean the same for all.
+    """
+
+    def __init__(self, features: int, width: int, layout: Layout = "linear") -> None:
+        super().__init__()
+        self.layout: Layout = layout
+        inner = [nn.Linear(features, width), nn.GELU()] if layout == "mlp" else []
+        self.layers = nn.Sequential(*inner, nn.Linear(width if inner else features, width))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings of features [..., F] as [..., D]."""
+        return self.layers(nn.functional.layer_norm(features, features.shape[-1:]))
+
+
+class MediaEmbedding(nn.Module):
+    """A model's embedding of words [V, D], and of media whose ids lie past `encode.media.FIRST`.
+
+    Attributes:
+        projected: tokens of media that were projected so far, for the account of a run.
+    """
+
+    def __init__(self, words: nn.Module, projectors: dict[str, Projector], features: Features) -> None:
+        super().__init__()
+        self.words = words
+        self.projectors = nn.ModuleDict(projectors)
+        self.features = features
+        self.projected = 0
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The words' embedding, which an output head may be tied to."""
+        return cast("torch.Tensor", self.words.weight)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings of ids [..., T] as [..., T, D]."""
+        media = ids >= FIRST
+        out: torch.Tensor = self.words(ids.masked_fill(media, 0))
+        if not media.any():
+            return out
+        return out.index_put((media,), self._projected(ids[media]).to(out))
+
+    def _projected(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings [M, D] of media's ids [M], each distinct one projected once."""
+        distinct, back = ids.unique(return_inverse=True)
+        self.projected += len(distinct)
+        rows: dict[str, list[torch.Tensor]] = {}
+        order: dict[str, list[torch.Tensor]] = {}
+        numbers, counts = (distinct - FIRST).div(PLACES, rounding_mode="floor").unique(return_counts=True)
+        start = 0
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            places = torch.arange(start, start + count, device=ids.device)
+            kind, features = self.features.of(number)
+            rows.setdefault(kind, []).append(features[((distinct[places] - FIRST) % PLACES).cpu()])
+            order.setdefault(kind, []).append(places)
+            start += count
+        parts = [
+            self.projectors[kind](torch.cat(of_kind).to(self._like(kind))) for kind, of_kind in rows.items()
+        ]
+        places = torch.cat([place for kind in rows for place in order[kind]])
+        return torch.cat(parts)[places.argsort()][back]
+
+    def _like(self, kind: str) -> torch.Tensor:
+        return next(self.projectors[kind].parameters())
+
+
+def seeing(
+    model: PreTrainedModel, sizes: dict[str, int], features: Features, layout: Layout = "linear"
+) -> PreTrainedModel:
+    """Return the model with an embedding that takes media of these kinds, by the size of their features."""
+    words = cast("nn.Module", model.get_input_embeddings())
+    width = model.config.get_text_config().hidden_size
+    projectors = {kind: Projector(size, width, layout).to(model.device) for kind, size in sizes.items()}
+    model.set_input_embeddings(MediaEmbedding(words, projectors, features))
+    return model
+
+
+def media_embedding(model: nn.Module) -> MediaEmbedding | None:
+    """Return the part of a model that takes media, if it has one."""
+    return next((part for part in model.modules() if isinstance(part, MediaEmbedding)), None)
