@@ -1,0 +1,167 @@
+"""The encoders by name: what each takes, how many tokens it makes of a medium, and its features.
+
+`model.encoders` names them. A new one is a function here that returns an `Encoder`, or
+`kind = "my_module:function"`. They are frozen and in eval mode, so that what they make of a medium is the same
+each time and is kept on disk (`features.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from espalier.core.files import content_hash
+from espalier.core.registry import Registry
+from espalier.media import pictures, sounds
+from espalier.models.bundled import default_cache, fetch
+from espalier.models.encoders.lite0 import SIZE, WIDTH, Lite0
+from espalier.models.encoders.whisper_file import SHAPE
+from espalier.models.places import weights_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from torch import nn
+
+    Kind = Literal["image", "audio"]
+
+RATE = 16_000  # samples a second that Whisper hears
+FRAMES = 50  # that its encoder makes of a second
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """From files of one kind to features.
+
+    Attributes:
+        name: as recipes name it.
+        kind: of the media.
+        width: numbers of a token.
+        settings: what its features depend on besides its weights.
+        weights: hash of its weights.
+        length: how many tokens it makes of a picture or of a sound of so many seconds.
+        encode: the features [N, width] of each file, fp32.
+        longest: seconds that it hears at most; None for pictures.
+    """
+
+    name: str
+    kind: Kind
+    width: int
+    settings: Mapping[str, Any]
+    weights: str
+    length: Callable[[pictures.Picture | sounds.Sound], int]
+    encode: Callable[[Sequence[Path]], list[torch.Tensor]] = field(repr=False)
+    longest: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of all that its features of a file depend on."""
+        return content_hash([self.name, self.weights, dict(self.settings)])
+
+
+encoders: Registry[Encoder] = Registry("encoder")
+
+
+@encoders.register("efficientnet-lite0")
+def efficientnet_lite0(*, tokens: Literal[49, 16] = 49) -> Encoder:
+    """EfficientNet-Lite0's last map of a picture, 7 by 7 tokens of 1,280 numbers, or pooled to 4 by 4."""
+    folder = fetch("efficientnet-lite0", default_cache())
+    model = _loaded(Lite0(), folder).to(memory_format=torch.channels_last)
+    return Encoder(
+        name="efficientnet-lite0",
+        kind="image",
+        width=WIDTH,
+        settings={"tokens": tokens, "pixels": SIZE, "fit": "padded with white"},
+        weights=weights_hash(folder),
+        length=lambda _: tokens,
+        encode=partial(_see, model, tokens),
+    )
+
+
+@encoders.register("whisper-tiny.en")
+def whisper_tiny(
+    *, stack: Annotated[int, Field(ge=1, le=32)] = 8, margin: Annotated[float, Field(ge=0, le=5)] = 0.3
+) -> Encoder:
+    """The encoder of Whisper tiny.en over a clip's own length, not 30 s; so many frames stacked to a token.
+
+    `margin` are the seconds of silence that it hears behind the clip. Whisper was trained on 30 s throughout;
+    shorter ones cost a tenth, and what is recognised by them was measured (docs/media.md).
+    """
+    from transformers import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    folder = fetch("whisper-tiny.en", default_cache())
+    model = _loaded(WhisperEncoder(WhisperConfig(**SHAPE)), folder)
+    return Encoder(
+        name="whisper-tiny.en",
+        kind="audio",
+        width=SHAPE["d_model"] * stack,
+        settings={"stack": stack, "margin": margin},
+        weights=weights_hash(folder),
+        length=lambda sound: _tokens(round(getattr(sound, "seconds", 0.0) * RATE), stack, margin),
+        encode=partial(_hear, model, stack, margin),
+        longest=30.0 - margin,
+    )
+
+
+def _loaded(model: nn.Module, folder: Path) -> Any:
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.requires_grad_(False).eval()
+
+
+@torch.inference_mode()
+def _see(model: Lite0, tokens: int, paths: Sequence[Path]) -> list[torch.Tensor]:
+    """Return the features of pictures, each fitted into a square and padded with white."""
+    batch = torch.from_numpy(np.stack([pictures.squared(path, SIZE) for path in paths]))
+    maps = model(batch.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last))
+    if tokens < maps.shape[1]:
+        side, small = math.isqrt(maps.shape[1]), math.isqrt(tokens)
+        square = maps.transpose(1, 2).unflatten(2, (side, side))
+        maps = torch.nn.functional.adaptive_avg_pool2d(square, small).flatten(2).transpose(1, 2)
+    return list(maps)
+
+
+def _tokens(samples: int, stack: int, margin: float) -> int:
+    """Return how many tokens a clip of so many samples at Whisper's rate has."""
+    return math.ceil(_frames(samples, margin) / stack)
+
+
+def _frames(samples: int, margin: float) -> int:
+    """Return how many of the encoder's frames cover a clip and the margin."""
+    return max(1, math.ceil((samples / RATE + margin) * FRAMES))
+
+
+@torch.inference_mode()
+def _hear(model: Any, stack: int, margin: float, paths: Sequence[Path]) -> list[torch.Tensor]:
+    """Return the features of sounds, each encoded by itself over its own length."""
+    from transformers import WhisperFeatureExtractor
+
+    mel = WhisperFeatureExtractor()
+    gelu = torch.nn.functional.gelu
+    out: list[torch.Tensor] = []
+    for path in paths:
+        heard = sounds.samples(path, RATE)
+        frames = _frames(len(heard), margin)
+        padded = np.zeros(frames * RATE // FRAMES, np.float32)
+        padded[: len(heard)] = heard[: len(padded)]
+        given = mel(
+            padded, sampling_rate=RATE, return_tensors="pt", padding="longest", truncation=False
+        ).input_features
+        hidden = gelu(model.conv2(gelu(model.conv1(given)))).transpose(1, 2)
+        hidden = hidden + model.embed_positions.weight[: hidden.shape[1]]
+        for layer in model.layers:
+            hidden = layer(hidden, None)
+        hidden = model.layer_norm(hidden)[0]
+        lacking = -len(hidden) % stack
+        hidden = torch.nn.functional.pad(hidden, (0, 0, 0, lacking))
+        out.append(hidden.reshape(len(hidden) // stack, -1))
+    return out

@@ -1,0 +1,115 @@
+"""What encoders made of media, kept on disk: a second epoch, a second run and a study encode nothing.
+
+A file of half-precision numbers for each medium, by its sha256, in a folder for each encoder with its weights
+and settings. One that is damaged is made again. Few are held in memory, the rest is read as it is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from espalier.core.errors import DataError
+from espalier.encode.media import DIGITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from espalier.core.records import Media
+    from espalier.models.encoders.encoders import Encoder
+
+TOGETHER = 16  # media that are encoded at a time
+HELD = 256 << 20  # bytes of features in memory
+
+
+class KeptFeatures:
+    """The features of media by their numbers (`encode.media.number_of`), from disk.
+
+    Args:
+        folder: where features of all encoders are.
+        encoders: of each kind of media.
+
+    Attributes:
+        encoded: media that were encoded, and not found on disk.
+    """
+
+    def __init__(self, folder: Path, encoders: Mapping[str, Encoder]) -> None:
+        self._folders = {kind: folder / encoder.key for kind, encoder in encoders.items()}
+        self._encoders = encoders
+        self._known: dict[int, Media] = {}
+        self._held: OrderedDict[int, torch.Tensor] = OrderedDict()
+        self._bytes = 0
+        self.encoded = 0
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of a token, by kind."""
+        return {kind: encoder.width for kind, encoder in self._encoders.items()}
+
+    def make(self, media: Sequence[Media], say: Callable[[int, int], object] = lambda done, all: None) -> None:
+        """Encode what is not on disk. `say` is told how many of how many are done.
+
+        Raises:
+            DataError: a file has changed or cannot be read any more, or the disk is full.
+        """
+        self._known.update({int(one.sha256[:DIGITS], 16): one for one in media})
+        lacking = [one for one in self._known.values() if not self._path(one).exists()]
+        done = 0
+        for kind, encoder in self._encoders.items():
+            own = [one for one in lacking if one.kind == kind]
+            for start in range(0, len(own), TOGETHER):
+                self._encode(encoder, own[start : start + TOGETHER])
+                done += len(own[start : start + TOGETHER])
+                say(done, len(lacking))
+
+    def of(self, number: int) -> tuple[str, torch.Tensor]:
+        """Return the kind of a medium and its features [N, F]; see `models.media.Features`."""
+        media = self._known[number]
+        found = self._held.get(number)
+        if found is None:
+            found = self._read(media)
+            self._held[number] = found
+            self._bytes += found.nbytes
+            while self._bytes > HELD and len(self._held) > 1:
+                self._bytes -= self._held.popitem(last=False)[1].nbytes
+        self._held.move_to_end(number)
+        return media.kind, found
+
+    def _path(self, media: Media) -> Path:
+        return self._folders[media.kind] / media.sha256[:2] / f"{media.sha256}.npy"
+
+    def _read(self, media: Media) -> torch.Tensor:
+        with contextlib.suppress(OSError, ValueError, EOFError):  # damaged, or cleared away meanwhile
+            found = np.load(self._path(media))
+            if found.ndim == 2 and found.shape[1] == self._encoders[media.kind].width:
+                return torch.from_numpy(found)
+        self._encode(self._encoders[media.kind], [media])
+        return torch.from_numpy(np.load(self._path(media)))
+
+    def _encode(self, encoder: Encoder, media: Sequence[Media]) -> None:
+        made = encoder.encode([Path(one.uri) for one in media])
+        self.encoded += len(media)
+        for one, features in zip(media, made, strict=True):
+            _write(self._path(one), features.to(torch.float16).numpy())
+
+
+def _write(path: Path, features: np.ndarray) -> None:
+    """Write all or nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+            np.save(file, features)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise DataError(
+            f"The features of media cannot be kept: {error.strerror}.",
+            where=str(path.parent),
+            hint="Free some space there, or name another folder with --cache.",
+        ) from None
