@@ -115,6 +115,8 @@ class ModelSection(Section):
     """Number format of products; "auto" measures which is faster here. Trained weights are kept in fp32."""
     device: str = "auto"
     """'cpu', 'cuda', 'cuda:1', …; 'auto' takes a GPU where there is one."""
+    encoders: tuple[Named, ...] = ()
+    """What sees and hears for it, such as ["efficientnet-lite0"]; one for each kind of media."""
     template: dict[str, bool | int | float | str] = Field(default={})
     """What the chat template is given besides the messages, such as {enable_thinking = false}."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import GenerationError
 from espalier.core.files import content_hash
+from espalier.encode.media import named
 from espalier.encode.tree import common_prefix
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def request_key(
         own: what else it depends on (`Strategy.own`); None for nothing.
     """
     besides = [] if own is None else [own]
-    return content_hash([weights, template, dict(settings), list(prompt), sample, *besides])
+    return content_hash([weights, template, dict(settings), named(prompt), sample, *besides])
 
 
 def requests_of(

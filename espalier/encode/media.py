@@ -1,9 +1,9 @@
-"""Media in token ids: each has a block of ids of its own, past every vocabulary, and is a node like any other.
+"""Media in token ids: each has a block of ids of its own, past every vocabulary, and is a node of the tree.
 
 A block's ids are made of the medium's sha256 and of the place in it, so that they are the same in every row,
 run and process: pictures differ at their first token, and no branch falls inside one. Two media whose hashes
-begin alike are refused (`named` knows whose block an id is of), and what is remembered by ids is remembered by
-the whole sha256 (docs/decisions/media.md).
+begin alike are refused, and what is remembered by ids is remembered by the whole sha256 (`named`;
+docs/decisions/media.md).
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class MediaTemplate(Template):
         super().read_ahead(map(self._bare, conversations))
 
     def is_own(self, messages: Sequence[Message]) -> bool:
-        """Say whether the ids are what the tokenizer gives, a stand-in for each medium. Raises TemplateError."""
+        """Say whether the ids are the tokenizer's own, with stand-ins for media. Raises TemplateError."""
         return super().is_own(self._bare(messages))
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
@@ -130,7 +130,7 @@ class MediaTemplate(Template):
         return super().pieces([token if token < FIRST else self._stand_in for token in ids])
 
     def _bare(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """Return the messages with stand-ins for their media. Raises TemplateError for a text that has one."""
+        """Return the messages with stand-ins for media. Raises TemplateError for a text that has one."""
         if any(STAND_IN in str(getattr(part, "text", "")) for turn in messages for part in turn.parts):
             raise self._refused(f"A text holds {STAND_IN!r}, which stands for media here.", "Leave it out.")
         return tuple(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from espalier.core.errors import TemplateError
 from espalier.core.records import Encoded
+from espalier.encode.media import FIRST, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,6 +89,8 @@ def unit_hashes(units: Iterable[Unit]) -> list[str]:
     weighted = lru_cache(4096)(json.dumps)
 
     def listed(ids: tuple[int, ...]) -> str:
+        if max(ids, default=0) >= FIRST:
+            return json.dumps(named(ids))
         return f"[{', '.join(map(digits, ids))}]"
 
     def text(unit: Unit) -> str:

@@ -25,7 +25,8 @@ from torch import nn
 from espalier.core.errors import RecipeError
 from espalier.core.files import read_json
 from espalier.core.registry import Registry
-from espalier.models import bottleneck, soft_prompt
+from espalier.models import bottleneck, media, soft_prompt
+from espalier.models.encoders.attached import blind, read_beside, write_beside
 from espalier.models.files import ADAPTER, CONFIG
 from espalier.models.layers import Place, expand
 from espalier.models.quantised import bitsandbytes, from_4_bits, is_quantised, to_4_bits
@@ -51,13 +52,17 @@ BASE = "base_quantization.json"
 FORMATS = {
     "PROMPT_TUNING": (soft_prompt.write, soft_prompt.read),
     "BOTTLENECK": (bottleneck.write, bottleneck.read),
+    "PROJECTOR": (media.write, media.read),
 }
 
 
 def method_on(model: PreTrainedModel, kind: str, params: Mapping[str, Any], seed: int) -> PreTrainedModel:
     """Return the model with the weights that a method moves; fresh ones follow the seed."""
     torch.manual_seed(seed)
-    return cast("PreTrainedModel", methods.build(kind, params, "train.method")(model))
+    made = cast("PreTrainedModel", methods.build(kind, params, "train.method")(model))
+    if embedding := media.media_embedding(made):  # what a method adds is trained together with them
+        embedding.projectors.requires_grad_(True)
+    return made
 
 
 # Types with state space layers for which peft refuses some targets.
@@ -134,6 +139,12 @@ def prompt(*, tokens: Count = 20) -> Method:
     return partial(soft_prompt.prompted, tokens=tokens)
 
 
+@methods.register("projector")
+def projector() -> Method:
+    """The projectors alone, from encoders' features to the model's embeddings (LLaVA's first stage)."""
+    return media.only_projectors
+
+
 @methods.register("bitfit")
 def bitfit() -> Method:
     """The biases (Ben Zaken et al. 2021, arXiv 2106.10199); where there are none, the norms' weights."""
@@ -204,7 +215,15 @@ def save_weights(model: nn.Module, folder: Path) -> None:
             config, tensors = found
             (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / ADAPTER)
+            write_beside(model, folder)
             return
+    with blind(model):
+        _save_blind(model, folder)
+    write_beside(model, folder)
+
+
+def _save_blind(model: nn.Module, folder: Path) -> None:
+    """Save a whole model, or what peft added to one."""
     if not isinstance(model, PeftModel):
         cast("PreTrainedModel", model).save_pretrained(str(folder))
         return
@@ -222,6 +241,7 @@ def add_weights(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
             model.
         MissingExtra: its base was in 4 bits, and bitsandbytes is not installed.
     """
+    model = read_beside(model, folder)
     config = read_json(folder / CONFIG)
     if config["peft_type"] in FORMATS:
         _, read = FORMATS[config["peft_type"]]
@@ -300,10 +320,12 @@ def _unusual(model: PreTrainedModel) -> list[str]:
     """
     mamba = model.config.get_text_config().model_type in MAMBA
     several = _shared_weights(model)
+    embedding = media.media_embedding(model)
+    before = set(embedding.projectors.modules() if embedding else ())
     return [
         name
         for name, part in model.named_modules()
-        if (isinstance(part, nn.Linear) and not _is_linear(part))
+        if (isinstance(part, nn.Linear) and (not _is_linear(part) or part in before))
         or (isinstance(part, nn.Linear) and id(part.weight) in several)
         or (mamba and name.rpartition(".")[2] in ("out_proj", "conv1d"))
     ]

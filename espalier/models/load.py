@@ -17,11 +17,12 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.utils import logging
 
 from espalier.core.errors import ModelError, TemplateError
-from espalier.core.files import read_json
+from espalier.core.files import content_hash, read_json
 from espalier.core.records import message
 from espalier.core.text import counted
 from espalier.encode.template import Template
 from espalier.models.adapters import ADAPTER, CONFIG, add_weights, is_plain, merged, save_weights
+from espalier.models.encoders.attached import attach, features_of, read_beside, template_for
 from espalier.models.folder import (
     RATING,
     check_folder,
@@ -30,6 +31,7 @@ from espalier.models.folder import (
     in_words,
     load_config,
 )
+from espalier.models.media import media_embedding
 from espalier.models.places import Place, adapted_hash, weights_hash
 from espalier.models.precision import PLAIN, Formats
 from espalier.models.reward import padding, rates, reward_model
@@ -38,7 +40,12 @@ from espalier.models.soft_prompt import virtual_ids
 from espalier.models.support import check_causal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from espalier.core.recipe import Choice
+    from espalier.models.encoders.features import KeptFeatures
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,28 @@ def load_model(place: Place | str, device: torch.device | str = "cpu") -> Loaded
     return _loaded(place, place.words, device)
 
 
+def with_encoders(loaded: Loaded, choices: Sequence[Choice]) -> Loaded:
+    """Return a model with encoders before it, and fresh projectors where it has none of these yet.
+
+    Raises:
+        ModelError: the model has other encoders.
+    """
+    features = features_of(choices)
+    embedding = media_embedding(loaded.model)
+    if embedding is not None:
+        if cast("KeptFeatures", embedding.features).keys != features.keys:
+            raise ModelError(
+                "The model has other encoders than the recipe names.",
+                where=loaded.place.folder,
+                hint="Leave model.encoders out: they are saved with the model.",
+            )
+        return loaded
+    model = attach(loaded.model, features)
+    template = template_for(loaded.template, loaded.tokenizer, model)
+    weights = content_hash([loaded.weights, features.keys])
+    return replace(loaded, model=model, template=template, weights=weights)
+
+
 def _as_place(place: Place | str) -> Place:
     return place if isinstance(place, Place) else Place(place)
 
@@ -143,6 +172,8 @@ def _load_whole(place: str, words: str, device: torch.device | str) -> Loaded:
     nn.Module.to(model.eval(), device)
     if not rates(model):
         check_causal(model)
+    model = read_beside(model, Path(place))
+    template = template_for(template, tokenizer, model)
     return Loaded(Place(place), model, tokenizer, template, weights_hash(Path(place)))
 
 
@@ -241,5 +272,5 @@ def _adapted(folder: Path, base: Place, words: str, device: torch.device | str) 
             loaded = replace(loaded, model=rating)
         model = add_weights(loaded.model, folder).eval()
     both = adapted_hash(loaded.weights, folder)
-    template = loaded.template.prefixed(virtual_ids(model))
+    template = template_for(loaded.template, loaded.tokenizer, model).prefixed(virtual_ids(model))
     return replace(loaded, place=Place(str(folder), base), model=model, template=template, weights=both)

@@ -1,4 +1,4 @@
-"""Media before a language model: an embedding that looks words up, and projects what an encoder made of media.
+"""Media before a language model: an embedding that looks words up, and projects what encoders made of media.
 
 The ids of media are past every vocabulary (`encode/media.py`), so that trees, batches and decoding need no
 word of them, as with `soft_prompt.py`. A medium that many rows share is one node of the tree: its features
@@ -7,17 +7,23 @@ are looked up once and projected once. The encoders are in `encoders.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import torch
 from torch import nn
 
-from espalier.encode.media import FIRST, PLACES, number_of
+from espalier.core.errors import RecipeError
+from espalier.encode.media import FIRST, PLACES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from transformers import PreTrainedModel
 
+    from espalier.models.soft_prompt import Written
+
 Layout = Literal["linear", "mlp"]
+TYPE = "PROJECTOR"
 
 
 class Features(Protocol):
@@ -106,6 +112,32 @@ def seeing(
     projectors = {kind: Projector(size, width, layout).to(model.device) for kind, size in sizes.items()}
     model.set_input_embeddings(MediaEmbedding(words, projectors, features))
     return model
+
+
+def only_projectors(model: PreTrainedModel) -> PreTrainedModel:
+    """Freeze all but the projectors. Raises RecipeError where the model has none."""
+    if media_embedding(model) is None:
+        raise RecipeError(
+            "The model has no projector to train.",
+            where="train.method",
+            hint='Name an encoder: model.encoders = ["efficientnet-lite0"].',
+        )
+    return model.requires_grad_(False)
+
+
+def write(model: PreTrainedModel) -> Written | None:
+    """Say that a model's projectors are all that was trained; their tensors are in a file of their own."""
+    embedding = media_embedding(model)
+    own = set(embedding.projectors.parameters()) if embedding else set[nn.Parameter]()
+    if not own or any(one.requires_grad and one not in own for one in model.parameters()):
+        return None
+    if not any(one.requires_grad for one in own):
+        return None
+    return {"peft_type": TYPE, "base_model_name_or_path": model.name_or_path}, {"none": torch.zeros(1)}
+
+
+def read(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Leave the model as it is: `encoders/attached.py` has read the projectors."""
 
 
 def media_embedding(model: nn.Module) -> MediaEmbedding | None:

@@ -15,7 +15,7 @@ from espalier.decode.local import local_of
 from espalier.encode.voice import Rendering
 from espalier.models.allocator import tune_allocator
 from espalier.models.device import device_of
-from espalier.models.load import load_model, load_tuned
+from espalier.models.load import load_model, load_tuned, with_encoders
 from espalier.models.places import check_run, find_model, place_of
 from espalier.models.reward import rates
 from espalier.runs.events import working
@@ -36,7 +36,8 @@ def load_base(section: ModelSection, cache: Path) -> Loaded:
     """Fetch and load the recipe's model onto its device. Raises ModelError."""
     tune_allocator()
     with working(f"Loading {section.name}") as tell:
-        return load_model(find_model(section.name, cache, tell), device_of(section.device))
+        loaded = load_model(find_model(section.name, cache, tell), device_of(section.device))
+        return with_encoders(loaded, section.encoders) if section.encoders else loaded
 
 
 def load_writer(section: ModelSection, cache: Path) -> Loaded:

@@ -1,8 +1,8 @@
 """The encoders by name: what each takes, how many tokens it makes of a medium, and its features.
 
 `model.encoders` names them. A new one is a function here that returns an `Encoder`, or
-`kind = "my_module:function"`. They are frozen and in eval mode, so that what they make of a medium is the same
-each time and is kept on disk (`features.py`).
+`kind = "my_module:function"`. They are frozen and in eval mode, so that what they make of a medium is the
+same each time and is kept on disk (`features.py`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Encoder:
         width: numbers of a token.
         settings: what its features depend on besides its weights.
         weights: hash of its weights.
-        length: how many tokens it makes of a picture or of a sound of so many seconds.
+        length: how many tokens it makes of a file. Raises DataError where it cannot.
         encode: the features [N, width] of each file, fp32.
         longest: seconds that it hears at most; None for pictures.
     """
@@ -56,7 +56,7 @@ class Encoder:
     width: int
     settings: Mapping[str, Any]
     weights: str
-    length: Callable[[pictures.Picture | sounds.Sound], int]
+    length: Callable[[Path], int]
     encode: Callable[[Sequence[Path]], list[torch.Tensor]] = field(repr=False)
     longest: float | None = None
 
@@ -105,7 +105,7 @@ def whisper_tiny(
         width=SHAPE["d_model"] * stack,
         settings={"stack": stack, "margin": margin},
         weights=weights_hash(folder),
-        length=lambda sound: _tokens(round(getattr(sound, "seconds", 0.0) * RATE), stack, margin),
+        length=lambda path: _tokens(round(sounds.look(path).seconds * RATE), stack, margin),
         encode=partial(_hear, model, stack, margin),
         longest=30.0 - margin,
     )

@@ -22,6 +22,7 @@ from espalier.encode.media import DIGITS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from espalier.core.recipe import Choice
     from espalier.core.records import Media
     from espalier.models.encoders.encoders import Encoder
 
@@ -35,25 +36,54 @@ class KeptFeatures:
     Args:
         folder: where features of all encoders are.
         encoders: of each kind of media.
+        choices: as which recipes name them.
 
     Attributes:
         encoded: media that were encoded, and not found on disk.
     """
 
-    def __init__(self, folder: Path, encoders: Mapping[str, Encoder]) -> None:
+    def __init__(self, folder: Path, encoders: Mapping[str, Encoder], choices: Sequence[Choice] = ()) -> None:
         self._folders = {kind: folder / encoder.key for kind, encoder in encoders.items()}
+        self.choices = tuple(choices)
         self._encoders = encoders
         self._known: dict[int, Media] = {}
+        self._lengths: dict[int, int] = {}
         self._held: OrderedDict[int, torch.Tensor] = OrderedDict()
         self._bytes = 0
         self.encoded = 0
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """What features depend on besides the files, by kind."""
+        return {kind: encoder.key for kind, encoder in self._encoders.items()}
 
     @property
     def sizes(self) -> dict[str, int]:
         """Numbers of a token, by kind."""
         return {kind: encoder.width for kind, encoder in self._encoders.items()}
 
-    def make(self, media: Sequence[Media], say: Callable[[int, int], object] = lambda done, all: None) -> None:
+    def length(self, media: Media) -> int:
+        """Return how many tokens a medium has, and know it from now on.
+
+        Raises:
+            DataError: the model takes none of its kind, or it is longer than the encoder hears.
+        """
+        encoder = self._encoders.get(media.kind)
+        if encoder is None:
+            raise DataError(
+                f"The model takes no {media.kind}.",
+                where=media.uri,
+                hint=f"Name an encoder for it in model.encoders, or train on rows without {media.kind}.",
+            )
+        number = int(media.sha256[:DIGITS], 16)
+        if number not in self._lengths:
+            self._known[number] = media
+            self._lengths[number] = encoder.length(Path(media.uri))
+        return self._lengths[number]
+
+    def make(
+        self, media: Sequence[Media], say: Callable[[int, int], object] = lambda done, all: None
+    ) -> None:
         """Encode what is not on disk. `say` is told how many of how many are done.
 
         Raises:

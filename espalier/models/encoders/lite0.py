@@ -46,7 +46,9 @@ class _Block(nn.Module):
     def __init__(self, into: int, out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         wide = into * expansion
-        self.expand = nn.Sequential(_Convolution(into, wide, 1), nn.ReLU6()) if expansion > 1 else nn.Identity()
+        self.expand = (
+            nn.Sequential(_Convolution(into, wide, 1), nn.ReLU6()) if expansion > 1 else nn.Identity()
+        )
         self.depthwise = nn.Sequential(_Convolution(wide, wide, kernel, stride, wide), nn.ReLU6())
         self.project = _Convolution(wide, out, 1)
         self.adds = stride == 1 and into == out
