@@ -134,6 +134,8 @@ class TrainSection(Section):
     """How gradients become steps."""
     rate: float = Field(default=2e-5, gt=0)
     """Peak learning rate."""
+    projector_rate: float = Field(default=0.0, ge=0)
+    """Peak rate of the projectors before a model with encoders; 0 is that of the other weights."""
     epochs: float = Field(default=2.0, gt=0)
     """How often each row is seen."""
     order: Literal["mixed", "nested"] = "mixed"

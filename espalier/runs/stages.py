@@ -27,6 +27,7 @@ from espalier.models.forward import edge_logprobs
 from espalier.models.load import load_model
 from espalier.models.memory import recompute_activations
 from espalier.models.reward import leaf_scores, reward_model
+from espalier.models.media import media_embedding
 from espalier.models.soft_prompt import virtual_ids
 from espalier.runs.events import say, working
 from espalier.runs.following import follow, foretold, kinds, look_ahead
@@ -42,7 +43,7 @@ from espalier.train.checkpoint import latest
 from espalier.train.heldout import HeldOut, take_best, watched
 from espalier.train.loop import Settings, keep_nothing, train
 from espalier.train.noise import noisy
-from espalier.train.optimizer import optimizers
+from espalier.train.optimizer import at_share, optimizers
 from espalier.train.parallel import full_weights, on_first
 from espalier.train.peak import peak_bytes
 from espalier.train.reference import make_resources
@@ -72,7 +73,7 @@ FORETOLD = 8
 # Keys of a stage that determine nothing of its weights, or by what they lead to only.
 NO_PART = {"checkpoint", "data", "parallel", "dev", "patience", "keep", "states"}
 # Keys that runs of earlier versions did not have.
-LATER = {"order"}
+LATER = {"order", "projector_rate"}
 # Evaluations of the held-out loss, where the recipe does not say after how many steps.
 EVALUATIONS = 10
 
@@ -237,7 +238,10 @@ def _fresh(plan: Plan, stage: Stage) -> PreTrainedModel:
         torch.manual_seed(plan.seed)
         model = reward_model(model, plan.loaded.tokenizer, plan.template.stop_ids)
     method = stage.section.method
-    return method_on(model, method.kind, method.params, plan.seed)
+    made = method_on(model, method.kind, method.params, plan.seed)
+    if stage.section.projector_rate and (embedding := media_embedding(made)):
+        at_share(embedding.projectors.parameters(), stage.section.projector_rate / stage.section.rate)
+    return made
 
 
 @working("Preparing the steps", aloud=False)
