@@ -25,9 +25,9 @@ from espalier.evaluate.rewards import MODEL
 from espalier.models.adapters import method_on
 from espalier.models.forward import edge_logprobs
 from espalier.models.load import load_model
+from espalier.models.media import media_embedding
 from espalier.models.memory import recompute_activations
 from espalier.models.reward import leaf_scores, reward_model
-from espalier.models.media import media_embedding
 from espalier.models.soft_prompt import virtual_ids
 from espalier.runs.events import say, working
 from espalier.runs.following import follow, foretold, kinds, look_ahead
