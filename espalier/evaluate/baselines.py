@@ -16,6 +16,7 @@ from espalier.core.records import Completion
 from espalier.core.scoring import value_of
 from espalier.core.text import first_words, unpunctuated, word_count
 from espalier.evaluate.facts import expected
+from espalier.evaluate.unseen import QUESTION, by_question
 from espalier.scorers.labels import labels_of, options_of
 from espalier.scorers.rouge import is_official, rouge_l_of
 
@@ -54,6 +55,8 @@ def floors(
         found["random"] = [
             _completion(e.id, _drawn(options_of(e) or labels, e.id), "random") for e in examples
         ]
+    if asked := by_question(examples, train):
+        found[QUESTION] = [_completion(name, text, QUESTION) for name, text in asked.items()]
     if worked and all(worked.get(example.task) for example in examples):
         found["example"] = [_completion(e.id, worked[e.task], "example") for e in examples]
     return found

@@ -9,7 +9,7 @@ from espalier.tasks.checks import checks
 
 ALL = "all_checks"
 AS_IS = "model"  # the system that is evaluated without training
-# Systems that need no model, in words.
+# Systems that need no model, or see nothing, in words.
 FLOORS = {
     "copy": "a copy of the input",
     "lead": "the first words of the input",
@@ -18,6 +18,9 @@ FLOORS = {
     "random": "a label drawn at random",
     "example": "the first example's answer",
     "longer": "taking the longer answer",
+    "question": "the most frequent training answer to the same question",
+    "blind": "the model itself without the media",
+    "shuffled": "the model itself with another row's media",
 }
 # Of what no scorer measures, and for scores that do not say it themselves.
 KNOWN = {

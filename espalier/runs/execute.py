@@ -17,6 +17,7 @@ from espalier.evaluate.baselines import floors
 from espalier.evaluate.harness import evaluate
 from espalier.evaluate.measures import AS_IS
 from espalier.evaluate.pairs import pairs_of
+from espalier.evaluate.unseen import BLIND, SHUFFLED, blinded, shuffled
 from espalier.models.adapters import methods
 from espalier.models.outline import outline
 from espalier.models.support import drops
@@ -151,7 +152,8 @@ def _answer(plan: Plan, run: RunFolder, ranks: Ranks) -> None:
     evidence: dict[str, Any] = {}
     for stage, tuned in train_stages(plan, run, ranks):
         name = "tuned" if stage.last else f"stage {stage.number + 1}"
-        answers[name], tried = _after(plan, run, tuned, name, before)
+        given, tried = _after(plan, run, tuned, name, before)
+        answers |= given
         evidence |= tried
         count_losses(run, stage)
     # The others are compared with the first.
@@ -169,15 +171,19 @@ def _before(plan: Plan, run: RunFolder) -> tuple[list[Completion], Verdicts | No
 
 def _after(
     plan: Plan, run: RunFolder, tuned: Loaded, name: str, before: Verdicts | None
-) -> tuple[list[Completion], dict[str, Any]]:
-    """Return a stage's answers, and what is known of the last one besides its scores, as parts of them."""
+) -> tuple[dict[str, list[Completion]], dict[str, Any]]:
+    """Return a stage's answers, of the last one those on unseen media too, and what else is known of it."""
     writer = _writer(plan, run, tuned)
-    answers = answered(plan.choices, run, writer, name)
-    if name != "tuned" or not plan.choices.recipe.evidence:
-        return answers, {}
-    after = ask_abilities(run, writer, name) if before else None
     test, decode = plan.prepared.test, plan.choices.recipe.decode
-    return answers, {
+    answers = answered(plan.choices, run, writer, name)
+    given = {name: answers}
+    if name == "tuned":
+        unseen = {BLIND: blinded(test), SHUFFLED: shuffled(test)}
+        given |= {how: answered(plan.choices, run, writer, how, rows) for how, rows in unseen.items() if rows}
+    if name != "tuned" or not plan.choices.recipe.evidence:
+        return given, {}
+    after = ask_abilities(run, writer, name) if before else None
+    return given, {
         "abilities": compare_abilities(before, after, plan.seed),
         "invariance": try_invariance(run, writer, test, answers, decode),
     }
@@ -203,10 +209,16 @@ def generations_of(run: RunFolder) -> Generations:
     return Generations(run.path / "generations.jsonl", store_of(run.path.parent))
 
 
-def answered(choices: Choices, run: RunFolder, model: Local | Remote, system: str) -> list[Completion]:
-    """Return a model's answers to the rows that are scored; what is known of them is not made again."""
+def answered(
+    choices: Choices,
+    run: RunFolder,
+    model: Local | Remote,
+    system: str,
+    rows: Sequence[Example] | None = None,
+) -> list[Completion]:
+    """Return a model's answers to the rows that are scored, or to others; what is known is not made again."""
     started = time.monotonic()
-    test, decode = choices.prepared.test, choices.recipe.decode
+    test, decode = choices.prepared.test if rows is None else rows, choices.recipe.decode
     whose = "model" if system == AS_IS else f"{system} model"
     with bar(f"Answers of the {whose}", len(test) * choices.strategy.samples) as advance:
         completions = answers_of(model, test, decode, lambda: advance(1, ""))
