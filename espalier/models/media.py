@@ -90,11 +90,12 @@ class MediaEmbedding(nn.Module):
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
             places = torch.arange(start, start + count, device=ids.device)
             kind, features = self.features.of(number)
-            rows.setdefault(kind, []).append(features[((distinct[places] - FIRST) % PLACES).cpu()])
+            wanted = ((distinct[places] - FIRST) % PLACES).cpu()
+            rows.setdefault(kind, []).append(features[wanted].to(self._like(kind)))
             order.setdefault(kind, []).append(places)
             start += count
         parts = [
-            self.projectors[kind](torch.cat(of_kind).to(self._like(kind))) for kind, of_kind in rows.items()
+            self.projectors[kind](torch.cat(of_kind)) for kind, of_kind in rows.items()
         ]
         places = torch.cat([place for kind in rows for place in order[kind]])
         return torch.cat(parts)[places.argsort()][back]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import nn
 
     Kind = Literal["image", "audio"]
@@ -121,13 +122,24 @@ def _loaded(model: nn.Module, folder: Path) -> Any:
 @torch.inference_mode()
 def _see(model: Lite0, tokens: int, paths: Sequence[Path]) -> list[torch.Tensor]:
     """Return the features of pictures, each fitted into a square and padded with white."""
-    batch = torch.from_numpy(np.stack([pictures.squared(path, SIZE) for path in paths]))
+    batch = torch.from_numpy(np.stack([_squared(path, SIZE) for path in paths]))
     maps = model(batch.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last))
     if tokens < maps.shape[1]:
         side, small = math.isqrt(maps.shape[1]), math.isqrt(tokens)
         square = maps.transpose(1, 2).unflatten(2, (side, side))
         maps = torch.nn.functional.adaptive_avg_pool2d(square, small).flatten(2).transpose(1, 2)
     return list(maps)
+
+
+def _squared(path: Path, side: int) -> NDArray[np.uint8]:
+    """Return a picture [side, side, 3], as large as fits with its own proportions, white beside it."""
+    image = pictures.pillow("Image")
+    own = image.fromarray(pictures.pixels(path))
+    share = side / max(own.size)
+    size = (max(1, round(own.width * share)), max(1, round(own.height * share)))
+    out = image.new("RGB", (side, side), "white")
+    out.paste(own.resize(size, image.Resampling.BICUBIC), ((side - size[0]) // 2, (side - size[1]) // 2))
+    return np.asarray(out)
 
 
 def _tokens(samples: int, stack: int, margin: float) -> int:
