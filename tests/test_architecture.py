@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "espalier"
 ORDER = [
-    *("core", "tasks", "sandbox", "scorers", "evaluate", "judge", "formats", "data"),
+    *("core", "tasks", "sandbox", "scorers", "evaluate", "judge", "media", "formats", "data"),
     *("filters", "templating", "generate", "building"),
     *("encode", "models", "decode", "servers", "train"),
     *("report", "comparison", "runs", "builds", "trials", "explain", "attribution"),
@@ -273,16 +273,16 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in modules():
         rooms[module.room] += _code_lines(module)
-    assert rooms.total() < 50_500
-    assert sum(rooms[room] for room in SPINE) < 10_700
+    assert rooms.total() < 54_000
+    assert sum(rooms[room] for room in SPINE) < 11_600
     most = {
-        "core": 2_150,
+        "core": 2_175,
         "scorers": 2_050,
         "train": 2_150,
         "runs": 4_400,
-        "models": 2_500,
+        "models": 3_200,
         "decode": 2_700,
-        "evaluate": 2_550,
+        "evaluate": 2_650,
         "formats": 2_250,
         "trials": 2_300,
         "attribution": 2_350,

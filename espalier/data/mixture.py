@@ -257,7 +257,8 @@ def _once(
             return *_task(place, section, leave), left, notes
         return *_rows(place, section, columns, leave, notes.append), left, notes
 
-    told = (section.format, str(columns), section.media, section.fetch) if not place.is_task else show(section)
+    rows = (section.format, str(columns), section.media, section.fetch)
+    told = show(section) if place.is_task else rows
     key = ("rows", place, told, on_reject is None)
     part, examples, left, notes = once(key, from_file, lambda made: len(made[1]))
     for row in left:

@@ -23,23 +23,24 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
 from inspect import signature
-from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import TemplateError
 from espalier.core.files import content_hash
 from espalier.encode.answer import Dress
+from espalier.encode.ending import ended, first_stop
 from espalier.encode.kept import left_out, lost_words
+from espalier.encode.media import STAND_IN, Blocks, media_in, with_stand_in
 from espalier.encode.quotes import marked, names_in, unnamed
-from espalier.encode.tokenizer import LONGEST_CHARACTER, Reader, any_of
+from espalier.encode.tokenizer import Reader, any_of
 from espalier.encode.tools import lists_tools, template_turns
 from espalier.encode.voice import Frame, Rendering, Voice, shared
-from espalier.media.kinds import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from espalier.core.records import Message
+    from espalier.encode.media import Length
     from espalier.encode.tokenizer import Tokenizer
     from espalier.encode.tools import Turn
 
@@ -71,7 +72,11 @@ class Template:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, context: int = sys.maxsize, rendering: Rendering = RENDERING
+        self,
+        tokenizer: Tokenizer,
+        context: int = sys.maxsize,
+        rendering: Rendering = RENDERING,
+        media: Length | None = None,
     ) -> None:
         if not tokenizer.chat_template:
             raise TemplateError(
@@ -82,7 +87,8 @@ class Template:
         self.prefix: tuple[int, ...] = ()
         self.context = context
         self.rendering = rendering
-        self._tokenizer = copy.copy(tokenizer)
+        self._given, self._media = tokenizer, media
+        self._tokenizer = copy.copy(tokenizer if media is None else with_stand_in(tokenizer))
         if tokenizer.chat_control_tokens is None:  # or transformers adds those that the template writes
             self._tokenizer.chat_control_tokens = []
         self.today = rendering.today or datetime.now()
@@ -94,6 +100,7 @@ class Template:
         self._main = self._voice("default" not in self._sources and "tool_use" in self._sources)
         self._reader = Reader(self._tokenizer, self._main.sample)
         self._vocabulary = tokenizer.get_vocab()
+        self._blocks = Blocks(media, self._tokenizer.get_added_vocab().get(STAND_IN, -1))
         self.stop = self._main.frame.stop
         if self.stop not in self._vocabulary:
             raise self._refused(f"The tokenizer has no token {self.stop!r}, with which answers end.")
@@ -125,11 +132,15 @@ class Template:
 
     def under(self, rendering: Rendering) -> Template:
         """Return this template with another rendering."""
-        return Template(self._tokenizer, self.context, rendering).prefixed(self.prefix)
+        return Template(self._given, self.context, rendering, self._media).prefixed(self.prefix)
+
+    def seeing(self, media: Length) -> Template:
+        """Return this template for a model that takes media, of so many tokens."""
+        return Template(self._given, self.context, self.rendering, media).prefixed(self.prefix)
 
     def turns_of(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
         """Return the turns and the tools that the tokenizer's template is given for messages."""
-        voice, turns, tools = self._turns_of(messages)
+        voice, turns, tools = self._turns_of(self._blocks.bare(messages))
         return voice.formed(turns), tools
 
     def answered(self, messages: Sequence[Message]) -> Answered:
@@ -139,8 +150,13 @@ class Template:
             TemplateError: the template cannot render the conversation or loses a part of it, or the prompt's
                 ids are not the beginning of the conversation's.
         """
-        asked = tuple(messages)
-        voice, turns, tools, before, whole = self._ready.pop(asked, None) or self._render(asked)
+        found = self._answered(self._blocks.bare(messages))
+        ids = self._blocks.put(found.ids, media_in(messages))
+        return Answered(ids, len(ids) - len(found.ids) + found.prompt)
+
+    def _answered(self, messages: tuple[Message, ...]) -> Answered:
+        """Return what `answered` does, of messages with stand-ins for media."""
+        voice, turns, tools, before, whole = self._ready.pop(messages, None) or self._render(messages)
         if not whole.startswith(before):
             raise self._parted(before, whole, messages)
         frame = voice.frame_of(turns, tools, whole)
@@ -157,8 +173,9 @@ class Template:
     def read_ahead(self, conversations: Iterable[Sequence[Message]]) -> None:
         """Render and read conversations together, so that `answered` costs less for each of them, once."""
         listed: list[tuple[tuple[Message, ...], _Turns]] = []
-        for messages in map(tuple, conversations):
+        for conversation in conversations:
             with suppress(TemplateError):  # `answered` says so
+                messages = self._blocks.bare(conversation)
                 listed.append((messages, self._turns_of(messages)))
         self._ready = {}
         plain = [(messages, made) for messages, made in listed if made[0] is self._main and not made[2]]
@@ -171,10 +188,11 @@ class Template:
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the ids that a model is prompted with to answer `messages`. Raises TemplateError."""
-        voice, turns, tools = self._turns_of(messages)
+        voice, turns, tools = self._turns_of(self._blocks.bare(messages))
         text = voice.render(turns, tools, True)
         self._check_turns(turns, text)
-        return self.prefix + self._ids(voice, turns, tools, text, opening=True)
+        ids = self._ids(voice, turns, tools, text, opening=True)
+        return self.prefix + self._blocks.put(ids, media_in(messages))
 
     def is_own(self, messages: Sequence[Message]) -> bool:
         """Say whether `answered` gives what the tokenizer itself does, asked without any of this room's ways.
@@ -182,7 +200,8 @@ class Template:
         Raises:
             TemplateError: see `answered`.
         """
-        found = Template.answered(self, messages)
+        messages = self._blocks.bare(messages)
+        found = self._answered(messages)
         ids, prompt = found.ids[len(self.prefix) :], found.prompt - len(self.prefix)
         voice, turns, tools = self._turns_of(messages)
         whole = voice.ids(turns, tools, False, sanitised=bool(self._quotes(turns, tools)))
@@ -193,7 +212,7 @@ class Template:
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
         """Return the text that a model is prompted with."""
-        voice, turns, tools = self._turns_of(messages)
+        voice, turns, tools = self._turns_of(self._blocks.bare(messages))
         return voice.render(turns, tools, True)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -202,7 +221,7 @@ class Template:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the text that each token adds, special tokens included, for showing."""
-        return self._reader.pieces(ids)
+        return self._reader.pieces(self._blocks.shown(ids))
 
     def quoted(self, messages: Sequence[Message]) -> set[str]:
         """Return the names of special tokens that the texts of messages hold."""
@@ -260,9 +279,6 @@ class Template:
         return knows.tools and bool(knows.calls)
 
     def _turns_of(self, messages: Sequence[Message]) -> _Turns:
-        if shown := next((part for turn in messages for part in turn.media), None):
-            message = f"The row has {WORDS[shown.kind]}, and the model reads text only."
-            raise TemplateError(message, hint="Name a model that reads such rows, or leave them out.")
         listing = lists_tools(messages) and self._lists
         voice = self._voice(listing)
         return voice, *template_turns(messages, voice.traits, listing=listing)
@@ -367,34 +383,13 @@ class Template:
         return TemplateError(message, where=self._tokenizer.name_or_path, hint=hint)
 
     def _ended(self, ids: tuple[int, ...], prompt: int, whole: str, frame: Frame) -> tuple[int, ...]:
-        """Return the ids up to the answer's stop token, which is added where the template writes none."""
-        stop = self._vocabulary[frame.stop]
-        if not frame.written:
-            own = self._cut(ids, whole, frame)
-            self._check_stops(own[prompt:])
-            return (*own, stop)
-        behind = frame.after.count(frame.stop)
-        ends = (place for place in range(len(ids) - 1, prompt - 1, -1) if ids[place] == stop)
-        end = next(islice(ends, behind, None), None)
-        if end is None:
-            raise self._refused(f"The tokenizer does not read {frame.stop!r} behind the answer as a token.")
-        self._check_stops(ids[prompt:end])
-        return ids[: end + 1]
-
-    def _check_stops(self, answer: Sequence[int]) -> None:
-        """Refuse an answer at whose beginning a model would have ended."""
-        if not self.stop_ids.isdisjoint(answer):
-            name = self.pieces([next(token for token in answer if token in self.stop_ids)])[0]
+        """Return the ids up to the answer's stop token. Raises TemplateError."""
+        try:
+            own = ended(self._reader, ids, prompt, whole, frame, self._vocabulary[frame.stop])
+        except TemplateError as error:
+            raise self._refused(error.message) from None
+        early = first_stop(own[prompt:-1], self.stop_ids)
+        if early is not None:
+            name = self.pieces([early])[0]
             raise self._refused(f"The answer holds {name!r}, at which a model stops, before its end.")
-
-    def _cut(self, ids: tuple[int, ...], whole: str, frame: Frame) -> tuple[int, ...]:
-        """Return the ids without those of what is rendered after an answer."""
-        own = self._reader.ids(whole.removesuffix(frame.closing))
-        if ids[: len(own)] == own:
-            return own
-        for at in range(len(ids), max(0, len(ids) - LONGEST_CHARACTER * len(frame.closing)) - 1, -1):
-            if self._reader.text(ids[at:], ids[max(0, at - 1) : at]) == frame.closing:
-                return ids[:at]
-        raise self._refused(
-            f"The tokenizer reads the end of the answer and the {frame.closing!r} behind it as one."
-        )
+        return own

@@ -124,7 +124,7 @@ def with_encoders(loaded: Loaded, choices: Sequence[Choice]) -> Loaded:
             )
         return loaded
     model = attach(loaded.model, features)
-    template = template_for(loaded.template, loaded.tokenizer, model)
+    template = template_for(loaded.template, model)
     weights = content_hash([loaded.weights, features.keys])
     return replace(loaded, model=model, template=template, weights=weights)
 
@@ -173,7 +173,7 @@ def _load_whole(place: str, words: str, device: torch.device | str) -> Loaded:
     if not rates(model):
         check_causal(model)
     model = read_beside(model, Path(place))
-    template = template_for(template, tokenizer, model)
+    template = template_for(template, model)
     return Loaded(Place(place), model, tokenizer, template, weights_hash(Path(place)))
 
 
@@ -272,5 +272,5 @@ def _adapted(folder: Path, base: Place, words: str, device: torch.device | str) 
             loaded = replace(loaded, model=rating)
         model = add_weights(loaded.model, folder).eval()
     both = adapted_hash(loaded.weights, folder)
-    template = template_for(loaded.template, loaded.tokenizer, model).prefixed(virtual_ids(model))
+    template = template_for(loaded.template, model).prefixed(virtual_ids(model))
     return replace(loaded, place=Place(str(folder), base), model=model, template=template, weights=both)

@@ -94,9 +94,7 @@ class MediaEmbedding(nn.Module):
             rows.setdefault(kind, []).append(features[wanted].to(self._like(kind)))
             order.setdefault(kind, []).append(places)
             start += count
-        parts = [
-            self.projectors[kind](torch.cat(of_kind)) for kind, of_kind in rows.items()
-        ]
+        parts = [self.projectors[kind](torch.cat(of_kind)) for kind, of_kind in rows.items()]
         places = torch.cat([place for kind in rows for place in order[kind]])
         return torch.cat(parts)[places.argsort()][back]
 

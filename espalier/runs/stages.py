@@ -25,7 +25,6 @@ from espalier.evaluate.rewards import MODEL
 from espalier.models.adapters import method_on
 from espalier.models.forward import edge_logprobs
 from espalier.models.load import load_model
-from espalier.models.media import media_embedding
 from espalier.models.memory import recompute_activations
 from espalier.models.reward import leaf_scores, reward_model
 from espalier.models.soft_prompt import virtual_ids
@@ -43,7 +42,7 @@ from espalier.train.checkpoint import latest
 from espalier.train.heldout import HeldOut, take_best, watched
 from espalier.train.loop import Settings, keep_nothing, train
 from espalier.train.noise import noisy
-from espalier.train.optimizer import at_share, optimizers
+from espalier.train.optimizer import optimizers
 from espalier.train.parallel import full_weights, on_first
 from espalier.train.peak import peak_bytes
 from espalier.train.reference import make_resources
@@ -238,10 +237,7 @@ def _fresh(plan: Plan, stage: Stage) -> PreTrainedModel:
         torch.manual_seed(plan.seed)
         model = reward_model(model, plan.loaded.tokenizer, plan.template.stop_ids)
     method = stage.section.method
-    made = method_on(model, method.kind, method.params, plan.seed)
-    if stage.section.projector_rate and (embedding := media_embedding(made)):
-        at_share(embedding.projectors.parameters(), stage.section.projector_rate / stage.section.rate)
-    return made
+    return method_on(model, method.kind, method.params, plan.seed)
 
 
 @working("Preparing the steps", aloud=False)
@@ -353,6 +349,7 @@ def settings_of(stage: Stage, precision: Format) -> Settings:
         schedule=section.schedule,
         clip=section.clip,
         decay=section.decay,
+        projector=section.projector_rate / section.rate if section.projector_rate else 1.0,
         optimizer=optimizers.build(section.optimizer.kind, section.optimizer.params, "train.optimizer"),
         precision=precision,
         checkpoint=section.checkpoint,

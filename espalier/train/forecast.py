@@ -28,8 +28,8 @@ from espalier.encode.tree import build_tree, stats
 from espalier.models.forward import edge_logprobs
 from espalier.train.checkpoint import save
 from espalier.train.heldout import HeldOut, evaluate
-from espalier.train.loop import Forward, Settings, backward
-from espalier.train.optimizer import Updater, make_updater
+from espalier.train.loop import Forward, Settings, backward, updater_of
+from espalier.train.optimizer import Updater
 from espalier.train.parallel import cost
 from espalier.train.peak import forget_peak, peak_mb
 from espalier.train.steps import Step
@@ -129,7 +129,7 @@ def forecast(
         costliest = max(zip(costs, steps, strict=True), key=lambda pair: pair[0])[1]
         typical = min(zip(costs, steps, strict=True), key=lambda pair: abs(pair[0] - mean))[1]
         del steps
-        updater = make_updater(model, settings.optimizer, decay=settings.decay, clip=settings.clip)
+        updater = updater_of(model, settings)
         model.train()
         _make_state(model, updater)
         trees = 1 + len(costliest.work) + len(typical.work)

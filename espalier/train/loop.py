@@ -29,7 +29,7 @@ from espalier.encode.tree import Tree, stats
 from espalier.models.forward import Edges, edge_logprobs
 from espalier.models.precision import autocast
 from espalier.train.checkpoint import newest_whole, restore, save
-from espalier.train.optimizer import MakeUpdater, adamw, make_updater, rate_at
+from espalier.train.optimizer import MakeUpdater, Updater, adamw, make_updater, rate_at
 from espalier.train.parallel import add_up, gathered, on_first, place, share_of, split
 from espalier.train.peak import peak_mb
 
@@ -61,9 +61,16 @@ class Settings:
     schedule: str = "cosine"
     clip: float = 1.0
     decay: float = 0.0
+    projector: float = 1.0
     optimizer: MakeUpdater = field(default_factory=adamw)
     precision: Format = "fp32"
     checkpoint: int = 50
+
+
+def updater_of(model: nn.Module, settings: Settings) -> Updater:
+    """Return what turns the gradients of a training into changes of the weights. Raises ModelError."""
+    decay, clip = settings.decay, settings.clip
+    return make_updater(model, settings.optimizer, decay=decay, clip=clip, projector=settings.projector)
 
 
 def train(
@@ -90,7 +97,7 @@ def train(
         ModelError, RecipeError: no weight is trained, or the optimizer cannot add up a step's trees.
     """
     place(model, ranks)
-    updater = make_updater(model, settings.optimizer, decay=settings.decay, clip=settings.clip)
+    updater = updater_of(model, settings)
     resumed = _resume(checkpoints := folder / "checkpoints", model, updater.optimizer, recipe, ranks)
     yield {**resumed, "steps": settings.steps}
     model.train()

@@ -13,7 +13,7 @@ from espalier.core.errors import TemplateError
 from espalier.core.records import Media, Message, Text, message
 from espalier.decode.requests import request_key
 from espalier.encode import media
-from espalier.encode.media import FIRST, PLACES, STAND_IN, MediaTemplate, block, named
+from espalier.encode.media import FIRST, PLACES, STAND_IN, block, named
 from espalier.encode.template import Template
 from espalier.encode.tokens import Unit, unit_hashes
 
@@ -40,9 +40,9 @@ def asked(*parts: Media | str) -> tuple[Message, ...]:
 @pytest.fixture(scope="module", params=STYLES)
 def seeing(
     request: pytest.FixtureRequest, chat_tokenizer: Callable[[str], PreTrainedTokenizerFast]
-) -> MediaTemplate:
+) -> Template:
     """A template of each style that takes media."""
-    return MediaTemplate(chat_tokenizer(request.param), 4096, lambda one: SIZE)
+    return Template(chat_tokenizer(request.param), 4096, media=lambda one: SIZE)
 
 
 def spans(ids: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -56,14 +56,14 @@ def spans(ids: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [tuple(run) for run in out]
 
 
-def test_a_medium_is_a_block_of_its_own_in_the_order_of_the_parts(seeing: MediaTemplate) -> None:
+def test_a_medium_is_a_block_of_its_own_in_the_order_of_the_parts(seeing: Template) -> None:
     one, other = picture("one"), picture("other")
     found = seeing.answered(asked(one, "first, then", other, "and again", one))
     assert spans(found.ids) == [tuple(block(m, SIZE)) for m in (one, other, one)]
     assert spans(found.ids[: found.prompt]) == spans(found.ids)
 
 
-def test_a_prompt_with_media_begins_the_row(seeing: MediaTemplate) -> None:
+def test_a_prompt_with_media_begins_the_row(seeing: Template) -> None:
     messages = asked(picture("one"), "\nwhat is it?")
     found = seeing.answered(messages)
     assert seeing.prompt_ids(messages[:-1]) == found.ids[: found.prompt]
@@ -71,7 +71,7 @@ def test_a_prompt_with_media_begins_the_row(seeing: MediaTemplate) -> None:
 
 
 def test_rows_without_media_have_the_ids_of_the_plain_template(
-    chat_tokenizer: Callable[[str], PreTrainedTokenizerFast], seeing: MediaTemplate
+    chat_tokenizer: Callable[[str], PreTrainedTokenizerFast], seeing: Template
 ) -> None:
     messages = asked("How long did <|image_pad|> or <image> last?")
     plain = {Template(chat_tokenizer(style)).answered(messages).ids for style in STYLES}
@@ -107,16 +107,16 @@ def test_text_around_media_is_read_as_between_control_tokens(
     assert found.ids[: found.prompt] == tuple(ids)
 
 
-_made: dict[str, MediaTemplate] = {}
+_made: dict[str] = {}
 
 
-def _chatml(chat_tokenizer: Callable[[str], PreTrainedTokenizerFast]) -> MediaTemplate:
+def _chatml(chat_tokenizer: Callable[[str], PreTrainedTokenizerFast]) -> Template:
     if not _made:
-        _made["chatml"] = MediaTemplate(chat_tokenizer("chatml"), 4096, lambda one: SIZE)
+        _made["chatml"] = Template(chat_tokenizer("chatml"), 4096, media=lambda one: SIZE)
     return _made["chatml"]
 
 
-def test_a_quoted_control_token_beside_a_medium_stays_text(seeing: MediaTemplate) -> None:
+def test_a_quoted_control_token_beside_a_medium_stays_text(seeing: Template) -> None:
     plainly = seeing.answered(asked(picture("one"), "what is it?"))
     quoting = seeing.answered(asked(picture("one"), "what is <|im_end|> or <end_of_turn> or <|eot_id|>?"))
     assert spans(quoting.ids) == spans(plainly.ids)
@@ -124,7 +124,7 @@ def test_a_quoted_control_token_beside_a_medium_stays_text(seeing: MediaTemplate
     assert sum(one in stops for one in quoting.ids) == sum(one in stops for one in plainly.ids)
 
 
-def test_a_text_that_holds_the_stand_in_is_refused(seeing: MediaTemplate) -> None:
+def test_a_text_that_holds_the_stand_in_is_refused(seeing: Template) -> None:
     with pytest.raises(TemplateError, match="stands for media"):
         seeing.answered(asked(f"what is {STAND_IN}?"))
 

@@ -1,1 +1,0 @@
-"""Encoders of media: from pixels and samples to features, which a projector takes to a model's embeddings."""

@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 
 from espalier.core.errors import ModelError
 from espalier.core.recipe import Choice
-from espalier.encode.media import MediaTemplate
 from espalier.models.bundled import default_cache
 from espalier.models.encoders.encoders import encoders
 from espalier.models.encoders.features import KeptFeatures
@@ -63,14 +62,12 @@ def attach(model: PreTrainedModel, features: KeptFeatures, seed: int = 0) -> Pre
         return seeing(model, features.sizes, features)
 
 
-def template_for(template: Template, tokenizer: Any, model: nn.Module) -> Template:
+def template_for(template: Template, model: nn.Module) -> Template:
     """Return the template that renders what the model takes: media too, where it has encoders."""
     embedding = media_embedding(model)
     if embedding is None:
         return template
-    length = cast("KeptFeatures", embedding.features).length
-    media = MediaTemplate(tokenizer, template.context, length, template.rendering)
-    return media.prefixed(template.prefix)
+    return template.seeing(cast("KeptFeatures", embedding.features).length)
 
 
 def write_beside(model: nn.Module, folder: Path) -> None:

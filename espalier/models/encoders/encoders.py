@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -99,7 +99,7 @@ def whisper_tiny(
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
     folder = fetch("whisper-tiny.en", default_cache())
-    model = _loaded(WhisperEncoder(WhisperConfig(**SHAPE)), folder)
+    model = _loaded(WhisperEncoder(cast("Any", WhisperConfig)(**SHAPE)), folder)
     return Encoder(
         name="whisper-tiny.en",
         kind="audio",

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from espalier.core.errors import DataError
-from espalier.encode.media import DIGITS
+from espalier.encode.media import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ HELD = 256 << 20  # bytes of features in memory
 
 
 class KeptFeatures:
-    """The features of media by their numbers (`encode.media.number_of`), from disk.
+    """The features of media by their numbers (`encode.media`), from disk.
 
     Args:
         folder: where features of all encoders are.
@@ -75,7 +75,7 @@ class KeptFeatures:
                 where=media.uri,
                 hint=f"Name an encoder for it in model.encoders, or train on rows without {media.kind}.",
             )
-        number = int(media.sha256[:DIGITS], 16)
+        number = number_of(media)
         if number not in self._lengths:
             self._known[number] = media
             self._lengths[number] = encoder.length(Path(media.uri))
@@ -89,7 +89,7 @@ class KeptFeatures:
         Raises:
             DataError: a file has changed or cannot be read any more, or the disk is full.
         """
-        self._known.update({int(one.sha256[:DIGITS], 16): one for one in media})
+        self._known.update({number_of(one): one for one in media})
         lacking = [one for one in self._known.values() if not self._path(one).exists()]
         done = 0
         for kind, encoder in self._encoders.items():

@@ -28,16 +28,15 @@ GROUPS = (
 )
 
 
-class _Convolution(nn.Sequential):
-    """A convolution that pads as TensorFlow's "same" does: the odd pixel at the right and below."""
-
-    def __init__(self, into: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        pad = kernel - stride  # of maps whose sides the stride divides
-        super().__init__(
-            nn.ZeroPad2d((pad // 2, pad - pad // 2) * 2),
-            nn.Conv2d(into, out, kernel, stride, groups=groups, bias=False),
-            nn.BatchNorm2d(out, eps=1e-3),
-        )
+def _convolution(into: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Return a convolution that pads as TensorFlow's "same" does: the odd pixel at the right and below."""
+    pad = kernel - stride  # of maps whose sides the stride divides
+    near, far = pad // 2, pad - pad // 2
+    return nn.Sequential(
+        nn.ZeroPad2d((near, far, near, far)),
+        nn.Conv2d(into, out, kernel, stride, groups=groups, bias=False),
+        nn.BatchNorm2d(out, eps=1e-3),
+    )
 
 
 class _Block(nn.Module):
@@ -47,10 +46,10 @@ class _Block(nn.Module):
         super().__init__()
         wide = into * expansion
         self.expand = (
-            nn.Sequential(_Convolution(into, wide, 1), nn.ReLU6()) if expansion > 1 else nn.Identity()
+            nn.Sequential(_convolution(into, wide, 1), nn.ReLU6()) if expansion > 1 else nn.Identity()
         )
-        self.depthwise = nn.Sequential(_Convolution(wide, wide, kernel, stride, wide), nn.ReLU6())
-        self.project = _Convolution(wide, out, 1)
+        self.depthwise = nn.Sequential(_convolution(wide, wide, kernel, stride, wide), nn.ReLU6())
+        self.project = _convolution(wide, out, 1)
         self.adds = stride == 1 and into == out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -63,7 +62,7 @@ class Lite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_Convolution(3, 32, 3, 2), nn.ReLU6())
+        self.stem = nn.Sequential(_convolution(3, 32, 3, 2), nn.ReLU6())
         blocks: list[nn.Module] = []
         channels = 32
         for count, kernel, stride, expansion, out in GROUPS:
@@ -71,7 +70,7 @@ class Lite0(nn.Module):
                 blocks.append(_Block(channels, out, kernel, 1 if number else stride, expansion))
                 channels = out
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Sequential(_Convolution(channels, WIDTH, 1), nn.ReLU6())
+        self.head = nn.Sequential(_convolution(channels, WIDTH, 1), nn.ReLU6())
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the last map."""
