@@ -35,7 +35,7 @@ DIGITS = 12  # hexadecimal, of the sha256, that an id tells: 48 bits
 # Stands for a medium in a conversation until its ids do; no text has it.
 STAND_IN = "\u241fmedia\u241f"
 
-_known: dict[int, str] = {}  # whose block an id is of, by its number: the same in every process
+_known: dict[int, Media] = {}  # whose block an id is of, by its number
 
 
 def number_of(media: Media) -> int:
@@ -52,7 +52,7 @@ def block(media: Media, size: int) -> range:
     if not 0 < size <= PLACES:
         raise TemplateError(f"A medium should have 1 to {PLACES} tokens; this has {size}.", where=media.uri)
     number = number_of(media)
-    if _known.setdefault(number, media.sha256) != media.sha256:
+    if _known.setdefault(number, media) != media:
         raise TemplateError(
             f"Two media have a sha256 that begins with {media.sha256[:DIGITS]}.",
             where=media.uri,
@@ -62,14 +62,16 @@ def block(media: Media, size: int) -> range:
     return range(start, start + size)
 
 
+def medium(token: int) -> Media:
+    """Return whose block an id is of, as this process has met it."""
+    return _known[(token - FIRST) // PLACES]
+
+
 def named(ids: Sequence[int]) -> list[int | str]:
     """Return ids with a medium's sha256 and the place in it where a block's id is: what keys are made of."""
     if max(ids, default=0) < FIRST:
         return list(ids)
-    return [
-        token if token < FIRST else f"{_known[(token - FIRST) // PLACES]} {(token - FIRST) % PLACES}"
-        for token in ids
-    ]
+    return [token if token < FIRST else f"{medium(token).sha256} {(token - FIRST) % PLACES}" for token in ids]
 
 
 def media_in(messages: Iterable[Message]) -> list[Media]:
@@ -141,16 +143,21 @@ class Blocks:
         out: list[int] = []
         for token in ids:
             if token == self.stand_in:
-                medium = next(rest)
-                out.extend(block(medium, self.length(medium)))
+                own = next(rest)
+                out.extend(block(own, self.length(own)))
             else:
                 out.append(token)
         return tuple(out)
 
-    def shown(self, ids: Sequence[int]) -> list[int]:
-        """Return ids with a stand-in for each medium's first token, and none of its others."""
+    def pieces(self, ids: Sequence[int], read: Callable[[Sequence[int]], list[str]]) -> list[str]:
+        """Return the text that each token adds, as `read` has it of words; a medium's stands at its first."""
+        if max(ids, default=0) < FIRST:
+            return read(ids)
+        first = [token < FIRST or (token - FIRST) % PLACES == 0 for token in ids]
+        kept = [token for token, begins in zip(ids, first, strict=True) if begins]
+        texts = iter(read([token if token < FIRST else self.stand_in for token in kept]))
+        names = (f"⟨{WORDS[medium(token).kind]}⟩" for token in kept if token >= FIRST)
         return [
-            self.stand_in if token >= FIRST else token
-            for token in ids
-            if token < FIRST or (token - FIRST) % PLACES == 0
+            (next(texts) if token < FIRST else next(texts).replace(STAND_IN, next(names))) if begins else ""
+            for token, begins in zip(ids, first, strict=True)
         ]

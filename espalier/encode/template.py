@@ -221,7 +221,7 @@ class Template:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the text that each token adds, special tokens included, for showing."""
-        return self._reader.pieces(self._blocks.shown(ids))
+        return self._blocks.pieces(ids, self._reader.pieces)
 
     def quoted(self, messages: Sequence[Message]) -> set[str]:
         """Return the names of special tokens that the texts of messages hold."""

@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from espalier.core.errors import RecipeError
-from espalier.encode.media import FIRST, PLACES
+from espalier.encode.media import FIRST, PLACES, medium
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from transformers import PreTrainedModel
 
+    from espalier.core.records import Media
     from espalier.models.soft_prompt import Written
 
 Layout = Literal["linear", "mlp"]
@@ -29,8 +30,8 @@ TYPE = "PROJECTOR"
 class Features(Protocol):
     """What encoders made of media."""
 
-    def of(self, number: int) -> tuple[str, torch.Tensor]:
-        """Return the kind of a medium, by its number (`encode.media.number_of`), and its features [N, F]."""
+    def of(self, media: Media) -> torch.Tensor:
+        """Return a medium's features [N, F]."""
         ...
 
 
@@ -85,11 +86,12 @@ class MediaEmbedding(nn.Module):
         self.projected += len(distinct)
         rows: dict[str, list[torch.Tensor]] = {}
         order: dict[str, list[torch.Tensor]] = {}
-        numbers, counts = (distinct - FIRST).div(PLACES, rounding_mode="floor").unique(return_counts=True)
+        _, counts = (distinct - FIRST).div(PLACES, rounding_mode="floor").unique(return_counts=True)
         start = 0
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        for count in counts.tolist():
             places = torch.arange(start, start + count, device=ids.device)
-            kind, features = self.features.of(number)
+            media = medium(int(distinct[start]))
+            kind, features = media.kind, self.features.of(media)
             wanted = ((distinct[places] - FIRST) % PLACES).cpu()
             rows.setdefault(kind, []).append(features[wanted].to(self._like(kind)))
             order.setdefault(kind, []).append(places)

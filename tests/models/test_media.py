@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from espalier.core.records import Encoded, Media
-from espalier.encode.media import block, number_of
+from espalier.encode.media import block
 from espalier.encode.tree import build_tree, stats
 from espalier.models.forward import edge_logprobs
 from espalier.models.media import MediaEmbedding, media_embedding, seeing
@@ -22,30 +22,32 @@ KINDS = ("image", "audio")
 
 
 class Made:
-    """Features that are drawn, a kind for every other medium."""
+    """Features that are drawn, of both kinds."""
 
     def __init__(self) -> None:
         self.asked = 0
-        self.swapped: dict[int, int] = {}
+        self.swapped: dict[Media, Media] = {}
 
-    def of(self, number: int) -> tuple[str, torch.Tensor]:
-        """Return the kind and the features of a medium."""
+    def of(self, media: Media) -> torch.Tensor:
+        """Return the features of a medium."""
         self.asked += 1
-        number = self.swapped.get(number, number)
-        drawn = torch.Generator().manual_seed(number % (1 << 31))
-        return KINDS[number % 2], torch.randn(SIZE, WIDTH + number % 2, generator=drawn, dtype=torch.float64)
+        media = self.swapped.get(media, media)
+        drawn = torch.Generator().manual_seed(int(media.sha256[:8], 16) >> 1)
+        width = WIDTH + KINDS.index(media.kind)
+        return torch.randn(SIZE, width, generator=drawn, dtype=torch.float64)
 
 
-def picture(name: str) -> Media:
-    """Return a medium that is known by what its file would hold."""
-    return Media("image", name, hashlib.sha256(name.encode()).hexdigest())
+def medium(name: str) -> Media:
+    """Return a picture, or of a capital letter a sound, known by what its file would hold."""
+    kind = "audio" if name.isupper() else "image"
+    return Media(kind, name, hashlib.sha256(name.encode()).hexdigest())
 
 
 def rows_of(names: str, questions: int) -> list[Encoded]:
     """Return rows that ask so many questions about each of the media."""
     rows: list[Encoded] = []
     for name in names:
-        head = (1, 5, *block(picture(name), SIZE), 6)
+        head = (1, 5, *block(medium(name), SIZE), 6)
         for number in range(questions):
             body = (*head, 10 + number, 20, 30 + number, 2)
             weights = (0.0,) * (len(head) + 2) + (1.0, 1.0)
@@ -69,7 +71,7 @@ def model(tiny_llama: LlamaForCausalLM, features: Made) -> PreTrainedModel:
 def gradients(model: PreTrainedModel, *, shared: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return log-probabilities of the rows and the gradients of their sum."""
     model.zero_grad()
-    tree = build_tree(rows_of("abcd", 4))
+    tree = build_tree(rows_of("abAB", 4))
     found = edge_logprobs(model, tree, shared=shared).logprobs
     (found * torch.linspace(1, 2, len(found), dtype=found.dtype)).sum().backward()
     return found.detach(), {
@@ -92,7 +94,7 @@ def test_a_tree_gives_what_rows_give_with_gradients_of_the_projectors(model: Pre
 def test_each_medium_is_projected_once_for_all_its_questions(model: PreTrainedModel, features: Made) -> None:
     embedding = media_embedding(model)
     assert embedding is not None
-    tree = build_tree(rows_of("abcd", 4))
+    tree = build_tree(rows_of("abAB", 4))
     with torch.no_grad():
         edge_logprobs(model, tree)
     assert (embedding.projected, features.asked) == (4 * SIZE, 4)
@@ -104,13 +106,11 @@ def test_each_medium_is_projected_once_for_all_its_questions(model: PreTrainedMo
 
 def test_swapped_pictures_change_the_answers(model: PreTrainedModel, features: Made) -> None:
     """A model that got no features, or all the same, would pass everything else here."""
-    tree = build_tree(rows_of("abcd", 2))
-    numbers = {name: number_of(picture(name)) for name in "abcd"}
-    kinds = {name: number % 2 for name, number in numbers.items()}
-    one, other = next((x, y) for x in "abcd" for y in "abcd" if x < y and kinds[x] == kinds[y])
+    tree = build_tree(rows_of("abAB", 2))
+    one, other = medium("a"), medium("b")
     with torch.no_grad():
         before = edge_logprobs(model, tree).logprobs
-        features.swapped = {numbers[one]: numbers[other], numbers[other]: numbers[one]}
+        features.swapped = {one: other, other: one}
         after = edge_logprobs(model, tree).logprobs
     assert (before - after).abs().max() > 1e-3
 

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from espalier.core.errors import DataError
-from espalier.encode.media import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +30,7 @@ HELD = 256 << 20  # bytes of features in memory
 
 
 class KeptFeatures:
-    """The features of media by their numbers (`encode.media`), from disk.
+    """The features of media, from disk.
 
     Args:
         folder: where features of all encoders are.
@@ -46,9 +45,8 @@ class KeptFeatures:
         self._folders = {kind: folder / encoder.key for kind, encoder in encoders.items()}
         self.choices = tuple(choices)
         self._encoders = encoders
-        self._known: dict[int, Media] = {}
-        self._lengths: dict[int, int] = {}
-        self._held: OrderedDict[int, torch.Tensor] = OrderedDict()
+        self._lengths: dict[Media, int] = {}
+        self._held: OrderedDict[Media, torch.Tensor] = OrderedDict()
         self._bytes = 0
         self.encoded = 0
 
@@ -63,7 +61,7 @@ class KeptFeatures:
         return {kind: encoder.width for kind, encoder in self._encoders.items()}
 
     def length(self, media: Media) -> int:
-        """Return how many tokens a medium has, and know it from now on.
+        """Return how many tokens a medium has.
 
         Raises:
             DataError: the model takes none of its kind, or it is longer than the encoder hears.
@@ -75,11 +73,13 @@ class KeptFeatures:
                 where=media.uri,
                 hint=f"Name an encoder for it in model.encoders, or train on rows without {media.kind}.",
             )
-        number = number_of(media)
-        if number not in self._lengths:
-            self._known[number] = media
-            self._lengths[number] = encoder.length(Path(media.uri))
-        return self._lengths[number]
+        if media not in self._lengths:
+            self._lengths[media] = encoder.length(Path(media.uri))
+        return self._lengths[media]
+
+    def __deepcopy__(self, memo: object) -> KeptFeatures:
+        """Return itself: it changes with no training."""
+        return self
 
     def make(
         self, media: Sequence[Media], say: Callable[[int, int], object] = lambda done, all: None
@@ -89,8 +89,7 @@ class KeptFeatures:
         Raises:
             DataError: a file has changed or cannot be read any more, or the disk is full.
         """
-        self._known.update({number_of(one): one for one in media})
-        lacking = [one for one in self._known.values() if not self._path(one).exists()]
+        lacking = [one for one in dict.fromkeys(media) if not self._path(one).exists()]
         done = 0
         for kind, encoder in self._encoders.items():
             own = [one for one in lacking if one.kind == kind]
@@ -99,18 +98,17 @@ class KeptFeatures:
                 done += len(own[start : start + TOGETHER])
                 say(done, len(lacking))
 
-    def of(self, number: int) -> tuple[str, torch.Tensor]:
-        """Return the kind of a medium and its features [N, F]; see `models.media.Features`."""
-        media = self._known[number]
-        found = self._held.get(number)
+    def of(self, media: Media) -> torch.Tensor:
+        """Return a medium's features [N, F]; see `models.media.Features`."""
+        found = self._held.get(media)
         if found is None:
             found = self._read(media)
-            self._held[number] = found
+            self._held[media] = found
             self._bytes += found.nbytes
             while self._bytes > HELD and len(self._held) > 1:
                 self._bytes -= self._held.popitem(last=False)[1].nbytes
-        self._held.move_to_end(number)
-        return media.kind, found
+        self._held.move_to_end(media)
+        return found
 
     def _path(self, media: Media) -> Path:
         return self._folders[media.kind] / media.sha256[:2] / f"{media.sha256}.npy"
