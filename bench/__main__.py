@@ -82,6 +82,10 @@ def _without_model(options: argparse.Namespace) -> dict[str, Any] | None:
         from bench import studies
 
         return studies.main(_say, repetitions=options.repetitions or 16)
+    if options.what == "asking":
+        from bench import asking
+
+        return {"asking": asking.main(_say, rows=options.rows or 40)}
     if options.what == "rouge":
         from bench import rouge
 
@@ -96,6 +100,7 @@ def _options() -> argparse.Namespace:
         nargs="?",
         choices=(
             "training",
+            "asking",
             "choices",
             "decoding",
             "filtering",
