@@ -286,7 +286,7 @@ def test_the_package_stays_small() -> None:
         "formats": 2_250,
         "trials": 2_300,
         "attribution": 2_350,
-        "cli": 2_600,
+        "cli": 2_620,
     }
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 
 from espalier.cli.progress import say, waiting
 from espalier.core.errors import DataError
-from espalier.data.inputs import Question, read_questions
+from espalier.data.inputs import Question, about, read_questions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from espalier.formats.placing import Given
 
-def questions_of(text: str | None, file: Path | None, columns: Mapping[str, str]) -> list[Question]:
+
+def questions_of(
+    text: str | None, file: Path | None, columns: Mapping[str, str], given: Given | None = None
+) -> list[Question]:
     """Return what is asked on the command line, in a file with these columns, or on standard input.
+
+    `given` are media that all of it is about; of those nothing need be asked in words.
 
     Raises:
         DataError: nothing is asked, or by two of them; the file cannot be read; the input is not UTF-8.
@@ -29,18 +35,22 @@ def questions_of(text: str | None, file: Path | None, columns: Mapping[str, str]
         said = text
         if said is None:
             with waiting():
-                said = _typed()
+                said = _typed(aloud=not given)
         if not said.isprintable() and any("\ud800" <= character <= "\udfff" for character in said):
             raise DataError("The text is not UTF-8, as this terminal sends it.")
-        found = [Question(0, "0", "the text", said)] if said.strip() else []
+        found = [Question(0, "0", "the text", said)] if said.strip() or given else []
     if not found:
         raise DataError("There is no text to answer.", hint='Write: espalier generate RUN "text"')
-    return found
+    return about(found, given) if given else found
 
 
-def _typed() -> str:
-    """Return what stands on standard input. Raises DataError where it is not UTF-8."""
-    if sys.stdin is None:
+def _typed(*, aloud: bool) -> str:
+    """Return what stands on standard input; what is typed only where it is asked for aloud.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    if sys.stdin is None or (sys.stdin.isatty() and not aloud):
         return ""
     if sys.stdin.isatty():
         say("Type the text and end it with Ctrl-D.")

@@ -12,6 +12,7 @@ from espalier.cli import settings as options
 from espalier.cli.progress import heard, say, waiting
 from espalier.cli.terminal import tell_error
 from espalier.core.errors import DataError, EspalierError
+from espalier.data.inputs import media_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +24,9 @@ def chat(
     name: options.Talks,
     override: options.Changes = None,
     *,
-    system: Annotated[
-        str | None, typer.Option(help="A system turn in place of that of the run's rows; '' for none.")
-    ] = None,
+    image: options.Images = None,
+    audio: options.Audios = None,
+    system: options.System = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Send turns as they are, not as the run's rows were asked.")
     ] = False,
@@ -50,7 +51,9 @@ def chat(
     from espalier.runs.talkers import Sampling
 
     sampling = Sampling(limit, temperature, top_p, seed, 1, top_k, min_p, repetition_penalty, beams)
+    given = media_given(image or (), audio or (), "the first turn")
     speaker = speaker_of(name, sampling, cache, system=system, plain=plain, base=base, changes=override or ())
+    speaker.show(given.listed)
     if not _converse(speaker):
         raise typer.Exit(2)
 

@@ -14,7 +14,7 @@ from espalier.cli.completion import run_folders
 from espalier.cli.progress import heard
 from espalier.cli.terminal import as_json
 from espalier.core.errors import DataError
-from espalier.data.inputs import asked
+from espalier.data.inputs import asked, media_given
 from espalier.runs.asking import tell_asking
 from espalier.runs.events import say
 
@@ -50,9 +50,9 @@ def generate(
     override: options.Changes = None,
     *,
     file: File = None,
-    system: Annotated[
-        str | None, typer.Option(help="A system turn in place of that of the run's rows; '' for none.")
-    ] = None,
+    image: options.Images = None,
+    audio: options.Audios = None,
+    system: options.System = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Send the text as it is, not as the run's rows were asked.")
     ] = False,
@@ -81,7 +81,7 @@ def generate(
     from espalier.runs import answers, rating, talkers
 
     talker = talkers.find_talker(run, plain=plain, changes=override or ())
-    questions = questions_of(text, file, talker.columns)
+    questions = questions_of(text, file, talker.columns, media_given(image or (), audio or (), "the text"))
     asks = asked(questions, talker.asking, system)
     if talker.run and not plain and not all(question.prompt for question in questions):
         tell_asking(talker.asking, system)

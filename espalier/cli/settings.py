@@ -33,6 +33,17 @@ Talks = Annotated[
         autocompletion=talkers,
     ),
 ]
+System = Annotated[
+    str | None, typer.Option(help="A system turn in place of that of the run's rows; '' for none.")
+]
+Images = Annotated[
+    list[str] | None,
+    typer.Option("--image", help="A picture that the text is about, or its URL. Can be repeated."),
+]
+Audios = Annotated[
+    list[str] | None,
+    typer.Option("--audio", help="A sound that the text is about, or its URL. Can be repeated."),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Most new tokens of an answer.")]
 Temperature = Annotated[
     float | None, typer.Option(help="Sample, sharper below 1 and flatter above; 0 takes the likeliest token.")

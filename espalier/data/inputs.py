@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +17,7 @@ from espalier.formats.conversations import MESSAGES, SHAREGPT
 from espalier.formats.format import Row
 from espalier.formats.instructions import PAIRS, prompted
 from espalier.formats.load import FILES, FORMATS, spelt
-from espalier.formats.placing import COLUMNS, filed, has_media, media_of, without_empty
+from espalier.formats.placing import COLUMNS, Given, filed, has_media, media_of, without_empty
 from espalier.formats.questions import CHOICES
 from espalier.formats.readers import rows_of
 from espalier.formats.turns import text as checked
@@ -24,8 +26,7 @@ from espalier.tasks.raw_rows import mapping
 from espalier.tasks.task_files import is_task, load_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from espalier.core.records import Task
     from espalier.data.asking import Asking
@@ -50,6 +51,7 @@ class Question:
         text: a text to be asked as the run's rows are, where it is no whole prompt.
         prompt: a whole prompt, where it is no text.
         task: whose row it is, where it is a task's.
+        given: the pictures and sounds that a text is about.
     """
 
     index: int
@@ -58,6 +60,66 @@ class Question:
     text: str = ""
     prompt: tuple[Message, ...] = ()
     task: Task | None = None
+    given: Given | None = None
+
+
+def media_given(images: object, audios: object, where: str) -> Given:
+    """Return the pictures and sounds that a person gives with a text: one or a list, files or as rows may.
+
+    Raises:
+        DataError: one cannot be found, or is of the other kind.
+    """
+    columns = {"images": _whole_paths(images), "audios": _whole_paths(audios)}
+    return media_of(without_empty(columns), FILES.finder(Path.cwd() / where), where)
+
+
+def turn_of_parts(turn: Mapping[str, Any], where: str) -> Message:
+    """Return a turn whose content is a list of parts, as rows may have it.
+
+    Raises:
+        DataError: a part is none, or its medium cannot be found.
+    """
+    given = media_of({"turn": _with_whole_paths(turn)}, FILES.finder(Path.cwd() / where), where)
+    content = given.value["turn"]["content"]
+    words = [Text(checked(part.get("text"), f"{where}[{place}].text")) for place, part in enumerate(content)]
+    return given.messages([Message(turn["role"], tuple(words))], first=True)[0]
+
+
+def about(questions: Sequence[Question], given: Given) -> list[Question]:
+    """Return texts as texts about media, the same for all.
+
+    Raises:
+        DataError: one is a row that is a whole prompt, or has media of its own.
+    """
+    whole = next((question for question in questions if question.prompt or question.given), None)
+    if given and whole is not None:
+        raise DataError(
+            "A picture or a sound is given with a row that is asked as it is.",
+            where=whole.where,
+            hint="Name it in the row, or give texts.",
+        )
+    return [replace(question, given=given) for question in questions] if given else list(questions)
+
+
+def _with_whole_paths(turn: Mapping[str, Any]) -> dict[str, Any]:
+    parts = [
+        {key: item if key in ("type", "text") else _absolute(item) for key, item in part.items()}
+        for part in cast("list[Mapping[str, Any]]", turn["content"])
+    ]
+    return {**turn, "content": parts}
+
+
+def _whole_paths(given: object) -> list[object]:
+    several = isinstance(given, list | tuple)
+    return [_absolute(one) for one in (cast("Sequence[object]", given) if several else [given])]
+
+
+def _absolute(value: object) -> object:
+    """Return the whole path of a file; a person may name one outside the folder, which no row may."""
+    if not isinstance(value, str | Path):
+        return value
+    path = os.path.expanduser(value)
+    return os.path.abspath(path) if os.path.exists(path) else path
 
 
 def read_questions(file: Path, columns: Mapping[str, str] = MappingProxyType({})) -> list[Question]:
@@ -94,10 +156,9 @@ def _asked(row: Row, index: int, finder: Finder) -> Iterator[Question]:
     value = _answered(given.value, row.where)
     shown = {key: item for key, item in row.value.items() if key in COLUMNS}
     text, format = _text_key({**value, **shown})
-    if given and (text or format is None):  # a text of a picture is asked whole
-        words = (Text(checked(value[text], f"{row.where}, {text}")),) if text else ()
-        prompt = given.messages([Message("user", words)], first=True)
-        yield Question(index, named or str(index), row.where, prompt=prompt)
+    if given and (text or format is None):
+        words = checked(value[text], f"{row.where}, {text}") if text else ""
+        yield Question(index, named or str(index), row.where, words, given=given)
         return
     if text:
         yield Question(index, named or str(index), row.where, checked(value[text], f"{row.where}, {text}"))
@@ -200,6 +261,14 @@ def asked(questions: list[Question], asking: Asking, system: str | None) -> list
             words = templates.asked(question.task, asking.show, question.text)
             prompt = asking.around([message("user", words)])
         else:
-            prompt = asking.prompt(question.text)
+            prompt = with_media(asking.prompt(question.text), question.given)
         found.append(Asked(question, question.text or prompt[-1].text, prompt))
     return found
+
+
+def with_media(prompt: tuple[Message, ...], given: Given | None) -> tuple[Message, ...]:
+    """Return a prompt whose last turn has the media where its text names them, or before it."""
+    if not given:
+        return prompt
+    words = tuple(part for part in prompt[-1].parts if part != Text(""))
+    return (*prompt[:-1], *given.messages([replace(prompt[-1], parts=words)], first=True))

@@ -126,6 +126,17 @@ class Blocks:
             for turn in messages
         )
 
+    def size(self, media: Media) -> int:
+        """Return how many tokens a medium has.
+
+        Raises:
+            TemplateError: the model takes no media.
+            DataError: it takes none of this kind, or the medium cannot be read.
+        """
+        if self.length is None:
+            raise TemplateError("The model reads text only.", where=media.uri)
+        return self.length(media)
+
     def put(self, ids: tuple[int, ...], media: Sequence[Media]) -> tuple[int, ...]:
         """Return ids with a medium's block for each stand-in.
 

@@ -100,7 +100,7 @@ class Template:
         self._main = self._voice("default" not in self._sources and "tool_use" in self._sources)
         self._reader = Reader(self._tokenizer, self._main.sample)
         self._vocabulary = tokenizer.get_vocab()
-        self._blocks = Blocks(media, self._tokenizer.get_added_vocab().get(STAND_IN, -1))
+        self.blocks = Blocks(media, self._tokenizer.get_added_vocab().get(STAND_IN, -1))
         self.stop = self._main.frame.stop
         if self.stop not in self._vocabulary:
             raise self._refused(f"The tokenizer has no token {self.stop!r}, with which answers end.")
@@ -140,7 +140,7 @@ class Template:
 
     def turns_of(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
         """Return the turns and the tools that the tokenizer's template is given for messages."""
-        voice, turns, tools = self._turns_of(self._blocks.bare(messages))
+        voice, turns, tools = self._turns_of(self.blocks.bare(messages))
         return voice.formed(turns), tools
 
     def answered(self, messages: Sequence[Message]) -> Answered:
@@ -150,8 +150,8 @@ class Template:
             TemplateError: the template cannot render the conversation or loses a part of it, or the prompt's
                 ids are not the beginning of the conversation's.
         """
-        found = self._answered(self._blocks.bare(messages))
-        ids = self._blocks.put(found.ids, media_in(messages))
+        found = self._answered(self.blocks.bare(messages))
+        ids = self.blocks.put(found.ids, media_in(messages))
         return Answered(ids, len(ids) - len(found.ids) + found.prompt)
 
     def _answered(self, messages: tuple[Message, ...]) -> Answered:
@@ -175,7 +175,7 @@ class Template:
         listed: list[tuple[tuple[Message, ...], _Turns]] = []
         for conversation in conversations:
             with suppress(TemplateError):  # `answered` says so
-                messages = self._blocks.bare(conversation)
+                messages = self.blocks.bare(conversation)
                 listed.append((messages, self._turns_of(messages)))
         self._ready = {}
         plain = [(messages, made) for messages, made in listed if made[0] is self._main and not made[2]]
@@ -188,11 +188,11 @@ class Template:
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the ids that a model is prompted with to answer `messages`. Raises TemplateError."""
-        voice, turns, tools = self._turns_of(self._blocks.bare(messages))
+        voice, turns, tools = self._turns_of(self.blocks.bare(messages))
         text = voice.render(turns, tools, True)
         self._check_turns(turns, text)
         ids = self._ids(voice, turns, tools, text, opening=True)
-        return self.prefix + self._blocks.put(ids, media_in(messages))
+        return self.prefix + self.blocks.put(ids, media_in(messages))
 
     def is_own(self, messages: Sequence[Message]) -> bool:
         """Say whether `answered` gives what the tokenizer itself does, asked without any of this room's ways.
@@ -200,7 +200,7 @@ class Template:
         Raises:
             TemplateError: see `answered`.
         """
-        messages = self._blocks.bare(messages)
+        messages = self.blocks.bare(messages)
         found = self._answered(messages)
         ids, prompt = found.ids[len(self.prefix) :], found.prompt - len(self.prefix)
         voice, turns, tools = self._turns_of(messages)
@@ -212,7 +212,7 @@ class Template:
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
         """Return the text that a model is prompted with."""
-        voice, turns, tools = self._turns_of(self._blocks.bare(messages))
+        voice, turns, tools = self._turns_of(self.blocks.bare(messages))
         return voice.render(turns, tools, True)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -221,7 +221,7 @@ class Template:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the text that each token adds, special tokens included, for showing."""
-        return self._blocks.pieces(ids, self._reader.pieces)
+        return self.blocks.pieces(ids, self._reader.pieces)
 
     def quoted(self, messages: Sequence[Message]) -> set[str]:
         """Return the names of special tokens that the texts of messages hold."""

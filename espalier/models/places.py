@@ -21,8 +21,9 @@ from espalier.models.bundled import KNOWN, fetch
 from espalier.models.files import CONFIG, weight_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from espalier.core.recipe import ModelSection
     from espalier.core.run import RunFolder
 
     Say = Callable[[str], None]
@@ -184,9 +185,19 @@ def _found(name: str, cache: Path, say: Say, above: tuple[Path, ...]) -> Place:
 
 def _base(run: RunFolder, cache: Path, say: Say, above: tuple[Path, ...]) -> Place:
     recipe = load_recipe(run.recipe)
-    if len(recipe.train) > 1:
-        return Place(str(run.path / "stages" / str(len(recipe.train) - 2) / "model"))
-    name = recipe.model.name
+    earlier = [run.path / "stages" / str(number) / "model" for number in range(len(recipe.train) - 1)]
+    return _stacked(earlier, run, recipe.model, cache, say, above)
+
+
+def _stacked(
+    stages: list[Path], run: RunFolder, section: ModelSection, cache: Path, say: Say, above: tuple[Path, ...]
+) -> Place:
+    """Return where the last of some stages' models lies: most are whole, a projector is not."""
+    if stages:
+        *before, last = stages
+        below = _stacked(before, run, section, cache, say, above) if (last / CONFIG).exists() else None
+        return Place(str(last), below)
+    name = section.name
     if Path(name).is_absolute() and not os.path.exists(name):
         raise ModelError(
             f"The run's model is an adapter to '{name}', which is not there.",
@@ -195,13 +206,22 @@ def _base(run: RunFolder, cache: Path, say: Say, above: tuple[Path, ...]) -> Pla
         )
     place = _found(name, cache, say, above)
     known = read_provenance(run).get("inputs", {}).get("weights")
-    if known and known != weights_of(place):
+    if known and known not in _hashes(place, section):
         raise ModelError(
             f"The run's model is an adapter to other weights than '{name}' has now.",
             where=str(run.model),
             hint="Bring those back, or tune again with --overwrite.",
         )
     return place
+
+
+def _hashes(place: Place, section: ModelSection) -> Iterator[str]:
+    """Yield the hashes that a model's weights may be known by: alone, and with encoders before them."""
+    yield (weights := weights_of(place))
+    if section.encoders:
+        from espalier.models.encoders.attached import features_of  # it loads them
+
+        yield content_hash([weights, features_of(section.encoders).keys])
 
 
 def _from_hub(name: str) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espalier.core.errors import DataError
+from espalier.core.errors import DataError, TemplateError
 from espalier.decode.engine import check_room
+from espalier.media.kinds import WORDS
 from espalier.runs.events import bar
 from espalier.runs.rating import best_of
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from espalier.core.recipe import Choice
-    from espalier.core.records import Completion, Example, Generator
+    from espalier.core.records import Completion, Example, Generator, Media
     from espalier.data.inputs import Asked
     from espalier.encode.template import Template
     from espalier.runs.rating import Rater
@@ -42,11 +44,25 @@ def answers_of(
 def check_asks(asks: Sequence[Asked], template: Template, limit: int) -> None:
     """Refuse a prompt that the model's context has no room for, before any is answered. Raises DataError."""
     for ask in asks:
+        check_media([one for turn in ask.prompt for one in turn.media], template, ask.question.where)
         try:
             check_room([len(template.prompt_ids(ask.prompt))], limit, template.context)
         except DataError as error:
             hint = "Shorten it, or lower --limit."
             raise DataError(error.message, where=ask.question.where, hint=hint) from None
+
+
+def check_media(media: Sequence[Media], template: Template, where: str = "") -> None:
+    """Refuse pictures and sounds that a model does not take, or that cannot be read. Raises DataError."""
+    for one in media:
+        try:
+            template.blocks.size(one)
+        except TemplateError:
+            raise DataError(
+                f"Here is {WORDS[one.kind]}, and the model reads text only.",
+                where=where or Path(one.uri).name,
+                hint="Ask one that was tuned with an encoder for it in model.encoders, or leave it out.",
+            ) from None
 
 
 def in_order(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError
+from espalier.data.inputs import media_given
 from espalier.decode.local import strategy_of
+from espalier.runs.answers import check_media
 from espalier.runs.asking import tell_asking, words_in_first_only
 from espalier.runs.conversation import Conversation
 from espalier.runs.events import working
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from espalier.core.recipe import Choice
-    from espalier.core.records import Finish
+    from espalier.core.records import Finish, Media
     from espalier.decode.local import Local
     from espalier.runs.talkers import Sampling
 
 HELP = """/system TEXT  puts a text in place of the system turn ('' for none); without a text it is shown
+/image FILE   shows a picture with the next turn; /audio FILE plays a sound
 /undo         takes back the last turn and its answer
 /reset        begins anew, under the same system turn
 /save FILE    writes the conversation as a row to train on; a file in .jsonl gets a line more
@@ -86,6 +89,15 @@ class Speaker:
         more = "--limit allows more" if last.limit < last.room else "the context is full: /undo or /reset"
         return f"(cut after {last.limit} tokens; {more})"
 
+    def show(self, media: Sequence[Media]) -> None:
+        """Give pictures and sounds with the next turn.
+
+        Raises:
+            DataError: the model takes none of them, or they cannot be read.
+        """
+        check_media(media, self.local.template)
+        self.talk.shown += media
+
     def command(self, line: str) -> str:
         """Do what a line that begins with a slash says, and return what is to be said of it.
 
@@ -104,6 +116,12 @@ class Speaker:
                 if rest:
                     self.talk.set_system("" if rest in ("''", '""') else rest)
                 return f"The system turn: {self.talk.system or '(none)'}"
+            case "/image" | "/audio":
+                if not rest:
+                    raise DataError(f"{word} needs a file.", hint=f"Write: {word} FILE")
+                files = ([rest], []) if word == "/image" else ([], [rest])
+                self.show(media_given(*files, "the next turn").listed)
+                return "It goes with the next turn."
             case "/undo":
                 turn = self.talk.undo()
                 return f"Taken back: {turn.text}" if turn else "There is no turn to take back."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.core.errors import DataError
 from espalier.core.files import write_atomic
-from espalier.core.records import Message, ToolList, message
+from espalier.core.records import Media, Message, Text, ToolList, message
 from espalier.data.asking import Asking, under
 
 if TYPE_CHECKING:
@@ -43,12 +43,14 @@ class Conversation:
         first: whether the words around a turn stand around the first only, as in the run's rows.
         turns: oldest first.
         answers: how many were begun, those taken back as well: each is sampled with a seed of its own.
+        shown: pictures and sounds that stand before the text of the next turn.
     """
 
     asking: Asking = field(default_factory=Asking)
     first: bool = False
     turns: list[Turn] = field(default_factory=list[Turn])
     answers: int = 0
+    shown: list[Media] = field(default_factory=list["Media"])
     _saved: set[Path] = field(default_factory=set[Path])
 
     @property
@@ -66,7 +68,7 @@ class Conversation:
         """Return what the model is given to answer a text as the next turn."""
         bare = self.first and self.turns
         asked = message("user", text) if bare else replace(self.asking, turns=()).prompt(text)[-1]
-        return (*self.messages, asked)
+        return (*self.messages, replace(asked, parts=(*self.shown, *asked.parts)))
 
     def room(self, text: str, template: Template) -> int:
         """Return how many tokens an answer to a text may have.
@@ -87,6 +89,7 @@ class Conversation:
     def add(self, text: str, answer: str, *, cut: bool = False) -> None:
         """Keep a text with its answer as the last turn."""
         self.turns.append(Turn(text, self.prompt(text)[-1], answer, cut))
+        self.shown.clear()
 
     def undo(self) -> Turn | None:
         """Take back the last turn with its answer, and return it; None where there is none."""
@@ -95,6 +98,7 @@ class Conversation:
     def reset(self) -> None:
         """Begin anew, under the same system turn."""
         self.turns.clear()
+        self.shown.clear()
 
     def set_system(self, text: str) -> None:
         """Put a text in place of the system turn, '' for none; the turns so far stay, and so do tools."""
@@ -138,8 +142,21 @@ class Conversation:
             if turn.text or turn.role != "system":
                 yield {"role": turn.role, "content": turn.text, **_weight(turn.role == "assistant")}
         for turn in self.turns:
-            yield {"role": "user", "content": turn.asked.text}
+            yield {"role": "user", "content": _content(turn.asked)}
             yield {"role": "assistant", "content": turn.answer, **_weight(turn.cut)}
+
+
+def _content(asked: Message) -> str | list[dict[str, str]]:
+    """Return what a turn says: its text, or with media its parts, which say where those stand."""
+    if not asked.media:
+        return asked.text
+    return [
+        {"type": "text", "text": part.text}
+        if isinstance(part, Text)
+        else {"type": part.kind, part.kind: part.uri}
+        for part in asked.parts
+        if isinstance(part, Text | Media)
+    ]
 
 
 def _weight(out: bool) -> dict[str, int]:

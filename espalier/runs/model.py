@@ -10,9 +10,11 @@ from espalier.core.errors import DataError
 from espalier.core.recipe import Choice, ModelSection
 from espalier.core.records import Example, Message, message
 from espalier.data.asking import Asking
+from espalier.data.inputs import media_given, turn_of_parts, with_media
 from espalier.decode.local import local_of
 from espalier.models.allocator import tune_allocator
 from espalier.models.precision import choose, measure
+from espalier.runs.answers import check_media
 from espalier.runs.load import load_run, load_writer
 from espalier.runs.precision import of_run
 from espalier.runs.run import Run
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
     from espalier.core.records import Completion
     from espalier.decode.local import Local
     from espalier.encode.template import Template
+    from espalier.formats.placing import Given
 
-    # A text, or turns as records or as {"role", "content"}.
-    Prompt: TypeAlias = str | Sequence[Message | Mapping[str, str]]
+    # A text, or turns as records or as {"role", "content"}, whose content is a text or parts.
+    Prompt: TypeAlias = str | Sequence[Message | Mapping[str, Any]]
 
 PLAINLY = Asking()
 GREEDY = Choice(kind="greedy")
@@ -63,11 +66,14 @@ class Model:
         samples: int = 1,
         seed: int = 0,
         decode: Mapping[str, Any] | None = None,
+        images: object = (),
+        audios: object = (),
     ) -> list[Completion]:
         """Return the answers to prompts, in their order; what the prompts share is computed once.
 
         Args:
-            prompts: one prompt or several: each a text, or turns ({"role", "content"}).
+            prompts: one prompt or several: each a text, or turns ({"role", "content"}); a content may be
+                parts: {"type": "text", "text"}, {"type": "image", "image"}, {"type": "audio", "audio"}.
             limit: most new tokens of an answer.
             temperature: 0 takes the likeliest token each time; above that tokens are drawn.
             top_p: the share of probability that is drawn from.
@@ -75,15 +81,22 @@ class Model:
             seed: of the draws.
             decode: a strategy by its `kind` with its settings, as a recipe's [decode] names it, in place of
                 temperature, top_p, samples and seed.
+            images: a picture or several that each text is about: paths, URLs, bytes, or pictures in memory.
+                They stand where the text has `<image>`, or before it, and are computed once for all texts.
+            audios: sounds, alike.
 
         Raises:
-            DataError: a prompt and its answer do not fit into the model's context.
+            DataError: a prompt and its answer do not fit into the model's context, or a medium cannot be
+                found, or the model takes none.
             RecipeError, RunError: a number that does not fit, or several samples of temperature 0.
         """
         settings = Sampling(limit, temperature, top_p, seed, samples).over(GREEDY)
         if decode is not None:
             settings = Choice.model_validate({"limit": limit, **decode})
-        found = self.local.generate(self._examples(_several(prompts)), settings)
+        examples = self._examples(_several(prompts), media_given(images, audios, "images and audios"))
+        for example in examples:
+            check_media(example.media, self.template)
+        found = self.local.generate(examples, settings)
         return sorted(found, key=lambda answer: (int(answer.example), answer.sample))
 
     def stream(
@@ -118,15 +131,16 @@ class Model:
             )
         return self.local.logprobs(self._examples(asked), table)
 
-    def _prompt(self, prompt: Prompt) -> tuple[Message, ...]:
+    def _prompt(self, prompt: Prompt, given: Given | None = None) -> tuple[Message, ...]:
         if isinstance(prompt, str):
-            return self.asking.prompt(prompt)
-        return self.asking.around([_turn(turn) for turn in prompt])
+            return with_media(self.asking.prompt(prompt), given)
+        turns = tuple(_turn(turn) for turn in prompt)
+        return self.asking.around((*turns[:-1], *with_media(turns[-1:], given)))
 
-    def _examples(self, prompts: Sequence[Prompt]) -> list[Example]:
+    def _examples(self, prompts: Sequence[Prompt], given: Given | None = None) -> list[Example]:
         empty = message("assistant", "", trained=True)  # where the answer will be
         return [
-            Example(str(number), self.name, str(number), (*self._prompt(prompt), empty))
+            Example(str(number), self.name, str(number), (*self._prompt(prompt, given), empty))
             for number, prompt in enumerate(prompts)
         ]
 
@@ -177,11 +191,13 @@ def _several(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     return cast("list[Prompt]", found)
 
 
-def _turn(turn: Message | Mapping[str, str]) -> Message:
+def _turn(turn: Message | Mapping[str, Any]) -> Message:
     match turn:
         case Message():
             return replace(turn, trained=False)
         case {"role": "system" | "user" | "assistant" | "tool" as role, "content": str(content)}:
             return message(role, content)
+        case {"role": "user" | "tool", "content": [*_]}:
+            return turn_of_parts(turn, "a turn's content")
         case _:
             raise DataError(f"This is no turn: {turn!r}.", hint='Write {"role": "user", "content": "…"}.')
