@@ -30,6 +30,7 @@ from espalier.runs.finished import mark_finished
 from espalier.runs.invariance import try_invariance
 from espalier.runs.judging import say_limit, try_judges, weighs
 from espalier.runs.looking import count_look, count_losses, hold_apart, seal
+from espalier.runs.media import encode_media
 from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
 from espalier.runs.rating import lengths, order, raters_from, score_pairs
@@ -100,6 +101,7 @@ def execute(
         seal(run.path, choices)
         keep_formats(choices.recipe.model, run, plan.loaded)
         run.log_stage("prepare", started, peak_bytes())
+        encode_media(plan, run)
         (_rate if choices.rates else _answer)(plan, run, ranks)
         report = write_report(run.path)
     mark_finished(RunFolder(path), choices, cache)

@@ -302,12 +302,15 @@ def make_plan(
         DataError, RecipeError, TemplateError: see `stages_of`.
     """
     from espalier.runs.load import load_base, rendered, rendering_of
+    from espalier.runs.media import open_media
     from espalier.runs.precision import settle
 
     recipe = choices.recipe
     loaded = settle(recipe.model, load_base(recipe.model, cache), known, ranks)
     loaded = rendered(loaded, rendering_of(recipe), known, ranks)
     store = store_of(folder.parent)
+    made = choices.prepared
+    open_media(loaded, [*made.train, *made.dev, *made.test])
     return Plan(choices, loaded, stages_of(choices, loaded.template, folder), cache, store)
 
 

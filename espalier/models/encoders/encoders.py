@@ -47,7 +47,7 @@ class Encoder:
         width: numbers of a token.
         settings: what its features depend on besides its weights.
         weights: hash of its weights.
-        length: how many tokens it makes of a file. Raises DataError where it cannot.
+        length: how many tokens it makes of a picture or a sound.
         encode: the features [N, width] of each file, fp32.
         longest: seconds that it hears at most; None for pictures.
     """
@@ -57,7 +57,7 @@ class Encoder:
     width: int
     settings: Mapping[str, Any]
     weights: str
-    length: Callable[[Path], int]
+    length: Callable[[pictures.Picture | sounds.Sound], int]
     encode: Callable[[Sequence[Path]], list[torch.Tensor]] = field(repr=False)
     longest: float | None = None
 
@@ -106,7 +106,7 @@ def whisper_tiny(
         width=SHAPE["d_model"] * stack,
         settings={"stack": stack, "margin": margin},
         weights=weights_hash(folder),
-        length=lambda path: _tokens(round(sounds.look(path).seconds * RATE), stack, margin),
+        length=partial(_tokens, stack, margin),
         encode=partial(_hear, model, stack, margin),
         longest=30.0 - margin,
     )
@@ -142,9 +142,10 @@ def _squared(path: Path, side: int) -> NDArray[np.uint8]:
     return np.asarray(out)
 
 
-def _tokens(samples: int, stack: int, margin: float) -> int:
-    """Return how many tokens a clip of so many samples at Whisper's rate has."""
-    return math.ceil(_frames(samples, margin) / stack)
+def _tokens(stack: int, margin: float, sound: pictures.Picture | sounds.Sound) -> int:
+    """Return how many tokens a sound has."""
+    assert isinstance(sound, sounds.Sound)
+    return math.ceil(_frames(round(sound.seconds * RATE), margin) / stack)
 
 
 def _frames(samples: int, margin: float) -> int:

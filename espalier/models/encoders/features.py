@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from espalier.core.errors import DataError
+from espalier.core.errors import DataError, TemplateError
+from espalier.core.files import file_sha256
+from espalier.media.inspection import Refused, inspect
+from espalier.media.kinds import WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from espalier.core.recipe import Choice
     from espalier.core.records import Media
+    from espalier.media.inspection import Finding
     from espalier.models.encoders.encoders import Encoder
 
 TOGETHER = 16  # media that are encoded at a time
@@ -45,7 +49,8 @@ class KeptFeatures:
         self._folders = {kind: folder / encoder.key for kind, encoder in encoders.items()}
         self.choices = tuple(choices)
         self._encoders = encoders
-        self._lengths: dict[Media, int] = {}
+        self._ledger = folder
+        self._opened: dict[str, Finding] = {}
         self._held: OrderedDict[Media, torch.Tensor] = OrderedDict()
         self._bytes = 0
         self.encoded = 0
@@ -60,22 +65,38 @@ class KeptFeatures:
         """Numbers of a token, by kind."""
         return {kind: encoder.width for kind, encoder in self._encoders.items()}
 
+    def open(
+        self, media: Iterable[Media], say: Callable[[int, int], object] = lambda done, total: None
+    ) -> None:
+        """Open each file once, and know what it holds or why it cannot be used; see `media/inspection.py`."""
+        longest = min((e.longest for e in self._encoders.values() if e.longest is not None), default=None)
+        self._opened |= inspect(media, self._ledger, longest=longest, say=say)
+
+    def fits(self, media: Media) -> bool:
+        """Say whether a medium that was opened can be used."""
+        return media.kind in self._encoders and not isinstance(self._found(media), Refused)
+
     def length(self, media: Media) -> int:
         """Return how many tokens a medium has.
 
         Raises:
-            DataError: the model takes none of its kind, or it is longer than the encoder hears.
+            TemplateError: the model takes none of its kind, or the file cannot be used.
         """
         encoder = self._encoders.get(media.kind)
         if encoder is None:
-            raise DataError(
-                f"The model takes no {media.kind}.",
-                where=media.uri,
-                hint=f"Name an encoder for it in model.encoders, or train on rows without {media.kind}.",
+            raise TemplateError(
+                f"The row has {WORDS[media.kind]}, which the model takes none of.",
+                hint=f"Name an encoder for {media.kind} in model.encoders, or leave such rows out.",
             )
-        if media not in self._lengths:
-            self._lengths[media] = encoder.length(Path(media.uri))
-        return self._lengths[media]
+        if isinstance(found := self._found(media), Refused):
+            name = Path(media.uri).name
+            raise TemplateError(f"{name}: {found.reason}", hint=found.hint)
+        return encoder.length(found)
+
+    def _found(self, media: Media) -> Finding:
+        if media.sha256 not in self._opened:
+            self.open([media])
+        return self._opened[media.sha256]
 
     def __deepcopy__(self, memo: object) -> KeptFeatures:
         """Return itself: it changes with no training."""
@@ -122,6 +143,13 @@ class KeptFeatures:
         return torch.from_numpy(np.load(self._path(media)))
 
     def _encode(self, encoder: Encoder, media: Sequence[Media]) -> None:
+        for one in media:
+            if file_sha256(Path(one.uri)) != one.sha256:
+                raise DataError(
+                    "The file has changed: it is not the one that was read with the rows.",
+                    where=one.uri,
+                    hint="Put the old one back, or start again.",
+                )
         made = encoder.encode([Path(one.uri) for one in media])
         self.encoded += len(media)
         for one, features in zip(media, made, strict=True):

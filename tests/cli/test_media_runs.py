@@ -1,0 +1,204 @@
+"""A run on rows with pictures: two stages, what it reaches unseen, and what is said of files that are bad."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from espalier.core.files import read_jsonl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.cli.conftest import Result
+
+# An encoder without weights: the mean colours of four quarters, as four tokens.
+ENCODER = """
+import numpy as np
+import torch
+from espalier.media import pictures
+from espalier.models.encoders.encoders import Encoder
+
+def encode(paths):
+    with open("encoded.txt", "a") as log:
+        log.write("".join(f"{path.name}\\n" for path in paths))
+    made = []
+    for path in paths:
+        pixels = torch.from_numpy(np.array(pictures.pixels(path))).float() / 255
+        small = torch.nn.functional.adaptive_avg_pool2d(pixels.permute(2, 0, 1)[None], 2)[0]
+        made.append(small.flatten(1).T.repeat(1, 2))
+    return made
+
+def quarters(*, version: int = 1):
+    return Encoder("quarters", "image", 6, {"version": version}, "none", lambda found: 4, encode)
+"""
+COLOURS = {"red": (250, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 250), "white": (255, 255, 255)}
+RECIPE = """
+name = "seen"
+folder = "runs"
+evidence = false
+[task]
+path = "seen.jsonl"
+[data]
+train = 0.6
+[model]
+name = "tiny"
+precision = "fp32"
+encoders = ["quarters_encoder:quarters"]
+[[train]]
+method = "projector"
+rate = 1e-2
+epochs = 1
+rows = 4
+[[train]]
+method = {kind = "lora", rank = 2}
+rate = 1e-2
+projector_rate = 1e-3
+epochs = 1
+rows = 4
+checkpoint = 1
+[decode]
+kind = "greedy"
+limit = 6
+"""
+
+
+def drawn(folder: Path) -> None:
+    """Write pictures of one colour, each with two questions, and the encoder's module."""
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, str]] = []
+    for number in range(16):
+        name, colour = list(COLOURS.items())[number % 4]
+        noise = rng.integers(-5, 5, (8, 8, 3))
+        pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        for question in ("What colour is it?", "Name the colour."):
+            rows.append({"image": f"{number}.png", "question": question, "answer": name})
+    (folder / "seen.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (folder / "seen.toml").write_text(RECIPE)
+    (folder / "quarters_encoder.py").write_text(ENCODER)
+
+
+@pytest.fixture(scope="module")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+    sys.modules.pop("quarters_encoder", None)
+
+
+@pytest.fixture(scope="module")
+def seen(
+    tmp_path_factory: pytest.TempPathFactory,
+    new_home: Callable[[Path], Path],
+    espalier: Callable[..., Result],
+    _own_cache: None,
+) -> tuple[Path, Result]:
+    """A finished run, for all tests that only look."""
+    home = new_home(tmp_path_factory.mktemp("seen") / "home")
+    drawn(home)
+    done = espalier("run", "seen.toml", cwd=home)
+    assert done.code == 0, done.err
+    return home, done
+
+
+def lines(home: Path, name: str = "seen") -> list[dict[str, object]]:
+    return [line for _, line in read_jsonl(home / "runs" / name / "outputs.jsonl")]
+
+
+def test_a_score_on_pictures_stands_beside_what_is_reached_unseen(seen: tuple[Path, Result]):
+    home, done = seen
+    by_system: dict[str, list[object]] = {}
+    for line in lines(home):
+        by_system.setdefault(str(line["system"]), []).append(line["text"])
+    assert {"tuned", "base", "stage 1", "blind", "shuffled", "question", "constant"} <= by_system.keys()
+    assert len(by_system["blind"]) == len(by_system["tuned"])
+    assert "the model itself without the media" in " ".join(done.out.split())
+
+
+def test_each_picture_is_encoded_once_and_a_second_run_encodes_none(
+    seen: tuple[Path, Result], espalier: Callable[..., Result]
+):
+    home, done = seen
+    assert sorted((home / "encoded.txt").read_text().split()) == sorted(f"{n}.png" for n in range(16))
+    assert "16 distinct, 16 of them encoded now" in " ".join((done.out + done.err).split())
+    again = espalier("run", "seen.toml", "-o", "name=again", "-o", "seed=1", cwd=home)
+    assert again.code == 0, again.err
+    assert len((home / "encoded.txt").read_text().split()) == 16
+
+
+def test_projector_and_adapter_are_in_one_folder_and_come_back(
+    seen: tuple[Path, Result], espalier: Callable[..., Result]
+):
+    home, _ = seen
+    model = home / "runs" / "seen" / "model"
+    assert {"adapter_model.safetensors", "media.safetensors"} <= {path.name for path in model.iterdir()}
+    first = load_file(home / "runs" / "seen" / "stages" / "0" / "model" / "media.safetensors")
+    second = load_file(model / "media.safetensors")
+    assert first.keys() == second.keys()
+    assert any(not first[name].equal(second[name]) for name in first)  # it went on learning
+    done = espalier("evaluate", "runs/seen", cwd=home)
+    assert done.code == 0, done.err
+    told, again = (
+        {line["example"]: line["text"] for line in lines(home, name) if line["system"] == system}
+        for name, system in (("seen", "tuned"), ("seen-by-seen", "model"))
+    )
+    assert told == again
+
+
+def test_a_projector_is_refused_on_another_encoder(
+    seen: tuple[Path, Result], espalier: Callable[..., Result]
+):
+    home, _ = seen
+    other = 'model.encoders=[{kind="quarters_encoder:quarters", version=2}]'
+    keys = ("name=other", 'model.name="runs/seen"', other)
+    done = espalier("run", "seen.toml", *(part for key in keys for part in ("-o", key)), cwd=home)
+    assert done.code == 2
+    assert "other encoders than the recipe names" in done.err
+
+
+@pytest.mark.parametrize(
+    ("encoders", "told"),
+    [
+        ('["quarters_encoder:quarters", "quarters_encoder:quarters"]', "Two encoders take image"),
+        ('["eficientnet-lite0"]', "efficientnet-lite0"),
+        ("[]", "the model reads text only"),
+    ],
+)
+def test_encoders_that_do_not_fit_are_told(
+    encoders: str, told: str, seen: tuple[Path, Result], espalier: Callable[..., Result]
+):
+    home, _ = seen
+    done = espalier("run", "seen.toml", "-o", "name=bad", "-o", f"model.encoders={encoders}", cwd=home)
+    assert done.code == 2
+    assert told in " ".join(done.err.split())
+    assert not (home / "runs" / "bad").exists()
+
+
+def test_a_file_that_is_cut_off_is_told_by_row_or_left_out(
+    seen: tuple[Path, Result],
+    new_home: Callable[[Path], Path],
+    espalier: Callable[..., Result],
+    tmp_path: Path,
+):
+    home = new_home(tmp_path / "home")
+    drawn(home)
+    whole = (home / "3.png").read_bytes()
+    (home / "3.png").write_bytes(whole[: len(whole) // 2])
+    done = espalier("run", "seen.toml", cwd=home)
+    assert done.code == 2
+    said = " ".join(done.err.split())
+    assert "3.png" in said
+    assert "seen.jsonl, row" in said
+    done = espalier("run", "seen.toml", "-o", 'task.on_bad="reject"', cwd=home)
+    assert done.code == 0, done.err
+    rejects = [line for _, line in read_jsonl(home / "runs" / "seen" / "rejects.jsonl")]
+    assert len(rejects) == 2
+    assert all("3.png" in str(line["reason"]) for line in rejects)
