@@ -178,23 +178,24 @@ def _order(rows: Sequence[Row], systems: Sequence[str], signs: Sequence[int]) ->
 def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str], scores: Scores) -> str:
     """Mark the rows whose tuned answer is wrong, and return in words which those are; '' for none.
 
-    See `_judges`. Where nothing tells right from wrong, those are the worst quarter.
+    See `judges`. Where nothing tells right from wrong, those are the worst quarter.
     """
     tuned = [row["answers"][-1] if OURS & {*systems} else None for row in rows]
     values = [dict(zip(measures, answer["values"], strict=False)) if answer else {} for answer in tuned]
-    judges = _judges(measures, values, closed=scores.closed)
+    judging = judges(measures, values, closed=scores.closed)
     for row, of in zip(rows, values, strict=True):
-        judged = [value for name in judges if (value := of.get(name)) is not None]
-        lowest = bool(measures) and not judges and row["rank"] < LOWEST * len(rows)
+        judged = [value for name in judging if (value := of.get(name)) is not None]
+        lowest = bool(measures) and not judging and row["rank"] < LOWEST * len(rows)
         row["wrong"] = lowest or any(value < 1 for value in judged)
     if not measures:
         return ""
     return (
-        " or ".join(map(WRONG.__getitem__, judges)) or f"worst quarter by {scores.metric(measures[0]).within}"
+        " or ".join(map(WRONG.__getitem__, judging))
+        or f"worst quarter by {scores.metric(measures[0]).within}"
     )
 
 
-def _judges(
+def judges(
     measures: Sequence[str], values: Sequence[Mapping[str, float | None]], *, closed: bool
 ) -> list[str]:
     """Return which measures tell right from wrong.
@@ -202,11 +203,11 @@ def _judges(
     Exact match does where the task is closed, or without checks where some answers reach it: of an open task
     nearly every answer fails it.
     """
-    judges = [name for name in measures if name in WRONG]
+    judging = [name for name in measures if name in WRONG]
     matched = sum(of.get("exact_match") == 1 for of in values) >= REACHED * len(values)
-    if closed or (matched and ALL not in judges):
-        return judges
-    return [name for name in judges if name != "exact_match"]
+    if closed or (matched and ALL not in judging):
+        return judging
+    return [name for name in judging if name != "exact_match"]
 
 
 def _nearest(rows: Sequence[Row], systems: Sequence[str], train: Sequence[Example]) -> list[list[str]]:

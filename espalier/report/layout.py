@@ -52,16 +52,16 @@ def ours(name: str) -> Markup:
     return Markup(files("espalier.report").joinpath("templates", name).read_text(encoding="utf-8"))
 
 
-def page_of(pages: Environment, name: str, shown: Mapping[str, Any], script: str = "") -> str:
+def page_of(pages: Environment, name: str, shown: Mapping[str, Any], *scripts: str) -> str:
     """Return a page as it can be written.
 
     Args:
         pages: see `environment`.
         name: of the template, which extends `frame.html`.
         shown: what it shows.
-        script: the name of the script that it carries, the only one that may run; "" for none.
+        scripts: the names of the scripts that it carries as one, the only one that may run.
     """
-    own = ours(script) if script else ""
+    own = Markup("\n").join(map(ours, scripts))
     given = {
         "style": ours("report.css"),
         "script": own,

@@ -28,9 +28,10 @@ from espalier.report import browse, words
 from espalier.report.charts import axis
 from espalier.report.gather import Material, gather
 from espalier.report.gather import scores_of as scores_of
-from espalier.report.layout import environment, page_of
+from espalier.report.layout import environment, ours, page_of
 from espalier.report.lengths import lengths
 from espalier.report.picks import pick, picked_by
+from espalier.report.seen import MOST, compared, first_row, has_media, orders, shelved, without_folders
 from espalier.report.tuning import how, trainings
 from espalier.tasks.checks import checks
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from espalier.evaluate.score_records import Answers
     from espalier.evaluate.scores import Scores
 
+SLOT = "{media}"  # where media come once it is known what room the rest leaves
 SHOWN = 1_000  # tokens of the first row: more would fill pages; the middle is left out then
 DESCRIBED = {
     AS_IS: "the model as it is",
@@ -90,9 +92,15 @@ def _pages() -> Environment:
 
 def render(material: Material) -> str:
     """Return the report as HTML."""
-    tasks = _tasks(material)
+    tasks, picks = _tasks(material), pick(material)
+    listed = browse.listed(material)
+    media = has_media(material) and listed is not None
+    if media and listed:
+        compared(listed, material)
     shown = {
-        "listed": _listed(material),
+        "listed": Markup(browse.embedded(listed)) if listed else None,
+        "media": SLOT if media else None,
+        **(_of_media(material, listed) if media and listed else {}),
         "run": material,
         "task": tasks[0][0] if len(tasks) == 1 else counted(len(tasks), "task") if tasks else material.name,
         "tasks": tasks,
@@ -110,19 +118,29 @@ def render(material: Material) -> str:
         "reasons": _reasons(material),
         "how": how(material),
         "trainings": trainings(material),
-        "picks": pick(material),
+        "picks": picks,
         "order": picked_by(material.scores),
         "recipe_hash": _recipe_hash(material),
         "comes_from": chain(material.provenance, material.name),
         **_training(material),
     }
-    return page_of(_pages(), "report.html", shown, "browse.js")
+    if not media or not listed:
+        return page_of(_pages(), "report.html", shown, "browse.js")
+    html = without_folders(page_of(_pages(), "report.html", shown, "media.js", "browse.js"), material)
+    given = shelved(
+        material, [name for one in picks for name in one.media], listed, MOST - len(html.encode())
+    )
+    at = '<script type="application/json" id="browse-media">'  # no text of a run has this: "<" is escaped
+    return html.replace(at + SLOT, at + browse.embedded(given), 1)
 
 
-def _listed(material: Material) -> Markup | None:
-    """Return all test rows as the script reads them, None where there are none."""
-    listed = browse.listed(material)
-    return Markup(browse.embedded(listed)) if listed else None
+def _of_media(material: Material, listed: dict[str, Any]) -> dict[str, Any]:
+    """Return what the templates show of media besides themselves."""
+    return {
+        "media_style": ours("media.css"),
+        "first_media": [one.sha256 for one in first_row(material)],
+        **({"orders": orders(listed)} if "filters" in listed else {}),
+    }
 
 
 def unbroken(text: str) -> Markup:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from espalier.evaluate.measures import ALL
+from espalier.evaluate.unseen import BLIND
 
 if TYPE_CHECKING:
     from espalier.evaluate.score_records import Row
@@ -30,13 +31,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pick:
-    """One test row: why it was picked, what was asked, what is accepted, and both answers."""
+    """One test row: why it was picked, what was asked, what is accepted, and both answers.
+
+    `media` are the hashes of its pictures and sounds, and `blind` is what was answered without them.
+    """
 
     reason: str
     input: str
     references: tuple[str, ...]
     base: Answer
     tuned: Answer
+    blind: Answer | None = None
+    media: tuple[str, ...] = ()
 
 
 def pick(material: Material) -> list[Pick]:
@@ -86,12 +92,15 @@ def _gain(row: Row, checks: list[str], scorer: str) -> tuple[float, float]:
 
 def _pick(material: Material, row: Row, reason: str) -> Pick:
     example = next((e for e in material.test if e.id == row.id), None)
+    blind = BLIND in row.systems and (BLIND, row.id) in material.outputs
     return Pick(
         reason=reason,
         input=example.input if example else f"example {row.id}",
         references=example.references if example else (),
         base=_answer(material, row, "base"),
         tuned=_answer(material, row, "tuned"),
+        blind=_answer(material, row, BLIND) if blind else None,
+        media=tuple(one.sha256 for one in example.media) if example else (),
     )
 
 

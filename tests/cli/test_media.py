@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
 import soundfile
-from PIL import Image
+from PIL import Image, ImageColor
 
 import espalier as program
 from espalier.core.errors import DataError
+from espalier.core.files import file_sha256
+from espalier.core.records import Media
+from espalier.data.table import read_examples
 from espalier.models.media import MediaEmbedding, media_embedding
+from espalier.report import browse
+from espalier.report.browse import embedded
+from espalier.report.gather import gather
+from espalier.report.page import render
+from espalier.report.seen import Shelf, shelved
 from tests.cli.seeing import TOKENS
 from tests.media.conftest import tone
 
@@ -97,6 +109,84 @@ def test_a_text_about_a_picture_is_asked_as_the_runs_rows_are(seen: Seen, espali
     assert from_below.out == of_text.out
     outputs = map(json.loads, (seen.folder / "outputs.jsonl").read_text().splitlines())
     assert {line["system"] for line in outputs} >= {"tuned", "blind"}
+
+
+def given(page: str) -> dict[str, Any]:
+    """What the page's script is given of media."""
+    found = re.search(r'<script type="application/json" id="browse-media">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_report_shows_each_picture_once_and_nothing_of_the_machine(seen: Seen) -> None:
+    page = (seen.folder / "report.html").read_text()
+    shown = given(page)
+    tested = read_examples(seen.folder / "data" / "test.parquet")
+    assert shown["rows"] == [[one.sha256 for one in row.media] for row in tested]
+    outputs = map(json.loads, (seen.folder / "outputs.jsonl").read_text().splitlines())
+    blind = {line["example"]: line["text"] for line in outputs if line["system"] == "blind"}
+    assert shown["blind"] == [blind[row.id] for row in tested]
+    urls = [one["url"] for one in shown["media"].values()]
+    assert len(urls) == len(set(urls)) > 2
+    for row, (name,) in zip(tested, shown["rows"], strict=True):
+        image = Image.open(io.BytesIO(base64.b64decode(shown["media"][name]["url"].split(",")[1])))
+        assert image.size == (40, 20)
+        assert image.convert("RGB").getpixel((9, 9)) == ImageColor.getrgb(row.answer)
+        assert not image.getexif()
+    assert all(page.count(url) == 1 for url in urls)
+    assert str(seen.home) not in page
+    assert "img-src data:" in page
+
+
+def test_rows_that_are_right_when_blind_can_be_told_apart(seen: Seen, tmp_path: Path) -> None:
+    folder = tmp_path / "colours"
+    shutil.copytree(seen.folder, folder)
+    scores = json.loads((folder / "scores.json").read_text())
+    for number, row in enumerate(scores["examples"]):
+        row["systems"]["tuned"]["values"]["exact_match"] = float(number % 2)
+        row["systems"]["blind"]["values"]["exact_match"] = float(number % 3 == 0)
+    (folder / "scores.json").write_text(json.dumps(scores))
+    page = render(gather(folder))
+    found = re.search(r'<script type="application/json" id="browse-rows">(.*?)</script>', page, re.DOTALL)
+    assert found
+    data = json.loads(found[1])
+    assert [label for _, label in data["filters"]][-2:] == ["right when blind", "right only with the media"]
+    rows = enumerate(data["rows"])
+    assert all(row["won"] == [n % 3 == 0, n % 2 == 1 and n % 3 != 0] for n, row in rows)
+
+
+def test_the_report_says_what_is_gone_and_what_has_no_room(seen: Seen, tmp_path: Path) -> None:
+    folder = tmp_path / "colours"
+    shutil.copytree(seen.folder, folder)
+    material = gather(folder)
+    paths = sorted({one.uri for row in material.test for one in row.media})
+    kept = [Path(path).read_bytes() for path in paths[:2]]
+    try:
+        Path(paths[0]).unlink()
+        Path(paths[1]).write_bytes(kept[0])
+        told = [one["told"] for one in given(render(material))["media"].values() if "told" in one]
+        assert told == [
+            "not shown: the file is no longer where it was",
+            "not shown: the file has changed since",
+        ]
+    finally:
+        for path, data in zip(paths, kept, strict=False):
+            Path(path).write_bytes(data)
+    listed = browse.listed(material)
+    assert listed
+    full = shelved(material, [], listed, 600)
+    assert full["told"].startswith("Of ")
+    assert len(embedded(full)) < 2_000
+    assert [one.get("told") for one in full["media"].values()][-1] == "left out: the page is full"
+
+
+def test_a_sound_is_a_player_and_a_waveform(seen: Seen) -> None:
+    shelf = Shelf(100_000)
+    path = seen.home / "hum.wav"
+    shelf.put(Media("audio", str(path), file_sha256(path)))
+    (entry,) = shelf.entries.values()
+    assert entry["url"].startswith("data:audio/")
+    assert max(entry["wave"]) == 1
 
 
 def test_of_a_picture_or_a_sound_nothing_need_be_asked_in_words(seen: Seen, espalier) -> None:
