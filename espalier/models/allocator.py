@@ -19,7 +19,17 @@ def tune_allocator() -> bool:
 
     Tensors that exist already stay where they are, so this belongs before the model is loaded.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if not _glibc():
         return False
     set_option = ctypes.CDLL(None).mallopt
     return all(set_option(option, value) == 1 for option, value in SETTINGS.items())
+
+
+def give_back() -> None:
+    """Give memory that is free now back to the system: between two works that need it in other pieces."""
+    if _glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"

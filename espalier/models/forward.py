@@ -52,12 +52,12 @@ def edge_logprobs(
         read: from logits [S, V], and of each edge its source among them and its target, to what is returned,
             such as `with_likeliest`.
     """
-    return (_by_tree if shared else _by_row)(model, tree, read or _logprobs)
+    return (_by_tree if shared else _by_row)(model, tree, read or logprobs_at)
 
 
 def with_likeliest(logits: torch.Tensor, rows: Ints, targets: Ints) -> Edges:
     """Return the log-probabilities, and in place of the means 1 where a target is the likeliest, else 0."""
-    found, device = _logprobs(logits, rows, targets), logits.device
+    found, device = logprobs_at(logits, rows, targets), logits.device
     best = logits.argmax(-1)[_tensor(rows.reshape(-1), device)] == _tensor(targets, device)
     return Edges(found.logprobs, best.to(found.logprobs))
 
@@ -89,7 +89,8 @@ def _by_row(model: PreTrainedModel, tree: Tree, read: Read) -> Edges:
     return Edges(torch.cat(logprobs)[back], torch.cat(means)[back])
 
 
-def _logprobs(logits: torch.Tensor, rows: Ints, targets: Ints) -> Edges:
+def logprobs_at(logits: torch.Tensor, rows: Ints, targets: Ints) -> Edges:
+    """Return the log-probabilities of targets [E] at rows [E] of logits [S, V]; no pair comes twice."""
     device = logits.device
     out = _Logprobs.apply(logits, _tensor(rows.reshape(-1), device), _tensor(targets, device))
     return Edges(*cast("tuple[torch.Tensor, torch.Tensor]", out))

@@ -90,7 +90,7 @@ def test_products_with_few_directions_are_those_of_naive_gradients(
     model = made(kind, method)
     naive = {place: flat(model, naive_gradient(model, row)) for place, row in enumerate(tiny_rows)}
     vectors = torch.stack([naive[0], naive[12], torch.randn_like(naive[0])])
-    directions = Directions(3, vectors.__getitem__, vectors.__matmul__)
+    directions = Directions(3, vectors.__getitem__, lambda found: found @ vectors.T)
     asked = [(row, answer_loss()) for row in tiny_rows]
     bounds = {place: 1e-5 * vectors.norm(dim=1) * gradient.norm() for place, gradient in naive.items()}
 
@@ -108,13 +108,78 @@ def test_products_with_few_directions_are_those_of_naive_gradients(
         assert len(wrong()) == 19
 
 
+@pytest.mark.parametrize(
+    ("kind", "method", "together"),
+    [
+        ("llama", ("lora", {"rank": 2}), True),
+        ("gpt2", ("adapter", {"size": 4}), True),  # with biases
+        ("qwen3", ("head", {}), True),
+        ("llama", ("lora", {"rank": 2, "dora": True}), False),
+        ("gpt2", ("bitfit", {}), False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value),
+)
+@pytest.mark.usefixtures("one_thread")
+def test_rows_have_one_backward_where_all_trained_weights_are_linear_layers(
+    kind: str,
+    method: tuple[str, dict[str, Any]],
+    together: bool,
+    tiny_rows: list[Encoded],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = made(kind, method)
+    naive = [flat(model, naive_gradient(model, row)) for row in tiny_rows]
+    sizes: list[int] = []
+    compute = gradients._together
+
+    def counting(model: Any, trees: list[Any], *held: Any) -> Any:
+        sizes.append(len(trees))
+        return compute(model, trees, *held)
+
+    monkeypatch.setattr(gradients, "_together", counting)
+    vectors = torch.stack([naive[0], naive[12]])
+    directions = Directions(2, vectors.__getitem__, lambda found: found @ vectors.T)
+    asked = [(row, answer_loss()) for row in tiny_rows]
+
+    def right() -> bool:
+        found = dict(row_products(model, asked, directions))
+        bounds = [1e-5 * vectors.norm(dim=1) * gradient.norm() for gradient in naive]
+        return all(((found[n] - vectors @ g).abs() <= bounds[n]).all() for n, g in enumerate(naive))
+
+    assert right()
+    assert (max(sizes) > 4) == together
+    monkeypatch.setattr(gradients, "sums_agree", lambda *_: False)
+    assert right()  # one by one
+
+
+def test_a_weight_that_works_elsewhere_too_is_seen_in_the_sum(
+    tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_llama.requires_grad_(False)
+    model.lm_head.weight = model.model.embed_tokens.weight.requires_grad_()
+    agreed: list[bool] = []
+    compare = gradients.sums_agree
+
+    def noting(*sums: torch.Tensor) -> bool:
+        agreed.append(compare(*sums))
+        return agreed[-1]
+
+    monkeypatch.setattr(gradients, "sums_agree", noting)
+    rows = tiny_rows[-5:]  # which share nothing
+    found = dict(row_gradients(model, [(row, answer_loss()) for row in rows]))
+    assert agreed == [False]
+    for place, row in enumerate(rows):
+        own = naive_gradient(model, row)["model.embed_tokens.weight"].reshape(-1)
+        assert (found[place] - own).norm() < 1e-5 * own.norm()
+
+
 def test_a_beginning_that_forward_mode_cannot_take_is_gone_through_backward(
     tiny_llama: LlamaForCausalLM, tiny_rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_llama.model.embed_tokens.requires_grad_(False)
     weights = sum(weight.numel() for weight in tiny_llama.parameters() if weight.requires_grad)
     vectors = torch.randn(2, weights, generator=torch.Generator().manual_seed(1))
-    directions = Directions(2, vectors.__getitem__, vectors.__matmul__)
+    directions = Directions(2, vectors.__getitem__, lambda found: found @ vectors.T)
     asked = [(row, answer_loss()) for row in tiny_rows[:6]]
     fast = dict(row_products(tiny_llama, asked, directions))
     whole = dict(row_products(tiny_llama, asked, directions, shared=False))

@@ -8,12 +8,16 @@ rounding.
 Where only inner products with a few directions v are wanted, the backward through the beginning is shared,
 too. A row's gradient is g + J' u: g of its own tokens, u of its loss by the beginning's keys and values, and
 J the derivative of these by the weights. And <v, J' u> = <J v, u>, where J v is one pass in forward mode
-over the beginning for each direction, however many rows there are.
+over the beginning for each direction, however many rows there are. Then a row costs no more than its own
+tokens, and where all trained weights are linear layers' (adapters), several rows have one backward
+(`batched.py`).
 """
 
 from __future__ import annotations
 
 import warnings
+from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,9 +27,11 @@ import torch
 from torch.func import functional_call, jvp, vmap
 from transformers import DynamicCache
 
+from espalier.attribution.influence.batched import cut, gradients_by_row, linear_layers, sums_agree
 from espalier.encode.tree import build_tree, common_prefix
+from espalier.models.allocator import give_back
 from espalier.models.attention import attending_by_tree
-from espalier.models.forward import Edges, edge_logprobs
+from espalier.models.forward import edge_logprobs, logprobs_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +59,7 @@ class Directions:
     Attributes:
         count: Q.
         one: from a number to its vector [P], of which not all need to be held.
-        products: from a gradient [P], which it may write over, to its inner products with all [Q].
+        products: from gradients [B, P], which it may write over, to their inner products with all [B, Q].
     """
 
     count: int
@@ -76,13 +82,15 @@ def row_products(
     for trunk, places in _groups(rows, shared=shared):
         family = [rows[place] for place in places]
         ids = family[0][0].ids[: trunk if len(places) > DEAR * directions.count else 0]
-        held = _leaves(model, ids) if ids else []
+        with torch.no_grad():
+            held = _keys_and_values(model, ids) if ids else []
         pushed = _pushed(model, ids, held, directions) if held else None
         if pushed is None:
             whole = row_gradients(model, family, shared=shared)
-            found = ((place, directions.products(gradient)) for place, gradient in whole)
+            found = ((place, directions.products(gradient[None])[0]) for place, gradient in whole)
         else:
-            found = enumerate(_own_products(model, family, trunk, held, pushed, directions))
+            give_back()
+            found = _own_products(model, family, trunk, held, pushed, directions)
         for place, products in found:
             yield places[place], products
 
@@ -93,7 +101,7 @@ def row_gradients(
     """Yield each row's place and the gradient of its loss, a sum over its tokens: [P], in fp32 at least.
 
     P counts the trained weights in the order of `model.named_parameters()`; one that plays no part in the
-    loss has zeros. Rows come in the order of their tokens.
+    loss has zeros.
 
     Args:
         model: in the mode for evaluation, so that nothing is dropped at random.
@@ -102,13 +110,20 @@ def row_gradients(
     """
     weights = _trained(model)
     for trunk, places in _groups(rows, shared=shared):
-        held = _keys_and_values(model, rows[places[0]][0].ids[:trunk]) if trunk else []
-        for place in places:
-            row, loss = rows[place]
+        family = [rows[place] for place in places]
+        if shared and not trunk:
+            for own, gradients, _ in _batches(model, family, 0, []):
+                yield from zip([places[place] for place in own], gradients, strict=True)
+            continue
+        held = _keys_and_values(model, family[0][0].ids[:trunk]) if trunk else []
+        for place, (row, loss) in zip(places, family, strict=True):
             tree = build_tree([row])
-            edges = _behind(model, tree, held, trunk) if trunk else edge_logprobs(model, tree, shared=False)
+            if trunk:
+                (total,) = _losses(model, [(tree, loss)], held, trunk)
+            else:
+                total = loss(edge_logprobs(model, tree, shared=False), tree).total
             found = torch.autograd.grad(
-                loss(edges, tree).total, [*weights.values()], retain_graph=bool(trunk), materialize_grads=True
+                total, [*weights.values()], retain_graph=bool(trunk), materialize_grads=True
             )
             yield place, _flat(found)
 
@@ -120,23 +135,49 @@ def _own_products(
     held: Layers,
     pushed: Tensor,
     directions: Directions,
-) -> Iterator[Tensor]:
-    """Yield each row's products [Q]: of its own tokens' gradient, and of what `pushed` [Q, S] does to it."""
-    weights = [*_trained(model).values()]
-    leaves = [states for layer in held for states in layer]
-    for row, loss in rows:
-        tree = build_tree([row])
-        total = loss(_behind(model, tree, held, trunk), tree).total
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield each row's place and products [Q]: of its own tokens, and by `pushed` [Q, S] of the beginning."""
+    for places, gradients, below in _batches(model, rows, trunk, held):
+        yield from zip(places, directions.products(gradients) + below @ pushed.T, strict=True)
+
+
+def _batches(
+    model: PreTrainedModel, rows: Sequence[tuple[Encoded, Loss]], trunk: int, held: Layers
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Yield places of some rows, their own tokens' gradients [B, P], and those by what is `held` [B, S].
+
+    Rows are computed one by one where trained weights are not linear layers'.
+    """
+    trees = [(build_tree([row]), loss) for row, loss in rows]
+    size = sum(weight.numel() for weight in _trained(model).values())
+    left = deque([[place] for place in range(len(rows))])
+    if linear_layers(model):
+        left = deque(cut([(len(tree.ids) - trunk, place) for place, (tree, _) in enumerate(trees)], size))
+    while left:
+        places = left.popleft()
+        found = _together(model, [trees[place] for place in places], trunk, held)
+        if found is None:  # as all others will be
+            left = deque([[place] for group in [places, *left] for place in group])
+        else:
+            yield places, *found
+
+
+def _together(
+    model: PreTrainedModel, trees: Sequence[tuple[Tree, Loss]], trunk: int, held: Layers
+) -> tuple[Tensor, Tensor] | None:
+    """Return rows' gradients [B, P] and those by what is held [B, S]; None where only their sum is known."""
+    weights, count = [*_trained(model).values()], len(trees)
+    leaves = [
+        states.detach().expand(count, -1, -1, -1).requires_grad_() for layer in held for states in layer
+    ]
+    with gradients_by_row(model, count) if count > 1 else nullcontext() as own:
+        total = torch.stack(_losses(model, trees, _pairs(leaves), trunk)).sum()
         found = torch.autograd.grad(total, [*weights, *leaves], materialize_grads=True)
-        own = directions.products(_flat(found[: len(weights)]))
-        yield own + pushed @ _flat(found[len(weights) :])
-
-
-def _leaves(model: PreTrainedModel, ids: Sequence[int]) -> Layers:
-    """Return each layer's keys and values of some first tokens, by which gradients can be taken."""
-    with torch.no_grad():
-        held = _keys_and_values(model, ids)
-    return [(keys.requires_grad_(), values.requires_grad_()) for keys, values in held]
+    whole = _flat(found[: len(weights)])
+    if own is not None and not sums_agree(own, whole):
+        return None
+    below = [states.flatten(1) for states in found[len(weights) :]]
+    return whole[None] if own is None else own, torch.cat(below or [whole.new_empty(count, 0)], 1)
 
 
 @torch.no_grad()
@@ -181,6 +222,10 @@ def _trained(model: PreTrainedModel) -> dict[str, Tensor]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
+def _pairs(states: Sequence[Tensor]) -> Layers:
+    return [*zip(states[::2], states[1::2], strict=True)]
+
+
 def _flat(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.reshape(-1) for part in parts])
 
@@ -189,7 +234,8 @@ def families(rows: Sequence[Encoded]) -> list[tuple[int, list[int]]]:
     """Return groups of rows that begin alike, each as how many tokens its rows share, and their places.
 
     A row joins those before it, in the order of tokens, where that costs them at most half of what they
-    share. The token that predicts a row's first weighted one is the row's own.
+    share. The token that predicts a row's first weighted one is the row's own. Rows that share with no other
+    are the last group, which shares nothing.
     """
     order = sorted(range(len(rows)), key=lambda place: rows[place].ids)
     found: list[tuple[int, list[int]]] = []
@@ -203,7 +249,9 @@ def families(rows: Sequence[Encoded]) -> list[tuple[int, list[int]]]:
                 found[-1] = (shared, [*places, place])
                 continue
         found.append((max(0, own), [place]))
-    return [(trunk if len(places) > 1 and trunk >= SHORTEST else 0, places) for trunk, places in found]
+    alike = [(trunk, places) for trunk, places in found if len(places) > 1 and trunk >= SHORTEST]
+    alone = {*range(len(rows))}.difference(*(places for _, places in alike))
+    return [*alike, (0, sorted(alone))] if alone else alike
 
 
 def _keys_and_values(
@@ -211,19 +259,26 @@ def _keys_and_values(
 ) -> Layers:
     """Return each layer's keys and values of some first tokens, with their graph, under other `weights`."""
     cache = DynamicCache()
-    _call(model, np.array(ids), np.arange(len(ids)), cache, np.array([len(ids) - 1]), weights or {})
+    _call(model, np.array([ids]), np.arange(len(ids)), cache, np.array([], np.int64), weights or {})
     layers: list[Any] = cache.layers
     return [(layer.keys, layer.values) for layer in layers]
 
 
-def _behind(model: PreTrainedModel, tree: Tree, held: Layers, trunk: int) -> Edges:
-    """Return what the model says at the edges of a single row, of which the first tokens are computed."""
-    sources, rows = np.unique(tree.positions[tree.sources], return_inverse=True)
-    positions = np.arange(trunk, len(tree.ids))
-    logits = _call(model, tree.ids[trunk:], positions, DynamicCache(held), sources - trunk)
-    said = logits.squeeze(0).to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-    places = torch.from_numpy(rows.reshape(-1)).to(said.device)
-    return Edges(said[places, torch.from_numpy(tree.targets).to(said.device)], said.mean(-1)[places])
+def _losses(
+    model: PreTrainedModel, trees: Sequence[tuple[Tree, Loss]], held: Layers, trunk: int
+) -> list[Tensor]:
+    """Return the loss of each single row, filled up to the longest; the first tokens of all are computed."""
+    longest = max(len(tree.ids) for tree, _ in trees) - trunk
+    ids = np.zeros((len(trees), longest), np.int64)
+    for row, (tree, _) in zip(ids, trees, strict=True):
+        row[: len(tree.ids) - trunk] = tree.ids[trunk:]
+    sources = [tree.positions[tree.sources] - trunk for tree, _ in trees]
+    kept = np.unique(np.concatenate(sources))
+    logits = _call(model, ids, np.arange(trunk, trunk + longest), DynamicCache(held), kept)
+    return [
+        loss(logprobs_at(said, np.searchsorted(kept, own), tree.targets), tree).total
+        for said, own, (tree, loss) in zip(logits, sources, trees, strict=True)
+    ]
 
 
 def _call(
@@ -239,8 +294,8 @@ def _call(
 
     wanted = tensor(keep)
     given = {
-        "input_ids": tensor(ids)[None],
-        "position_ids": tensor(positions)[None],
+        "input_ids": tensor(ids),
+        "position_ids": tensor(positions)[None].expand(len(ids), -1),
         "past_key_values": cache,
         "use_cache": True,
         "logits_to_keep": wanted,

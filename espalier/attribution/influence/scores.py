@@ -34,6 +34,7 @@ from espalier.attribution.influence.gradients import Directions, row_gradients, 
 from espalier.attribution.influence.sketch import sketcher
 from espalier.core.errors import RunError
 from espalier.core.files import replacing
+from espalier.models.allocator import give_back
 from espalier.train.states import tensors_of
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def scored(
     for (path, state), share in zip(states, shares, strict=True):
         file = folder / f"{path.stem}.npy"
         if not file.exists():
+            give_back()
             root = _put(model, path, state)
             with replacing(file) as new, new.open("wb") as opened:
                 np.save(opened, _of_state(model, root, asked, tell))
@@ -155,6 +157,7 @@ def _of_state(model: PreTrainedModel, root: Tensor, asked: Asked, tell: Callable
     whole = partial(row_gradients, model, shared=asked.shared)
     for place, vector in _sums(asked.queries, asked.query_loss, whole, tell):
         held[place] = sketch.of(vector.mul_(root))
+    give_back()  # the graph of what queries begin with
     found = np.full((count + 1, len(asked.rows) + 1), np.nan)
     found[:count, -1] = held.square().sum(1, dtype=torch.float64).cpu().numpy()
     if asked.norms:
@@ -166,7 +169,7 @@ def _of_state(model: PreTrainedModel, root: Tensor, asked: Asked, tell: Callable
     directions = Directions(
         count,
         lambda number: sketch.back(held[number]) * root,
-        lambda vector: held @ sketch.of(vector.mul_(root)),
+        lambda vectors: sketch.of(vectors.mul_(root)) @ held.T,
     )
     products = partial(row_products, model, directions=directions, shared=asked.shared)
     for place, one in _sums(asked.rows, asked.row_loss, products, tell):
@@ -190,7 +193,7 @@ def _sums(
         left[place] -= 1
         total = sums.pop(place).add_(vector) if place in sums else vector
         if left[place]:
-            sums[place] = total
+            sums[place] = total.clone()  # and not the batch that it may be a part of
         else:
             yield place, total
 

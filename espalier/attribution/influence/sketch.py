@@ -41,12 +41,12 @@ class Sketch:
         return self.dims or self.size
 
     def of(self, vector: Tensor) -> Tensor:
-        """Return the sketch of a vector."""
+        """Return the sketch of a vector, or of each of several [..., size]."""
         if self.table is None:
             return vector
-        out = vector.new_zeros(self.dims)
+        out = vector.new_zeros(*vector.shape[:-1], self.dims)
         for part, places, signs in self._blocks(vector):
-            out.index_add_(0, places, vector[part] * signs)
+            out.index_add_(-1, places, vector[..., part] * signs)
         return out
 
     def back(self, sketch: Tensor) -> Tensor:
