@@ -200,3 +200,21 @@ def test_removal_is_checked_by_training_again(
     again = espalier(*ask, "--json", cwd=planted)
     assert json.loads(again.out) == table
     assert "trainings" not in again.err
+
+
+@pytest.mark.parametrize("wrong", ["nay", "0?Q#!x"])
+def test_mislabelled_rows_are_those_that_taught_themselves(
+    wrong: str, tmp_path: Path, new_home: Any, espalier: Callable[..., Any]
+) -> None:
+    home = new_home(tmp_path / "home")
+    rows = [{"prompt": f"Many of a {word}?", "completion": "yes"} for word in WORDS]
+    flipped = [row | {"completion": wrong} for row in WRONG]
+    (home / "rows.jsonl").write_text(lines([*rows[:8], *flipped, *rows[8:]]))
+    asked = ("-o", "train.rows=12", "-o", "train.epochs=10", "-o", "data.test_limit=3")
+    result = espalier("run", "recipe.toml", *KEEPS, *asked, "-o", "train.data=rows.jsonl", cwd=home)
+    assert result.code == 0, result.err
+    found = influence(home / "runs" / "plural", cache=default_cache(), most=1, norms=True)
+    assert [row.answer for row in found.itself[:3]] == [wrong] * 3
+    assert found.itself[2].scores["itself"] > 2 > found.itself[3].scores["itself"]
+    assert found.self_scores is not None
+    assert found.self_scores.mean() == pytest.approx(1)

@@ -14,7 +14,7 @@ from espalier.attribution.influence.floors import bm25, by_chance, longest, over
 from espalier.attribution.influence.gradients import row_gradients
 from espalier.attribution.influence.page import render
 from espalier.attribution.influence.queries import queries_of, texts
-from espalier.attribution.influence.record import TITLES, Influence, listed, row_of
+from espalier.attribution.influence.record import ITSELF, TITLES, Influence, listed, row_of
 from espalier.attribution.influence.scores import Asked, check_size, scored
 from espalier.attribution.influence.subject import kept_by, subject_of
 from espalier.core.errors import RecipeError, nearest
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-VERSION = 2  # of how scores are computed: others are not those of before
+VERSION = 3  # of how scores are computed: others are not those of before
 TABLE, ROWS = "table.npz", "rows.parquet"
 
 
@@ -108,7 +108,7 @@ def _taught_themselves(found: Found, top: int) -> tuple[Row, ...]:
     if found.itself is None:
         return ()
     return tuple(
-        row_of(found.examples[place], place, {"tracin": float(found.itself[place])})
+        row_of(found.examples[place], place, {ITSELF: float(found.itself[place])})
         for place in np.argsort(-found.itself, kind="stable")[:top].tolist()
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from espalier.attribution.influence.record import LIST, TITLES, number
+from espalier.attribution.influence.record import HEADS, LIST, number
 from espalier.report.layout import page_of, usual
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def render(found: Influence, checked: Checked | None = None) -> str:
     shown = {
         "found": found,
         "checked": checked,
-        "titles": TITLES,
+        "titles": HEADS,
         "number": number,
         "most": min(LIST, found.rows),
     }

@@ -34,6 +34,8 @@ TITLES = {
     "longest": "tokens",
     "random": "random",
 }
+ITSELF = "itself"  # what a row taught of its own answer, which is no score of queries
+HEADS = {**TITLES, ITSELF: "× mean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ class Influence:
         dims: numbers that a gradient was sketched in; 0 where it was not.
         computed: gradients that were computed now; 0 where all was known.
         scores: every score of every row for every query, by name [Q, R].
-        self_scores: what each row's own answer gained by it, in nats [R]; None as above.
+        self_scores: what each row's own answer gained by it, times the mean row's, in the mean over the
+            states [R]; None as above.
         examples: the rows.
         page: where the page was written.
         notes: what a reader has to know.
@@ -241,9 +244,9 @@ def row_of(example: Example, place: int, scores: Mapping[str, float]) -> Row:
 def _table(groups: Mapping[str, Sequence[Row]]) -> list[list[str]]:
     """Return the columns' names, then each row: its text over its place, then its scores."""
     first = next(iter(groups.values()))
-    names = [name for name in TITLES if first and name in first[0].scores and name != "random"]
+    names = [name for name in HEADS if first and name in first[0].scores and name != "random"]
     return [
-        ["row", *(TITLES[name] for name in names)],
+        ["row", *(HEADS[name] for name in names)],
         *(
             [f"{mark} {short(row.text)} → {short(row.answer)}\n  {row.where}", *_numbers(row, names)]
             for mark, rows in groups.items()

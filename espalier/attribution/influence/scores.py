@@ -16,6 +16,11 @@ log-probability gains rate * <g(query), D g(row)>, to first order. Summed over t
 
 A score is thus in nats: what the query's log-probability has gained by the row, to first order.
 
+What a row taught of itself is told in another measure. Before anything is learned, all rows teach themselves
+thousands of times what they do later, when only those still do whose answers no other row teaches: the odd
+and the mislabelled. A sum would hear the first states alone. So at each state a row is measured by the mean
+row, and the states, which stand for equally many steps each, count the same.
+
 The queries are the few directions that rows' gradients are multiplied with, so that none of these is needed
 whole (`row_products`). The length of a row's gradient, for cosines and for what a row taught of itself, needs
 it whole: `norms`.
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+TINY = np.finfo(float).tiny
 MOST = 1 << 30  # bytes of the queries' gradients that are held at a time
 
 
@@ -61,7 +67,8 @@ class Table:
     Attributes:
         tracin: what each query's log-probability gained by each row, in nats [Q, R].
         cosine: of their gradients in Adam's metric, in the mean over the states [Q, R]; NaN without norms.
-        itself: what each row's own log-probability gained by it [R]; NaN without norms.
+        itself: what each row's own log-probability gained by it, times what the mean row's did, in the mean
+            over the states [R]; NaN without norms.
     """
 
     tracin: Floats
@@ -119,7 +126,7 @@ def scored(
     """
     shares = np.array([state.rate * state.clip for _, state in states])
     count = len(asked.queries)
-    sums, cosine = np.zeros((count + 1, len(asked.rows) + 1)), np.zeros((count, len(asked.rows)))
+    (sums, cosine), itself = np.zeros((2, count, len(asked.rows))), np.zeros(len(asked.rows))
     for (path, state), share in zip(states, shares, strict=True):
         file = folder / f"{path.stem}.npy"
         if not file.exists():
@@ -128,9 +135,10 @@ def scored(
             with replacing(file) as new, new.open("wb") as opened:
                 np.save(opened, _of_state(model, root, asked, tell))
         part: Floats = np.load(file)
-        sums += share * part
+        sums += share * part[:count, :-1]
         cosine += share / shares.sum() * _cosine(part)
-    return Table(sums[:count, :-1] / asked.weight, cosine, sums[count, :-1] / asked.weight)
+        itself += part[count, :-1] / max(part[count, :-1].mean(), TINY) / len(states)
+    return Table(sums / asked.weight, cosine, itself)
 
 
 def _put(model: PreTrainedModel, path: Path, state: State) -> Tensor:
