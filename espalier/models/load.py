@@ -22,7 +22,7 @@ from espalier.core.records import message
 from espalier.core.text import counted
 from espalier.encode.template import Template
 from espalier.models.adapters import ADAPTER, CONFIG, add_weights, is_plain, merged, save_weights
-from espalier.models.encoders.attached import attach, features_of, read_beside, template_for
+from espalier.models.encoders.attached import attach, chosen_beside, features_of, read_beside, template_for
 from espalier.models.folder import (
     RATING,
     check_folder,
@@ -78,10 +78,16 @@ def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
 
 
-def load_template(place: Place | str) -> Template:
-    """Return the rendering of a model, without its weights. Raises ModelError, TemplateError."""
+def load_template(place: Place | str, encoders: Sequence[Choice] = ()) -> Template:
+    """Return the rendering of a model, without its weights; with media where `encoders` or its own take them.
+
+    Raises:
+        ModelError, TemplateError, RecipeError: a part cannot be loaded.
+    """
     place = _as_place(place)
-    return _template(place.root, load_tokenizer(place.words))
+    template = _template(place.root, load_tokenizer(place.words))
+    chosen = encoders or chosen_beside(Path(place.folder))
+    return template.seeing(features_of(chosen).length) if chosen else template
 
 
 def _template(place: str, tokenizer: PreTrainedTokenizerBase) -> Template:

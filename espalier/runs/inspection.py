@@ -96,7 +96,7 @@ def inspect_recipe(choices: Choices, cache: Path) -> Inspection:
             try_judges(choices)
         place = find_model(recipe.model.name, cache, tell)
         run = RunFolder(Path(recipe.folder) / recipe.name)
-        template = load_template(place).under(dated_as(run, rendering_of(recipe)))
+        template = load_template(place, recipe.model.encoders).under(dated_as(run, rendering_of(recipe)))
         stages = stages_of(choices, template, Path())
     limit = None if choices.rates else answer_limit(prepared.test, template, choices.strategy.limit)
     rejects = [*prepared.rejects, *(reject for stage in stages for reject in stage.encoded.rejects)]

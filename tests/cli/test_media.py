@@ -189,6 +189,16 @@ def test_a_sound_is_a_player_and_a_waveform(seen: Seen) -> None:
     assert max(entry["wave"]) == 1
 
 
+def test_rows_with_media_are_looked_at_before_any_training(seen: Seen, espalier) -> None:
+    result = espalier("inspect", "recipe.toml", "--rows", "1", cwd=seen.home)
+    assert result.code == 0, result.err
+    assert "⟨a picture⟩" in result.out
+    shown = espalier("data", "show", "rows.jsonl", "-n", "1", cwd=seen.home)
+    (row,) = map(json.loads, shown.out.splitlines())
+    (medium,) = row["messages"][0]["media"]
+    assert (medium["kind"], Path(medium["file"]).name) == ("image", "red.png")
+
+
 def test_of_a_picture_or_a_sound_nothing_need_be_asked_in_words(seen: Seen, espalier) -> None:
     result = espalier("generate", seen.folder, "--image", "red.png", "--audio", "hum.wav", cwd=seen.home)
     assert result.code == 0, result.err

@@ -24,7 +24,7 @@ from espalier.models.encoders.features import KeptFeatures
 from espalier.models.media import media_embedding, seeing
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from torch import nn
     from transformers import PreTrainedModel
@@ -84,6 +84,18 @@ def write_beside(model: nn.Module, folder: Path) -> None:
     save_file(tensors, folder / FILE, metadata=head)
 
 
+def chosen_beside(folder: Path) -> list[Choice]:
+    """Return the encoders of the projectors that `write_beside` saved; none where it did not."""
+    if not (path := folder / FILE).exists():
+        return []
+    with safe_open(path, framework="pt") as file:
+        return _chosen(file.metadata() or {})
+
+
+def _chosen(head: Mapping[str, str]) -> list[Choice]:
+    return [Choice.model_validate(one) for one in json.loads(head["encoders"])]
+
+
 def read_beside(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """Return the model with the projectors that `write_beside` saved, if it did.
 
@@ -96,7 +108,7 @@ def read_beside(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     with safe_open(path, framework="pt") as file:
         head: dict[str, str] = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    features = features_of([Choice.model_validate(one) for one in json.loads(head["encoders"])])
+    features = features_of(_chosen(head))
     if features.keys != json.loads(head["keys"]):
         raise ModelError(
             "The projector was trained on other encoders than these, or on other settings of theirs.",
