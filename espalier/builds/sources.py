@@ -189,9 +189,10 @@ class Place:
                 if question.prompt:
                     turns = question.prompt
                 elif own is not None:
-                    turns = (message("user", asked(own, available(own, Show()), question.text)),)
+                    words = asked(own, available(own, Show()), question.text)
+                    turns = (*question.frame, message("user", words))
                 else:
-                    turns = (message("user", question.text),)
+                    turns = (*question.frame, message("user", question.text))
                 name = section.task if task is None else task.name
                 name = name or (own.name if own else self.name)
                 origin = {"file": str(file), "row": question.id}

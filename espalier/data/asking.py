@@ -16,7 +16,7 @@ from espalier.core.records import Message, Text, ToolCall, ToolList, message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espalier.core.records import Example
+    from espalier.core.records import Example, Part
     from espalier.tasks.templates import Show
 
 
@@ -61,10 +61,19 @@ class Asking:
 
         A system turn of its own stays.
         """
-        prompt, own = row.prompt, _system(row.prompt)
-        words = self.under(own[0].text) if own else self
+        prompt = row.prompt
+        words = self.within(_system(prompt))
         whole = words.prompt(prompt[-1].text) if text else self.around(prompt)
         return replace(row, messages=(*whole, *row.messages[len(prompt) :]))
+
+    def within(self, system: Sequence[Message]) -> Asking:
+        """Return the same with a row's own system turn; what that lacks, text or tools, stays."""
+        pairs = zip(_tools_and_text(system), _tools_and_text(self.turns), strict=True)
+        parts = tuple(part for own, shared in pairs for part in own or shared)
+        begin = [Message("system", parts)] if parts else []
+        return replace(
+            self, turns=(*begin, *_without_system(self.turns)), differs=self.differs and not system
+        )
 
     @property
     def whole(self) -> Asking:
@@ -78,9 +87,16 @@ class Asking:
 
 def under(messages: Sequence[Message], system: str) -> tuple[Message, ...]:
     """Return messages with this system text in place of their own, '' for none; their tools stay."""
-    tools = [part for turn in _system(messages) for part in turn.parts if isinstance(part, ToolList)]
+    tools, _ = _tools_and_text(messages)
     parts = (*tools, *([Text(system)] if system else []))
     return (*([Message("system", parts)] if parts else []), *_without_system(messages))
+
+
+def _tools_and_text(messages: Sequence[Message]) -> tuple[list[Part], list[Part]]:
+    """Return the parts of the system turn that messages begin with: its tools, and its text."""
+    parts = [part for turn in _system(messages) for part in turn.parts]
+    tools = [part for part in parts if isinstance(part, ToolList)]
+    return tools, [part for part in parts if part not in tools]
 
 
 def asking_of(examples: Sequence[Example]) -> Asking:

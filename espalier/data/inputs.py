@@ -20,6 +20,7 @@ from espalier.formats.load import FILES, FORMATS, spelt
 from espalier.formats.placing import COLUMNS, Given, filed, has_media, media_of, without_empty
 from espalier.formats.questions import CHOICES
 from espalier.formats.readers import rows_of
+from espalier.formats.turns import framed
 from espalier.formats.turns import text as checked
 from espalier.tasks import templates
 from espalier.tasks.raw_rows import mapping
@@ -50,6 +51,7 @@ class Question:
         where: its place, for errors.
         text: a text to be asked as the run's rows are, where it is no whole prompt.
         prompt: a whole prompt, where it is no text.
+        frame: of a text the row's own system turn, with its tools.
         task: whose row it is, where it is a task's.
         given: the pictures and sounds that a text is about.
     """
@@ -59,6 +61,7 @@ class Question:
     where: str
     text: str = ""
     prompt: tuple[Message, ...] = ()
+    frame: tuple[Message, ...] = ()
     task: Task | None = None
     given: Given | None = None
 
@@ -156,12 +159,10 @@ def _asked(row: Row, index: int, finder: Finder) -> Iterator[Question]:
     value = _answered(given.value, row.where)
     shown = {key: item for key, item in row.value.items() if key in COLUMNS}
     text, format = _text_key({**value, **shown})
-    if given and (text or format is None):
+    if text or (given and format is None):
         words = checked(value[text], f"{row.where}, {text}") if text else ""
-        yield Question(index, named or str(index), row.where, words, given=given)
-        return
-    if text:
-        yield Question(index, named or str(index), row.where, checked(value[text], f"{row.where}, {text}"))
+        frame = tuple(framed(value, [message("user", words)], row.where)[:-1])
+        yield Question(index, named or str(index), row.where, words, frame=frame, given=given or None)
         return
     if format is None:
         raise DataError(
@@ -247,7 +248,7 @@ class Asked:
 
 
 def asked(questions: list[Question], asking: Asking, system: str | None) -> list[Asked]:
-    """Return the questions as prompts, under `system` where that is given.
+    """Return the questions as prompts, under `system` where that is given, else under a row's own.
 
     A run on several tasks is asked a task's row under that task's own words.
     """
@@ -261,7 +262,9 @@ def asked(questions: list[Question], asking: Asking, system: str | None) -> list
             words = templates.asked(question.task, asking.show, question.text)
             prompt = asking.around([message("user", words)])
         else:
-            prompt = with_media(asking.prompt(question.text), question.given)
+            own = asking.within(question.frame)
+            own = own if system is None else own.under(system)
+            prompt = with_media(own.prompt(question.text), question.given)
         found.append(Asked(question, question.text or prompt[-1].text, prompt))
     return found
 

@@ -32,11 +32,12 @@ def passage() -> Format:
         answers = tuple(dict.fromkeys(text(item, f"{where}, {key}") for item in found))
         context = text(value["context"], f"{where}, context")
         question = text(value["question"], f"{where}, question")
-        turns = [message("user", f"{context}\n{question}"), message("assistant", answers[0], trained=True)]
+        prompt = framed(value, [message("user", f"{context}\n{question}")], where)
+        turns = [*prompt, message("assistant", answers[0], trained=True)]
         return [example(row, turns, answers, source=normalised(context))]
 
     sample = '{"context": "…", "question": "…", "answers": {"text": ["…"]}}'
-    return Format(("context question answers", "context question answer"), read, sample, asks_once=True)
+    return Format(("context question answers", "context question answer"), read, sample, FRAME, asks_once=True)
 
 
 def choices() -> Format:
@@ -57,17 +58,14 @@ def choices() -> Format:
         right = _place(value[name], labels, shown, f"{where}, {name}")
         lines = [f"{letter}. {words}" for letter, words in zip(LETTERS, shown, strict=False)]
         question = text(value["question"], f"{where}, question")
-        turns = [
-            message("user", "\n".join([question, *lines])),
-            message("assistant", lines[right], trained=True),
-        ]
+        prompt = framed(value, [message("user", "\n".join([question, *lines]))], where)
+        turns = [*prompt, message("assistant", lines[right], trained=True)]
         facts = {"options": lines, "answer": right}
         return [example(row, turns, source=normalised(question), facts=facts)]
 
     shapes = tuple(f"question {listed} {key}" for listed in (*CHOICES, "A B") for key in KEYS)
-    return Format(
-        shapes, read, '{"question": "…", "choices": ["…", "…"], "answer": 0}', "C D E F", asks_once=True
-    )
+    sample = '{"question": "…", "choices": ["…", "…"], "answer": 0}'
+    return Format(shapes, read, sample, f"C D E F {FRAME}", asks_once=True)
 
 
 def questions() -> Format:

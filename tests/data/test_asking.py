@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from espalier.core.errors import DataError
-from espalier.core.records import Example
-from espalier.data.asking import asking_of
-from espalier.data.inputs import read_questions
+from espalier.core.records import Example, Message, Text, ToolList, message
+from espalier.data.asking import Asking, asking_of
+from espalier.data.inputs import Question, asked, read_questions
 from espalier.encode.template import Template
 from espalier.encode.tokens import encode_unit
 from espalier.formats.load import load_rows
@@ -65,6 +66,12 @@ ROWS: dict[str, Callable[[str], dict[str, Any]]] = {
 # Rows that do not share it, so that a text alone does not say which: whole rows do.
 APART: dict[str, Callable[[str], dict[str, Any]]] = {
     "systems of their own": lambda t: {"messages": talk(t, ("system", f"You sell a {t}."))},
+    "texts under systems of their own": lambda t: {
+        "question": t, "answer": f"{t}s", "system": f"You sell a {t}.",
+    },
+    "passages under systems of their own": lambda t: {
+        "context": f"A {t}.", "question": "What?", "answer": t, "system": f"You sell a {t}.",
+    },
     "histories of their own": lambda t: {
         "prompt": said(("user", f"Hi, {t}."), ("assistant", "Hi."), ("user", "More?")),
         "chosen": f"{t}s", "rejected": t,
@@ -95,7 +102,8 @@ def asked_alike(examples: list[Example], template: Template) -> None:
 def rows_asked_alike(file: Path, examples: list[Example], template: Template) -> None:
     asking = asking_of(examples)
     for question, example in zip(read_questions(file), examples, strict=True):
-        prompt = asking.around(question.prompt) if question.prompt else asking.prompt(question.text)
+        (ask,) = asked([question], asking, None)
+        prompt = ask.prompt
         assert template.prompt_ids(prompt) == encode_unit(example, template).prompt
         assert question.index == int(example.origin["row"]) - 1
 
@@ -147,3 +155,16 @@ def test_another_system_turn_takes_the_place_and_leaves_the_tools(tmp_path: Path
 def test_no_rows_are_no_shape() -> None:
     with pytest.raises(DataError, match="no rows"):
         asking_of([])
+
+
+def test_a_rows_system_turn_goes_before_the_runs_and_a_persons_before_both() -> None:
+    tools = ToolList('[{"name": "f"}]')
+    run = Asking((Message("system", (tools, Text("Ours."))),), before="Say: ")
+    row = Question(0, "0", "here", "cup", frame=(message("system", "Theirs."),))
+    texts = {None: "Theirs.", "Mine.": "Mine.", "": ""}
+    for given, system in texts.items():
+        (ask,) = asked([row], run, given)
+        assert [turn.text for turn in ask.prompt] == [system, "Say: cup"]
+        assert tools in ask.prompt[0].parts
+    (own,) = asked([replace(row, frame=(Message("system", (ToolList("[]"),)),))], run, None)
+    assert own.prompt[0].parts == (ToolList("[]"), Text("Ours."))

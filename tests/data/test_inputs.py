@@ -18,6 +18,16 @@ def test_lines_are_counted_with_the_blank_ones(tmp_path: Path) -> None:
     assert [(q.index, q.text) for q in read_questions(file)] == [(0, "one"), (3, "four\u2028still four")]
 
 
+SYSTEM = [
+    ({"input": "cup"}, "cup"),
+    ({"question": "cup", "answer": "cups"}, "cup"),
+    ({"instruction": "Plural."}, "Plural."),
+    ({"prompt": "cup"}, "cup"),
+    ({"question": "Which?", "choices": ["cup", "hat"]}, "Which?\nA. cup\nB. hat"),
+    ({"question": "Which?", "context": "A cup."}, "A cup.\nWhich?"),
+]
+
+
 @pytest.mark.parametrize(
     ("row", "asked"),
     [
@@ -37,6 +47,7 @@ def test_lines_are_counted_with_the_blank_ones(tmp_path: Path) -> None:
         ({"dialogue": [{"role": "user", "content": "cup"}]}, "cup"),
         ({"Question": "cup"}, "cup"),
         ({"article": "cup", "highlights": "A cup."}, "cup"),
+        *(({**row, "system": "Be brief."}, asked) for row, asked in SYSTEM),
     ],
 )
 def test_a_row_is_asked_with_and_without_its_answer(tmp_path: Path, row: dict[str, Any], asked: str) -> None:
@@ -45,7 +56,8 @@ def test_a_row_is_asked_with_and_without_its_answer(tmp_path: Path, row: dict[st
     (question,) = read_questions(file)
     assert (question.text or question.prompt[-1].text) == asked
     assert (question.index, question.id) == (0, "7")
-    assert [turn.role for turn in question.prompt[:-1]] == ["system"] * ("system" in row)
+    turns = (*question.frame, *question.prompt[:-1])
+    assert [(turn.role, turn.text) for turn in turns] == [("system", "Be brief.")] * ("system" in row)
 
 
 def test_rows_are_counted_from_0_whatever_line_they_stand_on(tmp_path: Path) -> None:
