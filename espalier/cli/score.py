@@ -29,8 +29,12 @@ from espalier.core.overrides import apply_override
 from espalier.core.sections import Section
 from espalier.data.looks import look_of_file
 from espalier.data.references import references_of
+from espalier.formats.load import load_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from espalier.core.records import Example
     from espalier.evaluate.beside import Reached
     from espalier.evaluate.predictions import PredictionScore
 
@@ -117,7 +121,8 @@ def _scored(
     )
 
     if kind == "perplexity":
-        return score_logprobs(predictions)
+        result = score_logprobs(predictions)
+        return _counted(result, rows_of(references_of(task)).examples, predictions) if task else result
     settings: dict[str, Any] = {}
     for one in given:
         apply_override(settings, one, Section)
@@ -127,7 +132,12 @@ def _scored(
     rows = own_rows(kind, Path(asked)) or references_of(asked)
     result = score_predictions(rows, predictions, kind, first, system, settings)
     asked_of = rows if isinstance(rows, Rows) else rows_of(rows)
-    told = look_of_file(RUNS, asked_of.examples, predictions)
+    return _counted(result, asked_of.examples, predictions)
+
+
+def _counted(result: PredictionScore, rows: Sequence[Example], predictions: Path) -> PredictionScore:
+    """Count the look at these rows, and return the result with what is said of it."""
+    told = look_of_file(RUNS, rows, predictions)
     return replace(result, findings=(*result.findings, told)) if told else result
 
 
@@ -147,8 +157,9 @@ def _ifeval(prompts: str, predictions: Path, mode: str, as_json: bool) -> None:
     from espalier.evaluate.instruction_following import score_files
 
     result = score_files(Path(prompts), predictions, mode)
+    told = look_of_file(RUNS, load_rows(Path(prompts)), predictions)
     if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        typer.echo(json.dumps({**result, "looks": told} if told else result, ensure_ascii=False))
         return
     table = Table("", "%", "95 % interval", title=f"IFEval, {mode}")
     given = {**result, **result.get("rates", {})}
@@ -164,6 +175,8 @@ def _ifeval(prompts: str, predictions: Path, mode: str, as_json: bool) -> None:
             case _:
                 pass
     Console().print(table)
+    if told:
+        Console().print(Text(told))
 
 
 def _print(result: PredictionScore) -> None:

@@ -99,7 +99,13 @@ class Registry(Generic[T]):
         """
         factory = self.find(kind, f"{where}.kind" if where else "kind")
         made = factory(**checked(factory, params, where, f"{self.sort} '{kind}'"))
-        return made if self._foreign is None or kind in self._factories else self._foreign(made, kind)
+        if kind in self._factories:
+            return made
+        if self._foreign:
+            return self._foreign(made, kind)
+        if made is None or isinstance(made, int | float | str):
+            raise RecipeError(f"'{kind}' gave {made!r}: no {self.sort}.", where=where)
+        return made
 
 
 def checked(factory: Callable[..., Any], params: Mapping[str, Any], where: str, name: str) -> dict[str, Any]:

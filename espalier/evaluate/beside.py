@@ -15,7 +15,7 @@ from espalier.core.records import Completion, Estimate, Score
 from espalier.core.text import counted
 from espalier.evaluate.baselines import best_for, floors, labels_to_draw, point
 from espalier.evaluate.compare import compare_scores, estimate
-from espalier.evaluate.measures import FLOORS, metric_of
+from espalier.evaluate.measures import FLOORS, metric_of, scores_by
 from espalier.evaluate.sheet import between, figure
 from espalier.scorers.labels import options_of
 from espalier.scorers.registry import SLOW
@@ -159,7 +159,7 @@ class Beside:
 
     def _scores(self, scorer: Scorer, texts: Sequence[str]) -> list[Score]:
         answers = [Completion(e.id, text) for e, text in zip(self.examples, texts, strict=True)]
-        return scorer.score(self.examples, answers)
+        return scores_by(scorer, self.examples, answers)
 
     def _estimate(self, metric: Metric, scores: Sequence[Score]) -> Estimate:
         return reached_by(metric, scores, [example.source for example in self.examples])

@@ -10,7 +10,7 @@ from espalier.core.errors import DataError
 from espalier.core.records import Completion, Measured, Score
 from espalier.evaluate.compare import compare_scores, estimate
 from espalier.evaluate.facts import expected, of_answers, of_references
-from espalier.evaluate.measures import ALL, metric_of
+from espalier.evaluate.measures import ALL, metric_of, scores_by
 from espalier.evaluate.score_records import Differences, Row, System
 from espalier.evaluate.scores import Scores
 from espalier.scorers.checks import all_passed, check_scorer, single
@@ -182,7 +182,7 @@ def _judged(
     own: Sequence[Collection[str]],
 ) -> Columns:
     """Return the verdicts; a check that is not among those of a row's task gives none."""
-    scores = {name: scorer.score(examples, answers) for name, scorer in scorers.items()}
+    scores = {name: scores_by(scorer, examples, answers, f"'{name}'") for name, scorer in scorers.items()}
     if not checks:
         return scores
     verdicts = [

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from espalier.core.errors import DataError
 from espalier.core.records import Measured, Metric, Scorer
+from espalier.core.text import counted
 from espalier.scorers.exact import EXACT_MATCH
 from espalier.scorers.rouge import RougeL
 from espalier.tasks.checks import checks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from espalier.core.records import Completion, Example, Score
 
 ALL = "all_checks"
 AS_IS = "model"  # the system that is evaluated without training
@@ -41,6 +50,19 @@ KNOWN = {
         floors={"guessing": 0.5},
     ),
 }
+
+
+def scores_by(
+    scorer: Scorer, examples: Sequence[Example], answers: Sequence[Completion], name: str = "The scorer"
+) -> list[Score]:
+    """Return what a scorer says of answers. Raises DataError where it gives more or fewer than there are."""
+    found = scorer.score(examples, answers)
+    if len(found) != len(answers):
+        raise DataError(
+            f"{name} gave {counted(len(found), 'score')} for {counted(len(answers), 'answer')}.",
+            hint="`score` returns one for each, in their order, with None as value where it cannot judge.",
+        )
+    return found
 
 
 def metric_of(measure: str, scorer: Scorer | None = None) -> Metric:

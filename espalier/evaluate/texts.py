@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.core.errors import DataError
 from espalier.core.records import Completion, Example, message
 from espalier.evaluate.compare import estimate
-from espalier.evaluate.measures import metric_of
+from espalier.evaluate.measures import metric_of, scores_by
 from espalier.scorers.registry import build_scorer, fitted
 
 if TYPE_CHECKING:
@@ -42,5 +42,5 @@ def score_texts(
     ]
     scorer = fitted(build_scorer(kind, settings or {}, "scorer"), examples)
     answers = [Completion(example.id, text) for example, text in zip(examples, predictions, strict=True)]
-    scores = scorer.score(examples, answers)
+    scores = scores_by(scorer, examples, answers, f"'{kind}'")
     return estimate(metric_of(kind, scorer), scores, [example.source for example in examples])

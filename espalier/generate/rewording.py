@@ -40,12 +40,17 @@ MANNERS = (
     "politely",
 )
 LABELS = ("new description", "new task description", "description", "rewritten description", "task")
-SHARED = 0.15  # of the definition's longer words, the least that a paraphrase has
+SHARED = 0.25  # of the definition's longer words, the least that a paraphrase has
 LONG = 5  # letters from which on a word is one of these; so many are compared, for its endings
 _QUOTED = re.compile(r"\"([^\"\n]{1,40})\"|“([^”\n]{1,40})”|(?<!\w)'([^'\n]{1,40})'(?!\w)|`([^`\n]{1,40})`")
 _FORM = re.compile(r"\b(?:json|xml|ya?ml|csv|html|markdown|latex|sql|\d+)\b", re.IGNORECASE)
+# What a model writes that makes up a row: a heading with its text, a sentence in quotes, a number.
+_ROW = re.compile(
+    r"\b(?:sentence|question|input|output|answer|example|text|passage)s?\s*:|(?<![\w\"“])[\"“](?=\S)[^\"“”\n]*\s[^\"“”\n]*[\"”]|\d+",
+    re.IGNORECASE,
+)
 _CHAT = re.compile(
-    r"\b(?:as an? (?:ai|language model)|i(?:'m| am) sorry|i (?:can(?:no|')t|am unable)"
+    r"\b(?:as an? (?:ai|language model)|i(?:'m| am)|i (?:can(?:no|')t|am unable)"
     r"|(?:new|the) description|other words)\b",
     re.IGNORECASE,
 )
@@ -137,6 +142,8 @@ def fault(text: str, told: Told, seen: set[str]) -> str:
         return "It is an answer to the task."
     if _CHAT.search(text) and not _CHAT.search(own):
         return "It speaks of itself, or of how it was asked."
+    if any(not _has(folded(own), folded(found)) for found in _ROW.findall(text)):
+        return "It makes up an example, or a number."
     if gone := _gone(text, told):
         return f"A {gone} that the definition names is gone."
     count = word_count(own)
@@ -160,7 +167,8 @@ def _gone(text: str, told: Told) -> str:
 
 
 def _has(text: str, part: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text) is not None
+    before, after = ("(?<!\\w)" * part[:1].isalnum(), "(?!\\w)" * part[-1:].isalnum())
+    return re.search(f"{before}{re.escape(part)}{after}", text) is not None
 
 
 def _stems(text: str) -> set[str]:

@@ -33,7 +33,7 @@ LISTS = (
     "A scorer's `score` takes the lists of all examples and all completions, and returns a list of Scores; "
     "espalier.scorers.by_row.ByRow makes one of what judges one answer."
 )
-scorers: Registry[Scorer] = Registry("scorer")
+scorers: Registry[Scorer] = Registry("scorer", foreign=lambda made, _: made)  # see `build_scorer`
 scorers.register("rouge_l")(build_rouge_l)
 scorers.register("exact_match")(build_exact_match)
 scorers.register("quasi_exact")(build_quasi_exact)

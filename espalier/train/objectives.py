@@ -13,8 +13,8 @@ model says of the rows beforehand (`preference.py`), or sample rows from the mod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from espalier.models.forward import Edges
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,41 @@ class Objective:
     apart: bool = True
 
 
+def _held(made: object, sort: type[T], who: str) -> T:
+    """Return what somebody else's code gave, where it is of this sort. Raises RecipeError."""
+    if not isinstance(made, sort):
+        gave = "nothing" if made is None else f"a {type(made).__name__}"
+        raise RecipeError(
+            f"{who} gave {gave}, where {sort.__name__} was expected.", hint="See docs/seams.md."
+        )
+    return made
+
+
+def watched(made: object, kind: str) -> Objective:
+    """Return somebody else's objective, each of whose parts and losses is held to what the loop takes."""
+    who = f"The objective '{kind}'"
+    objective = _held(made, Objective, who)
+
+    def begin(units: Sequence[Unit], resources: Resources) -> Begun:
+        begun = objective.begin(units, resources)
+
+        def part(number: int, taken: Sequence[Unit]) -> Part:
+            found = _held(begun(number, taken), Part, who)
+
+            def loss(edges: Edges, tree: Tree) -> LossSum:
+                one = _held(found.loss(edges, tree), LossSum, f"The loss of '{kind}'")
+                _held(one.total, torch.Tensor, f"The loss of '{kind}', as its total,")
+                return one
+
+            return replace(found, loss=loss)
+
+        return part
+
+    return replace(objective, begin=begin)
+
+
 objectives: Registry[Objective] = Registry(
-    "objective", "espalier.train.preference", "espalier.train.reinforcement"
+    "objective", "espalier.train.preference", "espalier.train.reinforcement", foreign=watched
 )
 
 

@@ -88,6 +88,10 @@ def short():
     return Lists(lambda answers: [])
 
 
+def first():
+    return Lists(lambda answers: [Score(1.0)])
+
+
 def ragged():
     return Lists(lambda answers: [Score(None, parts=(1.0,) * (1 + n)) for n, _ in enumerate(answers)] * 2)
 
@@ -122,6 +126,7 @@ def refused(home: Path, espalier, *changes: str, verb: str = "run") -> str:
         ("unfolded", "its fold makes no number of the sums of their parts"),
         ("partless", "its fold makes no number of the sums of their parts"),
         ("short", "it gave 0 scores for 6 answers"),
+        ("first", "it gave 1 scores for 6 answers"),
         ("ragged", "it gave different numbers of parts to 6 answers"),
     ],
 )
@@ -189,6 +194,17 @@ def test_a_check_that_is_rewarded_may_be_what_no_reference_keeps(home: Path, esp
         "inspect", "recipe.toml", "-o", 'task.checks=["asks_duration"]', "-o", objective, cwd=home
     )
     assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize("scorer", ["short", "first"])
+def test_too_few_scores_of_predictions_are_refused(home: Path, espalier, scorer: str) -> None:
+    (home / "judges.py").write_text(SCORERS)
+    (home / "said.jsonl").write_text('{"prediction": "a"}\n' * 30)
+    command = ("score", f"judges:{scorer}", "--predictions", "said.jsonl", "--task", "plural.toml")
+    done = espalier(*command, cwd=home)
+    assert done.code == 2, done.out
+    assert f"{0 if scorer == 'short' else 1} score" in done.err
+    assert "for 30 answers" in done.err
 
 
 def test_a_scorer_that_fails_on_an_answer_leaves_the_run_whole(after, espalier) -> None:

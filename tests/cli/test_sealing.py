@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from espalier.data.looks import COMPARISON, LOSS, ledger_of, looks_in
+from espalier.data.looks import COMPARISON, LOSS, Look, keys_of, ledger_of, looks_in, now, record
+from espalier.formats.load import load_rows
 
 RUN = ("run", "recipe.toml", "-o", "data.seed=0")
 SEALED = (*RUN, "-o", "data.sealed=true", "-o", "data.dev=0.2")
@@ -84,8 +85,14 @@ def test_files_of_the_same_rows_are_under_the_same_seal(sealed: Path, espalier) 
     for looks in (3, 3):  # of a file that is the same, once
         scored = espalier("score", "rouge_l", "--predictions", "x.jsonl", "--task", "plural.toml", cwd=sealed)
         assert f"sealed, {looks} looks at them so far" in " ".join(scored.out.split()), scored.err
+    logs = '{"id": 1, "logprob": -1.5, "tokens": 3}'
+    (sealed / "logs.jsonl").write_text(logs + "\n")
+    weighed = espalier(
+        "score", "perplexity", "--predictions", "logs.jsonl", "--task", "plural.toml", cwd=sealed
+    )
+    assert "sealed, 4 looks at them so far" in " ".join(weighed.out.split()), weighed.err
     own = ("score", "rouge_l", "--predictions", "runs/a/outputs.jsonl", "--task", "runs/a/data/test.parquet")
-    assert "3 looks at them" in " ".join(espalier(*own, cwd=sealed).out.split())
+    assert "4 looks at them" in " ".join(espalier(*own, cwd=sealed).out.split())
     refused = espalier("compare", "x.jsonl", "y.jsonl", "--references", "plural.toml", cwd=sealed)
     assert (refused.code, "are sealed by a" in refused.err) == (2, True), refused.err
 
@@ -137,3 +144,24 @@ def test_a_look_is_counted_before_it_is_had(sealed: Path, espalier, monkeypatch:
     ledger.write_bytes(kept)
     assert espalier(*command, cwd=sealed).code == 0
     assert len(looks_at_test(sealed)) == 3
+
+
+def test_instruction_checks_of_sealed_rows_are_looks_too(tmp_path: Path, espalier) -> None:
+    asked = [
+        {
+            "key": n,
+            "prompt": f"Name {n} things.",
+            "instruction_id_list": [kind],
+            "kwargs": [{}],
+        }
+        for n, kind in enumerate(["punctuation:no_comma"] * 3)
+    ]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    (tmp_path / "said.jsonl").write_text("".join(f'{{"key": {n}, "response": "a"}}\n' for n in range(3)))
+    rows = keys_of(load_rows(tmp_path / "asked.jsonl"))
+    record(tmp_path / "runs", Look(rows, (), 0, "run", "a", "test", True, now()))
+    command = ("score", "ifeval", "--predictions", "said.jsonl", "--prompts", "asked.jsonl")
+    for _ in range(2):
+        done = espalier(*command, cwd=tmp_path)
+        assert "sealed, 1 look at them so far" in " ".join(done.out.split()), done.out + done.err
+    assert "1 look" in json.loads(espalier(*command, "--json", cwd=tmp_path).out)["looks"]

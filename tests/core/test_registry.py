@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import pytest
@@ -127,3 +128,13 @@ def test_the_documentation_sees_the_first_line_and_the_parameters() -> None:
     about, parameters = shapes.describe("square")
     assert about == "Four equal sides."
     assert list(parameters) == ["side", "colour", "tags"]
+
+
+def test_a_plain_value_from_outside_is_none_of_the_sort(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = ModuleType("theirs")
+    exec("def number(): return 3\ndef words(): return 'a'\ndef nothing(): pass", vars(theirs))
+    monkeypatch.setitem(sys.modules, "theirs", theirs)
+    things: Registry[object] = Registry("thing")
+    for name, said in (("number", "3"), ("words", "'a'"), ("nothing", "None")):
+        with pytest.raises(RecipeError, match=f"a.b: 'theirs:{name}' gave {said}: no thing"):
+            things.build(f"theirs:{name}", {}, "a.b")

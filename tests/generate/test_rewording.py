@@ -26,6 +26,9 @@ def test_what_keeps_labels_form_and_length_can_be_used(text: str) -> None:
         ("", "It is empty."),
         (f"  {GOOD[0].upper()} ", "It is a copy"),
         ("Unknown", "It is an answer to the task."),
+        (f"{GOOD[0]} Review: good. Answer: positive", "It makes up an example"),
+        (f'{GOOD[0]} As in "I like it".', "It makes up an example"),
+        (f"{GOOD[0]} Take 20 words.", "It makes up an example"),
         (f"I'm sorry, here it is: {GOOD[0]}", "It speaks of itself"),
         ('Say whether the review is good or negative, answering "Unknown" where neither holds.', "A label"),
         (

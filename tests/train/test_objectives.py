@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -11,12 +14,21 @@ import torch
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.records import Encoded
 from espalier.encode.tokens import Unit
-from espalier.encode.tree import build_tree
+from espalier.encode.tree import Tree, build_tree
 from espalier.models.forward import Edges
-from espalier.train.objectives import LossSum, check_units, objectives, of_role, row_sums, sft
+from espalier.train.objectives import (
+    LossSum,
+    Objective,
+    Part,
+    check_units,
+    objectives,
+    of_role,
+    row_sums,
+    sft,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from espalier.train.steps import Source
 
@@ -122,3 +134,49 @@ def test_data_in_which_an_objective_finds_nothing_are_refused_and_named(kind: st
         check_units(objectives.build(kind, {}), units, "train.objective.0")
     assert caught.value.where == "train.objective.0"
     assert "train.data" in caught.value.hint
+
+
+def foreign(kind: str, monkeypatch: pytest.MonkeyPatch) -> Objective:
+    """Build an objective of a module from outside that gives what `kind` says."""
+
+    def loss(own: Edges, tree: Tree) -> object:
+        sums = {"total": LossSum(3.0, 1.0, {}), "sum": LossSum(own.logprobs.sum(), 1.0, {})}  # pyright: ignore[reportArgumentType]
+        return sums.get(kind, 3.0)
+
+    def part(number: int, units: Sequence[Unit]) -> object:
+        return 3.0 if kind == "part" else Part(ROWS, cast("Any", loss), 1.0)
+
+    made = ModuleType("theirs")
+    begin = cast("Any", lambda units, tools: part)
+    result = 3.0 if kind == "objective" else Objective(begin, lambda unit: ROWS)
+    monkeypatch.setattr(made, "own", lambda: result, raising=False)
+    monkeypatch.setitem(sys.modules, "theirs", made)
+    made.own.__module__ = "theirs"
+    return objectives.build("theirs:own", {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("objective", "The objective 'theirs:own' gave a float, where Objective was expected"),
+        ("part", "The objective 'theirs:own' gave a float, where Part was expected"),
+        ("loss", "The loss of 'theirs:own' gave a float, where LossSum was expected"),
+        ("total", "The loss of 'theirs:own', as its total, gave a float, where Tensor was expected"),
+    ],
+)
+def test_an_objective_from_outside_that_gives_a_number_is_refused(
+    kind: str, said: str, monkeypatch: pytest.MonkeyPatch, source_of: Callable[..., Source]
+):
+    def loss() -> LossSum:
+        ((tree, (term,)),) = source_of(ROWS, [(foreign(kind, monkeypatch), 1.0)])(0).work
+        return term.loss(edges(), tree)
+
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        loss()
+
+
+def test_an_objective_from_outside_that_keeps_to_the_form_is_taken(
+    monkeypatch: pytest.MonkeyPatch, source_of: Callable[..., Source]
+):
+    ((tree, (term,)),) = source_of(ROWS, [(foreign("sum", monkeypatch), 1.0)])(0).work
+    assert term.loss(edges(), tree).total.item() == -111.0

@@ -164,10 +164,17 @@ def _capitals(reply: str, given: Settings) -> str:
     return compared(count, given["capital_relation"], given["capital_frequency"], *CAPITALS)
 
 
-def miscased(reply: str, upper: bool) -> str:
-    """Return why letters are not all capital, or all small; '' where they are."""
-    fits = reply.isupper() if upper else reply.islower()
-    return "" if fits else f"not all letters are {'capital' if upper else 'small'}"
+def cased(language: Check) -> dict[str, Check]:
+    """Return the checks of letters that are all capital, or all small, in English as `language` tells it."""
+
+    def check(kind: str, fits: Callable[[str], bool]) -> Check:
+        fault = f"not all letters are {kind}"
+        return lambda reply, _: language(reply, ENGLISH) if fits(reply) else fault
+
+    return {
+        "change_case:english_capital": check("capital", str.isupper),
+        "change_case:english_lowercase": check("small", str.islower),
+    }
 
 
 def _quoted(reply: str, _: Settings) -> str:
@@ -200,7 +207,6 @@ OFFICIAL: dict[str, Check] = {
     "startend:end_checker": _end,
     "startend:quotation": _quoted,
     "change_case:capital_word_frequency": _capitals,
-    "change_case:english_capital": lambda reply, _: miscased(reply, True) or _language(reply, ENGLISH),
-    "change_case:english_lowercase": lambda reply, _: miscased(reply, False) or _language(reply, ENGLISH),
+    **cased(_language),
     "punctuation:no_comma": lambda reply, _: "it has a comma" if "," in reply else "",
 }

@@ -13,7 +13,7 @@ from espalier.core.files import parse_json
 from espalier.core.text import folded, kinds, word_count
 from espalier.scorers.ifeval.kinds import ANSWERS, LEAST, compared, exactly, number_of
 from espalier.scorers.ifeval.language import SCRIPT, detected, language_of, letters_of, script_of
-from espalier.scorers.ifeval.official import CAPITALS, ENGLISH, OFFICIAL, counting, miscased
+from espalier.scorers.ifeval.official import CAPITALS, OFFICIAL, cased, counting
 from espalier.scorers.ifeval.sentences import ABBREVIATIONS
 
 if TYPE_CHECKING:
@@ -224,8 +224,7 @@ _OWN: dict[str, Check] = {
     "startend:end_checker": _end,
     "startend:quotation": _quoted,
     "change_case:capital_word_frequency": _capitals,
-    "change_case:english_capital": lambda reply, _: miscased(reply, True) or _language(reply, ENGLISH),
-    "change_case:english_lowercase": lambda reply, _: miscased(reply, False) or _language(reply, ENGLISH),
+    **cased(_language),
     "punctuation:no_comma": lambda reply, _: "it has a comma" if re.search("[,，、،﹐﹑]", reply) else "",
 }
 
