@@ -37,7 +37,9 @@ def passage() -> Format:
         return [example(row, turns, answers, source=normalised(context))]
 
     sample = '{"context": "…", "question": "…", "answers": {"text": ["…"]}}'
-    return Format(("context question answers", "context question answer"), read, sample, FRAME, asks_once=True)
+    return Format(
+        ("context question answers", "context question answer"), read, sample, FRAME, asks_once=True
+    )
 
 
 def choices() -> Format:
