@@ -14,7 +14,11 @@ from espalier.cli.terminal import as_json
 from espalier.core.errors import RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from espalier.attribution.parts.prompt import Unit
+    from espalier.attribution.parts.record import Attribution
+    from espalier.explain.record import Explanation
     from espalier.explain.tail.record import TailPage
     from espalier.explain.wording.record import Sensitivity
     from espalier.trials.who import Who
@@ -114,45 +118,40 @@ def _card(run: Path, cache: Path, rows: int | None, chosen: list[str], *, json: 
     from espalier.explain.explain import explain as explain_run
 
     found = explain_run(run, cache, chosen or PARTS, rows)
-    if json:
-        typer.echo(as_json(found.plain()))
-        return
     left = found.card.left if found.card else {}
     notes = [*found.notes, *(f"{name.replace('_', ' ')}: {why}" for name, why in left.items())]
-    print_tables([], found.tables(), found.footing, notes)
-    for sentence in ("", *found.sentences):
-        typer.echo(sentence)
-    typer.echo(f"\n{run / 'explain' / 'explain.html'}")
+    _tell(found, notes, run / "explain" / "explain.html", json=json)
 
 
 def _parts(run: Path, cache: Path, rows: int | None, unit: str, answer: str, *, json: bool) -> None:
     from espalier.attribution.parts.parts import explain_parts
 
     found = explain_parts(run, cache, rows, unit=cast("Unit", unit), answer=answer)
+    _tell(found, found.remarks, run / "explain" / "parts.html", json=json)
+
+
+def _tell(
+    found: Attribution | Explanation | Sensitivity | TailPage,
+    notes: Sequence[str],
+    page: Path | str,
+    *,
+    json: bool,
+) -> None:
+    """Print tables and sentences with the page's place, or all of it as JSON."""
     if json:
         typer.echo(as_json(found.plain()))
         return
-    print_tables([], found.tables(), found.footing, found.remarks)
+    print_tables([], found.tables(), found.footing, notes)
     for sentence in ("", *found.sentences):
         typer.echo(sentence)
-    typer.echo(f"\n{run / 'explain' / 'parts.html'}")
-
-
-def _tell(found: TailPage | Sensitivity, *, json: bool) -> None:
-    """Print a page's tables and sentences, or all of it as JSON."""
-    if json:
-        typer.echo(as_json(found.plain()))
-        return
-    print_tables([], found.tables(), found.footing, found.notes)
-    for sentence in ("", *found.sentences):
-        typer.echo(sentence)
-    typer.echo(f"\n{found.page}")
+    typer.echo(f"\n{page}")
 
 
 def _tail(run: Path, cache: Path, *, json: bool) -> None:
     from espalier.explain.tail.tail import tail
 
-    _tell(tail(run, cache), json=json)
+    found = tail(run, cache)
+    _tell(found, found.notes, found.page, json=json)
 
 
 def _wording(
@@ -168,7 +167,5 @@ def _wording(
     from espalier.explain.wording.wording import PARAPHRASED, wording
 
     against, definitions = given
-    _tell(
-        wording(run, cache, rows, against, definitions, writer=who, paraphrases=count or PARAPHRASED),
-        json=json,
-    )
+    found = wording(run, cache, rows, against, definitions, writer=who, paraphrases=count or PARAPHRASED)
+    _tell(found, found.notes, found.page, json=json)

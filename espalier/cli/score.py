@@ -174,9 +174,7 @@ def _ifeval(prompts: str, predictions: Path, mode: str, as_json: bool) -> None:
                 table.add_row(name.replace("_", " "), f"{value:.2f}", "")
             case _:
                 pass
-    Console().print(table)
-    if told:
-        Console().print(Text(told))
+    Console().print(table, *([Text(told)] if told else []))
 
 
 def _print(result: PredictionScore) -> None:

@@ -92,7 +92,7 @@ def under(messages: Sequence[Message], system: str) -> tuple[Message, ...]:
     return (*([Message("system", parts)] if parts else []), *_without_system(messages))
 
 
-def _tools_and_text(messages: Sequence[Message]) -> tuple[list[Part], list[Part]]:
+def _tools_and_text(messages: Sequence[Message]) -> tuple[Sequence[Part], Sequence[Part]]:
     """Return the parts of the system turn that messages begin with: its tools, and its text."""
     parts = [part for turn in _system(messages) for part in turn.parts]
     tools = [part for part in parts if isinstance(part, ToolList)]
