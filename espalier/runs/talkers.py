@@ -187,11 +187,13 @@ def find_talker(name: str, *, plain: bool = False, changes: Sequence[str] = ()) 
     if os.path.isdir(folder) and not any(
         (folder / file).exists() for file in ("config.json", "adapter_config.json")
     ):
-        raise ModelError(
-            "The folder holds no recipe.toml, as a run does, and no config.json, as a model does.",
-            where=name,
-            hint=near(name),
-        )
+        from espalier.models.folder import check_folder
+
+        try:
+            check_folder(folder)  # which says what it holds instead
+        except ModelError as error:
+            error.hint = error.hint or near(name)
+            raise
     if not os.path.exists(folder) and not may_be_hub_id(name):
         raise ModelError(
             f"There is no '{name}': it is no folder of a run or of a model, no bundled model and no hub id "

@@ -234,3 +234,12 @@ def test_what_cannot_be_asked_is_told(
     result = espalier("generate", name, "a drum", *more, cwd=finished.home)
     assert result.code == 2
     assert said in result.err
+
+
+def test_a_folder_that_is_no_model_says_what_it_holds(espalier, tmp_path: Path) -> None:
+    for name, said in (("w.gguf", "GGUF"), ("notes.txt", "holds no config.json")):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        (folder / name).touch()
+        done = espalier("generate", folder, "hello", cwd=tmp_path)
+        assert (done.code, said in done.err) == (2, True), done.err
