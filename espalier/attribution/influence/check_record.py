@@ -107,15 +107,10 @@ class Checked:
             said.append(f"Linear datamodelling score over {self.halves} random halves: {told}.")
             said.append(f"{self.by} less BM25: {_span(self.gap, 2, signed=True)}{ends}.")
             said.append(
-                f"Halves differ by {self.spread:.3f} nats a query; with that noise no score could reach more "
-                f"than {self.bound:.2f}."
+                f"Halves differ by {self.spread:.3f} nats a query. They share a seed, so that the noise "
+                "between seeds is not in them, and the score is that of this seed's order and first weights."
             )
         return said
-
-    @property
-    def bound(self) -> float:
-        """What a perfect score would reach: the root of the share of the halves' spread that is no noise."""
-        return max(0.0, 1 - (self.noise / self.spread) ** 2) ** 0.5 if self.spread > 0 else float("nan")
 
     @property
     def footing(self) -> str:
@@ -157,7 +152,6 @@ class Checked:
             "lds_less_bm25": plain(self.gap) if self.gap else None,
             "noise": self.noise,
             "spread": self.spread if self.spread == self.spread else None,
-            "bound": self.bound if self.bound == self.bound else None,
         }
 
     def __repr__(self) -> str:
