@@ -59,7 +59,7 @@ def close_streams(status: int) -> int:
             continue
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if isinstance(error, BrokenPipeError):
-            status = CUT_OFF
+            status = status or CUT_OFF  # what went wrong before stays what is told
         else:
             status = FAILED
             tell_error(f"The output cannot be written: {error.strerror}.")

@@ -114,7 +114,7 @@ def test_rows_are_shown_and_compared_by_their_pictures(drawn: Path) -> None:
     ]
 
 
-def test_questions_on_pictures_are_asked_whole(drawn: Path) -> None:
+def test_questions_on_pictures_are_asked_in_the_words_of_the_rows(drawn: Path) -> None:
     file = drawn / "ask.jsonl"
     turn = {
         "role": "user",
@@ -135,7 +135,7 @@ def test_questions_on_pictures_are_asked_whole(drawn: Path) -> None:
         ]
         for one in found
     ]
-    assert shown == [["0.png", "What?"], ["1.png", "What?"], ["2.png"], ["Say: No?"]]
+    assert shown == [["0.png", "Say: What?"], ["1.png", "What?"], ["2.png", "Say: "], ["Say: No?"]]
 
 
 def test_a_model_of_texts_is_told_before_it_is_trained(

@@ -165,6 +165,8 @@ def test_ifeval_is_what_its_own_files_say(tmp_path: Path, monkeypatch: pytest.Mo
     files.score_files = lambda prompts, said, mode: {"prompt_strict": 50.0, "mode": mode, "of": said.name}  # pyright: ignore
     monkeypatch.setitem(sys.modules, "espalier.evaluate.instruction_following", files)
     arguments = ["ifeval", "--prompts", str(tmp_path / "p.jsonl"), "--predictions", str(tmp_path / "r.jsonl")]
+    monkeypatch.setattr("espalier.cli.score.load_rows", lambda path: [])
+    monkeypatch.setattr("espalier.cli.score.look_of_file", lambda *given: None)
     found = json.loads(run([*arguments, "--mode", "repaired", "--json"]))
     assert found == {"prompt_strict": 50.0, "mode": "repaired", "of": "r.jsonl"}
     assert "prompt strict" in run(arguments)
