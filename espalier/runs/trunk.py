@@ -14,6 +14,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from espalier.core.errors import CheckpointError
 from espalier.core.files import content_hash
 from espalier.core.run import RunFolder, installed
 from espalier.encode.tokens import unit_hashes
@@ -80,15 +81,21 @@ def go_on(
     for step, key in reversed([*enumerate(_keys(stage, determined, units), start=1)]):
         for known in store.under(f"trunk:{key}:").values():
             other = RunFolder(run.path.parent / known["run"])
-            path, _ = newest_whole(other.path / known["folder"])
-            if path is None or path.name != known["name"] or other.path == run.path:
+            if other.path == run.path:
                 continue
-            _adopt(path, checkpoints, determined)
+            try:
+                path, _ = newest_whole(other.path / known["folder"])
+            except CheckpointError as error:
+                say(f"{error} Its steps are trained again: {other.path / known['folder']}")
+                continue
+            if path is None or path.name != known["name"]:
+                continue
             for event in other.read_events():
                 same = event.get("event") == "step" and event.get("stage") == known["stage"]
                 if same and event["step"] <= step:
                     run.log({**event, "stage": stage.name})
             run.log({"event": "trunk", "stage": stage.name, "run": known["run"], "step": step})
+            _adopt(path, checkpoints, determined)  # last: a kill before it leaves no steps untold
             say(f"The first {step} steps were done in {other.path}: training goes on from there.")
             return
 

@@ -24,6 +24,7 @@ from espalier.trials.evaluation import evaluate_together
 from espalier.trials.evaluation_subject import Evaluation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from espalier.core.recipe import Recipe
@@ -244,14 +245,24 @@ def _done(plan: Planned, book: Book, name: str, key: str, kind: Kind) -> None:
 
 def steps_of(plan: Planned) -> list[tuple[int, int]]:
     """Return of each training its steps, and how many of them were taken from a smaller size."""
-    events = [plan.folder(training.name).read_events() for training in plan.trainings]
-    return [
-        (
-            sum(event.get("event") == "step" for event in own),
-            max((event["step"] for event in own if event.get("event") == "trunk"), default=0),
-        )
-        for own in events
-    ]
+    return [_counted(plan.folder(training.name).read_events()) for training in plan.trainings]
+
+
+def _counted(events: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """Return how many steps a run did, those done again after a kill once, and how many it took."""
+    done, taken = dict[str, int](), dict[str, int]()  # by stage
+    for event in events:
+        stage, step = event.get("stage", "train"), event.get("step", 0)
+        match event.get("event"):
+            case "train":  # begins behind this step, whatever was told before
+                done[stage], taken[stage] = step, min(taken.get(stage, 0), step)
+            case "step":
+                done[stage] = step
+            case "trunk":
+                taken[stage] = step
+            case _:
+                pass
+    return sum(done.values()), sum(taken.values())
 
 
 def trained_here(plan: Planned) -> int:
