@@ -37,7 +37,7 @@ from espalier.runs.prepare import encode_units
 from espalier.runs.rating import rater_weights, raters
 from espalier.runs.stopping import stopping
 from espalier.runs.taken import note, take
-from espalier.runs.trunk import alone, go_on, leaving
+from espalier.runs.trunk import alone, go_on, leaving, step_keys
 from espalier.train.checkpoint import latest
 from espalier.train.heldout import HeldOut, take_best, watched
 from espalier.train.loop import Settings, keep_nothing, train
@@ -177,9 +177,9 @@ def _tune(plan: Plan, run: RunFolder, stage: Stage, determined: dict[str, Any], 
     if stage.section.keep and ranks.rank == 0:
         keeps = keeper(stage.states, model, settings, key, stage.section.states)
     if ranks.size == 1 and not alone(stage) and not outside(stage):
-        units = _in_order(plan, stage, _behind(ready.template, stage.encoded.units, stage.examples, stage))
-        go_on(run, stage, determined, units, plan.store)
-        keeps = leaving(run, stage, determined, units, model, plan.store)
+        keys = step_keys(stage, determined, _in_order(plan, stage, stage.encoded.units))
+        go_on(run, stage, determined, keys, plan.store)
+        keeps = leaving(run, stage, determined, keys, model, plan.store)
     with noisy(model, source, stage.section.noise, plan.seed) as steps:
         if ranks.size == 1 and settings.steps >= FORETOLD and latest(stage.folder / "checkpoints") is None:
             ahead = look_ahead(stage, ready, steps, settings, heldout)

@@ -46,7 +46,7 @@ def take(run: RunFolder, stage: Stage, key: str, store: Journal) -> bool:
         try:
             _link(source, stage.model, known["files"])
             for path, _ in states:
-                _link_file(path, stage.states / path.name)
+                link_file(path, stage.states / path.name)
         except OSError:  # it is removed at this moment, or the disk is full, which the training will tell
             continue
         for event in other.read_events():
@@ -72,7 +72,7 @@ def _link(source: Path, target: Path, files: dict[str, list[int | str]]) -> None
     partial.mkdir(parents=True)
     try:
         for name in files:
-            _link_file(source / name, partial / name)
+            link_file(source / name, partial / name)
         if wrong := damage(partial, files):
             raise OSError(wrong)
         shutil.rmtree(target, ignore_errors=True)
@@ -81,7 +81,8 @@ def _link(source: Path, target: Path, files: dict[str, list[int | str]]) -> None
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _link_file(source: Path, target: Path) -> None:
+def link_file(source: Path, target: Path) -> None:
+    """Make a file of the same content, a link where the disk has them. Raises OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:

@@ -10,8 +10,8 @@ with their runs.
 from __future__ import annotations
 
 import json
-import os
 import shutil
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import CheckpointError
@@ -19,10 +19,11 @@ from espalier.core.files import content_hash
 from espalier.core.run import RunFolder, installed
 from espalier.encode.tokens import unit_hashes
 from espalier.runs.events import say
+from espalier.runs.taken import link_file
 from espalier.train.checkpoint import latest, newest_whole, save
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -72,13 +73,16 @@ def alone(stage: Stage) -> str:
 
 
 def go_on(
-    run: RunFolder, stage: Stage, determined: Mapping[str, Any], units: Sequence[Unit], store: Journal
+    run: RunFolder, stage: Stage, determined: Mapping[str, Any], keys: Sequence[str], store: Journal
 ) -> None:
-    """Take the longest state that the stage would have come to as its checkpoint, where it has none."""
+    """Take the longest state that the stage would have come to as its checkpoint, where it has none.
+
+    `keys` are those of `step_keys`.
+    """
     checkpoints = stage.folder / "checkpoints"
     if latest(checkpoints):
         return
-    for step, key in reversed([*enumerate(_keys(stage, determined, units), start=1)]):
+    for step, key in reversed([*enumerate(keys, start=1)]):
         for known in store.under(f"trunk:{key}:").values():
             other = RunFolder(run.path.parent / known["run"])
             if other.path == run.path:
@@ -104,12 +108,11 @@ def leaving(
     run: RunFolder,
     stage: Stage,
     determined: Mapping[str, Any],
-    units: Sequence[Unit],
+    keys: Sequence[str],
     model: nn.Module,
     store: Journal,
 ) -> Keep:
-    """Return what writes down the state after the last full step."""
-    keys = [*_keys(stage, determined, units)]
+    """Return what writes down the state after the last full step; see `go_on`."""
     folder = stage.folder / FOLDER
 
     def keep(step: int, norm: float, optimizer: Optimizer) -> None:
@@ -127,15 +130,14 @@ def leaving(
     return keep
 
 
-def _keys(stage: Stage, determined: Mapping[str, Any], units: Sequence[Unit]) -> Iterator[str]:
-    """Yield the hash of all that the weights depend on after each full step, the first one's first."""
+def step_keys(stage: Stage, determined: Mapping[str, Any], units: Sequence[Unit]) -> list[str]:
+    """Return the hash of all that the weights depend on after each full step, the first one's first."""
     size = stage.section.rows
     rows = unit_hashes(units)
     rest = {key: value for key, value in determined.items() if key != "rows"}
-    key = content_hash([rest, installed()])
-    for start in range(0, len(rows) - size + 1, size):
-        key = content_hash([key, rows[start : start + size]])
-        yield key
+    begun = content_hash([rest, installed()])
+    taken = (rows[start : start + size] for start in range(0, len(rows) - size + 1, size))
+    return [*accumulate(taken, lambda key, step: content_hash([key, step]), initial=begun)][1:]
 
 
 def _adopt(path: Path, checkpoints: Path, determined: Mapping[str, Any]) -> None:
@@ -145,10 +147,7 @@ def _adopt(path: Path, checkpoints: Path, determined: Mapping[str, Any]) -> None
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     for file in path.glob("*.safetensors"):
-        try:
-            os.link(file, partial / file.name)
-        except OSError:  # a file system without links
-            shutil.copyfile(file, partial / file.name)
+        link_file(file, partial / file.name)
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
     state |= {"recipe": dict(determined), "hash": content_hash(determined)}
     (partial / "state.json").write_text(json.dumps(state, default=str), encoding="utf-8")
