@@ -7,7 +7,7 @@ are looked up once and projected once. The encoders are in `encoders.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import nn
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from espalier.core.records import Media
     from espalier.models.soft_prompt import Written
 
-Layout = Literal["linear", "mlp"]
 TYPE = "PROJECTOR"
 
 
@@ -36,21 +35,19 @@ class Features(Protocol):
 
 
 class Projector(nn.Module):
-    """From an encoder's features [N, F] to a language model's embeddings [N, D].
+    """From an encoder's features [N, F] to a language model's embeddings [N, D], by a linear map.
 
-    One linear map, or two with a GELU between (LLaVA-1.5, arXiv 2310.03744), behind a norm without weights:
-    encoders differ in scale by orders, and a rate is to mean the same for all.
+    Before it stands a norm without weights: encoders differ in scale by orders, and a rate is to mean the
+    same for all. LLaVA (arXiv 2304.08485) has such a map.
     """
 
-    def __init__(self, features: int, width: int, layout: Layout = "linear") -> None:
+    def __init__(self, features: int, width: int) -> None:
         super().__init__()
-        self.layout: Layout = layout
-        inner = [nn.Linear(features, width), nn.GELU()] if layout == "mlp" else []
-        self.layers = nn.Sequential(*inner, nn.Linear(width if inner else features, width))
+        self.map = nn.Linear(features, width)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the embeddings of features [..., F] as [..., D]."""
-        return self.layers(nn.functional.layer_norm(features, features.shape[-1:]))
+        return self.map(nn.functional.layer_norm(features, features.shape[-1:]))
 
 
 class MediaEmbedding(nn.Module):
@@ -104,13 +101,11 @@ class MediaEmbedding(nn.Module):
         return next(self.projectors[kind].parameters())
 
 
-def seeing(
-    model: PreTrainedModel, sizes: dict[str, int], features: Features, layout: Layout = "linear"
-) -> PreTrainedModel:
+def seeing(model: PreTrainedModel, sizes: dict[str, int], features: Features) -> PreTrainedModel:
     """Return the model with an embedding that takes media of these kinds, by the size of their features."""
     words = cast("nn.Module", model.get_input_embeddings())
     width = model.config.get_text_config().hidden_size
-    projectors = {kind: Projector(size, width, layout).to(model.device) for kind, size in sizes.items()}
+    projectors = {kind: Projector(size, width).to(model.device) for kind, size in sizes.items()}
     model.set_input_embeddings(MediaEmbedding(words, projectors, features))
     return model
 
@@ -134,7 +129,7 @@ def write(model: PreTrainedModel) -> Written | None:
         return None
     if not any(one.requires_grad for one in own):
         return None
-    return {"peft_type": TYPE, "base_model_name_or_path": model.name_or_path}, {"none": torch.zeros(1)}
+    return {"peft_type": TYPE, "base_model_name_or_path": model.name_or_path}, {}
 
 
 def read(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:

@@ -37,7 +37,8 @@ def encode_media(plan: Plan, run: RunFolder) -> None:
     """Make what the encoders make of all media of a run, where it is not on disk from before.
 
     Raises:
-        DataError: a file cannot be read any more, or the disk is full.
+        DataError: a file cannot be read any more.
+        RunError: the disk is full.
     """
     features = _features(plan.loaded)
     rows = [row for stage in plan.stages for row in (*stage.examples, *stage.dev)]

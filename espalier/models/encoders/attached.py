@@ -19,8 +19,6 @@ from safetensors.torch import save_file
 from espalier.core.errors import ModelError
 from espalier.core.recipe import Choice
 from espalier.models.bundled import default_cache
-from espalier.models.encoders.encoders import encoders
-from espalier.models.encoders.features import KeptFeatures
 from espalier.models.media import media_embedding, seeing
 
 if TYPE_CHECKING:
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
     from espalier.encode.template import Template
     from espalier.models.encoders.encoders import Encoder
+    from espalier.models.encoders.features import KeptFeatures
 
 FILE = "media.safetensors"
 
@@ -41,6 +40,9 @@ def features_of(choices: Sequence[Choice]) -> KeptFeatures:
     Raises:
         RecipeError, ModelError: an encoder is not known or cannot be loaded, or two are of one kind.
     """
+    from espalier.models.encoders.encoders import encoders  # rows of text need neither
+    from espalier.models.encoders.features import KeptFeatures
+
     found: dict[str, Encoder] = {}
     for number, choice in enumerate(choices):
         where = f"model.encoders.{number}"

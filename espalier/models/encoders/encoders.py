@@ -2,14 +2,14 @@
 
 `model.encoders` names them. A new one is a function here that returns an `Encoder`, or
 `kind = "my_module:function"`. They are frozen and in eval mode, so that what they make of a medium is the
-same each time and is kept on disk (`features.py`).
+same each time and is kept on disk (`features.py`); their weights are loaded when something is to be encoded.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
@@ -74,7 +74,10 @@ encoders: Registry[Encoder] = Registry("encoder")
 def efficientnet_lite0(*, tokens: Literal[49, 16] = 49) -> Encoder:
     """EfficientNet-Lite0's last map of a picture, 7 by 7 tokens of 1,280 numbers, or pooled to 4 by 4."""
     folder = fetch("efficientnet-lite0", default_cache())
-    model = _loaded(Lite0(), folder).to(memory_format=torch.channels_last)
+
+    def load() -> Lite0:
+        return _loaded(Lite0(), folder).to(memory_format=torch.channels_last)
+
     return Encoder(
         name="efficientnet-lite0",
         kind="image",
@@ -82,7 +85,7 @@ def efficientnet_lite0(*, tokens: Literal[49, 16] = 49) -> Encoder:
         settings={"tokens": tokens, "pixels": SIZE, "fit": "padded with white"},
         weights=weights_hash(folder),
         length=lambda _: tokens,
-        encode=partial(_see, model, tokens),
+        encode=partial(_see, cache(load), tokens),
     )
 
 
@@ -93,13 +96,16 @@ def whisper_tiny(
     """The encoder of Whisper tiny.en over a clip's own length, not 30 s; so many frames stacked to a token.
 
     `margin` are the seconds of silence that it hears behind the clip. Whisper was trained on 30 s throughout;
-    shorter ones cost a tenth, and what is recognised by them was measured (docs/media.md).
+    what it hears of a clip alone costs less, and may be another.
     """
-    from transformers import WhisperConfig
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
     folder = fetch("whisper-tiny.en", default_cache())
-    model = _loaded(WhisperEncoder(cast("Any", WhisperConfig)(**SHAPE)), folder)
+
+    def load() -> Any:
+        from transformers import WhisperConfig
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        return _loaded(WhisperEncoder(cast("Any", WhisperConfig)(**SHAPE)), folder)
+
     return Encoder(
         name="whisper-tiny.en",
         kind="audio",
@@ -107,7 +113,7 @@ def whisper_tiny(
         settings={"stack": stack, "margin": margin},
         weights=weights_hash(folder),
         length=partial(_tokens, stack, margin),
-        encode=partial(_hear, model, stack, margin),
+        encode=partial(_hear, cache(load), stack, margin),
         longest=30.0 - margin,
     )
 
@@ -120,10 +126,10 @@ def _loaded(model: nn.Module, folder: Path) -> Any:
 
 
 @torch.inference_mode()
-def _see(model: Lite0, tokens: int, paths: Sequence[Path]) -> list[torch.Tensor]:
+def _see(load: Callable[[], Lite0], tokens: int, paths: Sequence[Path]) -> list[torch.Tensor]:
     """Return the features of pictures, each fitted into a square and padded with white."""
     batch = torch.from_numpy(np.stack([_squared(path, SIZE) for path in paths]))
-    maps = model(batch.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last))
+    maps = load()(batch.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last))
     if tokens < maps.shape[1]:
         side, small = math.isqrt(maps.shape[1]), math.isqrt(tokens)
         square = maps.transpose(1, 2).unflatten(2, (side, side))
@@ -145,25 +151,25 @@ def _squared(path: Path, side: int) -> NDArray[np.uint8]:
 def _tokens(stack: int, margin: float, sound: pictures.Picture | sounds.Sound) -> int:
     """Return how many tokens a sound has."""
     assert isinstance(sound, sounds.Sound)
-    return math.ceil(_frames(round(sound.seconds * RATE), margin) / stack)
+    return math.ceil(_frames(sound.seconds, margin) / stack)
 
 
-def _frames(samples: int, margin: float) -> int:
+def _frames(seconds: float, margin: float) -> int:
     """Return how many of the encoder's frames cover a clip and the margin."""
-    return max(1, math.ceil((samples / RATE + margin) * FRAMES))
+    return max(1, math.ceil((round(seconds * RATE) / RATE + margin) * FRAMES))
 
 
 @torch.inference_mode()
-def _hear(model: Any, stack: int, margin: float, paths: Sequence[Path]) -> list[torch.Tensor]:
+def _hear(load: Callable[[], Any], stack: int, margin: float, paths: Sequence[Path]) -> list[torch.Tensor]:
     """Return the features of sounds, each encoded by itself over its own length."""
     from transformers import WhisperFeatureExtractor
 
-    mel = WhisperFeatureExtractor()
+    model, mel = load(), WhisperFeatureExtractor()
     gelu = torch.nn.functional.gelu
     out: list[torch.Tensor] = []
     for path in paths:
         heard = sounds.samples(path, RATE)
-        frames = _frames(len(heard), margin)
+        frames = _frames(sounds.look(path).seconds, margin)
         padded = np.zeros(frames * RATE // FRAMES, np.float32)
         padded[: len(heard)] = heard[: len(padded)]
         given = mel(

@@ -7,8 +7,6 @@ and settings. One that is damaged is made again. Few are held in memory, the res
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +15,7 @@ import numpy as np
 import torch
 
 from espalier.core.errors import DataError, TemplateError
-from espalier.core.files import file_sha256
+from espalier.core.files import file_sha256, replacing
 from espalier.media.inspection import Refused, inspect
 from espalier.media.kinds import WORDS
 
@@ -108,7 +106,8 @@ class KeptFeatures:
         """Encode what is not on disk. `say` is told how many of how many are done.
 
         Raises:
-            DataError: a file has changed or cannot be read any more, or the disk is full.
+            DataError: a file has changed or cannot be read any more.
+            RunError: the disk is full.
         """
         lacking = [one for one in dict.fromkeys(media) if not self._path(one).exists()]
         done = 0
@@ -150,22 +149,9 @@ class KeptFeatures:
                     where=one.uri,
                     hint="Put the old one back, or start again.",
                 )
-        made = encoder.encode([Path(one.uri) for one in media])
+        with torch.autocast("cpu", enabled=False):  # who asks may compute in bf16; what is kept is for all
+            made = encoder.encode([Path(one.uri) for one in media])
         self.encoded += len(media)
         for one, features in zip(media, made, strict=True):
-            _write(self._path(one), features.to(torch.float16).numpy())
-
-
-def _write(path: Path, features: np.ndarray) -> None:
-    """Write all or nothing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-            np.save(file, features)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise DataError(
-            f"The features of media cannot be kept: {error.strerror}.",
-            where=str(path.parent),
-            hint="Free some space there, or name another folder with --cache.",
-        ) from None
+            with replacing(self._path(one)) as new, new.open("wb") as file:
+                np.save(file, features.to(torch.float16).numpy())

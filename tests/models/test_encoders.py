@@ -1,0 +1,62 @@
+"""The bundled encoders, with random weights: how many tokens they make is what is said beforehand."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from espalier.core.records import Media
+from espalier.media import sounds
+from espalier.models.encoders.encoders import Encoder, _hear, _see, _tokens
+from espalier.models.encoders.features import KeptFeatures
+from espalier.models.encoders.lite0 import WIDTH, Lite0
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 44_100])
+def test_a_sound_has_as_many_tokens_as_is_said_of_it(rate: int, tmp_path: Path, one_thread: None) -> None:
+    shape = {"d_model": 8, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 8}
+    model = WhisperEncoder(WhisperConfig(**shape)).eval()  # pyright: ignore[reportArgumentType]
+    soundfile = sounds.soundfile()
+    for count in (rate // 7, rate // 5 + 1, rate // 2, rate - 1, rate + 1):
+        path = tmp_path / f"{count}.wav"
+        soundfile.write(path, 0.5 * np.sin(np.arange(count) / 5), rate)
+        for stack in (1, 8):
+            (made,) = _hear(lambda: model, stack, 0.3, [path])
+            assert made.shape == (_tokens(stack, 0.3, sounds.look(path)), 8 * stack)
+
+
+@pytest.mark.parametrize("tokens", [49, 16])
+def test_a_picture_has_as_many_tokens_as_are_asked_for(tokens: int, tmp_path: Path, one_thread: None) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "wide.png"
+    Image.new("RGB", (90, 20), "red").save(path)
+    (made,) = _see(lambda: Lite0().eval(), tokens, [path])
+    assert made.shape == (tokens, WIDTH)
+
+
+def test_features_are_the_same_whoever_asks_for_them_first(tmp_path: Path, one_thread: None) -> None:
+    """In bf16 a model asks for what is then kept for every other one."""
+    weight = torch.linspace(0.1, 1, 12).view(3, 4)
+
+    def encode(paths: list[Path]) -> list[torch.Tensor]:
+        return [torch.full((1, 3), 1 / 3) @ weight for _ in paths]
+
+    path = tmp_path / "red.png"
+    Image.new("RGB", (4, 4), "red").save(path)
+    media = Media("image", str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+    found: list[torch.Tensor] = []
+    for number, reduced in enumerate((False, True)):
+        encoder = Encoder("one", "image", 4, {"number": number}, "none", lambda _: 1, encode)  # pyright: ignore[reportArgumentType]
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            found.append(KeptFeatures(tmp_path / "features", {"image": encoder}).of(media))
+    assert torch.equal(*found)
