@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from espalier.core.errors import DataError
@@ -21,7 +21,7 @@ from espalier.core.scoring import Score as Score
 from espalier.core.scoring import Scorer as Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from espalier.core.recipe import Choice
 
@@ -135,6 +135,18 @@ class Message:
         """Its pictures and sounds."""
         return tuple(part for part in self.parts if isinstance(part, Media))
 
+    def showing(self, put: Callable[[Media], Sequence[Part]]) -> Message:
+        """Return it with what `put` gives in the place of each of its media."""
+        if not self.media:
+            return self
+        made = (put(part) if isinstance(part, Media) else [part] for part in self.parts)
+        return replace(self, parts=tuple(part for several in made for part in several))
+
+
+def media_in(messages: Iterable[Message]) -> list[Media]:
+    """Return the pictures and sounds of messages in their order."""
+    return [part for turn in messages for part in turn.media]
+
 
 def message(role: Role, text: str, *, trained: bool = False) -> Message:
     """Return a message of one text part."""
@@ -187,7 +199,7 @@ class Example:
     @property
     def media(self) -> tuple[Media, ...]:
         """All pictures and sounds, in the order of the messages; one that is there twice is there twice."""
-        return tuple(part for turn in self.messages for part in turn.media)
+        return tuple(media_in(self.messages))
 
     @property
     def asked(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError
+from espalier.core.joined import joined
 from espalier.core.text import counted
 
 if TYPE_CHECKING:
@@ -74,20 +75,9 @@ def held_out(examples: Sequence[Example], share: float, seed: int) -> set[str]:
 def _joined(examples: Sequence[Example]) -> dict[str, str]:
     """Return for each task the first of those that it is joined with by sources, directly or by others."""
     first: dict[str, str] = {}
-    above: dict[str, str] = {}
-
-    def top(task: str) -> str:
-        while above[task] != task:
-            above[task] = above[above[task]]
-            task = above[task]
-        return task
-
-    for row in examples:
-        above.setdefault(row.task, row.task)
-        if row.source:
-            one, other = sorted((top(row.task), top(first.setdefault(row.source, row.task))))
-            above[other] = one
-    return {task: top(task) for task in above}
+    return joined(
+        [first.setdefault(row.source, row.task) if row.source else row.task, row.task] for row in examples
+    )
 
 
 def sources_of(example: Example) -> set[str]:

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from espalier.core.errors import TemplateError
-from espalier.core.records import Media, Text, Thought
+from espalier.core.records import Media, Text, Thought, media_in
 from espalier.media.kinds import WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from espalier.core.records import Message
     from espalier.encode.tokenizer import Tokenizer
@@ -74,11 +74,6 @@ def named(ids: Sequence[int]) -> list[int | str]:
     return [token if token < FIRST else f"{medium(token).sha256} {(token - FIRST) % PLACES}" for token in ids]
 
 
-def media_in(messages: Iterable[Message]) -> list[Media]:
-    """Return the media of a conversation in their order."""
-    return [part for turn in messages for part in turn.media]
-
-
 def with_stand_in(tokenizer: Tokenizer) -> Tokenizer:
     """Return a copy of a tokenizer that reads the stand-in as one token."""
     from tokenizers import AddedToken
@@ -119,22 +114,19 @@ class Blocks:
             raise TemplateError(
                 f"A text holds {STAND_IN!r}, which stands for media here.", hint="Cut it out."
             )
-        return tuple(
-            replace(turn, parts=tuple(Text(STAND_IN) if isinstance(p, Media) else p for p in turn.parts))
-            if turn.media
-            else turn
-            for turn in messages
-        )
+        return tuple(turn.showing(lambda _: [Text(STAND_IN)]) for turn in messages)
 
     def size(self, media: Media) -> int:
         """Return how many tokens a medium has.
 
         Raises:
-            TemplateError: the model takes no media.
-            DataError: it takes none of this kind, or the medium cannot be read.
+            TemplateError: the model takes none, or none of this kind, or the medium cannot be read.
         """
         if self.length is None:
-            raise TemplateError("The model reads text only.", where=media.uri)
+            raise TemplateError(
+                f"Here is {WORDS[media.kind]}, and the model reads text only.",
+                hint="Ask one that was tuned with an encoder for it in model.encoders, or leave it out.",
+            )
         return self.length(media)
 
     def put(self, ids: tuple[int, ...], media: Sequence[Media]) -> tuple[int, ...]:

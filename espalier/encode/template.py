@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import TemplateError
 from espalier.core.files import content_hash
+from espalier.core.records import media_in
 from espalier.encode.answer import Dress
 from espalier.encode.ending import ended, first_stop
 from espalier.encode.kept import left_out, lost_words
-from espalier.encode.media import STAND_IN, Blocks, media_in, with_stand_in
+from espalier.encode.media import STAND_IN, Blocks, with_stand_in
 from espalier.encode.quotes import marked, names_in, unnamed
 from espalier.encode.tokenizer import Reader, any_of
 from espalier.encode.tools import lists_tools, template_turns

@@ -11,24 +11,19 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from espalier.core.records import Media
+from espalier.core.records import media_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from espalier.core.records import Example
+    from espalier.core.records import Example, Media
 
 BLIND, SHUFFLED, QUESTION = "blind", "shuffled", "question"
 
 
-def media_of(example: Example) -> list[Media]:
-    """Return the media of an example's prompt, in their order."""
-    return [part for turn in example.prompt for part in turn.parts if isinstance(part, Media)]
-
-
 def blinded(examples: Sequence[Example]) -> list[Example]:
     """Return the examples that have media, without them."""
-    return [_with(example, []) for example in examples if media_of(example)]
+    return [_with(example, []) for example in examples if media_in(example.prompt)]
 
 
 def shuffled(examples: Sequence[Example]) -> list[Example]:
@@ -39,15 +34,15 @@ def shuffled(examples: Sequence[Example]) -> list[Example]:
     """
     alike: dict[tuple[str, ...], list[Example]] = {}
     for example in examples:
-        if own := media_of(example):
+        if own := media_in(example.prompt):
             alike.setdefault(tuple(one.kind for one in own), []).append(example)
     given: dict[str, list[Media]] = {}
     for group in alike.values():
-        ordered = sorted(group, key=lambda row: ([one.sha256 for one in media_of(row)], row.id))
-        sets = list(dict.fromkeys(tuple(media_of(row)) for row in ordered))
+        ordered = sorted(group, key=lambda row: ([one.sha256 for one in media_in(row.prompt)], row.id))
+        sets = list(dict.fromkeys(tuple(media_in(row.prompt)) for row in ordered))
         if len(sets) > 1:
             following = {own: sets[(place + len(sets) // 2) % len(sets)] for place, own in enumerate(sets)}
-            given |= {row.id: list(following[tuple(media_of(row))]) for row in ordered}
+            given |= {row.id: list(following[tuple(media_in(row.prompt))]) for row in ordered}
     return [_with(example, given[example.id]) for example in examples if example.id in given]
 
 
@@ -56,7 +51,7 @@ def by_question(examples: Sequence[Example], train: Sequence[Example]) -> dict[s
 
     What was never asked in training gets the most frequent answer of all.
     """
-    if not any(map(media_of, examples)):
+    if not any(media_in(row.prompt) for row in examples):
         return {}
     answers: dict[str, Counter[str]] = {}
     every: Counter[str] = Counter()
@@ -75,17 +70,6 @@ def _first(counts: Counter[str]) -> str:
 def _with(example: Example, media: Sequence[Media]) -> Example:
     """Return an example with other media in the places of its own; with none, they are taken out."""
     rest = iter(media)
-
-    def parts(own: Sequence[object]) -> Iterator[object]:
-        for part in own:
-            if not isinstance(part, Media):
-                yield part
-            elif media:
-                yield next(rest)
-
     asked = len(example.prompt)
-    turns = [
-        replace(turn, parts=tuple(parts(turn.parts))) if place < asked else turn
-        for place, turn in enumerate(example.messages)
-    ]
-    return replace(example, messages=tuple(turns))
+    turns = [turn.showing(lambda _: [next(rest)] if media else []) for turn in example.messages[:asked]]
+    return replace(example, messages=(*turns, *example.messages[asked:]))

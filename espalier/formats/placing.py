@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
+from espalier.core.joined import joined
 from espalier.core.records import Example, Media, Message, Part, Text
 from espalier.formats.format import content_id
 from espalier.formats.turns import SAID, spelt
@@ -229,25 +230,9 @@ def linked(examples: list[Example]) -> list[Example]:
 
     It is called after the first of their media in the order of the hashes, whatever the order of rows.
     """
-    above: dict[str, str] = {}
-
-    def top(name: str) -> str:
-        while above[name] != name:
-            above[name] = above[above[name]]
-            name = above[name]
-        return name
-
-    for example in examples:
-        names = [one.name for one in example.media]
-        for name in names:
-            above.setdefault(name, name)
-        for name in names[1:]:
-            one, other = sorted((top(names[0]), top(name)))
-            above[other] = one
-    if not above:
-        return examples
-    joined = {name: source for name in above if (source := top(name)) != name}
-    return [replace(row, source=joined[row.source]) if row.source in joined else row for row in examples]
+    sources = joined([one.name for one in example.media] for example in examples)
+    joins = {name: source for name, source in sources.items() if name != source}
+    return [replace(row, source=joins[row.source]) if row.source in joins else row for row in examples]
 
 
 def unplaced(example: Example) -> tuple[Example, dict[str, list[str]]]:
@@ -255,10 +240,7 @@ def unplaced(example: Example) -> tuple[Example, dict[str, list[str]]]:
     columns: dict[str, list[str]] = {}
     for one in example.media:
         columns.setdefault(PLURAL[one.kind], []).append(one.uri)
-    turns = tuple(
-        replace(turn, parts=tuple(Text(f"<{p.kind}>") if isinstance(p, Media) else p for p in turn.parts))
-        for turn in example.messages
-    )
+    turns = tuple(turn.showing(lambda one: [Text(f"<{one.kind}>")]) for turn in example.messages)
     return (replace(example, messages=turns) if columns else example), columns
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.core.errors import DataError, TemplateError
+from espalier.core.records import media_in
 from espalier.decode.engine import check_room
-from espalier.media.kinds import WORDS
 from espalier.runs.events import bar
 from espalier.runs.rating import best_of
 
@@ -44,7 +44,7 @@ def answers_of(
 def check_asks(asks: Sequence[Asked], template: Template, limit: int) -> None:
     """Refuse a prompt that the model's context has no room for, before any is answered. Raises DataError."""
     for ask in asks:
-        check_media([one for turn in ask.prompt for one in turn.media], template, ask.question.where)
+        check_media(media_in(ask.prompt), template, ask.question.where)
         try:
             check_room([len(template.prompt_ids(ask.prompt))], limit, template.context)
         except DataError as error:
@@ -57,12 +57,8 @@ def check_media(media: Sequence[Media], template: Template, where: str = "") -> 
     for one in media:
         try:
             template.blocks.size(one)
-        except TemplateError:
-            raise DataError(
-                f"Here is {WORDS[one.kind]}, and the model reads text only.",
-                where=where or Path(one.uri).name,
-                hint="Ask one that was tuned with an encoder for it in model.encoders, or leave it out.",
-            ) from None
+        except TemplateError as error:
+            raise DataError(error.message, where=where or Path(one.uri).name, hint=error.hint) from None
 
 
 def in_order(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
-from espalier.encode.media import media_in
+from espalier.core.records import media_in
 from espalier.models.media import media_embedding
 from espalier.runs.events import bar, say
 from espalier.train.peak import peak_bytes

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from espalier.core.errors import DataError, RecipeError
 from espalier.core.files import content_hash
-from espalier.core.records import Media
+from espalier.core.records import media_in
 from espalier.core.registry import Registry
 from espalier.decode.draws import Draw, Penalties
 
@@ -112,7 +112,7 @@ def job_of(model: str, messages: Sequence[Message], asking: Asking, sample: int,
     Raises:
         DataError: a message holds more than text.
     """
-    if any(isinstance(part, Media) for turn in messages for part in turn.parts):
+    if media_in(messages):
         raise DataError("A server is asked in texts, and a message holds a picture or a sound.")
     turns = [{"role": turn.role, "content": turn.text} for turn in messages]
     key = content_hash([model, turns, dict(asking.settings), sample])

@@ -225,6 +225,7 @@ def test_a_chat_shows_a_picture_and_is_saved_with_it(seen: Seen, espalier) -> No
         (("tiny", "x", "--image", "red.png"), "the text: Here is a picture, and the model reads text only."),
         (("runs/colours", "x", "--image", "no.png"), "There is no file 'no.png'."),
         (("runs/colours", "x", "--audio", "red.png"), "is a picture, where a sound was expected."),
+        (("runs/colours", "x", "--image", "cut.png"), "the text: cut.png: The picture cannot be decoded"),
         (("runs/colours", "<image> or <image>?", "--image", "red.png"), "has 2 <image>"),
         (
             ("runs/colours", "--file", "rows.jsonl", "--image", "red.png"),
@@ -235,6 +236,8 @@ def test_a_chat_shows_a_picture_and_is_saved_with_it(seen: Seen, espalier) -> No
 def test_what_does_not_go_together_is_one_sentence(
     seen: Seen, espalier, asked: tuple[str, ...], said: str
 ) -> None:
+    whole = (seen.home / "red.png").read_bytes()
+    (seen.home / "cut.png").write_bytes(whole[: len(whole) // 2])
     result = espalier("generate", *asked, cwd=seen.home)
     assert result.code == 2
     assert said in result.err
