@@ -136,6 +136,9 @@ class TrainSection(Section):
     """Peak learning rate."""
     projector_rate: float = Field(default=0.0, ge=0)
     """Peak rate of the projectors before a model with encoders; 0 is that of the other weights."""
+    align: bool = False
+    """Begin with projectors that least squares made: from the features of a picture or a sound to the
+    embeddings of its answers' words, a caption or a transcript, laid evenly over its tokens."""
     epochs: float = Field(default=2.0, gt=0)
     """How often each row is seen."""
     order: Literal["mixed", "nested"] = "mixed"

@@ -47,7 +47,11 @@ class Projector(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the embeddings of features [..., F] as [..., D]."""
-        return self.map(nn.functional.layer_norm(features, features.shape[-1:]))
+        return self.map(self.normed(features))
+
+    def normed(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what the map is given of features [..., F]."""
+        return nn.functional.layer_norm(features, features.shape[-1:])
 
 
 class MediaEmbedding(nn.Module):
@@ -68,6 +72,10 @@ class MediaEmbedding(nn.Module):
     def weight(self) -> torch.Tensor:
         """The words' embedding, which an output head may be tied to."""
         return cast("torch.Tensor", self.words.weight)
+
+    def projector(self, kind: str) -> Projector:
+        """Return the projector of a kind of media."""
+        return cast("Projector", self.projectors[kind])
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the embeddings of ids [..., T] as [..., T, D]."""
@@ -93,12 +101,12 @@ class MediaEmbedding(nn.Module):
             rows.setdefault(kind, []).append(features[wanted].to(self._like(kind)))
             order.setdefault(kind, []).append(places)
             start += count
-        parts = [self.projectors[kind](torch.cat(of_kind)) for kind, of_kind in rows.items()]
+        parts = [self.projector(kind)(torch.cat(of_kind)) for kind, of_kind in rows.items()]
         places = torch.cat([place for kind in rows for place in order[kind]])
         return torch.cat(parts)[places.argsort()][back]
 
     def _like(self, kind: str) -> torch.Tensor:
-        return next(self.projectors[kind].parameters())
+        return self.projector(kind).map.weight
 
 
 def seeing(model: PreTrainedModel, sizes: dict[str, int], features: Features) -> PreTrainedModel:

@@ -30,7 +30,7 @@ from espalier.runs.finished import mark_finished
 from espalier.runs.invariance import try_invariance
 from espalier.runs.judging import say_limit, try_judges, weighs
 from espalier.runs.looking import count_look, count_losses, hold_apart, seal
-from espalier.runs.media import encode_media
+from espalier.runs.media import check_alignment, encode_media
 from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
 from espalier.runs.rating import lengths, order, raters_from, score_pairs
@@ -85,6 +85,7 @@ def execute(
         say(f"Note: {note}")
     say_sharing(plan.loaded, plan.longest)
     try_methods(plan)
+    check_alignment(plan)
     hold_apart(plan, path.parent)
     inputs = inputs_of(plan)
     with (

@@ -1,4 +1,6 @@
-"""What a run does with its media before the first step: files are opened, and encoders' features are kept.
+"""What a run does with its media before the first step.
+
+Files are opened, encoders' features are kept, and projectors are aligned where the recipe asks for it.
 
 A file that cannot be used is told by the template, row by row, as all that a model cannot take; see
 `KeptFeatures.length`.
@@ -9,21 +11,31 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
+from espalier.core.errors import RecipeError
 from espalier.core.records import media_in
+from espalier.core.text import counted
+from espalier.encode.media import FIRST, medium
+from espalier.models.alignment import aligned, set_projectors
 from espalier.models.media import media_embedding
-from espalier.runs.events import bar, say
+from espalier.runs.events import bar, say, working
+from espalier.train.parallel import on_first
 from espalier.train.peak import peak_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from espalier.core.records import Example, Media
+    from transformers import PreTrainedModel
+
+    from espalier.core.records import Example, Media, Ranks
     from espalier.core.run import RunFolder
+    from espalier.encode.template import Template
     from espalier.models.encoders.features import KeptFeatures
     from espalier.models.load import Loaded
-    from espalier.runs.plan import Plan
+    from espalier.runs.plan import Plan, Stage
 
     Told = Callable[[int, int], object]
+
+NOUNS = {"image": "picture", "audio": "sound"}
 
 
 def open_media(loaded: Loaded, examples: Iterable[Example]) -> None:
@@ -52,6 +64,68 @@ def encode_media(plan: Plan, run: RunFolder) -> None:
     say(f"Media: {len(media)} distinct, {made} of them encoded now, the others known from before.")
     if made:
         run.log_stage("encode media", started, peak_bytes())
+
+
+def check_alignment(plan: Plan) -> None:
+    """Refuse to align projectors that are not there, or by rows that tell nothing. Raises RecipeError."""
+    for stage in plan.stages:
+        if not stage.section.align:
+            continue
+        where = f"{stage.key}.align"
+        if media_embedding(plan.loaded.model) is None:
+            raise RecipeError(
+                "The model has no projector to align.",
+                where=where,
+                hint='Name an encoder: model.encoders = ["efficientnet-lite0"].',
+            )
+        if next(_said(stage, plan.template), None) is None:
+            raise RecipeError(
+                "None of the stage's rows has one picture or sound and an answer that says what it holds.",
+                where=where,
+                hint="Give the stage captions or transcripts of its own with train.data.",
+            )
+
+
+def align_projectors(
+    model: PreTrainedModel, stage: Stage, template: Template, run: RunFolder, ranks: Ranks
+) -> None:
+    """Give a model's projectors the weights that least squares finds for a stage's rows.
+
+    Raises:
+        DataError: a file cannot be read any more.
+    """
+    embedding = media_embedding(model)
+    assert embedding is not None  # `check_alignment` has seen to it
+    started = time.monotonic()
+    with working("Aligning the projector", aloud=False):
+        made = on_first(lambda: aligned(embedding, _said(stage, template)), ranks)
+        set_projectors(embedding, made)
+    if ranks.rank:
+        return
+    for kind, one in made.items():
+        found = {"media": one.media, "ridge": one.ridge, "explained": one.explained}
+        run.log({"event": "aligned", "stage": stage.name, "kind": kind, **found})
+        held = (
+            ""
+            if one.explained is None
+            else f"; explains {one.explained:.0%} of the words' variance, held out"
+        )
+        say(f"Projector aligned by least squares on {counted(one.media, NOUNS[kind])}{held}.")
+    run.log_stage(f"{stage.name}: align", started, peak_bytes())
+
+
+def _said(stage: Stage, template: Template) -> Iterator[tuple[Media, Sequence[int]]]:
+    """Yield the media of a stage's rows, each with the words of its answer; a row with several has none."""
+    for unit in stage.encoded.units:
+        for row in unit.rows[:1]:
+            shown = {medium(token) for token in row.ids if token >= FIRST}
+            words = [
+                token
+                for token, weight in zip(row.ids, row.weights, strict=True)
+                if weight and token < FIRST and token not in template.stop_ids
+            ]
+            if len(shown) == 1 and words:
+                yield shown.pop(), words
 
 
 def _features(loaded: Loaded) -> KeptFeatures | None:

@@ -31,6 +31,7 @@ from espalier.models.soft_prompt import virtual_ids
 from espalier.runs.events import say, working
 from espalier.runs.following import follow, foretold, kinds, look_ahead
 from espalier.runs.kept import is_done, keep, load_kept
+from espalier.runs.media import align_projectors
 from espalier.runs.overview import row_by_row
 from espalier.runs.plan import samples, written
 from espalier.runs.prepare import encode_units
@@ -72,7 +73,7 @@ FORETOLD = 8
 # Keys of a stage that determine nothing of its weights, or by what they lead to only.
 NO_PART = {"checkpoint", "data", "parallel", "dev", "patience", "keep", "states"}
 # Keys that runs of earlier versions did not have.
-LATER = {"order", "projector_rate"}
+LATER = {"order", "projector_rate", "align"}
 # Evaluations of the held-out loss, where the recipe does not say after how many steps.
 EVALUATIONS = 10
 
@@ -166,6 +167,8 @@ def _tune(plan: Plan, run: RunFolder, stage: Stage, determined: dict[str, Any], 
         say(f"Stage {stage.number + 1} of {len(plan.stages)}: {kinds(stage)}, {stage.section.method.kind}")
     on_first(lambda: stage.folder.mkdir(parents=True, exist_ok=True), ranks)
     ready = ready_model(plan, stage)
+    if stage.section.align:
+        align_projectors(ready.model, stage, ready.template, run, ranks)
     model, forward = ready.model, ready.forward
     key = content_hash(determined)
     source = source_of(

@@ -54,6 +54,7 @@ precision = "fp32"
 encoders = ["quarters_encoder:quarters"]
 [[train]]
 method = "projector"
+align = true
 rate = 1e-2
 epochs = 1
 rows = 4
@@ -151,6 +152,33 @@ def test_projector_and_adapter_are_in_one_folder_and_come_back(
         for name, system in (("seen", "tuned"), ("seen-by-seen", "model"))
     )
     assert told == again
+
+
+def test_a_projector_begins_with_what_least_squares_found_for_the_stages_answers(
+    seen: tuple[Path, Result],
+):
+    home, done = seen
+    lines = (line for _, line in read_jsonl(home / "runs" / "seen" / "events.jsonl"))
+    (found,) = (line for line in lines if line["event"] == "aligned")
+    assert (found["stage"], found["kind"]) == ("train 0", "image")
+    assert 0 < found["media"] <= 16
+    assert f"aligned by least squares on {found['media']} pictures" in " ".join(done.err.split())
+
+
+def test_nothing_is_aligned_where_nothing_sees(
+    new_home: Callable[[Path], Path], espalier: Callable[..., Result], tmp_path: Path
+):
+    home = new_home(tmp_path / "home")
+    drawn(home)
+    rows = [{"instruction": f"Say {n}.", "output": f"{n}"} for n in range(9)]
+    (home / "text.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    text = ("-o", 'task.path="text.jsonl"')
+    done = espalier("run", "seen.toml", "-o", "model.encoders=[]", *text, cwd=home)
+    assert done.code == 2
+    assert "train.0.align: The model has no projector to align." in " ".join(done.err.split())
+    done = espalier("run", "seen.toml", *text, cwd=home)
+    assert done.code == 2
+    assert "None of the stage's rows has one picture or sound" in " ".join(done.err.split())
 
 
 def test_a_projector_is_refused_on_another_encoder(
