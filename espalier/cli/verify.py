@@ -47,10 +47,12 @@ def verify(
 
 def _line(check: Check) -> str:
     verdict = "ok" if check.ok else "TOO LARGE"
-    return f"{verdict:<9}  {check.name:<36}  gap {check.gap:<8.2g} bound {check.bound:.2g}"
+    why = f"\n{' ' * 11}{check.why}" if check.why and not check.ok else ""
+    return f"{verdict:<9}  {check.name:<36}  gap {check.gap:<8.2g} bound {check.bound:.2g}{why}"
 
 
 def _plain(check: Check) -> dict[str, Any]:
     """Return a check as JSON has it: a gap that is not a number is null."""
     gap = check.gap if math.isfinite(check.gap) else None
-    return {"name": check.name, "gap": gap, "bound": check.bound, "ok": check.ok}
+    why = {} if check.ok or not check.why else {"why": check.why}
+    return {"name": check.name, "gap": gap, "bound": check.bound, "ok": check.ok, **why}

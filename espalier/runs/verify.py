@@ -23,14 +23,16 @@ from espalier.models.reward import leaf_scores
 from espalier.runs.events import working
 from espalier.runs.execute import say_sharing
 from espalier.runs.plan import make_plan
+from espalier.runs.sight import swapped
 from espalier.runs.stages import ready_model, settings_of, source_of
-from espalier.train.verify import Check, VerifyHooks, verify
+from espalier.train.verify import Check, VerifyHooks, no_media, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from transformers import PreTrainedModel
 
+    from espalier.core.records import Example
     from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
     from espalier.models.precision import Formats
@@ -78,6 +80,7 @@ def _of_stage(plan: Plan, stage: Stage) -> Iterator[Check]:
             lambda changed: _reloaded(changed, loaded),
             lambda changed: merged(copy.deepcopy(changed)),
             (lambda changed: _exported(changed, loaded)) if plain else None,
+            swapped(_taken(stage), loaded.template),
         ),
         forward=ready.forward,
         by_row=partial(leaf_scores if stage.rates else edge_logprobs, shared=False),
@@ -85,10 +88,16 @@ def _of_stage(plan: Plan, stage: Stage) -> Iterator[Check]:
     )
 
 
+def _taken(stage: Stage) -> list[Example]:
+    """Return the examples that a stage learns from: all but those that fit no step."""
+    names = {unit.example for unit in stage.encoded.units if unit.rows}
+    return [example for example in stage.examples if example.id in names]
+
+
 def _few(stage: Stage) -> Stage:
     """Return the stage with `UNITS` of its units in one step; with samples fewer, as each is many rows."""
     samples = any(objective.rewards for objective, _ in stage.shared)
-    ordered = sorted(stage.encoded.units, key=lambda unit: unit.prompt)
+    ordered = sorted(stage.encoded.units, key=lambda unit: (no_media(unit.prompt), unit.prompt))
     count = min(2 if samples else UNITS, len(ordered))
     spread = [ordered[len(ordered) * part // count] for part in range(count)]
     units = list({unit.example: unit for unit in [*ordered[:2], *spread]}.values())[:count]

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import ne
 from pathlib import Path
@@ -21,7 +21,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from espalier.encode.batches import build_trees, group_size, groups_of
+from espalier.encode.media import FIRST
 from espalier.encode.tree import Tree, build_tree
+from espalier.media.kinds import WORDS
 from espalier.models.exact import in_fp64
 from espalier.models.forward import edge_logprobs
 from espalier.train.loop import Forward, Settings, backward, train
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from espalier.core.records import Encoded
+    from espalier.media.kinds import Kind
     from espalier.models.precision import Format
 
 # From a model, prompts and a number of tokens to the tokens that cached greedy decoding writes.
@@ -45,17 +48,23 @@ PLACED = 1e-6  # of the largest logit: a product may add up in another order whe
 MERGED = 1e-4  # of the largest logit: folding an adapter in rounds every weight once
 ROUNDING = 1.5  # how much further than naive from the more exact result the fast path may be
 ROUGH = 2.0  # the same in bf16, where each way is one draw of a coarse rounding (docs/decisions/verify.md)
+SEEN = 1e-9  # nats in fp64 by which another medium changes an answer at least
 STEPS, STOPPED = 3, 1  # optimizer steps of the resume check, and after which of them it is interrupted
 BY_ROW: Forward = partial(edge_logprobs, shared=False)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: the largest gap that was found, and the largest that is right."""
+    """One comparison: the largest gap that was found, and the largest that is right.
+
+    Attributes:
+        why: what a gap that is too large means, where the name does not tell.
+    """
 
     name: str
     gap: float
     bound: float
+    why: str = ""
 
     @property
     def ok(self) -> bool:
@@ -72,12 +81,16 @@ class VerifyHooks:
         reload: saves the model as a run does, loads it again, and returns what was loaded.
         merge: folds a copy's adapter into its weights, where it has one.
         export: writes a copy as a plain Hugging Face folder and returns what plain transformers loads.
+        swapped: rows by their kind of media, each beside itself with another one's medium.
     """
 
     generate: Generate | None
     reload: Callable[[PreTrainedModel], PreTrainedModel]
     merge: Callable[[PreTrainedModel], PreTrainedModel]
     export: Callable[[PreTrainedModel], PreTrainedModel] | None
+    swapped: Mapping[Kind, Sequence[tuple[Encoded, Encoded]]] = field(
+        default_factory=dict["Kind", Sequence[tuple["Encoded", "Encoded"]]]
+    )
 
 
 def verify(
@@ -104,6 +117,8 @@ def verify(
     yield _resume_check(model, groups, terms, forward, settings)
     _wake(model)
     yield from _training_checks(model, groups, terms, forward, by_row)
+    for kind, pairs in hooks.swapped.items():
+        yield _sight_check(model, kind, pairs, by_row)
     rows = [group[0] for group in groups]
     if hooks.generate:
         yield _decoding_check(model, rows, hooks.generate)
@@ -120,8 +135,11 @@ def verify(
 
 
 def few(groups: Sequence[Sequence[Encoded]]) -> list[list[Encoded]]:
-    """Return some groups, of at most `TOKENS` tokens row by row: two neighbours, and others far away."""
-    ordered = sorted(groups, key=lambda group: [row.ids for row in group])
+    """Return some groups, of at most `TOKENS` tokens row by row: two neighbours, and others far away.
+
+    The neighbours are rows with media, where there are such.
+    """
+    ordered = sorted(groups, key=lambda group: (no_media(group[0].ids), [row.ids for row in group]))
     spread = [ordered[len(ordered) * part // 5] for part in range(5)]
     taken: dict[int, list[Encoded]] = {}
     size = 0
@@ -130,6 +148,11 @@ def few(groups: Sequence[Sequence[Encoded]]) -> list[list[Encoded]]:
         if len(taken) < 2 or size <= TOKENS:
             taken[id(group)] = list(group)
     return list(taken.values())
+
+
+def no_media(ids: Sequence[int]) -> bool:
+    """Say whether a row has none, for such rows to come last."""
+    return max(ids, default=0) < FIRST
 
 
 def _training_checks(
@@ -202,6 +225,24 @@ def _resume_check(
         if one.requires_grad
     ]
     return Check(f"stopped after step {STOPPED} of {STEPS}, weights", max(gaps), 0.0)
+
+
+def _sight_check(
+    model: nn.Module, kind: Kind, pairs: Sequence[tuple[Encoded, Encoded]], by_row: Forward
+) -> Check:
+    """Return for how many rows, in fp64, another one's medium leaves all log-probabilities as they are."""
+    exact_model = in_fp64(model)
+    same = 0
+    with KeepDouble(), torch.no_grad():
+        for pair in pairs:
+            one, two = (by_row(exact_model, build_tree([row])).logprobs for row in pair)
+            same += one.shape == two.shape and float((one - two).abs().max()) <= SEEN
+    why = (
+        f"The model does not see its media: with {WORDS[kind]} of another row in the place of its own, "
+        f"{same} of {len(pairs)} rows have the same log-probabilities. Look at what the encoder makes of the "
+        "files."
+    )
+    return Check(f"rows that another one's {kind} leaves as they are", float(same), 0.0, why)
 
 
 def _decoding_check(model: PreTrainedModel, rows: Sequence[Encoded], generate: Generate) -> Check:
