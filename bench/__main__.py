@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import rate, training
-from espalier.models.bundled import default_cache
+from espalier.core.caches import default_cache
 from espalier.models.load import load_template
 from espalier.models.places import find_model
 

@@ -49,10 +49,10 @@ def _sides() -> tuple[dict[str, Callable[[], object]], dict[str, Any]]:
     """Return what takes one first token on each side, and what there is to say of the setting."""
     import torch
 
+    from espalier.core.caches import default_cache
     from espalier.core.records import message
     from espalier.decode.engine import stream, try_out
     from espalier.decode.strategies.registry import strategies
-    from espalier.models.bundled import default_cache
     from espalier.models.load import load_model
     from espalier.models.places import find_model
     from espalier.models.precision import dtype_of

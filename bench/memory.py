@@ -30,7 +30,7 @@ RATES = {"adamw": 5e-5, "adamw8bit": 5e-5, "adafactor": 5e-4, "lomo": 5e-4}
 def main() -> None:
     options = _options()
     os.environ.update(ENVIRONMENT, HF_HUB_OFFLINE="1")
-    from espalier.models.bundled import default_cache
+    from espalier.core.caches import default_cache
     from espalier.models.places import find_model
 
     place = find_model("smollm2-135m", default_cache()).folder
@@ -76,9 +76,9 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def run(job: Job, connection: Connection) -> None:
     """Train as the recipe says, one optimizer step per command."""
+    from espalier.core.caches import default_cache
     from espalier.core.errors import EspalierError
     from espalier.core.recipe import load_recipe
-    from espalier.models.bundled import default_cache
     from espalier.runs.plan import make_plan, resolve
     from espalier.runs.stages import ready_model, settings_of, source_of
     from espalier.train.loop import train

@@ -63,7 +63,7 @@ BASE = "none"
 def main() -> None:
     options = _options()
     os.environ.update(ENVIRONMENT, HF_HUB_OFFLINE="1")
-    from espalier.models.bundled import default_cache
+    from espalier.core.caches import default_cache
     from espalier.models.places import find_model
 
     place = find_model("smollm2-135m", default_cache()).folder

@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
+from espalier.core.caches import default_cache
 from espalier.core.journal import store_of
 from espalier.core.recipe import Recipe, parse_recipe
 from espalier.core.runtime import prepare_environment
 from espalier.encode.batches import build_trees, schedule
 from espalier.encode.tokenizer import Reader
-from espalier.models.bundled import default_cache
 from espalier.models.load import Loaded, load_template
 from espalier.models.places import Place, find_model
 from espalier.runs.books import inputs_of

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from espalier.cli.keys import key_of
 from espalier.cli.notebook import shown
+from espalier.core.caches import keep_in
 from espalier.core.recipe import as_recipe
 from espalier.core.runtime import prepare_environment
 from espalier.evidence import check_influence as check_influence
@@ -28,7 +29,6 @@ from espalier.evidence import judge as judge
 from espalier.evidence import plan_study as plan_study
 from espalier.evidence import score as score
 from espalier.evidence import study as study
-from espalier.models.bundled import default_cache
 from espalier.runs.events import streamed
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def load(
     with shown("espalier.load"):
         from espalier.runs.model import load as load_model
 
-        return load_model(name, cache or default_cache(), device=device, precision=precision)
+        return load_model(name, keep_in(cache), device=device, precision=precision)
 
 
 def tune(
@@ -120,7 +120,7 @@ def tune(
         from espalier.runs.tune import recipe_of_rows
 
         place = model.name if isinstance(model, Model) else model.path if isinstance(model, Run) else model
-        place, cache = str(place), cache or default_cache()
+        place, cache = str(place), keep_in(cache)
         recipe = recipe_of_rows(rows, place, overrides, method=method, name=name, folder=folder, cache=cache)
         return load(_run(recipe, exists, cache), cache)
 
@@ -163,7 +163,7 @@ def evaluate(
         from espalier.trials.evaluation import evaluated
         from espalier.trials.evaluation_subject import asked_of, written
 
-        cache = cache or default_cache()
+        cache = keep_in(cache)
         place = str(
             model.name if isinstance(model, Model) else model.path if isinstance(model, Run) else model
         )
@@ -208,7 +208,7 @@ def build(
         from espalier.builds.recipe import as_build
 
         asked = as_build(recipe, overrides)
-        terms = Terms(cache or default_cache(), key_of(asked), replay)
+        terms = Terms(keep_in(cache), key_of(asked), replay)
         return build_set(asked, Path(asked.folder) / asked.name, terms)
 
 
@@ -216,5 +216,5 @@ def _run(recipe: Recipe, exists: Way, cache: Path | None) -> Run:
     from espalier.runs.run import Run
     from espalier.runs.start import start
 
-    cache = cache or default_cache()
+    cache = keep_in(cache)
     return Run(start(recipe, cache, way=exists).path, cache)

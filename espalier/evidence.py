@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from espalier.cli.notebook import shown
-from espalier.models.bundled import default_cache
+from espalier.core.caches import keep_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -146,7 +146,7 @@ def judge(
 
         who = model if isinstance(model, Judge) else Who(os.fspath(model), server, secret)
         what = contest(predictions, against, prompts, gold)
-        return judged(what, who, manner or Manner(), name=name, folder=folder, cache=cache or default_cache())
+        return judged(what, who, manner or Manner(), name=name, folder=folder, cache=keep_in(cache))
 
 
 def compare_decodings(
@@ -169,7 +169,7 @@ def compare_decodings(
         from espalier.trials.decoding import compare_decodings as compare
 
         return compare(
-            source, overrides, cache=cache or default_cache(), tries=tries, budget=budget, samples=samples,
+            source, overrides, cache=keep_in(cache), tries=tries, budget=budget, samples=samples,
             metric=metric, rows=rows, rounds=rounds, again=again,
         )  # fmt: skip
 
@@ -197,7 +197,7 @@ def explain(
     with shown("espalier.explain"):
         from espalier.explain.explain import explain as explain_run
 
-        return explain_run(Path(run), cache or default_cache(), parts, rows)
+        return explain_run(Path(run), keep_in(cache), parts, rows)
 
 
 def explain_parts(
@@ -225,7 +225,7 @@ def explain_parts(
     with shown("espalier.explain_parts"):
         from espalier.attribution.parts.parts import explain_parts as explain_run
 
-        return explain_run(Path(run), cache or default_cache(), rows, unit=unit, answer=answer)
+        return explain_run(Path(run), keep_in(cache), rows, unit=unit, answer=answer)
 
 
 def explain_tail(run: Run | str | Path, *, cache: Path | None = None) -> TailPage:
@@ -236,7 +236,7 @@ def explain_tail(run: Run | str | Path, *, cache: Path | None = None) -> TailPag
     with shown("espalier.explain_tail"):
         from espalier.explain.tail.tail import tail as tail_of
 
-        return tail_of(Path(run), cache or default_cache())
+        return tail_of(Path(run), keep_in(cache))
 
 
 def explain_wording(
@@ -262,7 +262,7 @@ def explain_wording(
 
         others, named = [Path(one) for one in against], os.fspath(writer)
         who = Who(named, server, secret, "writes") if named or server else None
-        place = cache or default_cache()
+        place = keep_in(cache)
         return wording(Path(run), place, rows, others, definitions, writer=who, paraphrases=paraphrases)
 
 
@@ -286,7 +286,7 @@ def influence(
         from espalier.attribution.influence.asking import influence as ask
 
         return ask(
-            Path(run), query, cache=cache or default_cache(), by=by, top=top, most=queries, project=project,
+            Path(run), query, cache=keep_in(cache), by=by, top=top, most=queries, project=project,
             norms=norms,
         )  # fmt: skip
 
@@ -309,7 +309,7 @@ def check_influence(
         from espalier.attribution.influence.checking import check
 
         return check(
-            Path(run), query, cache=cache or default_cache(), by=by, most=queries, project=project,
+            Path(run), query, cache=keep_in(cache), by=by, most=queries, project=project,
             remove=remove, seeds=seeds, again=again, halves=halves,
         )  # fmt: skip
 
@@ -339,7 +339,7 @@ def study(
         from espalier.design.recipe import as_study
         from espalier.study.study import study as carry_out
 
-        return carry_out(as_study(asked, overrides), cache or default_cache(), anyway=anyway, assume=assume)
+        return carry_out(as_study(asked, overrides), keep_in(cache), anyway=anyway, assume=assume)
 
 
 def plan_study(
@@ -363,7 +363,7 @@ def plan_study(
         from espalier.design.recipe import as_study
         from espalier.study.ahead import plan_study as look_ahead
 
-        return look_ahead(as_study(asked, overrides), cache or default_cache(), assume)
+        return look_ahead(as_study(asked, overrides), keep_in(cache), assume)
 
 
 def claims(
@@ -394,4 +394,4 @@ def claims(
         from espalier.claims.settle import settle
 
         asked = load_claims(names, overrides)
-        return settle(asked, Path(folder), cache or default_cache(), plan=plan, anyway=anyway)
+        return settle(asked, Path(folder), keep_in(cache), plan=plan, anyway=anyway)

@@ -169,7 +169,8 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def bundled_model() -> Path:
     """The folder of the bundled model, fetched once into the user's cache; mark its tests with `model`."""
-    from espalier.models.bundled import default_cache, fetch
+    from espalier.core.caches import default_cache
+    from espalier.models.bundled import fetch
 
     return fetch("smollm2-135m", default_cache())
 

@@ -276,17 +276,17 @@ def test_the_package_stays_small() -> None:
     assert rooms.total() < 54_000
     assert sum(rooms[room] for room in SPINE) < 11_600
     most = {
-        "core": 2_200,
+        "core": 2_250,
         "scorers": 2_050,
         "train": 2_150,
-        "runs": 4_550,
+        "runs": 4_750,
         "models": 3_300,
         "decode": 2_700,
         "evaluate": 2_650,
         "formats": 2_250,
         "trials": 2_300,
         "attribution": 2_405,
-        "cli": 2_620,
+        "cli": 2_680,
     }
     assert not {room: lines for room, lines in rooms.items() if lines > most.get(room, 2_000)}
     assert len(project["dependencies"]) <= 15

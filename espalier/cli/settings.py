@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from espalier.cli.completion import recipe_files, run_folders, talkers
+from espalier.core.caches import default_cache, keep_in
 
 Split = Annotated[
     Literal["test", "dev"],
@@ -79,7 +80,12 @@ Changes = Annotated[
 ]
 Cache = Annotated[
     Path,
-    typer.Option(envvar="ESPALIER_CACHE", help="Folder of converted bundled models.", show_default=False),
+    typer.Option(
+        envvar="ESPALIER_CACHE",
+        help="Folder of converted bundled models, and of what is kept of media.",
+        show_default=False,
+        callback=keep_in,
+    ),
 ]
 ServerUrl = Annotated[
     str, typer.Option(metavar="URL", help="An OpenAI-compatible server that has the model.")
@@ -93,4 +99,4 @@ Keep = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-DEFAULT_CACHE = Path.home() / ".cache" / "espalier" / "models"
+DEFAULT_CACHE = default_cache()

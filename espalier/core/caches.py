@@ -29,6 +29,6 @@ def used_cache() -> Path:
 
 
 def beside(name: str) -> Path:
-    """Return a folder for something else that is kept: in the folder that was named, or beside the default."""
+    """Return a folder for something else that is kept: in the named folder, or beside the default one."""
     cache = used_cache()
     return (cache.parent if cache == default_cache() else cache) / name

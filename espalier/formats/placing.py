@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from espalier.core.caches import beside
 from espalier.core.errors import DataError
 from espalier.core.joined import joined
 from espalier.core.records import Example, Media, Message, Part, Text
@@ -59,7 +60,7 @@ class Access:
     Attributes:
         folder: that paths start from; '' is that of the data file.
         fetch: whether what URLs name is fetched.
-        shelf: folder for what is no file yet; None is one beside the bundled models.
+        shelf: folder for what is no file yet; None is the one for all runs.
     """
 
     folder: str = ""
@@ -68,7 +69,7 @@ class Access:
 
     def finder(self, file: str | Path) -> Finder:
         """Return what finds the media of a file's rows; it remembers the files that it has read."""
-        shelf = self.shelf or Path.home() / ".cache" / "espalier" / "media"
+        shelf = self.shelf or beside("media")
         return Finder(Path(self.folder or Path(file).parent), shelf, self.fetch)
 
 

@@ -117,11 +117,6 @@ ENCODERS: dict[str, Bundled] = {
 PACKAGES = ChainMap(KNOWN, ENCODERS)
 
 
-def default_cache() -> Path:
-    """Return the folder for converted models where the caller names none."""
-    return Path.home() / ".cache" / "espalier" / "models"
-
-
 def cached(name: str, cache: Path) -> Path | None:
     """Return the converted folder of a bundled model if it is complete."""
     folder = cache / f"{name}-{PACKAGES[name].version}"

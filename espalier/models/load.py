@@ -17,12 +17,19 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.utils import logging
 
 from espalier.core.errors import ModelError, TemplateError
-from espalier.core.files import content_hash, read_json
+from espalier.core.files import read_json
 from espalier.core.records import message
 from espalier.core.text import counted
 from espalier.encode.template import Template
 from espalier.models.adapters import ADAPTER, CONFIG, add_weights, is_plain, merged, save_weights
-from espalier.models.encoders.attached import attach, chosen_beside, features_of, read_beside, template_for
+from espalier.models.encoders.attached import (
+    attach,
+    chosen_beside,
+    features_of,
+    fresh_hash,
+    read_beside,
+    template_for,
+)
 from espalier.models.folder import (
     RATING,
     check_folder,
@@ -113,8 +120,8 @@ def load_model(place: Place | str, device: torch.device | str = "cpu") -> Loaded
     return _loaded(place, place.words, device)
 
 
-def with_encoders(loaded: Loaded, choices: Sequence[Choice]) -> Loaded:
-    """Return a model with encoders before it, and fresh projectors where it has none of these yet.
+def with_encoders(loaded: Loaded, choices: Sequence[Choice], seed: int = 0) -> Loaded:
+    """Return a model with encoders before it, and fresh projectors, which follow the seed, where it has none.
 
     Raises:
         ModelError: the model has other encoders.
@@ -129,9 +136,9 @@ def with_encoders(loaded: Loaded, choices: Sequence[Choice]) -> Loaded:
                 hint="Leave model.encoders out: they are saved with the model.",
             )
         return loaded
-    model = attach(loaded.model, features)
+    model = attach(loaded.model, features, seed)
     template = template_for(loaded.template, model)
-    weights = content_hash([loaded.weights, features.keys])
+    weights = fresh_hash(loaded.weights, features, seed)
     return replace(loaded, model=model, template=template, weights=weights)
 
 

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espalier.core.caches import keep_in
 from espalier.core.errors import ModelError, RunError
 from espalier.core.files import content_hash, damage, file_sha256, read_json
 from espalier.core.recipe import load_recipe
@@ -23,7 +24,7 @@ from espalier.models.files import CONFIG, weight_files
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from espalier.core.recipe import ModelSection
+    from espalier.core.recipe import Recipe
     from espalier.core.run import RunFolder
 
     Say = Callable[[str], None]
@@ -64,12 +65,12 @@ def find_model(name: str, cache: Path, say: Say = lambda _: None) -> Place:
         ModelError: it is none of these, or the base of an adapter cannot be found.
         RunError: the run has no tuned model yet, one that is damaged, or one that rates answers.
     """
-    return _found(name, cache, say, ())
+    return _found(name, keep_in(cache), say, ())
 
 
 def base_of(run: RunFolder, cache: Path, say: Say = lambda _: None) -> Place:
     """Return where the model lies that a run's last stage began with. Raises ModelError, RunError."""
-    return _base(run, cache, say, (run.model.resolve(),))
+    return _base(run, keep_in(cache), say, (run.model.resolve(),))
 
 
 def place_of(run: RunFolder, cache: Path, say: Say = lambda _: None) -> Place:
@@ -186,18 +187,18 @@ def _found(name: str, cache: Path, say: Say, above: tuple[Path, ...]) -> Place:
 def _base(run: RunFolder, cache: Path, say: Say, above: tuple[Path, ...]) -> Place:
     recipe = load_recipe(run.recipe)
     earlier = [run.path / "stages" / str(number) / "model" for number in range(len(recipe.train) - 1)]
-    return _stacked(earlier, run, recipe.model, cache, say, above)
+    return _stacked(earlier, run, recipe, cache, say, above)
 
 
 def _stacked(
-    stages: list[Path], run: RunFolder, section: ModelSection, cache: Path, say: Say, above: tuple[Path, ...]
+    stages: list[Path], run: RunFolder, recipe: Recipe, cache: Path, say: Say, above: tuple[Path, ...]
 ) -> Place:
     """Return where the last of some stages' models lies: most are whole, a projector is not."""
     if stages:
         *before, last = stages
-        below = _stacked(before, run, section, cache, say, above) if (last / CONFIG).exists() else None
+        below = _stacked(before, run, recipe, cache, say, above) if (last / CONFIG).exists() else None
         return Place(str(last), below)
-    name = section.name
+    name = recipe.model.name
     if Path(name).is_absolute() and not os.path.exists(name):
         raise ModelError(
             f"The run's model is an adapter to '{name}', which is not there.",
@@ -206,7 +207,7 @@ def _stacked(
         )
     place = _found(name, cache, say, above)
     known = read_provenance(run).get("inputs", {}).get("weights")
-    if known and known not in _hashes(place, section):
+    if known and known not in _hashes(place, recipe):
         raise ModelError(
             f"The run's model is an adapter to other weights than '{name}' has now.",
             where=str(run.model),
@@ -215,13 +216,13 @@ def _stacked(
     return place
 
 
-def _hashes(place: Place, section: ModelSection) -> Iterator[str]:
+def _hashes(place: Place, recipe: Recipe) -> Iterator[str]:
     """Yield the hashes that a model's weights may be known by: alone, and with encoders before them."""
     yield (weights := weights_of(place))
-    if section.encoders:
-        from espalier.models.encoders.attached import features_of  # it loads them
+    if recipe.model.encoders:
+        from espalier.models.encoders.attached import features_of, fresh_hash  # it loads them
 
-        yield content_hash([weights, features_of(section.encoders).keys])
+        yield fresh_hash(weights, features_of(recipe.model.encoders), recipe.seed)
 
 
 def _from_hub(name: str) -> Path:

@@ -31,7 +31,7 @@ def forecasts(choices: Choices, cache: Path) -> Iterator[tuple[Stage, Forecast, 
         plan = make_plan(choices, cache, Path(folder) / "run", known=known)
         for stage in plan.stages:
             if stage.number:  # a method changes the model that it prepares
-                fresh = load_base(recipe.model, cache)
+                fresh = load_base(recipe.model, cache, recipe.seed)
                 fresh = replace(fresh, formats=plan.loaded.formats, template=plan.template)
                 plan = replace(plan, loaded=fresh)
             say_sharing(plan.loaded, stage.longest)

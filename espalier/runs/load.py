@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from espalier.models.load import Loaded
 
 
-def load_base(section: ModelSection, cache: Path) -> Loaded:
-    """Fetch and load the recipe's model onto its device. Raises ModelError."""
+def load_base(section: ModelSection, cache: Path, seed: int = 0) -> Loaded:
+    """Fetch and load the recipe's model onto its device, fresh projectors by the seed. Raises ModelError."""
     tune_allocator()
     with working(f"Loading {section.name}") as tell:
         loaded = load_model(find_model(section.name, cache, tell), device_of(section.device))
-        return with_encoders(loaded, section.encoders) if section.encoders else loaded
+        return with_encoders(loaded, section.encoders, seed) if section.encoders else loaded
 
 
 def load_writer(section: ModelSection, cache: Path) -> Loaded:
@@ -65,7 +65,7 @@ def load_run(run: RunFolder, cache: Path, *, rating: bool = False) -> Loaded:
 def load_base_of(run: RunFolder, cache: Path) -> Loaded:
     """Load the model that a run has tuned, to be asked as the run's rows are. Raises ModelError."""
     recipe = load_recipe(run.recipe)
-    return rendered(load_base(recipe.model, cache), rendering_of(recipe), run)
+    return rendered(load_base(recipe.model, cache, recipe.seed), rendering_of(recipe), run)
 
 
 def load_to_decode(run: RunFolder, cache: Path, *, base: bool = False) -> Local:

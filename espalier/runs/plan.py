@@ -306,7 +306,7 @@ def make_plan(
     from espalier.runs.precision import settle
 
     recipe = choices.recipe
-    loaded = settle(recipe.model, load_base(recipe.model, cache), known, ranks)
+    loaded = settle(recipe.model, load_base(recipe.model, cache, recipe.seed), known, ranks)
     loaded = rendered(loaded, rendering_of(recipe), known, ranks)
     store = store_of(folder.parent)
     made = choices.prepared

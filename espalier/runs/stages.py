@@ -24,7 +24,7 @@ from espalier.encode.tokens import unit_hashes
 from espalier.evaluate.rewards import MODEL
 from espalier.models.adapters import method_on
 from espalier.models.forward import edge_logprobs
-from espalier.models.load import load_model
+from espalier.models.load import load_model, with_encoders
 from espalier.models.memory import recompute_activations
 from espalier.models.reward import leaf_scores, reward_model
 from espalier.models.soft_prompt import virtual_ids
@@ -213,7 +213,10 @@ def _whole(plan: Plan, stage: Stage, model: PreTrainedModel, ranks: Ranks) -> Pr
     """Return on rank 0 a model with the weights that the ranks hold shares of."""
     weights = full_weights(model, ranks)
     if ranks.rank == 0:
-        model = _fresh(replace(plan, loaded=load_model(plan.loaded.place)), stage)
+        base = load_model(plan.loaded.place)
+        if chosen := plan.choices.recipe.model.encoders:  # fresh projectors lie nowhere yet
+            base = with_encoders(base, chosen, plan.seed)
+        model = _fresh(replace(plan, loaded=base), stage)
         model.load_state_dict(weights)
     return model
 

@@ -13,7 +13,7 @@ import pytest
 
 from espalier.attribution.influence import retraining
 from espalier.attribution.influence.asking import influence
-from espalier.models.bundled import default_cache
+from espalier.core.caches import default_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable

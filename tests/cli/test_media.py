@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -82,8 +83,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, espalier) -
     ]
     (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     soundfile.write(home / "hum.wav", tone(16_000, 0.5), 16_000)
-    cache = "espalier.models.encoders.attached.default_cache"
-    with mock.patch(cache, return_value=home / "kept" / "models"):
+    with mock.patch.dict(os.environ, {"ESPALIER_CACHE": str(home / "kept")}):
         result = espalier("run", "recipe.toml", cwd=home)
         assert result.code == 0, result.err
         yield Seen(home, home / "runs" / "colours")

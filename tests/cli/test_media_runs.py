@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import espalier as program
 from espalier.core.files import read_jsonl
+from espalier.core.recipe import load_recipe
+from espalier.models.media import Projector
+from espalier.runs.load import load_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +96,7 @@ def drawn(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("ESPALIER_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
     sys.modules.pop("quarters_encoder", None)
 
@@ -133,6 +139,34 @@ def test_each_picture_is_encoded_once_and_a_second_run_encodes_none(
     again = espalier("run", "seen.toml", "-o", "name=again", "-o", "seed=1", cwd=home)
     assert again.code == 0, again.err
     assert len((home / "encoded.txt").read_text().split()) == 16
+
+
+def test_fresh_projectors_follow_the_seed(
+    seen: tuple[Path, Result], espalier: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+):
+    home, _ = seen
+    monkeypatch.chdir(home)
+    monkeypatch.syspath_prepend(str(home))
+    section = load_recipe(Path("seen.toml")).model
+    loaded = [load_base(section, Path("kept"), seed) for seed in (0, 1, 1)]
+    fresh = [next(part for part in one.model.modules() if isinstance(part, Projector)) for one in loaded]
+    assert torch.equal(fresh[1].map.weight, fresh[2].map.weight)
+    assert not torch.equal(fresh[0].map.weight, fresh[1].map.weight)
+    assert loaded[0].weights != loaded[1].weights == loaded[2].weights  # or answers of one were the other's
+    done = espalier("evaluate", "runs/again")  # its adapter is one to the projectors of its seed
+    assert done.code == 0, done.err
+
+
+def test_what_is_kept_of_media_lies_where_a_person_says(
+    seen: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    home, _ = seen
+    assert [*Path(os.environ["ESPALIER_CACHE"], "features").rglob("*.npy")]
+    monkeypatch.chdir(home)
+    monkeypatch.syspath_prepend(str(home))
+    model = program.load("runs/seen", cache=tmp_path / "mine")
+    model.generate(["Name the colour."], images=[(home / "0.png").read_bytes()])
+    assert {"features", "media"} <= {path.name for path in (tmp_path / "mine").iterdir()}
 
 
 def test_projector_and_adapter_are_in_one_folder_and_come_back(

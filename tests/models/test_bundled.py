@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from espalier.core.caches import default_cache
 from espalier.core.errors import ModelError
 from espalier.core.files import file_sha256
 from espalier.models import bundled
-from espalier.models.bundled import KNOWN, READY, cached, default_cache, fetch
+from espalier.models.bundled import KNOWN, READY, cached, fetch
 
 if TYPE_CHECKING:
     from pathlib import Path

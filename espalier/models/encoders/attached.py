@@ -16,9 +16,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from espalier.core.caches import beside
 from espalier.core.errors import ModelError
+from espalier.core.files import content_hash
 from espalier.core.recipe import Choice
-from espalier.models.bundled import default_cache
 from espalier.models.media import media_embedding, seeing
 
 if TYPE_CHECKING:
@@ -54,14 +55,19 @@ def features_of(choices: Sequence[Choice]) -> KeptFeatures:
                 hint="Name one for each kind of media.",
             )
         found[encoder.kind] = encoder
-    return KeptFeatures(default_cache().parent / "features", found, choices)
+    return KeptFeatures(beside("features"), found, choices)
 
 
-def attach(model: PreTrainedModel, features: KeptFeatures, seed: int = 0) -> PreTrainedModel:
+def attach(model: PreTrainedModel, features: KeptFeatures, seed: int) -> PreTrainedModel:
     """Return the model with a fresh projector for each encoder, which follows the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return seeing(model, features.sizes, features)
+
+
+def fresh_hash(weights: str, features: KeptFeatures, seed: int) -> str:
+    """Return the hash of a model's weights with those of fresh projectors before it."""
+    return content_hash([weights, features.keys, *([seed] if seed else [])])
 
 
 def template_for(template: Template, model: nn.Module) -> Template:
@@ -118,7 +124,7 @@ def read_beside(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
             hint="Train it again on these.",
         )
     if media_embedding(model) is None:
-        model = attach(model, features)
+        model = attach(model, features, seed=0)
     embedding = media_embedding(model)
     assert embedding is not None
     try:

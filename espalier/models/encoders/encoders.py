@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from espalier.core.caches import used_cache
 from espalier.core.files import content_hash
 from espalier.core.registry import Registry
 from espalier.media import pictures, sounds
-from espalier.models.bundled import default_cache, fetch
+from espalier.models.bundled import fetch
 from espalier.models.encoders.lite0 import SIZE, WIDTH, Lite0
 from espalier.models.encoders.whisper_file import SHAPE
 from espalier.models.places import weights_hash
@@ -73,7 +74,7 @@ encoders: Registry[Encoder] = Registry("encoder")
 @encoders.register("efficientnet-lite0")
 def efficientnet_lite0(*, tokens: Literal[49, 16] = 49) -> Encoder:
     """EfficientNet-Lite0's last map of a picture, 7 by 7 tokens of 1,280 numbers, or pooled to 4 by 4."""
-    folder = fetch("efficientnet-lite0", default_cache())
+    folder = fetch("efficientnet-lite0", used_cache())
 
     def load() -> Lite0:
         return _loaded(Lite0(), folder).to(memory_format=torch.channels_last)
@@ -98,7 +99,7 @@ def whisper_tiny(
     `margin` are the seconds of silence that it hears behind the clip. Whisper was trained on 30 s throughout;
     what it hears of a clip alone costs less, and may be another.
     """
-    folder = fetch("whisper-tiny.en", default_cache())
+    folder = fetch("whisper-tiny.en", used_cache())
 
     def load() -> Any:
         from transformers import WhisperConfig
