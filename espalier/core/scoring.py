@@ -61,6 +61,9 @@ class Metric:
         floors: what is reached without a model, by name: {"guessing": 0.5}.
         fold: from the sums of the rows' `parts` to the value of all rows, for what is no mean of theirs, such
             as BLEU or perplexity. Its interval is that of a bootstrap that folds anew. None: the mean.
+        counts: what the `parts` count, by name, where a reader is told their sums; the last is what of.
+        leans: of a mean, that a row's value depends on the other rows: its one part is what the row moves the
+            mean of all by, which its interval takes in (see `evaluate/compare.py`).
     """
 
     title: str
@@ -72,6 +75,8 @@ class Metric:
     scale: float = 100.0
     floors: Mapping[str, float] = field(default_factory=dict[str, float])
     fold: Fold | None = None
+    counts: tuple[str, ...] = ()
+    leans: bool = False
 
     @property
     def within(self) -> str:

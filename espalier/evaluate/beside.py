@@ -16,7 +16,7 @@ from espalier.core.text import counted
 from espalier.evaluate.baselines import best_for, floors, labels_to_draw, point
 from espalier.evaluate.compare import compare_scores, estimate
 from espalier.evaluate.measures import FLOORS, metric_of, scores_by
-from espalier.evaluate.sheet import between, figure
+from espalier.evaluate.sheet import between, figure, tally
 from espalier.scorers.labels import options_of
 from espalier.scorers.registry import SLOW
 
@@ -205,6 +205,8 @@ def findings(measures: Mapping[str, Reached]) -> Iterator[str]:
             who = FLOORS.get(name, f"“{floor.called}” to everything")
             reached = f"{figure(metric, one.reached)} against {figure(metric, floor.reached)}"
             yield f"The predictions {verb} {who}{text}: {metric.within} is {reached} ({between(gap)})."
+        if counts := tally(metric, one.scores):
+            yield f"The {metric.within}: {counts}."
         if one.reached.missing:
             why = Counter(score.why for score in one.scores if not score.scored).most_common(1)[0][0]
             rows = f"{one.reached.missing} of {counted(len(one.scores), 'row')}"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from espalier.core.records import Estimate, Metric, Score
 
+    Values = Sequence[float | None]
+
 
 def estimate(metric: Metric, scores: Sequence[Score], sources: Sequence[str], seed: int = 0) -> Estimate:
     """Return what a system's scores come to: their mean, or what the metric folds; `sources` are clusters."""
@@ -21,6 +23,8 @@ def estimate(metric: Metric, scores: Sequence[Score], sources: Sequence[str], se
         found = folded([score.parts for score in scores], sources, metric.fold, seed)
     else:
         found = mean([score.value for score in scores], sources)
+        if metric.leans:
+            found = _around(found, mean(_leaning(scores), sources))
     return replace(found, scale=metric.scale)
 
 
@@ -48,6 +52,9 @@ def compare_scores(
         found = folded_difference(ours, theirs, clusters, metric.fold, seed)
     else:
         found = paired_difference(x, y, clusters)
+        if metric.leans:
+            ours, theirs = (_leaning([scores[i] for i in a]) for scores in (a, b))
+            found = _around(found, paired_difference(ours, theirs, clusters))
     gaps = [metric.sign * (p - q) for p, q in zip(x, y, strict=True) if p is not None and q is not None]
     return Difference(
         replace(found, scale=metric.scale),
@@ -56,3 +63,19 @@ def compare_scores(
         same=sum(gap == 0 for gap in gaps),
         detectable=detectable(found),
     )
+
+
+def _leaning(scores: Sequence[Score]) -> Values:
+    """Return the values of a mean that leans, each with what its row moves the others by: pseudo-values.
+
+    Their spread over sources is that of the mean, where the rows are drawn that its values depend on.
+    """
+    return [score.value + sum(score.parts) if score.value is not None else None for score in scores]
+
+
+def _around(found: Estimate, spread: Estimate) -> Estimate:
+    """Return an estimate with the interval of another one, moved to its value: of a part of the rows, what
+    they move the mean of all by is not nothing together.
+    """
+    shift = found.value - spread.value
+    return replace(found, low=spread.low + shift, high=spread.high + shift)

@@ -63,6 +63,7 @@ from espalier.evaluate.score_records import (
     System,
     plain,
 )
+from espalier.evaluate.sheet import tally
 from espalier.tasks.checks import Verdict
 
 if TYPE_CHECKING:
@@ -221,6 +222,11 @@ class Scores:
         found = [pair.values for pair in self.differences if (pair.a, pair.b) == ours]
         return found[0].get(measure) if found else None
 
+    def tally(self, system: str, measure: str) -> str:
+        """Return what a measure counted in a system's answers, such as words inserted; '' if it does not."""
+        metric = self.metric(measure)
+        return tally(metric, self.of_rows(system, measure).values()) if metric.counts else ""
+
     def of_rows(self, system: str, measure: str) -> dict[str, Score]:
         """Return the scores of a system by example. Raises DataError where there are none."""
         try:
@@ -230,7 +236,7 @@ class Scores:
 
 
 def _scores(table: Table) -> Scores:
-    metrics = {name: Metric(**told) for name, told in table.get("metrics", {}).items()}
+    metrics = {name: _read_metric(told) for name, told in table.get("metrics", {}).items()}
     asked, limit = table.get("references"), table.get("limit")
     return Scores(
         rows=table["rows"],
@@ -327,11 +333,16 @@ def _plain(value: object) -> Any:
 def _metric(metric: Metric) -> dict[str, Any]:
     """Return what a metric says; of what is seldom said only what is not the usual."""
     usual = Metric("")
-    rare = ("ceiling", "scale", "floors")
+    rare = ("ceiling", "scale", "floors", "counts", "leans")
     told = {one.name: metric.__getattribute__(one.name) for one in fields(metric) if one.name != "fold"}
     return {
         name: said for name, said in told.items() if name not in rare or said != usual.__getattribute__(name)
     }
+
+
+def _read_metric(told: Table) -> Metric:
+    made: dict[str, Any] = {**told, "counts": tuple(told.get("counts", ()))}
+    return Metric(**made)
 
 
 def _of_abilities(scores: Scores) -> dict[str, Any]:

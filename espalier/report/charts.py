@@ -91,9 +91,9 @@ def curve(values: Sequence[tuple[float, float]], beside: Sequence[tuple[float, f
 
 
 def axis(metric: Metric, estimates: Sequence[Estimate]) -> Axis:
-    """Return the axis of a measure: up to its ceiling, or as far as intervals go where that is beyond."""
+    """Return the axis of a measure: up to 1, where that can be reached, or as far as intervals go beyond."""
     ends = [end for one in estimates for end in (one.value, one.high) if math.isfinite(end)]
-    most = metric.scale * max([*ends, metric.ceiling])
+    most = metric.scale * max([*ends, min(1.0, metric.ceiling)])
     marks = (
         [v for v in ticks(0.0, most, 4)] if most > metric.scale else [metric.scale * v / 4 for v in range(5)]
     )

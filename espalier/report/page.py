@@ -199,6 +199,7 @@ def _figures(material: Material) -> list[dict[str, Any]]:
                 "rewarded": measure in scores.rewarded,
                 "rows": rows,
                 "floors": floors,
+                "counts": [(name, told) for name in systems if (told := scores.tally(name, measure))],
                 "tasks": by_task(scores, measure),
                 "axis": axis(scores.metric(measure), [estimate for _, estimate in rows]),
             }

@@ -53,6 +53,9 @@ def overall(scores: Scores) -> Sheet:
         counts = [distinct.get(name, "") for name in (*models, *[""] * (1 if alone else 2), *floors)]
         rows.append(["distinct answers", *counts])
     notes = [f"change: from {before} to tuned"] if stages else []
+    notes += [
+        f"{name}: {told}" for measure in listed for name in models if (told := scores.tally(name, measure))
+    ]
     notes += ["* rewarded while the model learned"] if {*scores.rewarded} & {*listed} else []
     title = f"{counted(scores.rows, 'test row')} from {counted(scores.sources, 'source')}, in %"
     change = [] if alone else ["change"]

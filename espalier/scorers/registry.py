@@ -15,6 +15,7 @@ from espalier.core.records import Example, Fitted, Scorer
 from espalier.core.registry import Registry
 from espalier.scorers.checks import build_checks
 from espalier.scorers.choice import build_choice
+from espalier.scorers.cider import build_cider
 from espalier.scorers.code import build_code
 from espalier.scorers.exact import build_exact_match, build_quasi_exact, build_token_f1
 from espalier.scorers.ifeval.scorer import build_ifeval
@@ -27,7 +28,9 @@ from espalier.scorers.rouge import build_rouge_l
 from espalier.scorers.sql import build_sql
 from espalier.scorers.structured import build_json, build_table
 from espalier.scorers.super_ni import build_super_ni
+from espalier.scorers.transcripts import build_cer, build_wer
 from espalier.scorers.translation import build_bleu, build_chrf
+from espalier.scorers.vqa import build_vqa
 
 LISTS = (
     "A scorer's `score` takes the lists of all examples and all completions, and returns a list of Scores; "
@@ -43,6 +46,10 @@ scorers.register("label")(build_label)
 scorers.register("regex")(build_regex)
 scorers.register("chrf")(build_chrf)
 scorers.register("bleu")(build_bleu)
+scorers.register("cider")(build_cider)
+scorers.register("wer")(build_wer)
+scorers.register("cer")(build_cer)
+scorers.register("vqa")(build_vqa)
 scorers.register("mctaco")(build_mctaco)
 scorers.register("super_ni")(build_super_ni)
 scorers.register("checks")(build_checks)

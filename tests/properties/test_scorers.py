@@ -28,12 +28,26 @@ FORMS: dict[str, tuple[st.SearchStrategy[str], str]] = {
     "label": (LABELS, "positive, negative or neutral"),
     "mctaco": (YES_NO, "maybe yes or no"),
     "super_ni": (SENTENCES, ""),
+    "vqa": (LABELS, "{} or not"),
     "bleu": (SENTENCES, ""),
     "chrf": (SENTENCES, ""),
     "regex": (SENTENCES, ""),
 }
-# Those that run something, or need a row of a form of their own, have tests of their own.
-ELSEWHERE = {"choice", "checks", "code", "ifeval", "json", "reference_logprob", "sql", "table"}
+# Those that run something, that need rows of a form of their own, or of which nothing is not 0, have tests of
+# their own.
+ELSEWHERE = {
+    "cer",
+    "choice",
+    "checks",
+    "cider",
+    "code",
+    "ifeval",
+    "json",
+    "reference_logprob",
+    "sql",
+    "table",
+}
+ELSEWHERE |= {"wer"}
 # As a recipe has them: the official MC-TACO gives silence the F1 of "no", so that it is not the default.
 CASES = [
     (kind, {key: value for key, value in own.items() if key != "strict"})

@@ -29,6 +29,9 @@ KINDS = {
     "super_ni": {},
     "chrf": {},
     "bleu": {},
+    "vqa": {},
+    "wer": {},
+    "cider": {},
 }
 OF = {"macro": "label", "question_f1": "mctaco"}
 
@@ -66,6 +69,15 @@ def test_they_stand_in_a_run_s_scores_beside_its_floors() -> None:
         assert scores["tuned"][name].known
         assert str(again["tuned"][name]) == str(scores["tuned"][name])
         assert again.metric(name).title == scores.metric(name).title
+        assert (again.metric(name).counts, again.metric(name).leans) == (
+            scores.metric(name).counts,
+            scores.metric(name).leans,
+        )
+    assert (
+        scores.tally("base", "wer")
+        == again.tally("base", "wer")
+        == "20 substituted, 0 deleted, 0 inserted of 60 words"
+    )
     assert scores["tuned"]["mctaco"].value == scores["tuned"]["question_f1"].value == 1.0
     assert scores["base"]["mctaco"].value == 0.0
     assert scores["base"]["macro"].value == pytest.approx(0.4)
