@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from espalier.evaluate.findings import findings
-from espalier.report.summary import forgetting, overall, task_by_task
+from espalier.report.summary import forgetting, kind_by_kind, overall, task_by_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ def print_summary(scores: Scores) -> None:
     table = _drawn(whole)
     table.caption_justify, table.caption = "left", "\n".join(whole.notes) or None
     console.print(table)
-    for part in filter(None, (task_by_task(scores), forgetting(scores))):
+    for part in filter(None, (task_by_task(scores), kind_by_kind(scores), forgetting(scores))):
         console.print()
         console.print(_drawn(part))
         for note in part.notes:

@@ -12,11 +12,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from espalier.core.files import content_hash
-from espalier.core.records import Completion
+from espalier.core.records import Completion, media_in
 from espalier.core.scoring import value_of
-from espalier.core.text import first_words, unpunctuated, word_count
+from espalier.core.text import first_words, folded, unpunctuated, word_count
 from espalier.evaluate.facts import expected
-from espalier.evaluate.unseen import QUESTION, by_question
+from espalier.evaluate.unseen import QUESTION
 from espalier.scorers.labels import labels_of, options_of
 from espalier.scorers.rouge import is_official, rouge_l_of
 
@@ -144,6 +144,22 @@ def best_constant(rows: Sequence[Example]) -> str:
         for candidate in candidates.values()
     }
     return max(reversed(totals), key=totals.__getitem__, default="")
+
+
+def by_question(examples: Sequence[Example], train: Sequence[Example]) -> dict[str, str]:
+    """Return of each example the best constant of the training rows that ask the same; {} without media.
+
+    What was never asked in training gets the best constant of all.
+    """
+    if not train or not any(media_in(row.prompt) for row in examples):
+        return {}
+    asking: dict[str, list[Example]] = {}
+    for row in train:
+        asking.setdefault(folded(row.input), []).append(row)
+    wanted = {folded(row.input) for row in examples}
+    best = {text: best_constant(rows) for text, rows in asking.items() if text in wanted}
+    every = best_constant(train)
+    return {row.id: best.get(folded(row.input), every) for row in examples}
 
 
 def most_frequent(rows: Sequence[Example]) -> str:

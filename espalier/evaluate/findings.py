@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from espalier.core.text import counted
 from espalier.evaluate.forgetting import fallen, sentence
 from espalier.evaluate.measures import AS_IS, FLOORS, metric_of
+from espalier.evaluate.seeing import UNSEEN, looking
 from espalier.evaluate.sheet import between, detectable, figure, interval, points, shown
 from espalier.evaluate.symptoms import Finding, of_base, of_limit, of_tuned
 
@@ -63,12 +64,14 @@ def _of_tuned(scores: Scores) -> list[Finding]:
 
 def _of_alone(scores: Scores) -> list[Finding]:
     lead = scores.leading
-    bad = [*_floors(scores, lead), *_guessing(scores, lead)]
+    seen = list(looking(scores, lead))
+    bad = [*(one for one in seen if one.severity == "bad"), *_floors(scores, lead), *_guessing(scores, lead)]
     reached, metric = scores.estimate(AS_IS, lead), scores.metric(lead)
     text = f"The model is above every floor: {metric.within} is {figure(metric, reached)}"
     good = [Finding("above the floors", "good", f"{text} ({interval(reached) or 'no interval'}).")]
     return [
         *(bad or (good if reached.known else [])),
+        *(one for one in seen if one.severity == "caution"),
         *of_limit(scores.limit, scores.rows),
         *_rows(scores, lead),
     ]
@@ -88,6 +91,7 @@ def _against(scores: Scores, measure: str) -> Iterator[Finding]:
             went = "fell" if metric.sign > 0 else "rose"
             moved = f"{metric.within} {went} {_from_to(scores, system, measure)}"
             yield Finding("worse", "bad", f"{who} made it worse: {moved} ({between(gap)}).")
+    yield from looking(scores, measure)
     yield from _floors(scores, measure)
     yield from _guessing(scores, measure)
     if not base.excludes_zero:
@@ -96,9 +100,12 @@ def _against(scores: Scores, measure: str) -> Iterator[Finding]:
 
 
 def _floors(scores: Scores, measure: str) -> Iterator[Finding]:
-    """Name the floors that the tuned model is below, and those that it cannot be told from; best first."""
+    """Name the floors that the tuned model is below, and those that it cannot be told from; best first.
+
+    What is reached unseen is told by `seeing.py`.
+    """
     metric = scores.metric(measure)
-    gaps = {name: _gap(scores, name, measure) for name in FLOORS}
+    gaps = {name: _gap(scores, name, measure) for name in FLOORS if name not in UNSEEN}
     known = {name: gap for name, gap in gaps.items() if gap and gap.known}
     below = [name for name, gap in known.items() if gap.excludes_zero and metric.sign * gap.value < 0]
     unclear = [name for name, gap in known.items() if not gap.excludes_zero]

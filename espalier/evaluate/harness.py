@@ -10,6 +10,7 @@ from espalier.core.errors import DataError
 from espalier.core.records import Completion, Measured, Score
 from espalier.evaluate.compare import compare_scores, estimate
 from espalier.evaluate.facts import expected, of_answers, of_references
+from espalier.evaluate.kinds import question_kinds
 from espalier.evaluate.measures import ALL, metric_of, scores_by
 from espalier.evaluate.score_records import Differences, Row, System
 from espalier.evaluate.scores import Scores
@@ -67,6 +68,7 @@ def evaluate(
     form = expected(examples, train)
     checked = [[name for name in checks if name in (own or {}).get(e.task, checks)] for e in examples]
     scored = {name: _judged(examples, row, scorers, of_one, checked) for name, row in answers.items()}
+    kinds = question_kinds(examples)
     found = estimated(examples, scored, metrics, of_one, seed)
     seen = {
         name: of_answers(examples, row, form, _set_verdicts(examples, row, of_set, checked), shown)
@@ -77,6 +79,10 @@ def evaluate(
         rewarded=tuple(rewarded),
         references=of_references(examples, form),
         limit=limit,
+        kinds={
+            kind: replace(estimated(rows, part, metrics, of_one, seed), examples=(), groups={})
+            for kind, rows, part in _parted(kinds, examples, scored)
+        },
         systems={name: replace(one, answers=seen[name]) for name, one in found.systems.items()},
     )
 
@@ -122,7 +128,7 @@ def estimated(
 
     groups = {
         task: replace(estimated(rows, part, metrics, checks, seed), examples=())
-        for task, rows, part in _by_task(examples, scored)
+        for task, rows, part in _parted([example.task for example in examples], examples, scored)
     }
     return Scores(
         rows=len(examples),
@@ -139,19 +145,19 @@ def estimated(
     )
 
 
-def _by_task(
-    examples: Sequence[Example], scored: Mapping[str, Columns]
+def _parted(
+    names: Sequence[str], examples: Sequence[Example], scored: Mapping[str, Columns]
 ) -> Iterator[tuple[str, list[Example], dict[str, Columns]]]:
-    """Yield each task with its examples and their scores; nothing where there is but one."""
+    """Yield the examples of each name, and their scores; nothing where there is but one."""
     places: defaultdict[str, list[int]] = defaultdict(list)
-    for place, example in enumerate(examples):
-        places[example.task].append(place)
-    for task, held in places.items() if len(places) > 1 else ():
+    for place, name in enumerate(names):
+        places[name].append(place)
+    for name, held in places.items() if len(places) > 1 else ():
         part: dict[str, Columns] = {
-            system: {name: [column[i] for i in held] for name, column in columns.items()}
+            system: {measure: [column[i] for i in held] for measure, column in columns.items()}
             for system, columns in scored.items()
         }
-        yield task, [examples[i] for i in held], part
+        yield name, [examples[i] for i in held], part
 
 
 def aligned(examples: Sequence[Example], completions: Sequence[Completion], name: str) -> list[Completion]:

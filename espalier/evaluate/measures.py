@@ -27,7 +27,7 @@ FLOORS = {
     "random": "a label drawn at random",
     "example": "the first example's answer",
     "longer": "taking the longer answer",
-    "question": "the most frequent training answer to the same question",
+    "question": "the best constant answer to each question",
     "blind": "the model itself without the media",
     "shuffled": "the model itself with another row's media",
 }

@@ -24,6 +24,7 @@
         "shown": 0}, …},                         answers that repeat a worked example of the prompt
      "differences": [{"a": "tuned", "b": "base", "values": {"rouge_l": D, "all_checks": D, …}}, …],
      "groups": {"task003": {"rows", "sources", "systems", "differences"}, …},   where there are several tasks
+     "kinds": {"what colour": {…}, …},           the same, of each kind of question about pictures or sounds
      "abilities": {…},                            the same once more, of the general questions, by kind
      "invariance": {"rows", "logprobs": {"batch", …}, "texts": {"batch", …}},   see `Invariance`
      "examples": [{"id", "source", "systems": {"tuned": {
@@ -79,9 +80,10 @@ class Scores:
 
     `scores["tuned"]["rouge_l"]` is an Estimate. Systems are "tuned", "base", earlier stages and the floors;
     the others are compared with the first. Where nothing was trained it is "model" and the floors. Of none
-    it is a run not yet scored. `groups` are the same of the rows of each task, where there are
-    several; `abilities`, what base and tuned model say to the questions of general ability. `exposure` is how
-    often the rows were looked at: it grows, so that no file of scores has it (see `report/gather.py`).
+    it is a run not yet scored. `groups` are the same of the rows of each task, where there are several;
+    `kinds`, of each kind of question about media (see `kinds.py`); `abilities`, what base and tuned model say
+    to the questions of general ability. `exposure` is how often the rows were looked at: it grows, so that no
+    file of scores has it (see `report/gather.py`).
     """
 
     rows: int = 0
@@ -94,6 +96,7 @@ class Scores:
     systems: Mapping[str, System] = field(default_factory=dict[str, System])
     differences: tuple[Differences, ...] = ()
     groups: Mapping[str, Scores] = field(default_factory=dict[str, "Scores"])
+    kinds: Mapping[str, Scores] = field(default_factory=dict[str, "Scores"])
     abilities: Scores | None = None
     invariance: Invariance | None = None
     examples: tuple[Row, ...] = ()
@@ -135,7 +138,11 @@ class Scores:
             **(asked if self.references else {}),
             "systems": {name: _flat(system) for name, system in self.systems.items()},
             "differences": _plain(self.differences),
-            **({"groups": {name: _part(one) for name, one in self.groups.items()}} if self.groups else {}),
+            **{
+                key: {name: _part(one) for name, one in parts.items()}
+                for key, parts in (("groups", self.groups), ("kinds", self.kinds))
+                if parts
+            },
             **({"abilities": _of_abilities(self.abilities)} if self.abilities else {}),
             **({"invariance": _plain(self.invariance)} if self.invariance else {}),
             "examples": [_verdicts(row) for row in self.examples],
@@ -255,10 +262,8 @@ def _scores(table: Table) -> Scores:
             )
             for pair in table["differences"]
         ),
-        groups={
-            name: _scores({**part, "metrics": table.get("metrics", {}), "examples": []})
-            for name, part in table.get("groups", {}).items()
-        },
+        groups=_parts(table, "groups"),
+        kinds=_parts(table, "kinds"),
         abilities=_scores(table["abilities"]) if table.get("abilities") else None,
         invariance=Invariance(**table["invariance"]) if table.get("invariance") else None,
         examples=tuple(
@@ -266,6 +271,14 @@ def _scores(table: Table) -> Scores:
             for row in table["examples"]
         ),
     )
+
+
+def _parts(table: Table, key: str) -> dict[str, Scores]:
+    metrics = table.get("metrics", {})
+    return {
+        name: _scores({**part, "metrics": metrics, "examples": []})
+        for name, part in table.get(key, {}).items()
+    }
 
 
 def _references(table: Table) -> References:

@@ -38,8 +38,11 @@ def widened(scores: Scores, looks: int) -> Scores:
         Differences(pair.a, pair.b, {name: _wide_difference(gap, looks) for name, gap in pair.values.items()})
         for pair in scores.differences
     ]
-    groups = {name: widened(group, looks) for name, group in scores.groups.items()}
-    return replace(scores, systems=systems, differences=tuple(pairs), groups=groups)
+    groups, kinds = (
+        {name: widened(part, looks) for name, part in parts.items()}
+        for parts in (scores.groups, scores.kinds)
+    )
+    return replace(scores, systems=systems, differences=tuple(pairs), groups=groups, kinds=kinds)
 
 
 def wide(estimate: Estimate, looks: int, least: float = 0.0) -> Estimate:

@@ -24,6 +24,7 @@ from espalier.evaluate.findings import findings
 from espalier.evaluate.forgetting import METRICS, sentence
 from espalier.evaluate.groups import MACRO, by_task
 from espalier.evaluate.measures import ALL, AS_IS, FLOORS
+from espalier.evaluate.seeing import by_kind
 from espalier.report import browse, words
 from espalier.report.charts import axis
 from espalier.report.gather import Material, gather
@@ -201,6 +202,7 @@ def _figures(material: Material) -> list[dict[str, Any]]:
                 "floors": floors,
                 "counts": [(name, told) for name in systems if (told := scores.tally(name, measure))],
                 "tasks": by_task(scores, measure),
+                "kinds": by_kind(scores, measure),
                 "axis": axis(scores.metric(measure), [estimate for _, estimate in rows]),
             }
         )

@@ -9,6 +9,7 @@ from espalier.core.text import counted
 from espalier.evaluate.forgetting import RIGHT, sentence
 from espalier.evaluate.groups import MACRO, MICRO, by_task
 from espalier.evaluate.measures import ALL, AS_IS
+from espalier.evaluate.seeing import by_kind
 from espalier.evaluate.sheet import interval, shown
 
 if TYPE_CHECKING:
@@ -75,6 +76,24 @@ def task_by_task(scores: Scores) -> Sheet | None:
     more = [f"The {TASKS} worst of {len(tasks)} tasks; the report has all."] if len(tasks) > TASKS else []
     columns = ("", "rows", "base", "tuned", "change", "95 % interval")
     return Sheet(f"By task: {_name(scores.leading, scores)}", columns, rows, more)
+
+
+def kind_by_kind(scores: Scores) -> Sheet | None:
+    """Return the leading measure by kind of question about media, beside what is reached unseen; None of one.
+
+    The change is from the floor that the model is the least above.
+    """
+    found = by_kind(scores, scores.leading)
+    if not found:
+        return None
+    systems = [*found[0].reached]
+    rows = [
+        [one.name, str(one.rows), *(shown(one.reached[name]) for name in systems), *_difference(one.gap)]
+        for one in found
+    ]
+    columns = ("", "rows", *systems, "above", "95 % interval")
+    notes = ["above: how far over the best of what is reached unseen"]
+    return Sheet(f"By kind of question: {_name(scores.leading, scores)}", columns, rows, notes)
 
 
 def forgetting(scores: Scores) -> Sheet | None:

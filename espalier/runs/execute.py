@@ -179,10 +179,7 @@ def _after(
     writer = _writer(plan, run, tuned)
     test, decode = plan.prepared.test, plan.choices.recipe.decode
     answers = answered(plan.choices, run, writer, name)
-    given = {name: answers}
-    if name == "tuned":
-        unseen = {BLIND: blinded(test), SHUFFLED: shuffled(test)}
-        given |= {how: answered(plan.choices, run, writer, how, rows) for how, rows in unseen.items() if rows}
+    given = {name: answers} | (answered_unseen(plan.choices, run, writer) if name == "tuned" else {})
     if name != "tuned" or not plan.choices.recipe.evidence:
         return given, {}
     after = ask_abilities(run, writer, name) if before else None
@@ -230,6 +227,12 @@ def answered(
     if isinstance(model, Local) and model.journal and model.journal.made:
         run.log_stage(f"decode {system}", started, peak_bytes())
     return completions
+
+
+def answered_unseen(choices: Choices, run: RunFolder, model: Local) -> dict[str, list[Completion]]:
+    """Return a model's answers to the rows without their media and with another row's; {} without media."""
+    rows = {BLIND: blinded(choices.prepared.test), SHUFFLED: shuffled(choices.prepared.test)}
+    return {how: answered(choices, run, model, how, asked) for how, asked in rows.items() if asked}
 
 
 @working("Weighing references", aloud=False)

@@ -148,13 +148,13 @@ class Cider:
 
     def leanings(self, examples: Sequence[Example], moved: Mapping[Gram, float]) -> list[float]:
         """Return what each row's references move the mean of all rows by; together that is nothing."""
-        rows = Counter(map(_picture, examples))
+        rows = Counter(row.source for row in examples)
         by_picture = {
             name: -sum(moved.get(gram, 0.0) / self.having.get(gram, 1) for gram in found) / rows[name]
             for name, found in _runs(examples).items()
         }
         mean = sum(by_picture.get(name, 0.0) * count for name, count in rows.items()) / max(1, len(examples))
-        return [by_picture.get(_picture(row), 0.0) - mean for row in examples]
+        return [by_picture.get(row.source, 0.0) - mean for row in examples]
 
 
 def _of(examples: Sequence[Example]) -> Cider:
@@ -163,17 +163,12 @@ def _of(examples: Sequence[Example]) -> Cider:
 
 
 def _runs(examples: Sequence[Example]) -> dict[str, set[Gram]]:
-    """Return the runs of words in the references to each picture; rows of one picture are taken together."""
+    """Return the runs of words in the references to each picture, which is its rows' source."""
     found: dict[str, set[Gram]] = {}
     for example in examples:
         for reference in example.references:
-            found.setdefault(_picture(example), set()).update(*grams(reference))
+            found.setdefault(example.source, set()).update(*grams(reference))
     return found
-
-
-def _picture(example: Example) -> str:
-    """Return what a row is about: its media, or where it has none the row itself."""
-    return " ".join(one.sha256 for one in example.media) or example.id
 
 
 def build_cider() -> Scorer:

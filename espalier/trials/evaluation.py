@@ -134,7 +134,8 @@ def _left(asked: Evaluation, cache: Path) -> tuple[Evaluation, Choices] | None:
 
 def _evaluate(asked: Evaluation, choices: Choices, cache: Path, loaded: Local | None = None) -> None:
     """Do all of an evaluation, by a model that is loaded if it is."""
-    from espalier.runs.execute import answered, score_answers
+    from espalier.decode.local import Local
+    from espalier.runs.execute import answered, answered_unseen, score_answers
     from espalier.runs.judging import say_limit, try_judges
 
     started = time.monotonic()
@@ -157,8 +158,10 @@ def _evaluate(asked: Evaluation, choices: Choices, cache: Path, loaded: Local | 
         if asked.split == "test":
             seal(run.path, choices)
         run.log_stage("prepare", started, 0)
-        answers: Sequence[Completion] = answered(choices, run, model, AS_IS)
-        score_answers(choices, run, {AS_IS: answers}, bound, {}, split=asked.split)
+        answers: dict[str, Sequence[Completion]] = {AS_IS: answered(choices, run, model, AS_IS)}
+        if isinstance(model, Local):  # a server is given no media
+            answers |= answered_unseen(choices, run, model)
+        score_answers(choices, run, answers, bound, {}, split=asked.split)
     write_report(asked.folder.path)
     mark_finished(asked.folder, choices, cache, asked.server)
 

@@ -127,7 +127,9 @@ def test_a_score_on_pictures_stands_beside_what_is_reached_unseen(seen: tuple[Pa
         by_system.setdefault(str(line["system"]), []).append(line["text"])
     assert {"tuned", "base", "stage 1", "blind", "shuffled", "question", "constant"} <= by_system.keys()
     assert len(by_system["blind"]) == len(by_system["tuned"])
-    assert "the model itself without the media" in " ".join(done.out.split())
+    said = " ".join(done.out.split())
+    assert "The model does not look: " in said
+    assert "without them" in said
 
 
 def test_each_picture_is_encoded_once_and_a_second_run_encodes_none(
@@ -186,6 +188,9 @@ def test_projector_and_adapter_are_in_one_folder_and_come_back(
         for name, system in (("seen", "tuned"), ("seen-by-seen", "model"))
     )
     assert told == again
+    unseen = {line["system"] for line in lines(home, "seen-by-seen")}
+    assert {"blind", "shuffled", "question"} <= unseen
+    assert "The model does not look: " in " ".join(done.out.split())
 
 
 def test_a_projector_begins_with_what_least_squares_found_for_the_stages_answers(
