@@ -273,14 +273,14 @@ def test_the_package_stays_small() -> None:
     rooms: Counter[str] = Counter()
     for module in modules():
         rooms[module.room] += _code_lines(module)
-    assert rooms.total() < 54_000
-    assert sum(rooms[room] for room in SPINE) < 11_600
+    assert rooms.total() < 57_000
+    assert sum(rooms[room] for room in SPINE) < 12_700
     most = {
         "core": 2_250,
         "scorers": 2_360,
-        "train": 2_150,
+        "train": 2_200,
         "runs": 4_750,
-        "models": 3_300,
+        "models": 4_000,
         "decode": 2_700,
         "evaluate": 2_750,
         "formats": 2_250,

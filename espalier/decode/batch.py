@@ -22,6 +22,7 @@ from espalier.core.records import Encoded
 from espalier.decode.cache import ATTENTION, RowCache, plan_layout, staying
 from espalier.encode.tree import build_tree, row_path
 from espalier.models.call import call_model, call_on_tree
+from espalier.models.media import further, never_written
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -74,6 +75,7 @@ class Batch:
         self._strategy = strategy
         self._stop_ids = stop_ids
         self._text = text
+        self._never = never_written(model)
         self._joined = 0
         self._cache: RowCache | None = None
         # The logits of each row's next token, where its last one has been run.
@@ -98,7 +100,9 @@ class Batch:
         look = self._strategy.look
         cache = RowCache(layout, max(row.limit for row in fresh) + (look.count if look else 0))
         with hidden_states(self._model) if look else nullcontext([]) as hidden:
-            logits = prefill(self._model, tree, cache, layout.order)
+            logits = silenced(prefill(self._model, tree, cache, layout.order), self._never)
+        for row in fresh:
+            row.further = further(self._model, row.request.prompt)
         for place, row in enumerate(fresh if look else ()):
             row.state = hidden[0][0, row_path(tree, place)]
         if self._cache is None:
@@ -164,9 +168,10 @@ class Batch:
         logprobs = torch.log_softmax(self._ahead(cache), dim=-1, dtype=torch.float32)
         best, ids = logprobs.topk(min(look.count, logprobs.shape[1]))
         counts, flat = np.full(len(ids), ids.shape[1]), ids.flatten().cpu().numpy()
-        ends = np.array([len(row.request.prompt) + len(row.ids) for row in self.rows])
+        ends = np.array([row.end for row in self.rows])
         with hidden_states(self._model) as found:
             ahead = next_logits(self._model, cache, flat, np.repeat(ends, counts), counts, apart=True)
+            ahead = silenced(ahead, self._never)
         hidden = found[0].view(*ids.shape, -1)
         places = look.take(self.rows, best.exp(), hidden)
         for row, states, taken, logprob, place in zip(
@@ -195,11 +200,11 @@ class Batch:
             positions: list[int] = []
             for row, guess in zip(self.rows, guesses or repeat(()), strict=False):
                 run = (row.ids[-1], *guess)
-                end = len(row.request.prompt) + len(row.ids)
                 ids += run
-                positions += range(end - 1, end - 1 + len(run))
+                positions += range(row.end - 1, row.end - 1 + len(run))
             counts = np.array([1 + len(guess) for guess in guesses]) if guesses else None
-            self._logits = next_logits(self._model, cache, np.array(ids), np.array(positions), counts)
+            logits = next_logits(self._model, cache, np.array(ids), np.array(positions), counts)
+            self._logits = silenced(logits, self._never)
         return self._logits
 
     def _agreed(
@@ -291,6 +296,13 @@ def continued(rows: Sequence[Row], step: Step, logits: Tensor) -> tuple[list[Row
         if row.finish is None:
             row.take(ids[place], taken[place])
     return after, parents[order]
+
+
+def silenced(logits: Tensor, never: Sequence[int]) -> Tensor:
+    """Return logits [N, V] without a chance for some tokens: what stands for media is not written."""
+    if never:
+        logits[:, never] = -torch.inf
+    return logits
 
 
 def prompts_tree(requests: Sequence[Request]) -> Tree:

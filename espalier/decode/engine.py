@@ -26,6 +26,7 @@ from espalier.decode.requests import Request, before, groups_of, request_key, re
 from espalier.decode.stepping import rows_by_steps
 from espalier.decode.unshared import rows_with_generate
 from espalier.models.call import call_model
+from espalier.models.media import by_whole_rows
 from espalier.models.support import GAP, GAPS, made_of, unsupported
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def decode_tokens(
             batch.join(requests)
             while batch.rows:
                 yield from batch.step()
-        elif strategy.rows > 1:
+        elif strategy.rows > 1 or by_whole_rows(model):
             rows = [strategy.begin(number, one, stop_ids, text) for number, one in enumerate(requests)]
             for ended in rows_by_steps(model, rows, strategy):
                 yield from tokens_of(strategy, ended)

@@ -15,10 +15,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from espalier.decode.batch import continued
+from espalier.decode.batch import continued, silenced
 from espalier.decode.requests import Request
 from espalier.decode.strategies.sampling import greedy
 from espalier.models.call import call_model
+from espalier.models.media import by_whole_rows, never_written
 from espalier.models.support import FAILURES, GAP, GAPS
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def rows_by_steps(
         cached: whether the model's cache may be used; without it, this is the slow twin of all decoding.
     """
     with torch.inference_mode():
-        cached = cached and _is_cached(model)
+        cached = cached and not by_whole_rows(model) and _is_cached(model)
     ordered = sorted(rows, key=lambda row: len(row.request.prompt))
     for _, same in groupby(ordered, key=lambda row: len(row.request.prompt)):
         some = list(same)
@@ -97,12 +98,13 @@ class _Runner:
     def __init__(self, model: PreTrainedModel, *, cached: bool) -> None:
         self._model = model
         self._cached = cached
+        self._never = never_written(model)
         self._held: list[Any] = []  # the cache, once there is one
 
     def ahead(self, rows: Sequence[Row], parents: Ints) -> Tensor:
         """Return the logits of each row's next token [R, V]; `parents` are places among the rows before."""
         if not self._cached:
-            return torch.cat([self._whole(row) for row in rows])
+            return silenced(torch.cat([self._whole(row) for row in rows]), self._never)
         device = self._model.device
         ids, given = [list(row.request.prompt) for row in rows], {}
         for held in self._held:
@@ -111,7 +113,7 @@ class _Runner:
         inputs = torch.tensor(ids, device=device)
         output: Any = self._model(input_ids=inputs, use_cache=True, logits_to_keep=1, **given)
         self._held = [output.past_key_values]
-        return output.logits[:, -1]
+        return silenced(output.logits[:, -1], self._never)
 
     def _whole(self, row: Row) -> Tensor:
         ids = np.array([[*row.request.prompt, *row.ids]], np.int64)

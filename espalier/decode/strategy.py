@@ -40,6 +40,7 @@ class Row:
         logprobs: of each token under the model, in nats.
         state: what the strategy keeps with the row, None at first.
         finish: why the row has ended; None where more tokens follow.
+        further: how many places the answer begins behind the prompt's number of tokens (`models.media`).
     """
 
     number: int
@@ -52,6 +53,12 @@ class Row:
     logprobs: list[float] = field(default_factory=list[float])
     state: Any = None
     finish: Finish | None = None
+    further: int = 0
+
+    @property
+    def end(self) -> int:
+        """The place of the next token."""
+        return len(self.request.prompt) + self.further + len(self.ids)
 
     def copy(self) -> Row:
         """Return a row that can be continued otherwise."""

@@ -14,8 +14,10 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from espalier.core.errors import ModelError
+from espalier.decode.batch import silenced
 from espalier.decode.requests import Request
 from espalier.decode.strategies.sampling import greedy
+from espalier.models.media import never_written
 from espalier.models.support import FAILURES
 
 if TYPE_CHECKING:
@@ -34,11 +36,13 @@ _BATCHES: WeakKeyDictionary[torch.nn.Module, int] = WeakKeyDictionary()
 class _Taker:
     """Takes the strategy's tokens, by leaving each as all that `generate` can choose."""
 
-    def __init__(self, strategy: Strategy, rows: Sequence[Row]) -> None:
+    def __init__(self, strategy: Strategy, rows: Sequence[Row], never: Sequence[int]) -> None:
         self._strategy = strategy
         self._rows = rows
+        self._never = never
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        scores = silenced(scores, self._never)
         step = self._strategy.step(self._rows, scores)
         if step.parents is not None:
             raise ModelError(
@@ -120,7 +124,7 @@ def _written(model: PreTrainedModel, rows: Sequence[Row], strategy: Strategy, *,
     """Return the rows as `generate` ends them; without a cache all is computed each time."""
     fresh = [row.copy() for row in rows]
     ids = torch.tensor([row.request.prompt for row in fresh])
-    taker = _Taker(strategy, fresh)
+    taker = _Taker(strategy, fresh, never_written(model))
     # A model's own generation settings (penalties, forced tokens) are no part of the strategy.
     own: Any = model.generation_config
     model.generation_config = GenerationConfig()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from espalier.encode.media import SHOWN_AS
 from espalier.encode.tools import THOUGHT
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ def left_out(text: str, turns: Sequence[Turn]) -> Turn | None:
     """Return the first turn, other than an answer, whose content is not in the rendered text."""
     for turn in turns:
         if turn["role"] != "assistant":
-            content = turn["content"].strip()
-            if content not in text and _escaped(content) not in text:
-                return turn
+            # Media stand where the template has them, which may be before all words.
+            for content in map(str.strip, SHOWN_AS.split(turn["content"])):
+                if content not in text and _escaped(content) not in text:
+                    return turn
     return None
 
 

@@ -31,7 +31,7 @@ from espalier.core.records import media_in
 from espalier.encode.answer import Dress
 from espalier.encode.ending import ended, first_stop
 from espalier.encode.kept import left_out, lost_words
-from espalier.encode.media import STAND_IN, Blocks, with_stand_in
+from espalier.encode.media import Blocks, stand_ins_of, with_stand_ins
 from espalier.encode.quotes import marked, names_in, unnamed
 from espalier.encode.tokenizer import Reader, any_of
 from espalier.encode.tools import lists_tools, template_turns
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from espalier.core.records import Message
-    from espalier.encode.media import Length
+    from espalier.encode.media import Takes
     from espalier.encode.tokenizer import Tokenizer
     from espalier.encode.tools import Turn
 
@@ -77,7 +77,7 @@ class Template:
         tokenizer: Tokenizer,
         context: int = sys.maxsize,
         rendering: Rendering = RENDERING,
-        media: Length | None = None,
+        takes: Takes | None = None,
     ) -> None:
         if not tokenizer.chat_template:
             raise TemplateError(
@@ -88,8 +88,8 @@ class Template:
         self.prefix: tuple[int, ...] = ()
         self.context = context
         self.rendering = rendering
-        self._given, self._media = tokenizer, media
-        self._tokenizer = copy.copy(tokenizer if media is None else with_stand_in(tokenizer))
+        self._given, self._takes = tokenizer, takes
+        self._tokenizer = copy.copy(tokenizer if takes is None else with_stand_ins(tokenizer, takes))
         if tokenizer.chat_control_tokens is None:  # or transformers adds those that the template writes
             self._tokenizer.chat_control_tokens = []
         self.today = rendering.today or datetime.now()
@@ -101,7 +101,7 @@ class Template:
         self._main = self._voice("default" not in self._sources and "tool_use" in self._sources)
         self._reader = Reader(self._tokenizer, self._main.sample)
         self._vocabulary = tokenizer.get_vocab()
-        self.blocks = Blocks(media, self._tokenizer.get_added_vocab().get(STAND_IN, -1))
+        self.blocks = Blocks(takes, stand_ins_of(self._tokenizer))
         self.stop = self._main.frame.stop
         if self.stop not in self._vocabulary:
             raise self._refused(f"The tokenizer has no token {self.stop!r}, with which answers end.")
@@ -133,11 +133,11 @@ class Template:
 
     def under(self, rendering: Rendering) -> Template:
         """Return this template with another rendering."""
-        return Template(self._given, self.context, rendering, self._media).prefixed(self.prefix)
+        return Template(self._given, self.context, rendering, self._takes).prefixed(self.prefix)
 
-    def seeing(self, media: Length) -> Template:
-        """Return this template for a model that takes media, of so many tokens."""
-        return Template(self._given, self.context, self.rendering, media).prefixed(self.prefix)
+    def seeing(self, takes: Takes) -> Template:
+        """Return this template for a model that takes media."""
+        return Template(self._given, self.context, self.rendering, takes).prefixed(self.prefix)
 
     def turns_of(self, messages: Sequence[Message]) -> tuple[list[Turn], list[Turn] | None]:
         """Return the turns and the tools that the tokenizer's template is given for messages."""
@@ -268,7 +268,9 @@ class Template:
                 where=self._tokenizer.name_or_path,
                 hint="Save the one to use as chat_template.jinja in the model's folder.",
             )
-        return Voice(self._tokenizer, self._sources[name], self.today, self.rendering.arguments, tools=tools)
+        source, arguments = self._sources[name], self.rendering.arguments
+        parted = bool(self._takes and self._takes.shown)
+        return Voice(self._tokenizer, source, self.today, arguments, tools=tools, parted=parted)
 
     @cached_property
     def _lists(self) -> bool:

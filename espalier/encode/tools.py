@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 
 from espalier.core.errors import TemplateError
 from espalier.core.records import Message, Text, Thought, ToolCall, ToolList
+from espalier.encode.media import SHOWN_AS, in_parts, text_part
 
 Turn: TypeAlias = dict[str, Any]
 # (turns, tools, whether an answer is opened) → text; raises TemplateError where the template refuses.
@@ -189,11 +190,14 @@ def _answer(message: Message, knows: Traits, asked: list[tuple[str, str]]) -> Tu
     return {**_calling(words, made, knows), **apart}
 
 
-def formed(turns: Sequence[Turn], parts: frozenset[str]) -> list[Turn]:
-    """Return the turns with the content of these roles as lists of parts, as some templates want it."""
+def formed(turns: Sequence[Turn], parts: frozenset[str], *, parted: bool = False) -> list[Turn]:
+    """Return the turns with the content of these roles as lists of parts, as some templates want it.
+
+    With `parted`, media are parts, so that contents with some are lists in any role.
+    """
     return [
-        {**turn, "content": [{"type": "text", "text": turn["content"]}]}
-        if turn["role"] in parts and "content" in turn
+        {**turn, "content": in_parts(turn["content"]) if parted else [text_part(turn["content"])]}
+        if "content" in turn and (turn["role"] in parts or (parted and SHOWN_AS.search(turn["content"])))
         else turn
         for turn in turns
     ]

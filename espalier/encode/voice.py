@@ -89,15 +89,23 @@ class Voice:
         today: the date that it is told.
         arguments: see `Rendering`.
         tools: whether it is used with a list of tools.
+        parted: whether it shows media by itself, as parts of a content.
 
     Raises:
         TemplateError: it renders no answer, or neither it nor the tokenizer has a token that ends one.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, source: str, today: datetime, arguments: Mapping[str, Any], *, tools: bool
+        self,
+        tokenizer: Tokenizer,
+        source: str,
+        today: datetime,
+        arguments: Mapping[str, Any],
+        *,
+        tools: bool,
+        parted: bool = False,
     ) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer, self._parted = tokenizer, parted
         self._tools = TOOLS if tools else None
         formats = {one or other for one, other in FORMATS.findall(source)} if CLOCK in source else ()
         dates = {form: today.strftime(form) for form in formats}
@@ -155,7 +163,7 @@ class Voice:
 
     def formed(self, turns: Sequence[Turn]) -> list[Turn]:
         """Return turns with their contents as texts or as lists of parts, as the template wants them."""
-        return formed(turns, self._parts)
+        return formed(turns, self._parts, parted=self._parted)
 
     def frame_of(self, turns: Sequence[Turn], tools: list[Turn] | None, whole: str) -> Frame:
         """Return how the last of the turns ends, which are rendered as `whole`. Raises TemplateError."""

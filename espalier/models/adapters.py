@@ -28,6 +28,7 @@ from espalier.core.registry import Registry
 from espalier.models import bottleneck, media, soft_prompt
 from espalier.models.encoders.attached import blind, read_beside, write_beside
 from espalier.models.files import ADAPTER, CONFIG
+from espalier.models.inside import outside
 from espalier.models.layers import Place, expand
 from espalier.models.quantised import bitsandbytes, from_4_bits, is_quantised, to_4_bits
 from espalier.models.reward import rates
@@ -59,9 +60,13 @@ FORMATS = {
 def method_on(model: PreTrainedModel, kind: str, params: Mapping[str, Any], seed: int) -> PreTrainedModel:
     """Return the model with the weights that a method moves; fresh ones follow the seed."""
     torch.manual_seed(seed)
+    encoder = outside(model)
     made = cast("PreTrainedModel", methods.build(kind, params, "train.method")(model))
-    if embedding := media.media_embedding(made):  # what a method adds is trained together with them
-        embedding.projectors.requires_grad_(True)
+    for weight in encoder.values():  # its features are kept
+        weight.requires_grad_(False)
+    embedding = media.media_embedding(made)
+    for weight in embedding.projecting if embedding else ():  # with whatever a method adds
+        weight.requires_grad_(True)
     return made
 
 
@@ -322,10 +327,12 @@ def _unusual(model: PreTrainedModel) -> list[str]:
     several = _shared_weights(model)
     embedding = media.media_embedding(model)
     before = set(embedding.projectors.modules() if embedding else ())
+    foreign = {id(weight) for weight in outside(model).values()}
     return [
         name
         for name, part in model.named_modules()
         if (isinstance(part, nn.Linear) and (not _is_linear(part) or part in before))
+        or (isinstance(part, nn.Linear) and id(part.weight) in foreign)
         or (isinstance(part, nn.Linear) and id(part.weight) in several)
         or (mamba and name.rpartition(".")[2] in ("out_proj", "conv1d"))
     ]

@@ -13,6 +13,7 @@ import torch
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
 from espalier.core.errors import ModelError
+from espalier.models.inside import ENCODERS
 from espalier.models.tree_attention import TreeAttention
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ _attending: list[tuple[PreTrainedModel, str]] = []
 def attending_by_tree(model: PreTrainedModel, name: str = NAME) -> Iterator[None]:
     """Switch the model's attention to the tree's (or to one of another registered name) inside the block.
 
-    Outside it is the model's own again.
+    Outside it is the model's own again. An encoder of media inside the model attends as ever.
     """
+    encoders = {type(vars(model.config)[name]) for name in ENCODERS if name in vars(model.config)}
     parts = [vars(part)["config"] for part in model.modules() if "config" in vars(part)]
+    parts = [config for config in parts if type(config) not in encoders]
     configs = {id(config): config for config in parts if isinstance(config, PreTrainedConfig)}
     before = [(config, config._attn_implementation) for config in configs.values()]
     for config, _ in before:

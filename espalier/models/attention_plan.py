@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from espalier.encode.media import FIRST, PLACES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -71,8 +73,15 @@ class Plan:
     local: tuple[Local, ...]
 
 
-def make_plan(tree: Tree, device: torch.device | str = "cpu") -> Plan:
-    """Return the parts in which the tree's attention is computed."""
+def make_plan(tree: Tree, device: torch.device | str = "cpu", *, blocks: bool = False) -> Plan:
+    """Return the parts in which the tree's attention is computed.
+
+    Args:
+        tree: the rows.
+        device: for index tensors.
+        blocks: whether the tokens of a medium see each other both ways, as in Gemma 3.
+    """
+    last_seen = _block_ends(tree.ids) if blocks else np.arange(len(tree.ids))
     cross: list[Cross] = []
     gathered: list[list[Ints]] = []  # for each node: ancestors' tokens that no cross part covers, root first
     problems: list[tuple[Ints, Ints]] = []
@@ -86,14 +95,17 @@ def make_plan(tree: Tree, device: torch.device | str = "cpu") -> Plan:
         if crossed := size * count >= SMALLEST_CROSS:
             cross.append(Cross(start, end, below))
         own.append(np.arange(0) if crossed else np.arange(start, end))
-        for first in range(start, end, LONGEST_NODE):
-            last = min(first + LONGEST_NODE, end)
+        first = start
+        while first < end:
+            # A medium whose tokens see each other is not cut.
+            last = int(last_seen[min(first + LONGEST_NODE, end) - 1]) + 1
             piece = np.arange(first, last)
             problems.append((piece, np.concatenate([*above, piece])))
             if last < end:
                 cross.append(Cross(first, last, end))
+            first = last
     buckets = _buckets([(len(queries), len(keys)) for queries, keys in problems])
-    local = tuple(_pad([problems[index] for index in bucket], len(tree.ids), device) for bucket in buckets)
+    local = tuple(_pad([problems[index] for index in bucket], last_seen, device) for bucket in buckets)
     tops = np.flatnonzero(tree.parents < 0)
     roots = tuple(zip(tree.node_spans[tops, 0].tolist(), tree.ends[tops].tolist(), strict=True))
     return Plan(len(tree.ids), int(tree.positions.max()) + 1, roots, tuple(cross), local)
@@ -115,8 +127,20 @@ def _buckets(shapes: Sequence[tuple[int, int]]) -> list[list[int]]:
     return buckets
 
 
-def _pad(problems: Sequence[tuple[Ints, Ints]], spare: int, device: torch.device | str) -> Local:
-    """Pad problems into one batch. A query sees the keys that do not come after it; a padded one sees all."""
+def _block_ends(ids: Ints) -> Ints:
+    """Return of each token of a layout the last one of its medium; of a word itself [T].
+
+    The same medium twice, one behind the other, is two.
+    """
+    medium = np.where(ids >= FIRST, (ids - FIRST) // PLACES, -1)
+    same = (medium[1:] == medium[:-1]) & (medium[1:] >= 0) & (ids[1:] == ids[:-1] + 1)
+    ends = np.flatnonzero(~np.append(same, False))
+    return np.repeat(ends, np.diff(ends, prepend=-1))
+
+
+def _pad(problems: Sequence[tuple[Ints, Ints]], last_seen: Ints, device: torch.device | str) -> Local:
+    """Pad problems into one batch. A query sees the keys up to its `last_seen`; a padded one sees all."""
+    spare = len(last_seen)
     high = max(len(queries) for queries, _ in problems)
     wide = max(len(keys) for _, keys in problems)
     query_index = np.full((len(problems), high), spare)
@@ -125,5 +149,5 @@ def _pad(problems: Sequence[tuple[Ints, Ints]], spare: int, device: torch.device
     for row, (queries, keys) in enumerate(problems):
         query_index[row, : len(queries)] = queries
         key_index[row, : len(keys)] = keys
-        hidden[row, : len(queries)] = key_index[row] > queries[:, None]
+        hidden[row, : len(queries)] = key_index[row] > last_seen[queries][:, None]
     return Local(*(torch.from_numpy(array).to(device) for array in (query_index, key_index, hidden)))

@@ -11,10 +11,13 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
+from espalier.encode.media import FIRST
 from espalier.models.attention import NAME, attending_by_tree
 from espalier.models.attention_plan import make_plan
+from espalier.models.media import media_embedding, tree_positions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from espalier.encode.tree import Ints, Tree
+    from espalier.models.media import MediaEmbedding
 
 
 def call_model(
@@ -51,8 +55,14 @@ def call_model(
         inputs["input_ids"] = _tensor(ids, model)
     else:
         inputs["inputs_embeds"] = embeddings
+    embedding = media_embedding(model)
+    if embedding is not None and attention is None:
+        inputs |= _manner(embedding, ids)
     if positions is not None:
         inputs["position_ids"] = _tensor(positions, model)
+    elif embedding is not None and embedding.manner.grids:
+        rows = [embedding.positions(row)[:, :-1] for row in ids]
+        inputs["position_ids"] = _tensor(np.stack(rows, 1), model)
     if keep is not None:
         inputs["logits_to_keep"] = _tensor(keep, model)
     with attending_by_tree(model, attention) if attention else nullcontext():
@@ -78,12 +88,30 @@ def call_on_tree(
     return call_model(
         model,
         tree.ids[None],
-        positions=tree.positions[None] if positions is None else positions,
+        positions=_of_tree(model, tree) if positions is None else positions,
         embeddings=embeddings,
         keep=keep,
         attention=attention,
-        given={"tree_plan": make_plan(tree, model.device), **(given or {})},
+        given={"tree_plan": make_plan(tree, model.device, blocks=_sees_both_ways(model)), **(given or {})},
     )
+
+
+def _of_tree(model: PreTrainedModel, tree: Tree) -> Ints:
+    """Return the positions of a tree's tokens for a batch of one: [1, T] or [3, 1, T]."""
+    return tree_positions(model, tree)[..., None, :]
+
+
+def _sees_both_ways(model: PreTrainedModel) -> bool:
+    embedding = media_embedding(model)
+    return embedding is not None and bool(embedding.manner.types)
+
+
+def _manner(embedding: MediaEmbedding, ids: Ints) -> dict[str, torch.Tensor]:
+    """Return the input that tells a model's own attention which tokens are media, where it asks for that."""
+    if not embedding.manner.types:
+        return {}
+    types = torch.from_numpy((ids >= FIRST).astype(np.int64))
+    return {embedding.manner.types: types.to(embedding.weight.device)}
 
 
 def _tensor(array: NDArray[Any], model: PreTrainedModel) -> torch.Tensor:

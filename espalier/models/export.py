@@ -13,6 +13,7 @@ import copy
 import json
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,10 +23,13 @@ from peft import PeftModel, PeftType
 from espalier.core.errors import ModelError
 from espalier.core.files import read_json
 from espalier.models.adapters import ADAPTER, CONFIG, is_plain, peft_as_it_is
+from espalier.models.call import call_model
+from espalier.models.encoders.attached import blind
+from espalier.models.media import by_whole_rows, never_written
+from espalier.models.multimodal.attached import attach_own, copy_processor, sees_itself
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -103,8 +107,10 @@ def save_hf(
     )
     twin = copy.deepcopy(model)
     torch.nn.Module.to(twin, DTYPES[kind])
-    twin.save_pretrained(folder)
+    with blind(twin):
+        twin.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    copy_processor(model, folder)
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors makes files that only their owner can read
 
@@ -139,10 +145,13 @@ def check_plain(model: PreTrainedModel) -> None:
 
 
 def load_hf(folder: Path) -> PreTrainedModel:
-    """Load a folder as transformers does, in fp32."""
-    from transformers import AutoModelForCausalLM
+    """Load a folder as transformers does, in fp32; a model that sees or hears by itself is given media."""
+    from transformers import AutoModelForCausalLM, AutoModelForMultimodalLM, AutoTokenizer
 
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    if not sees_itself(Path(folder)):
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForMultimodalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return attach_own(model, Path(folder), AutoTokenizer.from_pretrained(folder))
 
 
 def load_adapter(base: str, folder: Path) -> PreTrainedModel:
@@ -158,8 +167,8 @@ def logits_of(
     """Return the logits [A, V] that each answer's A tokens are taken from."""
     found: list[np.ndarray] = []
     for prompt, answer in zip(prompts, answers, strict=True):
-        ids = torch.tensor([[*prompt, *answer[:-1]]], device=model.device)
-        found.append(model(input_ids=ids).logits[0, -len(answer) :].float().cpu().numpy())
+        logits = call_model(model, np.array([[*prompt, *answer[:-1]]]))
+        found.append(logits[0, -len(answer) :].float().cpu().numpy())
     return found
 
 
@@ -178,6 +187,9 @@ def witness(
     settings = {"eos_token_id": sorted(stops), "pad_token_id": min(stops)} if stops else {}
     written: list[tuple[int, ...]] = []
     for prompt in prompts:
+        if by_whole_rows(model):
+            written.append(_written(model, prompt, limit, stops or _stops(model)))
+            continue
         ids = torch.tensor([list(prompt)], device=model.device)
         out = cast("Any", model).generate(
             input_ids=ids,
@@ -188,6 +200,23 @@ def witness(
         )
         written.append(tuple(out[0, ids.shape[1] :].tolist()))
     return [Seen(*both) for both in zip(logits_of(model, prompts, answers), written, strict=True)]
+
+
+def _written(
+    model: PreTrainedModel, prompt: Sequence[int], limit: int, stops: Collection[int]
+) -> tuple[int, ...]:
+    """Return the likeliest tokens after a prompt, the row computed whole for each."""
+    found: list[int] = []
+    while len(found) < limit and not (found and found[-1] in stops):
+        logits = call_model(model, np.array([[*prompt, *found]]))[0, -1]
+        logits[never_written(model)] = -torch.inf
+        found.append(int(logits.argmax()))
+    return tuple(found)
+
+
+def _stops(model: PreTrainedModel) -> list[int]:
+    stops: Any = cast("Any", model).generation_config.eos_token_id
+    return stops if isinstance(stops, list) else [stops]
 
 
 def compare_outputs(

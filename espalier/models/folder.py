@@ -22,6 +22,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 POINTER = b"version https://git-lfs"
 # Where a configuration says that its weights are quantised, or one of its parts does.
 QUANTISED = ("quantization_config", "compression_config")
+# Files that a processor's settings are in, of both versions of transformers.
+PROCESSOR = ("processor_config.json", "preprocessor_config.json")
 RATING = "ForSequenceClassification"
 # Ends of the names of models that have another head than one that writes, and what such a model does.
 OTHER_HEADS = {
@@ -149,6 +152,8 @@ def _check_config(config: Mapping[str, Any], where: str) -> None:
         _refuse_quantised(how[0], where)
     if names[0].endswith(RATING) and sort in RATERS:
         return
+    if is_multimodal(config, Path(where)):
+        return
     if what := _other_kind(config, sort, names[0]):
         inner = (config.get("text_config") or {}).get("model_type")
         own = f"'{sort}', {names[0] or 'no architecture is named'}"
@@ -160,6 +165,15 @@ def _check_config(config: Mapping[str, Any], where: str) -> None:
             if inner in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
             else "Take a causal language model, such as one of the Llama, Qwen or Gemma families.",
         )
+
+
+def is_multimodal(config: Mapping[str, Any], folder: Path) -> bool:
+    """Say whether a folder holds a model that sees or hears by itself, with its processor."""
+    sort, names = str(config.get("model_type")), config.get("architectures") or [""]
+    own = cast("dict[str, Any]", MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES).get(sort)
+    takes = {"vision_config", "audio_config"} & config.keys()
+    has = any((folder / name).exists() for name in PROCESSOR)
+    return bool(takes) and own == names[0] and has and not config.get("is_encoder_decoder")
 
 
 def _other_kind(config: Mapping[str, Any], sort: str, name: str) -> str:

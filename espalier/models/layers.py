@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from espalier.core.errors import ModelError
+from espalier.models.inside import language_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,7 +52,7 @@ def expand(model: PreTrainedModel, count: int, place: Place) -> PreTrainedModel:
 def blocks(model: PreTrainedModel) -> nn.ModuleList:
     """Return the model's transformer blocks, lowest first. Raises ModelError."""
     count = model.config.get_text_config().num_hidden_layers
-    for part in model.modules():
+    for part in language_model(model).modules():
         if isinstance(part, nn.ModuleList) and len(part) == count:
             return part
     raise ModelError(f"The model has no list of its {count} blocks.", where="train.method")

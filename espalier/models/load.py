@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.utils import logging
 
 from espalier.core.errors import ModelError, TemplateError
@@ -39,6 +44,7 @@ from espalier.models.folder import (
     load_config,
 )
 from espalier.models.media import media_embedding
+from espalier.models.multimodal.attached import attach_own, copy_processor, own_features, sees_itself
 from espalier.models.places import Place, adapted_hash, weights_hash
 from espalier.models.precision import PLAIN, Formats
 from espalier.models.reward import padding, rates, reward_model
@@ -92,9 +98,12 @@ def load_template(place: Place | str, encoders: Sequence[Choice] = ()) -> Templa
         ModelError, TemplateError, RecipeError: a part cannot be loaded.
     """
     place = _as_place(place)
-    template = _template(place.root, load_tokenizer(place.words))
+    tokenizer = load_tokenizer(place.words)
+    template = _template(place.root, tokenizer)
+    if sees_itself(Path(place.root)):
+        return template.seeing(own_features(Path(place.root), tokenizer).takes)
     chosen = encoders or chosen_beside(Path(place.folder))
-    return template.seeing(features_of(chosen).length) if chosen else template
+    return template.seeing(features_of(chosen).takes) if chosen else template
 
 
 def _template(place: str, tokenizer: PreTrainedTokenizerBase) -> Template:
@@ -169,7 +178,9 @@ def _load_whole(place: str, words: str, device: torch.device | str) -> Loaded:
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what is wrong with a folder is said in one sentence, not in its tables
     names = read_json(Path(place) / "config.json").get("architectures") or [""]
-    kind: Any = AutoModelForSequenceClassification if names[0].endswith(RATING) else AutoModelForCausalLM
+    sees = sees_itself(Path(place))
+    kind: Any = AutoModelForMultimodalLM if sees else AutoModelForCausalLM
+    kind = AutoModelForSequenceClassification if names[0].endswith(RATING) else kind
     with in_words("The model cannot be loaded", place):
         model, found = kind.from_pretrained(
             place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
@@ -185,7 +196,7 @@ def _load_whole(place: str, words: str, device: torch.device | str) -> Loaded:
     nn.Module.to(model.eval(), device)
     if not rates(model):
         check_causal(model)
-    model = read_beside(model, Path(place))
+    model = attach_own(model, Path(place), tokenizer) if sees else read_beside(model, Path(place))
     template = template_for(template, model)
     return Loaded(Place(place), model, tokenizer, template, weights_hash(Path(place)))
 
@@ -247,6 +258,8 @@ def save_tuned(model: PreTrainedModel, base: Loaded, folder: Path) -> None:
             tokenizer = copy.deepcopy(tokenizer)
             tokenizer.pad_token_id = padding(tokenizer, base.template.stop_ids)
         tokenizer.save_pretrained(str(partial))
+        if (partial / "config.json").exists():  # an adapter's base has it
+            copy_processor(model, partial)
         for file in partial.iterdir():
             file.chmod(0o644)  # safetensors makes files that only their owner can read
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,6 +12,8 @@ from espalier.core.errors import ModelError
 from espalier.core.records import Encoded
 from espalier.encode.tree import build_tree
 from espalier.models.forward import edge_logprobs
+from espalier.models.inside import language_model
+from espalier.models.media import tried_with
 from espalier.models.memory import recomputes_without_tree
 from espalier.models.reward import leaf_scores, rates
 
@@ -122,7 +124,7 @@ def _by_structure(model: PreTrainedModel, longest: int | None) -> str | None:
         return f"its attention sees a sliding window of {window} tokens"
     if settings.get("attn_logit_softcapping") is not None:
         return "its attention caps its scores"
-    if not model._supports_attention_backend:
+    if not language_model(model)._supports_attention_backend:
         return "its layers do not call transformers' attention interface"
     if any(map(recomputes_without_tree, model.modules())):
         return "gradient checkpointing is on, which computes layers again without the tree"
@@ -136,8 +138,8 @@ def _by_trial(model: PreTrainedModel) -> str | None:
     training = model.training
     model.eval()
     try:
-        with torch.no_grad():
-            rows = _rows(prefix, ends)
+        with torch.no_grad(), tried_with(model) as media:
+            rows = _rows([*prefix[:2], *media, *prefix[2:]], ends)
             forward = leaf_scores if rates(model) else edge_logprobs
             alone = forward(model, rows, shared=False).logprobs
             effect = (alone - forward(model, _rows([], ends), shared=False).logprobs).norm()

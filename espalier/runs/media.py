@@ -72,11 +72,14 @@ def check_alignment(plan: Plan) -> None:
         if not stage.section.align:
             continue
         where = f"{stage.key}.align"
-        if media_embedding(plan.loaded.model) is None:
+        embedding = media_embedding(plan.loaded.model)
+        if embedding is None or not embedding.projectors:
             raise RecipeError(
                 "The model has no projector to align.",
                 where=where,
-                hint='Name an encoder: model.encoders = ["efficientnet-lite0"].',
+                hint='Name an encoder: model.encoders = ["efficientnet-lite0"].'
+                if embedding is None
+                else "It sees or hears by itself: its own projector has learned that. Leave this out.",
             )
         if next(_said(stage, plan.template), None) is None:
             raise RecipeError(

@@ -131,7 +131,7 @@ def make_updater(
     if not trained:
         raise ModelError("No weight of the model is trained.", where="train.method")
     embedding = media_embedding(model)
-    projecting = set(embedding.projectors.parameters()) if embedding else set[nn.Parameter]()
+    projecting = set(embedding.projecting) if embedding else set[nn.Parameter]()
     groups: dict[tuple[bool, float], dict[str, Any]] = {}
     for weight in trained:
         matrix, share = weight.ndim > 1, (projector if weight in projecting else 1.0)

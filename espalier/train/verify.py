@@ -17,6 +17,7 @@ from operator import ne
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
@@ -24,8 +25,10 @@ from espalier.encode.batches import build_trees, group_size, groups_of
 from espalier.encode.media import FIRST
 from espalier.encode.tree import Tree, build_tree
 from espalier.media.kinds import WORDS
+from espalier.models.call import call_model
 from espalier.models.exact import in_fp64
 from espalier.models.forward import edge_logprobs
+from espalier.models.media import never_written
 from espalier.train.loop import Forward, Settings, backward, train
 from espalier.train.parallel import dealt
 from espalier.train.steps import Step, Term
@@ -252,6 +255,7 @@ def _decoding_check(model: PreTrainedModel, rows: Sequence[Encoded], generate: G
     for prompt, answer in zip(prompts, generate(model, prompts, NEW_TOKENS), strict=True):
         if answer:
             logits = _logits(model, (*prompt, *answer))[len(prompt) - 1 : -1]
+            logits[:, never_written(model)] = -torch.inf
             chosen = logits.gather(1, torch.tensor(answer, device=logits.device)[:, None])[:, 0]
             worst = max(worst, float((logits.max(-1).values - chosen).max()))
     return Check("cached decoding, logits, fp32", worst, 1e-3)
@@ -288,7 +292,7 @@ def _text_check(
 
 @torch.no_grad()
 def _logits(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
-    return model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False).logits[0]
+    return call_model(model, np.array([ids]))[0]
 
 
 def _gradients(

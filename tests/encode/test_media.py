@@ -13,7 +13,7 @@ from espalier.core.errors import TemplateError
 from espalier.core.records import Media, Message, Text, message
 from espalier.decode.requests import request_key
 from espalier.encode import media
-from espalier.encode.media import FIRST, PLACES, STAND_IN, block, named
+from espalier.encode.media import FIRST, PLACES, STAND_INS, Takes, block, named
 from espalier.encode.template import Template
 from espalier.encode.tokens import Unit, unit_hashes
 
@@ -42,7 +42,7 @@ def seeing(
     request: pytest.FixtureRequest, chat_tokenizer: Callable[[str], PreTrainedTokenizerFast]
 ) -> Template:
     """A template of each style that takes media."""
-    return Template(chat_tokenizer(request.param), 4096, media=lambda one: SIZE)
+    return Template(chat_tokenizer(request.param), 4096, takes=Takes(lambda one: SIZE))
 
 
 def spans(ids: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -96,7 +96,7 @@ def test_text_around_media_is_read_as_between_control_tokens(
     except TemplateError:
         return
     text = template.prompt_text(messages[:-1])
-    pieces = text.split(STAND_IN)
+    pieces = text.split(STAND_INS["image"])
     reader = chat_tokenizer("chatml")
     ids: list[int] = []
     media_of = [part for part in parts if isinstance(part, Media)]
@@ -112,7 +112,7 @@ _made: dict[str] = {}
 
 def _chatml(chat_tokenizer: Callable[[str], PreTrainedTokenizerFast]) -> Template:
     if not _made:
-        _made["chatml"] = Template(chat_tokenizer("chatml"), 4096, media=lambda one: SIZE)
+        _made["chatml"] = Template(chat_tokenizer("chatml"), 4096, takes=Takes(lambda one: SIZE))
     return _made["chatml"]
 
 
@@ -126,7 +126,7 @@ def test_a_quoted_control_token_beside_a_medium_stays_text(seeing: Template) -> 
 
 def test_a_text_that_holds_the_stand_in_is_refused(seeing: Template) -> None:
     with pytest.raises(TemplateError, match="stands for media"):
-        seeing.answered(asked(f"what is {STAND_IN}?"))
+        seeing.answered(asked(f"what is {STAND_INS['image']}?"))
 
 
 def test_media_that_begin_alike_are_told_apart_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from espalier.core.errors import ModelError
 from espalier.core.files import content_hash
 from espalier.core.recipe import Choice
 from espalier.models.media import media_embedding, seeing
+from espalier.models.multimodal.attached import own_tensors, read_own
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -75,7 +76,7 @@ def template_for(template: Template, model: nn.Module) -> Template:
     embedding = media_embedding(model)
     if embedding is None:
         return template
-    return template.seeing(cast("KeptFeatures", embedding.features).length)
+    return template.seeing(cast("KeptFeatures", embedding.features).takes)
 
 
 def write_beside(model: nn.Module, folder: Path) -> None:
@@ -84,6 +85,10 @@ def write_beside(model: nn.Module, folder: Path) -> None:
     if embedding is None:
         return
     features = cast("KeptFeatures", embedding.features)
+    if not features.choices:  # they are the model's own
+        if embedding.own:
+            save_file(own_tensors(embedding), folder / FILE, metadata={"encoders": "[]"})
+        return
     head = {
         "encoders": json.dumps([choice.model_dump() for choice in features.choices]),
         "keys": json.dumps(features.keys),
@@ -116,6 +121,8 @@ def read_beside(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     with safe_open(path, framework="pt") as file:
         head: dict[str, str] = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if not _chosen(head):
+        return read_own(model, tensors, path)
     features = features_of(_chosen(head))
     if features.keys != json.loads(head["keys"]):
         raise ModelError(

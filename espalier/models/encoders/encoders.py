@@ -23,6 +23,7 @@ from espalier.media import pictures, sounds
 from espalier.models.bundled import fetch
 from espalier.models.encoders.lite0 import SIZE, WIDTH, Lite0
 from espalier.models.encoders.whisper_file import SHAPE
+from espalier.models.media import PLAIN, Manner
 from espalier.models.places import weights_hash
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from espalier.encode.media import Expansion, Shown
+    from espalier.models.media import Grid
+    from espalier.models.multimodal.processors import Asked
+
     Kind = Literal["image", "audio"]
+    Found = pictures.Picture | sounds.Sound
 
 RATE = 16_000  # samples a second that Whisper hears
 FRAMES = 50  # that its encoder makes of a second
@@ -51,6 +57,12 @@ class Encoder:
         length: how many tokens it makes of a picture or a sound.
         encode: the features [N, width] of each file, fp32.
         longest: seconds that it hears at most; None for pictures.
+        dtype: in which its features are kept.
+        shown: how a chat template shows media of its kind, where the language model was made for it.
+        expansion: what stands in the place of a medium then.
+        asked: what a model that sees or hears by itself is given of a file.
+        grid: where its tokens are for a model whose positions have several dimensions.
+        manner: how the layers of the language model take its media.
     """
 
     name: str
@@ -58,9 +70,15 @@ class Encoder:
     width: int
     settings: Mapping[str, Any]
     weights: str
-    length: Callable[[pictures.Picture | sounds.Sound], int]
+    length: Callable[[Found], int]
     encode: Callable[[Sequence[Path]], list[torch.Tensor]] = field(repr=False)
     longest: float | None = None
+    dtype: torch.dtype = torch.float16
+    shown: Shown | None = None
+    expansion: Callable[[Found], Expansion] | None = None
+    asked: Callable[[Path], Asked] | None = None
+    grid: Callable[[Found], Grid] | None = None
+    manner: Manner = PLAIN
 
     @property
     def key(self) -> str:

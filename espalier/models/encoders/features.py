@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import torch
 
 from espalier.core.errors import DataError, TemplateError
 from espalier.core.files import file_sha256, replacing
+from espalier.encode.media import Takes
 from espalier.media.inspection import Refused, inspect
 from espalier.media.kinds import WORDS
 
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     from espalier.core.recipe import Choice
     from espalier.core.records import Media
     from espalier.media.inspection import Finding
+    from espalier.media.pictures import Picture
+    from espalier.media.sounds import Sound
     from espalier.models.encoders.encoders import Encoder
+    from espalier.models.media import Grid, Manner
 
 TOGETHER = 16  # media that are encoded at a time
 HELD = 256 << 20  # bytes of features in memory
@@ -38,14 +43,22 @@ class KeptFeatures:
         folder: where features of all encoders are.
         encoders: of each kind of media.
         choices: as which recipes name them.
+        source: folder of the model whose own encoders they are.
 
     Attributes:
         encoded: media that were encoded, and not found on disk.
     """
 
-    def __init__(self, folder: Path, encoders: Mapping[str, Encoder], choices: Sequence[Choice] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        encoders: Mapping[str, Encoder],
+        choices: Sequence[Choice] = (),
+        source: Path | None = None,
+    ) -> None:
         self._folders = {kind: folder / encoder.key for kind, encoder in encoders.items()}
         self.choices = tuple(choices)
+        self.source = source
         self._encoders = encoders
         self._ledger = folder
         self._opened: dict[str, Finding] = {}
@@ -74,8 +87,43 @@ class KeptFeatures:
         """Say whether a medium that was opened can be used."""
         return media.kind in self._encoders and not isinstance(self._found(media), Refused)
 
+    @property
+    def takes(self) -> Takes:
+        """What media are to a model with these encoders."""
+        shown = {kind: one.shown for kind, one in self._encoders.items() if one.shown}
+        return Takes(self.length, shown, self.expansion if shown else None)
+
     def length(self, media: Media) -> int:
-        """Return how many tokens a medium has.
+        """Return how many tokens a medium has. Raises TemplateError, see `usable`."""
+        encoder, found = self.usable(media)
+        return encoder.length(found)
+
+    def expansion(self, media: Media) -> tuple[int, ...]:
+        """Return all tokens in a medium's place, `SOFT` for its own. Raises TemplateError, see `usable`."""
+        encoder, found = self.usable(media)
+        assert encoder.expansion
+        assert encoder.shown
+        made = encoder.expansion(found)
+        if (made.before, made.after) != (encoder.shown.before, encoder.shown.after):
+            raise TemplateError(
+                "The model's processor puts other text around it than around other media: "
+                f"{made.before!r} and {made.after!r}.",
+                hint="Turn off what cuts pictures up in its settings (preprocessor_config.json).",
+            )
+        return made.ids
+
+    @property
+    def manner(self) -> Manner:
+        """How the layers of the language model take media; of all kinds alike."""
+        return next(iter(self._encoders.values())).manner
+
+    def grid(self, media: Media) -> Grid | None:
+        """Return where a medium's tokens are for positions of several dimensions; None for others."""
+        encoder, found = self.usable(media)
+        return encoder.grid(found) if encoder.grid else None
+
+    def usable(self, media: Media) -> tuple[Encoder, Picture | Sound]:
+        """Return what encodes a medium, and what its file holds.
 
         Raises:
             TemplateError: the model takes none of its kind, or the file cannot be used.
@@ -89,12 +137,17 @@ class KeptFeatures:
         if isinstance(found := self._found(media), Refused):
             name = Path(media.uri).name
             raise TemplateError(f"{name}: {found.reason}", hint=found.hint)
-        return encoder.length(found)
+        return encoder, found
 
     def _found(self, media: Media) -> Finding:
         if media.sha256 not in self._opened:
             self.open([media])
         return self._opened[media.sha256]
+
+    def under(self, weights: str) -> KeptFeatures:
+        """Return the same of encoders with other weights."""
+        encoders = {kind: replace(one, weights=weights) for kind, one in self._encoders.items()}
+        return KeptFeatures(self._ledger, encoders, self.choices, self.source)
 
     def __deepcopy__(self, memo: object) -> KeptFeatures:
         """Return itself: it changes with no training."""
@@ -154,4 +207,4 @@ class KeptFeatures:
         self.encoded += len(media)
         for one, features in zip(media, made, strict=True):
             with replacing(self._path(one)) as new, new.open("wb") as file:
-                np.save(file, features.to(torch.float16).numpy())
+                np.save(file, features.to(encoder.dtype).numpy())

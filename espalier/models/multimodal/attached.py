@@ -1,0 +1,90 @@
+"""A model that sees or hears by itself: made ready as it is loaded, and its trained projector saved."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, cast
+
+from espalier.core.caches import beside
+from espalier.core.errors import ModelError
+from espalier.core.files import read_json
+from espalier.models.folder import PROCESSOR, is_multimodal
+from espalier.models.inside import own_projector
+from espalier.models.media import media_embedding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import torch
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from espalier.models.encoders.features import KeptFeatures
+    from espalier.models.media import MediaEmbedding
+
+
+def sees_itself(folder: Path) -> bool:
+    """Say whether a folder holds a model that sees or hears by itself."""
+    config = folder / "config.json"
+    return config.exists() and is_multimodal(read_json(config), folder)
+
+
+def own_features(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None
+) -> KeptFeatures:
+    """Return what a model that sees or hears by itself makes of media; without it, how many tokens they have.
+
+    Raises:
+        ModelError: its processor cannot be loaded, or it takes media in a way that is not known here.
+        MissingExtra: pillow or soundfile is not installed.
+    """
+    from espalier.models.encoders.features import KeptFeatures
+    from espalier.models.multimodal.own import encoders_of
+    from espalier.models.multimodal.processors import Processor
+
+    found = encoders_of(Processor(folder, tokenizer), model)
+    return KeptFeatures(beside("features"), found, source=folder)
+
+
+def attach_own(model: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Return a model that sees or hears by itself, ready for ids of media. Raises as `own_features` does."""
+    from espalier.models.multimodal.own import see
+
+    return see(model, own_features(folder, tokenizer, model))
+
+
+def copy_processor(model: nn.Module, folder: Path) -> None:
+    """Copy the processor of a model that sees or hears by itself into a folder. Raises OSError."""
+    embedding = media_embedding(model)
+    source = cast("KeptFeatures", embedding.features).source if embedding else None
+    for file in [source / name for name in PROCESSOR] if source else ():
+        if file.exists():
+            shutil.copyfile(file, folder / file.name)
+
+
+def own_tensors(embedding: MediaEmbedding) -> dict[str, torch.Tensor]:
+    """Return the weights of the model's own projector that were trained, by their names in the model."""
+    return {name: weight.detach().contiguous() for name, weight in embedding.own.items()}
+
+
+def read_own(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor], path: Path) -> PreTrainedModel:
+    """Return a model that sees or hears by itself with a projector of its own that was trained.
+
+    Raises:
+        ModelError: it was trained in another model.
+    """
+    from espalier.models.multimodal.own import encoder_hash
+
+    embedding, weights = media_embedding(model), own_projector(model)
+    if embedding is None or weights.keys() != tensors.keys():
+        raise ModelError(
+            "The projector was trained in another model than this, or is damaged.",
+            where=str(path),
+            hint="Take the model that it was trained in.",
+        )
+    for name, weight in weights.items():
+        weight.data.copy_(tensors[name])
+    embedding.own = weights
+    embedding.features = cast("KeptFeatures", embedding.features).under(encoder_hash(model))
+    return model
