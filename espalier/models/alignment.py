@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Penalties that are tried, as shares of the mean square of a feature.
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+TOGETHER = 2048  # tokens whose products are summed at a time
 APART = 5  # every so many-th medium tells which of them is best
 
 
@@ -52,27 +53,41 @@ class Moments:
 
     def __init__(self) -> None:
         self.count = 0
-        self.sums: tuple[torch.Tensor, ...] = ()
+        self._sums: list[torch.Tensor] = []
+        self._waiting: list[Solution] = []
 
     def add(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Take in the features of more tokens and what they should become."""
-        products = (x.sum(0), y.sum(0), x.T @ x, x.T @ y, (y * y).sum())
         self.count += len(x)
-        self._add([one.double() for one in products])
+        self._waiting.append((x, y))
+        if sum(len(one) for one, _ in self._waiting) >= TOGETHER:
+            self._multiply()
 
-    def _add(self, products: Sequence[torch.Tensor]) -> None:
-        if not self.sums:
-            self.sums = tuple(torch.zeros_like(one) for one in products)
-        for own, new in zip(self.sums, products, strict=True):
+    @property
+    def sums(self) -> list[torch.Tensor]:
+        """The sums of x [F], y [D], x times x [F, F], x times y [F, D] and y squared."""
+        self._multiply()
+        return self._sums
+
+    def _multiply(self) -> None:
+        if self._waiting:
+            x, y = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+            self._waiting = []
+            products = (x.sum(0), y.sum(0), x.T @ x, x.T @ y, (y * y).sum())
+            self._add([one.double() for one in products])
+
+    def _add(self, sums: Sequence[torch.Tensor]) -> None:
+        if not self._sums:
+            self._sums = [torch.zeros_like(one) for one in sums]
+        for own, new in zip(self._sums, sums, strict=True):
             own += new
 
     def both(self, other: Moments) -> Moments:
         """Return the sums of these and others together."""
         out = Moments()
         out.count = self.count + other.count
-        for one in (self, other):
-            if one.count:
-                out._add(one.sums)
+        for one in filter(lambda one: one.count, (self, other)):
+            out._add(one.sums)
         return out
 
     def solved(self, ridge: float) -> Solution:

@@ -35,13 +35,21 @@ def test_a_sound_has_as_many_tokens_as_is_said_of_it(rate: int, tmp_path: Path, 
             assert made.shape == (_tokens(stack, 0.3, sounds.look(path)), 8 * stack)
 
 
-@pytest.mark.parametrize("tokens", [49, 16])
+@pytest.mark.parametrize("tokens", [49, 16, 4, 2, 1])
 def test_a_picture_has_as_many_tokens_as_are_asked_for(tokens: int, tmp_path: Path, one_thread: None) -> None:
     torch.manual_seed(0)
     path = tmp_path / "wide.png"
     Image.new("RGB", (90, 20), "red").save(path)
-    (made,) = _see(lambda: Lite0().eval(), tokens, [path])
-    assert made.shape == (tokens, WIDTH)
+    model = Lite0().eval()
+    (made,) = _see(lambda: model, tokens, [path])
+    if tokens >= 16:
+        assert made.shape == (tokens, WIDTH)
+        return
+    (whole,) = _see(lambda: model, 49, [path])
+    assert made.shape == (tokens, tokens * WIDTH)
+    for place, token in enumerate(made):  # the picture's mean, in columns of its own
+        assert torch.equal(token.view(tokens, WIDTH)[place], whole.mean(0))
+        assert int(token.count_nonzero()) == int(whole.mean(0).count_nonzero())
 
 
 def test_features_are_the_same_whoever_asks_for_them_first(tmp_path: Path, one_thread: None) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 RATE = 16_000  # samples a second that Whisper hears
 FRAMES = 50  # that its encoder makes of a second
+POOLED = 16  # tokens of a picture from which on each is a part of it, and not the whole
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,12 @@ encoders: Registry[Encoder] = Registry("encoder")
 
 
 @encoders.register("efficientnet-lite0")
-def efficientnet_lite0(*, tokens: Literal[49, 16] = 49) -> Encoder:
-    """EfficientNet-Lite0's last map of a picture, 7 by 7 tokens of 1,280 numbers, or pooled to 4 by 4."""
+def efficientnet_lite0(*, tokens: Literal[49, 16, 4, 2, 1] = 49) -> Encoder:
+    """EfficientNet-Lite0's last map of a picture, 7 by 7 `tokens`, pooled to 16, or its mean as 4, 2 or 1.
+
+    Where a picture shows one thing, the mean says what, and few tokens are read as words are. Each of them
+    has columns of its own, so that the projector is another map for each (Frozen, arXiv 2106.13884).
+    """
     folder = fetch("efficientnet-lite0", used_cache())
 
     def load() -> Lite0:
@@ -100,7 +105,7 @@ def efficientnet_lite0(*, tokens: Literal[49, 16] = 49) -> Encoder:
     return Encoder(
         name="efficientnet-lite0",
         kind="image",
-        width=WIDTH,
+        width=WIDTH * (tokens if tokens < POOLED else 1),
         settings={"tokens": tokens, "pixels": SIZE, "fit": "padded with white"},
         weights=weights_hash(folder),
         length=lambda _: tokens,
@@ -149,6 +154,8 @@ def _see(load: Callable[[], Lite0], tokens: int, paths: Sequence[Path]) -> list[
     """Return the features of pictures, each fitted into a square and padded with white."""
     batch = torch.from_numpy(np.stack([_squared(path, SIZE) for path in paths]))
     maps = load()(batch.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last))
+    if tokens < POOLED:
+        return [torch.block_diag(*[whole[None]] * tokens) for whole in maps.mean(1)]
     if tokens < maps.shape[1]:
         side, small = math.isqrt(maps.shape[1]), math.isqrt(tokens)
         square = maps.transpose(1, 2).unflatten(2, (side, side))
