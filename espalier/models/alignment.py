@@ -133,6 +133,16 @@ def set_projectors(embedding: MediaEmbedding, made: dict[str, Aligned]) -> None:
             embedding.projector(kind).map.bias.copy_(one.bias)
 
 
+@torch.no_grad()
+def undone(embedding: MediaEmbedding, kind: str, rate: float) -> bool:
+    """Say whether a few of Adam's steps at a rate would undo an alignment.
+
+    A step moves each weight by the rate, and what is made of normalised features by that times their number;
+    a fourth of what words' embeddings differ by is much.
+    """
+    return rate * embedding.projector(kind).map.in_features > float(embedding.weight.std()) / 4
+
+
 def laid(words: int, tokens: int) -> torch.Tensor:
     """Return how much of each token [tokens, words] each of some words takes, laid evenly one after another.
 

@@ -15,7 +15,7 @@ from espalier.core.errors import RecipeError
 from espalier.core.records import media_in
 from espalier.core.text import counted
 from espalier.encode.media import FIRST, medium
-from espalier.models.alignment import aligned, set_projectors
+from espalier.models.alignment import aligned, set_projectors, undone
 from espalier.models.media import media_embedding
 from espalier.runs.events import bar, say, working
 from espalier.train.parallel import on_first
@@ -114,6 +114,12 @@ def align_projectors(
             else f"; explains {one.explained:.0%} of the words' variance, held out"
         )
         say(f"Projector aligned by least squares on {counted(one.media, NOUNS[kind])}{held}.")
+    rate = stage.section.projector_rate or stage.section.rate
+    if any(undone(embedding, kind, rate) for kind in made):
+        say(
+            f"Note: a few steps at a rate of {rate:g} undo an alignment: each moves every weight of the "
+            "projector by it; about 3e-6 keeps it (train.projector_rate)."
+        )
     run.log_stage(f"{stage.name}: align", started, peak_bytes())
 
 

@@ -202,6 +202,7 @@ def test_a_projector_begins_with_what_least_squares_found_for_the_stages_answers
     assert (found["stage"], found["kind"]) == ("train 0", "image")
     assert 0 < found["media"] <= 16
     assert f"aligned by least squares on {found['media']} pictures" in " ".join(done.err.split())
+    assert "a few steps at a rate of 0.01 undo an alignment" in " ".join(done.err.split())
 
 
 def test_nothing_is_aligned_where_nothing_sees(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from espalier.core.records import Media
-from espalier.models.alignment import RIDGES, Aligned, aligned, laid, set_projectors
+from espalier.models.alignment import RIDGES, Aligned, aligned, laid, set_projectors, undone
 from espalier.models.media import MediaEmbedding, Projector
 
 FEATURES, WIDTH, VOCABULARY = 9, 5, 30
@@ -37,6 +37,9 @@ class Drawn:
     def of(self, media: Media) -> torch.Tensor:
         """Return the features of a medium."""
         return self.found[media]
+
+    def grid(self, media: Media) -> None:
+        """Tokens follow each other as words do."""
 
 
 def made(noise: float) -> tuple[MediaEmbedding, Drawn]:
@@ -103,6 +106,20 @@ def test_an_aligned_projector_makes_words_of_features() -> None:
     shown = embedding.projector(medium.kind)(drawn.of(medium))
     nearest = torch.cdist(shown, embedding.weight).argmin(1)
     assert nearest.tolist() == ids * len(shown)
+
+
+@pytest.mark.parametrize(("rate", "lost"), [(0.1, True), (1e-3, False)])
+def test_a_rate_that_undoes_an_alignment_is_told_from_one_that_does_not(rate: float, lost: bool) -> None:
+    embedding, drawn = made(0.01)
+    set_projectors(embedding, aligned(embedding, drawn.said))
+    medium, ids = next(row for row in drawn.said if len(row[1]) == 1)
+    projector = embedding.projector(medium.kind)
+    optimizer = torch.optim.Adam(projector.parameters(), rate)
+    for _ in range(5):
+        (-projector(drawn.of(medium)).sum()).backward()
+        optimizer.step()
+    nearest = torch.cdist(projector(drawn.of(medium)), embedding.weight).argmin(1)
+    assert (set(nearest.tolist()) != set(ids)) == lost == undone(embedding, medium.kind, rate)
 
 
 def test_too_few_media_to_hold_some_out_are_aligned_all_the_same() -> None:
