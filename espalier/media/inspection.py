@@ -53,6 +53,7 @@ def inspect(
     folder: Path,
     *,
     longest: float | None = None,
+    known: dict[str, Entry] | None = None,
     workers: int | None = None,
     say: Callable[[int, int], object] = lambda done, total: None,
 ) -> Mapping[str, Finding]:
@@ -62,6 +63,7 @@ def inspect(
         media: as rows name them, the same one as often as rows do.
         folder: for the ledger, `media.jsonl`: what it knows of a file that has not changed is not looked up.
         longest: seconds of sound that the encoder hears; a longer one is refused.
+        known: what the ledger says, by default read from it; what is found is put there, too.
         workers: threads; by default one for each processor of this process.
         say: told after each file that is opened how many are, and how many will be.
 
@@ -70,7 +72,7 @@ def inspect(
         MissingExtra: pillow or soundfile is not installed.
     """
     distinct = {one.sha256: one for one in media}
-    known = _known(folder / NAME)
+    known = ledger(folder) if known is None else known
     found: dict[str, Entry] = {
         sha256: known[sha256]
         for sha256, one in distinct.items()
@@ -87,6 +89,7 @@ def inspect(
                 say(next(count), len(waiting))
             _append(folder / NAME, new)
             found |= new
+    known |= {sha256: one for sha256, one in found.items() if not isinstance(one[1], Refused)}
     return {sha256: _heard(found[sha256][1], longest) for sha256 in distinct}
 
 
@@ -125,12 +128,12 @@ def _state(path: str) -> State | None:
         return None
 
 
-def _known(ledger: Path) -> dict[str, Entry]:
-    """Return what a ledger says, the last line of each; one that a kill tore says nothing."""
+def ledger(folder: Path) -> dict[str, Entry]:
+    """Return what a folder's ledger says, the last line of each; one that a kill tore says nothing."""
     known: dict[str, Entry] = {}
-    if not ledger.is_file():
+    if not (folder / NAME).is_file():
         return known
-    with ledger.open("rb") as lines:
+    with (folder / NAME).open("rb") as lines:
         for line in lines:
             try:
                 entry: dict[str, Any] = json.loads(line)
@@ -141,7 +144,7 @@ def _known(ledger: Path) -> dict[str, Entry]:
     return known
 
 
-def _append(ledger: Path, entries: Mapping[str, Entry]) -> None:
+def _append(path: Path, entries: Mapping[str, Entry]) -> None:
     """Write findings down, but for refusals. Raises RunError."""
     kinds = {made: kind for kind, made in KINDS.items()}
     lines = [
@@ -150,14 +153,14 @@ def _append(ledger: Path, entries: Mapping[str, Entry]) -> None:
         if not isinstance(one[1], Refused)
     ]
     try:
-        ledger.parent.mkdir(parents=True, exist_ok=True)
-        with ledger.open("ab") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
             # A line of its own first: the last one may have been torn by a kill.
             file.write(("\n" + "\n".join(lines) + "\n").encode() if lines else b"")
     except OSError as error:
         raise RunError(
             f"What was found in the media cannot be written down: {error.strerror}.",
-            where=str(ledger),
+            where=str(path),
             hint=disk_hint(error),
         ) from None
 

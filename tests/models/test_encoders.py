@@ -14,6 +14,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from espalier.core.records import Media
 from espalier.media import sounds
+from espalier.media.inspection import ledger
 from espalier.models.encoders.encoders import Encoder, _hear, _see, _tokens
 from espalier.models.encoders.features import KeptFeatures
 from espalier.models.encoders.lite0 import WIDTH, Lite0
@@ -68,3 +69,21 @@ def test_features_are_the_same_whoever_asks_for_them_first(tmp_path: Path, one_t
         with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
             found.append(KeptFeatures(tmp_path / "features", {"image": encoder}).of(media))
     assert torch.equal(*found)
+
+
+def test_the_ledger_is_read_once_however_often_files_are_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr("espalier.models.encoders.features.ledger", lambda at: read.append(at) or ledger(at))
+    media: list[Media] = []
+    for shade in range(3):
+        path = tmp_path / f"{shade}.png"
+        Image.new("L", (4, 4), shade).save(path)
+        media.append(Media("image", str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
+    encoder = Encoder("one", "image", 4, {}, "none", lambda found: found.width, lambda _: [])  # pyright: ignore
+    for _ in range(2):  # the second time all of it is known
+        features = KeptFeatures(tmp_path, {"image": encoder})
+        assert [features.length(one) for one in media] == [4, 4, 4]
+    assert len(read) == 2
+    assert len(ledger(tmp_path)) == 3

@@ -18,7 +18,7 @@ import torch
 from espalier.core.errors import DataError, TemplateError
 from espalier.core.files import file_sha256, replacing
 from espalier.encode.media import Takes
-from espalier.media.inspection import Refused, inspect
+from espalier.media.inspection import Refused, inspect, ledger
 from espalier.media.kinds import WORDS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from espalier.core.recipe import Choice
     from espalier.core.records import Media
-    from espalier.media.inspection import Finding
+    from espalier.media.inspection import Entry, Finding
     from espalier.media.pictures import Picture
     from espalier.media.sounds import Sound
     from espalier.models.encoders.encoders import Encoder
@@ -61,6 +61,7 @@ class KeptFeatures:
         self.source = source
         self._encoders = encoders
         self._ledger = folder
+        self._known: dict[str, Entry] | None = None  # what is in it, once it is read
         self._opened: dict[str, Finding] = {}
         self._held: OrderedDict[Media, torch.Tensor] = OrderedDict()
         self._bytes = 0
@@ -81,7 +82,9 @@ class KeptFeatures:
     ) -> None:
         """Open each file once, and know what it holds or why it cannot be used; see `media/inspection.py`."""
         longest = min((e.longest for e in self._encoders.values() if e.longest is not None), default=None)
-        self._opened |= inspect(media, self._ledger, longest=longest, say=say)
+        if self._known is None:
+            self._known = ledger(self._ledger)
+        self._opened |= inspect(media, self._ledger, longest=longest, known=self._known, say=say)
 
     def fits(self, media: Media) -> bool:
         """Say whether a medium that was opened can be used."""
