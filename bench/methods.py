@@ -145,7 +145,7 @@ def _measured(job: Job, prepared: Prepared, loaded: Loaded) -> dict[str, Any]:
 
 def _source(prepared: Prepared, template: Template) -> Source:
     from espalier.encode.batches import steps_per_epoch
-    from espalier.runs.prepare import encode_units
+    from espalier.runs.in_tokens import encode_units
     from espalier.train.objectives import Resources, sft
     from espalier.train.steps import steps_of
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from espalier.core.bundled_recipes import SUFFIX, bundled_recipes
-from espalier.models.bundled import KNOWN
+from espalier.models.bundled import ENCODERS, KNOWN
 
 
 def recipe_names(incomplete: str) -> list[str]:
@@ -34,6 +34,11 @@ def run_folders(incomplete: str) -> list[str]:
 def model_names(incomplete: str) -> list[str]:
     """Return the bundled models that begin so."""
     return [name for name in KNOWN if name.startswith(incomplete)]
+
+
+def package_names(incomplete: str) -> list[str]:
+    """Return the bundled models and encoders that begin so."""
+    return [name for name in (*KNOWN, *ENCODERS) if name.startswith(incomplete)]
 
 
 def talkers(incomplete: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from espalier.cli.completion import model_names
+from espalier.cli.completion import package_names
 from espalier.cli.settings import DEFAULT_CACHE, Cache
 from espalier.models import bundled
 from espalier.runs.events import working
@@ -16,10 +16,10 @@ models = typer.Typer(help="List the bundled models, or fetch one.", invoke_witho
 
 @models.callback()
 def listed(context: typer.Context, cache: Cache = DEFAULT_CACHE) -> None:
-    """List the bundled models."""
+    """List the bundled models, and the encoders that see and hear for them."""
     if context.invoked_subcommand is not None:
         return
-    for model in bundled.KNOWN.values():
+    for model in (*bundled.KNOWN.values(), *bundled.ENCODERS.values()):
         folder = bundled.cached(model.name, cache)
         typer.echo(f"{model.name}  {model.about}, {model.parameters} parameters, {model.licence}")
         typer.echo(f"  {folder or f'not fetched yet: espalier models fetch {model.name}'}")
@@ -27,7 +27,7 @@ def listed(context: typer.Context, cache: Cache = DEFAULT_CACHE) -> None:
 
 @models.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a bundled model.", autocompletion=model_names)],
+    name: Annotated[str, typer.Argument(help="Name of a bundled model.", autocompletion=package_names)],
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
     """Download a bundled model and convert it, once."""

@@ -31,6 +31,7 @@ from espalier.data.table import as_parquet
 from espalier.decode.strategies.registry import strategies
 from espalier.models.adapters import methods
 from espalier.runs.events import say
+from espalier.runs.in_tokens import once_each
 from espalier.runs.overview import overview, row_by_row
 from espalier.runs.rating import rater_weights
 from espalier.scorers.registry import scorers
@@ -133,8 +134,8 @@ def look(choices: Choices, path: Path, way: Way, patience: float = 0.0) -> bool:
 def write_books(run: RunFolder, plan: Plan, inputs: Mapping[str, str]) -> None:
     """Write down what the run is made of; what says so already is left alone."""
     recipe, prepared = plan.choices.recipe, plan.prepared
-    too_long = [reject for stage in plan.stages for reject in stage.encoded.rejects]
-    for rejects, why in ((prepared.rejects, "cannot be used"), (too_long, "too long")):
+    unfit = once_each(reject for stage in plan.stages for reject in stage.encoded.rejects)
+    for rejects, why in ((prepared.rejects, "cannot be used"), (unfit, "too long, or of no use to a stage")):
         if rejects:
             say(f"Rows left out, {why}: {len(rejects)}; see {run.rejects}.")
     write_changed(run.recipe, recipe.to_toml().encode())
@@ -144,7 +145,7 @@ def write_books(run: RunFolder, plan: Plan, inputs: Mapping[str, str]) -> None:
         write_changed(run.data / "dev.parquet", as_parquet(prepared.dev))
     else:
         (run.data / "dev.parquet").unlink(missing_ok=True)
-    run.write_rejects({"data": prepared.rejects, "encode": too_long})
+    run.write_rejects({"data": prepared.rejects, "encode": unfit})
     known = read_provenance(run)
     if known.get("inputs") == inputs:
         return

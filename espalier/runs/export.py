@@ -26,6 +26,7 @@ from espalier.data.table import read_examples
 from espalier.decode.local import local_of
 from espalier.models import llama_check
 from espalier.models.bundled import KNOWN
+from espalier.models.encoders.attached import chosen_beside
 from espalier.models.export import (
     BOUNDS,
     Seen,
@@ -40,7 +41,7 @@ from espalier.models.export import (
     witness,
 )
 from espalier.models.gguf_file import read_gguf, stop_ids, write_gguf
-from espalier.models.places import base_of
+from espalier.models.places import base_of, check_run
 from espalier.models.precision import PLAIN
 from espalier.models.soft_prompt import virtual_ids
 from espalier.report.card import Source, card
@@ -104,6 +105,9 @@ def export_run(
             where=str(target),
             hint="Name another folder with --out, or remove that one.",
         )
+    check_run(run, rating=False)
+    if encoders := chosen_beside(run.model):
+        raise _seeing(run, to, [choice.kind for choice in encoders])
     with working("Loading the tuned model"):
         loaded = load_run(run, cache)
     job = Job(run, recipe, loaded, to, form, _base(run, cache))
@@ -158,6 +162,16 @@ class Job:
                 hint="Export it with --to hf, or --to gguf: all adapters are folded in.",
             )
         return self.base.folder
+
+
+def _seeing(run: RunFolder, to: Sort, encoders: list[str]) -> ModelError:
+    return ModelError(
+        f"The run's model sees or hears through {some(encoders, TASKS)} and a projector, which no model of "
+        f"transformers, peft or llama.cpp has, so --to {to} would write one that cannot.",
+        where=str(run.path),
+        hint=f"What travels is the folder {run.model}: its media.safetensors holds the projector and names "
+        "the encoders, and Espalier loads it wherever the model that it was tuned from lies.",
+    )
 
 
 def _base(run: RunFolder, cache: Path) -> Place | None:

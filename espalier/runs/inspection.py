@@ -14,6 +14,7 @@ from espalier.encode.batches import build_trees, schedule
 from espalier.models.load import load_template
 from espalier.models.places import find_model
 from espalier.runs.events import working
+from espalier.runs.in_tokens import once_each
 from espalier.runs.judging import answer_limit, try_judges
 from espalier.runs.load import dated_as, rendering_of
 from espalier.runs.overview import learned, overview, visible
@@ -99,7 +100,9 @@ def inspect_recipe(choices: Choices, cache: Path) -> Inspection:
         template = load_template(place, recipe.model.encoders).under(dated_as(run, rendering_of(recipe)))
         stages = stages_of(choices, template, Path())
     limit = None if choices.rates else answer_limit(prepared.test, template, choices.strategy.limit)
-    rejects = [*prepared.rejects, *(reject for stage in stages for reject in stage.encoded.rejects)]
+    rejects = once_each(
+        [*prepared.rejects, *(reject for stage in stages for reject in stage.encoded.rejects)]
+    )
     looks = [_look(stage, recipe.seed, template) for stage in stages]
     return Inspection(template, prepared.notes, looks, rejects, limit)
 

@@ -16,15 +16,8 @@ from espalier.core.memory import all_kept
 from espalier.core.records import ALONE, Ranks
 from espalier.core.run import stage_name
 from espalier.runs.events import say, working
-from espalier.runs.prepare import (
-    announced,
-    askable,
-    divided,
-    encode_units,
-    prepare,
-    special_names,
-    stage_examples,
-)
+from espalier.runs.in_tokens import askable, encode_units, once_each, showing, special_names
+from espalier.runs.prepare import announced, divided, prepare, stage_examples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +31,8 @@ if TYPE_CHECKING:
     from espalier.encode.template import Template
     from espalier.encode.tokens import Unit
     from espalier.models.load import Loaded
-    from espalier.runs.prepare import Prepared, Units
+    from espalier.runs.in_tokens import Units
+    from espalier.runs.prepare import Prepared
     from espalier.runs.trackers import Opener
     from espalier.train.objectives import Objective
 
@@ -344,10 +338,12 @@ def stages_of(choices: Choices, template: Template, path: Path) -> list[Stage]:
         encoded = encode_units(examples, template, section.tokens, written(shared[number]), refused)
         name = stage_name(number, len(recipe.train))
         stage = Stage(number, name, section, shared[number], examples, encoded, folder, last)
+        if section.method.kind == "projector":
+            stage = replace(stage, encoded=showing(encoded, examples, f"{stage.key}.method"))
         if stage.rates:
             _check_rating(stage)
         for place, (objective, _) in enumerate(shared[number]):
-            check_units(objective, encoded.units, f"{stage.key}.objective.{place}")
+            check_units(objective, stage.encoded.units, f"{stage.key}.objective.{place}")
         if dev and samples(stage.shared):
             prepared.notes.append(f"{stage.name} learns from answers of its own: its last weights are kept.")
         elif dev:
@@ -355,6 +351,7 @@ def stages_of(choices: Choices, template: Template, path: Path) -> list[Stage]:
         stages.append(stage)
     distinct = {example.id: example for stage in stages for example in (*stage.examples, *stage.dev)}
     distinct |= {example.id: example for example in prepared.test}
+    prepared.rejects[:] = once_each(prepared.rejects)
     prepared.notes.extend(special_names([*distinct.values()], template))
     return stages
 
@@ -364,6 +361,8 @@ def _watching(
 ) -> Stage:
     """Return the stage with what it is watched by. Raises DataError where an objective has no loss there."""
     found = encode_units(dev, template, stage.section.tokens, 0, refused, what="held-out")
+    if stage.section.method.kind == "projector":
+        found = showing(found, dev, "data.dev")
     stage.encoded.rejects.extend(found.rejects)
     for objective, _ in stage.shared:
         if not any(objective.learns(unit) for unit in found.units):

@@ -7,32 +7,27 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from espalier.core.errors import DataError, TemplateError
+from espalier.core.errors import DataError
 from espalier.core.files import content_hash
 from espalier.core.memory import all_kept
 from espalier.core.text import counted
 from espalier.data.mixture import places, read
 from espalier.data.split import held_out, hold_out, limit, sources_of, split
-from espalier.encode.batches import group_size
-from espalier.encode.tokens import encode_unit, read_ahead
-from espalier.formats.load import LEAVE_OUT, has_columns
+from espalier.formats.load import has_columns
 from espalier.runs.events import say, working
+from espalier.runs.in_tokens import left_out
 from espalier.tasks.once import once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from espalier.core.recipe import Recipe, TaskSection, TrainSection
     from espalier.core.records import Example
     from espalier.data.mixture import Part
-    from espalier.encode.template import Template
-    from espalier.encode.tokens import Unit
     from espalier.tasks.raw_rows import OnReject
 
 
-NAMES = 3  # of special tokens that are listed
 TASKS = 8  # that are listed
-AHEAD = 256  # examples whose texts the tokenizer is given at once
 
 
 @dataclass(frozen=True)
@@ -80,14 +75,6 @@ class Prepared:
         listed = [f"  {p.name}: {train[p.name]} to train on, {test[p.name]} to score" for p in self.parts]
         more = len(listed) - TASKS
         return [f"{self.name}: {rows}.", *listed[:TASKS], *([f"  and {more} more"] if more > 0 else [])]
-
-
-@dataclass(frozen=True)
-class Units:
-    """Training examples as tokens, and those that fit neither the token budget nor the model's context."""
-
-    units: list[Unit]
-    rejects: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
 def prepare(recipe: Recipe) -> Prepared:
@@ -229,7 +216,7 @@ def divided(
 def _trained(examples: list[Example], prepared: Prepared) -> list[Example]:
     """Return the examples whose rows do not say that they are not trained on; those go to the rejects."""
     reason = "The row says that it is not trained on."
-    prepared.rejects.extend(_left_out(e, reason) for e in examples if not e.facts.get("train", True))
+    prepared.rejects.extend(left_out(e, reason) for e in examples if not e.facts.get("train", True))
     return [example for example in examples if example.facts.get("train", True)]
 
 
@@ -237,144 +224,9 @@ def _unscored(examples: list[Example], prepared: Prepared) -> list[Example]:
     """Return the examples of which neither source nor media are scored; others go to `prepared.rejects`."""
     scored = set[str]().union(*map(sources_of, prepared.test))
     reason = "Its source is in the test set, so it is not trained on."
-    prepared.rejects.extend(_left_out(e, reason) for e in examples if not scored.isdisjoint(sources_of(e)))
+    prepared.rejects.extend(left_out(e, reason) for e in examples if not scored.isdisjoint(sources_of(e)))
     return [example for example in examples if scored.isdisjoint(sources_of(example))]
 
 
 def _rejecting(task: TaskSection, rejects: list[dict[str, Any]]) -> OnReject | None:
     return rejects.append if task.on_bad == "reject" else None
-
-
-def encode_units(
-    examples: list[Example],
-    template: Template,
-    tokens: int,
-    answer: int = 0,
-    refused: list[dict[str, Any]] | None = None,
-    *,
-    what: str = "training",
-) -> Units:
-    """Return the examples in tokens; one beyond the budget or the model's context is left out, never cut.
-
-    Args:
-        examples: to train on.
-        template: of the model.
-        tokens: most distinct tokens of an example's rows.
-        answer: most tokens of an answer that the model may write itself; it has to fit behind the prompt.
-        refused: takes what the template refuses; without it that is an error.
-        what: what they are called where none fits.
-
-    Raises:
-        DataError: no example fits.
-        TemplateError: the template refuses an example, which is named.
-    """
-    result = Units([])
-    sizes: list[int] = []  # of all rows of an example laid out together
-    lengths: list[int] = []  # of its longest row
-    for place, example in enumerate(examples):
-        if place % AHEAD == 0:
-            read_ahead(examples[place : place + AHEAD], template)
-        try:
-            unit = encode_unit(example, template)
-        except TemplateError as error:
-            if refused is None:
-                raise _refused(example, error) from None
-            refused.append(_left_out(example, f"{error.message} {error.hint}".strip()))
-            continue
-        written = len(unit.prompt) + max(1, answer)
-        sizes.append(max(len(unit.rows) + group_size(unit.rows) if unit.rows else 0, written))
-        lengths.append(max([written, *(len(row.ids) for row in unit.rows)]))
-        if lengths[-1] > template.context:
-            reason = f"The row has {lengths[-1]} tokens; the model's context is {template.context}."
-        elif sizes[-1] > tokens:
-            reason = f"The row has {sizes[-1]} tokens; the budget train.tokens is {tokens}."
-        else:
-            result.units.append(unit)
-            continue
-        result.rejects.append(_left_out(example, reason))
-    if not sizes and refused:
-        raise DataError(
-            f"The chat template refuses all {len(examples)} {what} rows.", hint=refused[-1]["reason"]
-        )
-    if not result.units:
-        raise _nothing_fits(f"None of the {len(sizes)} {what} rows fits", sizes, lengths, tokens, template)
-    return result
-
-
-def askable(
-    examples: list[Example], template: Template, refused: list[dict[str, Any]] | None, *, rates: bool = False
-) -> list[Example]:
-    """Return the examples to score that the template renders.
-
-    Args:
-        examples: to score.
-        template: of the model.
-        refused: as in `encode_units`.
-        rates: whether the examples' own answers are to be rated; else only their prompts are asked.
-
-    Raises:
-        TemplateError: the template refuses an example, which is named.
-        DataError: it refuses all.
-    """
-    kept: list[Example] = []
-    for example in examples:
-        try:
-            if rates:
-                encode_unit(example, template)
-            else:
-                template.prompt_ids(example.prompt)
-        except TemplateError as error:
-            if refused is None:
-                raise _refused(example, error) from None
-            refused.append(_left_out(example, f"{error.message} {error.hint}".strip()))
-        else:
-            kept.append(example)
-    if not kept and refused:
-        reason = refused[-1]["reason"]
-        raise DataError(f"The chat template refuses all {len(examples)} test rows.", hint=reason)
-    return kept
-
-
-def special_names(examples: Sequence[Example], template: Template) -> Iterator[str]:
-    """Yield a sentence on rows that hold names of special tokens, where there are such and they are text."""
-    found = [
-        names for example in examples if (names := template.quoted((*example.messages, *example.rejected)))
-    ]
-    if found and template.rendering.special == "text":
-        listed = sorted(set[str]().union(*found))
-        more = f" and {len(listed) - NAMES} more" if len(listed) > NAMES else ""
-        rows = f"{counted(len(found), 'row')} {'holds' if len(found) == 1 else 'hold'}"
-        yield (
-            f"{rows} names of special tokens ({', '.join(listed[:NAMES])}{more}): "
-            'they are text there, in several tokens each. task.special = "token" makes them the tokens.'
-        )
-
-
-def _refused(example: Example, error: TemplateError) -> TemplateError:
-    hint = f"{error.hint} {LEAVE_OUT}".strip()
-    return TemplateError(error.message, where=_place(example) or error.where, hint=hint)
-
-
-def _left_out(example: Example, reason: str) -> dict[str, Any]:
-    return {"where": _place(example), "reason": reason, "example": example.id}
-
-
-def _place(example: Example) -> str:
-    return ", row ".join(str(example.origin[key]) for key in ("file", "row") if key in example.origin)
-
-
-def _nothing_fits(
-    none: str, sizes: list[int], lengths: list[int], tokens: int, template: Template
-) -> DataError:
-    if min(lengths) > template.context:
-        return DataError(
-            f"{none} the model's context of {template.context} tokens; they have {min(lengths)} to "
-            f"{max(lengths)}.",
-            where="model.name",
-            hint="Take a model with a longer context, or show fewer examples (task.positive).",
-        )
-    return DataError(
-        f"{none} the budget of {tokens} tokens; they have {min(sizes)} to {max(sizes)}.",
-        where="train.tokens",
-        hint=f"Raise it with -o train.tokens={max(sizes)}, or show fewer examples (task.positive).",
-    )

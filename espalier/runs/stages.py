@@ -30,11 +30,11 @@ from espalier.models.reward import leaf_scores, reward_model
 from espalier.models.soft_prompt import virtual_ids
 from espalier.runs.events import say, working
 from espalier.runs.following import follow, foretold, kinds, look_ahead
+from espalier.runs.in_tokens import encode_units
 from espalier.runs.kept import is_done, keep, load_kept
 from espalier.runs.media import align_projectors
 from espalier.runs.overview import row_by_row
 from espalier.runs.plan import samples, written
-from espalier.runs.prepare import encode_units
 from espalier.runs.rating import rater_weights, raters
 from espalier.runs.stopping import stopping
 from espalier.runs.taken import note, take

@@ -17,10 +17,11 @@ from espalier.data.split import hold_out, limit
 from espalier.data.table import read_examples
 from espalier.models.places import check_run
 from espalier.runs.events import say
+from espalier.runs.in_tokens import askable
 from espalier.runs.judging import build_scorers
 from espalier.runs.load import load_to_decode
 from espalier.runs.plan import choose
-from espalier.runs.prepare import announced, askable, prepare
+from espalier.runs.prepare import announced, prepare
 from espalier.runs.rating import raters_from
 from espalier.runs.run import Run
 from espalier.trials.evaluation import local_model

@@ -23,9 +23,9 @@ from espalier.evaluate.measures import AS_IS
 from espalier.report.page import write_report
 from espalier.runs.events import bar, say
 from espalier.runs.finished import is_finished, mark_finished
+from espalier.runs.in_tokens import askable
 from espalier.runs.looking import seal
 from espalier.runs.plan import choose
-from espalier.runs.prepare import askable
 from espalier.trials.evaluation_subject import by_choice, rows_of
 
 if TYPE_CHECKING:

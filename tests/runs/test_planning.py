@@ -12,7 +12,7 @@ from espalier.core.files import content_hash
 from espalier.core.records import Example, message
 from espalier.encode.batches import schedule
 from espalier.models.load import load_template
-from espalier.runs.prepare import encode_units
+from espalier.runs.in_tokens import encode_units
 
 ROWS = 1_000
 MOST = 60  # bytes a token, what is remembered of texts and made for a moment included

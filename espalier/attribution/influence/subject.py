@@ -9,9 +9,9 @@ from espalier.core.errors import RunError
 from espalier.core.files import content_hash
 from espalier.core.recipe import load_recipe
 from espalier.core.run import find_run, stage_name
+from espalier.runs.in_tokens import encode_units
 from espalier.runs.kept import load_kept
 from espalier.runs.plan import make_plan, resolve
-from espalier.runs.prepare import encode_units
 from espalier.runs.stages import determinants, ready_model
 from espalier.train.objectives import rows_of
 from espalier.train.states import states_in

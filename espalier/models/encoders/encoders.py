@@ -17,9 +17,11 @@ import torch
 from pydantic import Field
 
 from espalier.core.caches import used_cache
+from espalier.core.errors import RecipeError
 from espalier.core.files import content_hash
 from espalier.core.registry import Registry
 from espalier.media import pictures, sounds
+from espalier.media.kinds import WORDS
 from espalier.models.bundled import fetch
 from espalier.models.encoders.lite0 import SIZE, WIDTH, Lite0
 from espalier.models.encoders.whisper_file import SHAPE
@@ -87,7 +89,20 @@ class Encoder:
         return content_hash([self.name, self.weights, dict(self.settings)])
 
 
-encoders: Registry[Encoder] = Registry("encoder")
+def held(made: Any, name: str) -> Encoder:
+    """Return what somebody else's factory gives. Raises RecipeError where that is no encoder."""
+    if not isinstance(made, Encoder):
+        said = "is no Encoder (espalier.models.encoders.encoders)"
+    elif made.kind not in WORDS:
+        said = f"takes '{made.kind}', and media are {' or '.join(WORDS)}"
+    elif not isinstance(made.width, int) or made.width < 1:
+        said = f"has tokens of {made.width!r} numbers"
+    else:
+        return made
+    raise RecipeError(f"What '{name}' gives {said}.", where="model.encoders")
+
+
+encoders: Registry[Encoder] = Registry("encoder", foreign=held)
 
 
 @encoders.register("efficientnet-lite0")

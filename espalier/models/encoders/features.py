@@ -7,22 +7,26 @@ and settings. One that is damaged is made again. Few are held in memory, the res
 from __future__ import annotations
 
 import contextlib
+import io
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
-from espalier.core.errors import DataError, TemplateError
-from espalier.core.files import file_sha256, replacing
+from espalier.core.errors import DataError, ModelError, TemplateError
+from espalier.core.files import file_sha256, write_atomic
+from espalier.core.text import counted
 from espalier.encode.media import Takes
 from espalier.media.inspection import Refused, inspect, ledger
 from espalier.media.kinds import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from espalier.core.recipe import Choice
     from espalier.core.records import Media
@@ -99,7 +103,11 @@ class KeptFeatures:
     def length(self, media: Media) -> int:
         """Return how many tokens a medium has. Raises TemplateError, see `usable`."""
         encoder, found = self.usable(media)
-        return encoder.length(found)
+        tokens = encoder.length(found)
+        if type(tokens) is not int:
+            name = Path(media.uri).name
+            raise _wrong(encoder, f"says that {name} has {tokens!r} tokens", "a whole number")
+        return tokens
 
     def expansion(self, media: Media) -> tuple[int, ...]:
         """Return all tokens in a medium's place, `SOFT` for its own. Raises TemplateError, see `usable`."""
@@ -192,10 +200,15 @@ class KeptFeatures:
     def _read(self, media: Media) -> torch.Tensor:
         with contextlib.suppress(OSError, ValueError, EOFError):  # damaged, or cleared away meanwhile
             found = np.load(self._path(media))
-            if found.ndim == 2 and found.shape[1] == self._encoders[media.kind].width:
+            if self._right(found, media):
                 return torch.from_numpy(found)
         self._encode(self._encoders[media.kind], [media])
         return torch.from_numpy(np.load(self._path(media)))
+
+    def _right(self, found: NDArray[np.floating], media: Media) -> bool:
+        """Say whether what is on disk is as long and as broad as the encoder says now."""
+        tokens = self.length(media) if media.sha256 in self._opened else len(found)
+        return found.shape == (tokens, self._encoders[media.kind].width)
 
     def _encode(self, encoder: Encoder, media: Sequence[Media]) -> None:
         for one in media:
@@ -207,7 +220,45 @@ class KeptFeatures:
                 )
         with torch.autocast("cpu", enabled=False):  # who asks may compute in bf16; what is kept is for all
             made = encoder.encode([Path(one.uri) for one in media])
+        kept = checked(made, encoder, [(Path(one.uri).name, self.length(one)) for one in media])
         self.encoded += len(media)
-        for one, features in zip(media, made, strict=True):
-            with replacing(self._path(one)) as new, new.open("wb") as file:
-                np.save(file, features.to(encoder.dtype).numpy())
+        for one, features in zip(media, kept, strict=True):
+            file = io.BytesIO()  # on a full disk NumPy would not say why it stops
+            np.save(file, features)
+            write_atomic(self._path(one), file.getvalue())
+
+
+def checked(made: object, encoder: Encoder, files: Sequence[tuple[str, int]]) -> list[NDArray[np.floating]]:
+    """Return what an encoder made of files, each with its tokens as the encoder's `length` has them.
+
+    Raises:
+        ModelError: it is not that: another count, shape or type, or numbers that half precision has not.
+    """
+    several = cast("Sequence[object]", made if isinstance(made, list | tuple | torch.Tensor) else [])
+    if len(several) != len(files):
+        what = counted(len(several), "result") if several else f"'{type(made).__name__}'"
+        raise _wrong(
+            encoder, f"gave {what} for {counted(len(files), 'file')}", "a list with a tensor for each"
+        )
+    kept: list[NDArray[np.floating]] = []
+    for (name, tokens), features in zip(files, several, strict=True):
+        shape = [tokens, encoder.width]
+        if not isinstance(features, torch.Tensor) or list(features.shape) != shape:
+            got = list(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+            said = f"{shape}, the tokens that its `length` says of this file and its `width`"
+            raise _wrong(encoder, f"made {got} of {name}", said)
+        written = features.detach().to("cpu", encoder.dtype)
+        if not written.isfinite().all():
+            most = f"{torch.finfo(encoder.dtype).max:,.0f}"
+            what = f"numbers past {most}" if features.isfinite().all() else "NaN or infinite numbers"
+            raise _wrong(encoder, f"made {what} of {name}", "those that are kept in half precision")
+        kept.append(written.numpy())
+    return kept
+
+
+def _wrong(encoder: Encoder, what: str, expected: str) -> ModelError:
+    return ModelError(
+        f"The encoder '{encoder.name}' {what}; expected {expected}.",
+        where="model.encoders",
+        hint="Mend what the encoder's function returns.",
+    )
