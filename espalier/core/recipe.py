@@ -117,6 +117,8 @@ class ModelSection(Section):
     """'cpu', 'cuda', 'cuda:1', …; 'auto' takes a GPU where there is one."""
     encoders: tuple[Named, ...] = ()
     """What sees and hears for it, such as ["efficientnet-lite0"]; one for each kind of media."""
+    pixels: int | None = Field(default=None, ge=784)
+    """Most pixels of a picture before a model that sees by itself; larger ones are made smaller."""
     template: dict[str, bool | int | float | str] = Field(default={})
     """What the chat template is given besides the messages, such as {enable_thinking = false}."""
 

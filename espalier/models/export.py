@@ -144,14 +144,17 @@ def check_plain(model: PreTrainedModel) -> None:
         )
 
 
-def load_hf(folder: Path) -> PreTrainedModel:
-    """Load a folder as transformers does, in fp32; a model that sees or hears by itself is given media."""
+def load_hf(folder: Path, pixels: int | None = None) -> PreTrainedModel:
+    """Load a folder as transformers does, in fp32; one that sees or hears by itself is given media.
+
+    `pixels` are the most of a picture that it is shown.
+    """
     from transformers import AutoModelForCausalLM, AutoModelForMultimodalLM, AutoTokenizer
 
     if not sees_itself(Path(folder)):
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     model = AutoModelForMultimodalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    return attach_own(model, Path(folder), AutoTokenizer.from_pretrained(folder))
+    return attach_own(model, Path(folder), AutoTokenizer.from_pretrained(folder), pixels)
 
 
 def load_adapter(base: str, folder: Path) -> PreTrainedModel:

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging
 
 from espalier.core.errors import ModelError, TemplateError
-from espalier.core.files import read_json
+from espalier.core.files import content_hash, read_json
 from espalier.core.records import message
 from espalier.core.text import counted
 from espalier.encode.template import Template
@@ -44,7 +44,13 @@ from espalier.models.folder import (
     load_config,
 )
 from espalier.models.media import media_embedding
-from espalier.models.multimodal.attached import attach_own, copy_processor, own_features, sees_itself
+from espalier.models.multimodal.attached import (
+    attach_own,
+    cap_pictures,
+    copy_processor,
+    own_features,
+    sees_itself,
+)
 from espalier.models.places import Place, adapted_hash, weights_hash
 from espalier.models.precision import PLAIN, Formats
 from espalier.models.reward import padding, rates, reward_model
@@ -69,6 +75,7 @@ class Loaded:
         place: where it was loaded from.
         weights: hash of the weight files, part of every generation's key.
         formats: what it is trained and decoded in.
+        pixels: most of a picture that it is shown; None for as many as its processor takes.
     """
 
     place: Place
@@ -77,6 +84,7 @@ class Loaded:
     template: Template
     weights: str
     formats: Formats = PLAIN
+    pixels: int | None = None
 
     @cached_property
     def sharing(self) -> Sharing:
@@ -91,7 +99,7 @@ def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
 
 
-def load_template(place: Place | str, encoders: Sequence[Choice] = ()) -> Template:
+def load_template(place: Place | str, encoders: Sequence[Choice] = (), pixels: int | None = None) -> Template:
     """Return the rendering of a model, without its weights; with media where `encoders` or its own take them.
 
     Raises:
@@ -101,7 +109,7 @@ def load_template(place: Place | str, encoders: Sequence[Choice] = ()) -> Templa
     tokenizer = load_tokenizer(place.words)
     template = _template(place.root, tokenizer)
     if sees_itself(Path(place.root)):
-        return template.seeing(own_features(Path(place.root), tokenizer).takes)
+        return template.seeing(own_features(Path(place.root), tokenizer, pixels=pixels).takes)
     chosen = encoders or chosen_beside(Path(place.folder))
     return template.seeing(features_of(chosen).takes) if chosen else template
 
@@ -127,6 +135,16 @@ def load_model(place: Place | str, device: torch.device | str = "cpu") -> Loaded
     """
     place = _as_place(place)
     return _loaded(place, place.words, device)
+
+
+def with_pixels(loaded: Loaded, pixels: int | None) -> Loaded:
+    """Return a model that is shown pictures of so many pixels at most. Raises RecipeError."""
+    if pixels is None:
+        return loaded
+    features = cap_pictures(loaded.model, loaded.tokenizer, pixels)
+    template = loaded.template.seeing(features.takes)
+    weights = content_hash([loaded.weights, pixels])
+    return replace(loaded, template=template, weights=weights, pixels=pixels)
 
 
 def with_encoders(loaded: Loaded, choices: Sequence[Choice], seed: int = 0) -> Loaded:

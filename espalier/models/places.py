@@ -223,6 +223,8 @@ def _hashes(place: Place, recipe: Recipe) -> Iterator[str]:
         from espalier.models.encoders.attached import features_of, fresh_hash  # it loads them
 
         yield fresh_hash(weights, features_of(recipe.model.encoders), recipe.seed)
+    if recipe.model.pixels:
+        yield content_hash([weights, recipe.model.pixels])
 
 
 def _from_hub(name: str) -> Path:

@@ -269,7 +269,7 @@ def _reload(job: Job, partial: Path) -> tuple[PreTrainedModel, frozenset[int], s
         path = partial / job.file
         model, stops, by = read_gguf(path), stop_ids(path), "transformers, from GGUF"
     else:
-        model, by = load_hf(partial), "transformers"
+        model, by = load_hf(partial, job.loaded.pixels), "transformers"
     torch.nn.Module.to(model, job.loaded.model.device)
     return model, stops, by
 

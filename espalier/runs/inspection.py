@@ -97,7 +97,8 @@ def inspect_recipe(choices: Choices, cache: Path) -> Inspection:
             try_judges(choices)
         place = find_model(recipe.model.name, cache, tell)
         run = RunFolder(Path(recipe.folder) / recipe.name)
-        template = load_template(place, recipe.model.encoders).under(dated_as(run, rendering_of(recipe)))
+        template = load_template(place, recipe.model.encoders, recipe.model.pixels)
+        template = template.under(dated_as(run, rendering_of(recipe)))
         stages = stages_of(choices, template, Path())
     limit = None if choices.rates else answer_limit(prepared.test, template, choices.strategy.limit)
     rejects = once_each(

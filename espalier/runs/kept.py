@@ -54,10 +54,11 @@ def is_done(run: RunFolder, stage: Stage, key: str) -> bool:
 
 def load_kept(stage: Stage, loaded: Loaded) -> Loaded:
     """Load the stage's model; `loaded` is the one that the stage began with. Raises RunError, ModelError."""
-    from espalier.models.load import load_tuned
+    from espalier.models.load import load_tuned, with_pixels
 
     try:
-        return load_tuned(stage.model, loaded.place, loaded.model.device)
+        tuned = load_tuned(stage.model, loaded.place, loaded.model.device)
+        return with_pixels(tuned, loaded.pixels)
     except ModelError as error:
         if error.where != str(stage.model):
             raise

@@ -15,7 +15,7 @@ from espalier.decode.local import local_of
 from espalier.encode.voice import Rendering
 from espalier.models.allocator import tune_allocator
 from espalier.models.device import device_of
-from espalier.models.load import load_model, load_tuned, with_encoders
+from espalier.models.load import load_model, load_tuned, with_encoders, with_pixels
 from espalier.models.places import check_run, find_model, place_of
 from espalier.models.reward import rates
 from espalier.runs.events import working
@@ -37,6 +37,7 @@ def load_base(section: ModelSection, cache: Path, seed: int = 0) -> Loaded:
     tune_allocator()
     with working(f"Loading {section.name}") as tell:
         loaded = load_model(find_model(section.name, cache, tell), device_of(section.device))
+        loaded = with_pixels(loaded, section.pixels)
         return with_encoders(loaded, section.encoders, seed) if section.encoders else loaded
 
 
@@ -59,6 +60,7 @@ def load_run(run: RunFolder, cache: Path, *, rating: bool = False) -> Loaded:
     recipe = load_recipe(run.recipe)
     place = place_of(run, cache)
     loaded = load_tuned(run.model, place.base or place, device_of(recipe.model.device))
+    loaded = with_pixels(loaded, recipe.model.pixels)
     return rendered(loaded, rendering_of(recipe), run)
 
 

@@ -18,7 +18,7 @@ from espalier.encode.tokens import foreign_answers
 from espalier.models.adapters import is_plain, merged
 from espalier.models.export import load_hf, save_hf
 from espalier.models.forward import edge_logprobs
-from espalier.models.load import load_tuned, save_tuned
+from espalier.models.load import load_tuned, save_tuned, with_pixels
 from espalier.models.reward import leaf_scores
 from espalier.runs.events import working
 from espalier.runs.execute import say_sharing
@@ -141,11 +141,12 @@ def cached_greedy(
 def _reloaded(model: PreTrainedModel, base: Loaded) -> PreTrainedModel:
     with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
         save_tuned(model, base, Path(folder) / "model")
-        return load_tuned(Path(folder) / "model", base.place, model.device).model
+        tuned = load_tuned(Path(folder) / "model", base.place, model.device)
+        return with_pixels(tuned, base.pixels).model
 
 
 def _exported(model: PreTrainedModel, base: Loaded) -> PreTrainedModel:
     with tempfile.TemporaryDirectory(prefix="espalier-verify-") as folder:
         plain = merged(copy.deepcopy(model))
         save_hf(Path(folder) / "model", plain, base.tokenizer, base.template, "f32", {})
-        return load_hf(Path(folder) / "model")
+        return load_hf(Path(folder) / "model", base.pixels)

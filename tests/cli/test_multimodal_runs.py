@@ -32,6 +32,7 @@ train = 0.6
 [model]
 name = "sees"
 precision = "fp32"
+pixels = 900
 [[train]]
 method = "projector"
 rate = 1e-2
@@ -89,12 +90,28 @@ def test_the_export_is_what_transformers_loads_alone(home: Path, espalier: Calla
     assert any("merger" in name for name in moved)
     assert any("language_model" in name for name in moved)
     assert not [name for name in moved if "visual.blocks" in name]
-    asked = espalier("generate", str(folder), "what colour?", "--image", "0.png", "--limit", "3", cwd=home)
-    again = espalier("generate", "runs/seen", "what colour?", "--image", "0.png", "--limit", "3", cwd=home)
+    Image.open(home / "0.png").resize((30, 24)).save(home / "small.png")  # which model.pixels leaves alone
+    question = ("what colour?", "--image", "small.png", "--limit", "3")
+    asked, again = (espalier("generate", name, *question, cwd=home) for name in (str(folder), "runs/seen"))
     assert (asked.code, asked.out) == (0, again.out), asked.err
+
+
+def test_pictures_have_at_most_the_pixels_that_the_recipe_says(
+    home: Path, espalier: Callable[..., Result]
+) -> None:
+    counts = [
+        espalier("inspect", "seen.toml", *override, cwd=home).out
+        for override in ((), ("-o", "model.pixels=784"), ("-o", "model.pixels=90000"))
+    ]
+    assert len(set(counts)) == 3
+    done = espalier("inspect", "seen.toml", "-o", "model.name=smollm2-135m", cwd=home)
+    assert done.code == 2
+    done = espalier("run", "seen.toml", "-o", "model.name=smollm2-135m", "-o", "name=blind", cwd=home)
+    assert done.code == 2
+    assert "model.pixels: The model does not see by itself" in " ".join(done.err.split())
 
 
 def test_least_squares_need_a_projector_of_this_house(home: Path, espalier: Callable[..., Result]) -> None:
     done = espalier("run", "seen.toml", "-o", "name=aligned", "-o", "train.0.align=true", cwd=home)
     assert done.code == 2, done.out
-    assert "its own projector has learned that already" in " ".join(done.err.split())
+    assert "its own projector has learned that" in " ".join(done.err.split())

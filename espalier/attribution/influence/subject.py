@@ -9,6 +9,7 @@ from espalier.core.errors import RunError
 from espalier.core.files import content_hash
 from espalier.core.recipe import load_recipe
 from espalier.core.run import find_run, stage_name
+from espalier.models.media import by_whole_rows
 from espalier.runs.in_tokens import encode_units
 from espalier.runs.kept import load_kept
 from espalier.runs.plan import make_plan, resolve
@@ -126,6 +127,13 @@ def subject_of(kept: Kept, cache: Path) -> Subject:
         )
     ready = ready_model(plan, stage)
     ready.model.eval()
+    if by_whole_rows(ready.model):
+        raise RunError(
+            "Influence is not computed for a model whose pictures have places of several dimensions, or see "
+            "each other's tokens both ways.",
+            where=str(kept.run.path),
+            hint="Explain it by `espalier explain`, or tune a model of another type.",
+        )
     units = stage.encoded.units
     if ready.template.prefix:  # behind a soft prompt
         units = encode_units(stage.examples, ready.template, stage.section.tokens).units

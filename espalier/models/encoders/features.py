@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import OrderedDict
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -63,7 +62,7 @@ class KeptFeatures:
         self._folders = {kind: folder / encoder.key for kind, encoder in encoders.items()}
         self.choices = tuple(choices)
         self.source = source
-        self._encoders = encoders
+        self.encoders = encoders
         self._ledger = folder
         self._known: dict[str, Entry] | None = None  # what is in it, once it is read
         self._opened: dict[str, Finding] = {}
@@ -74,30 +73,30 @@ class KeptFeatures:
     @property
     def keys(self) -> dict[str, str]:
         """What features depend on besides the files, by kind."""
-        return {kind: encoder.key for kind, encoder in self._encoders.items()}
+        return {kind: encoder.key for kind, encoder in self.encoders.items()}
 
     @property
     def sizes(self) -> dict[str, int]:
         """Numbers of a token, by kind."""
-        return {kind: encoder.width for kind, encoder in self._encoders.items()}
+        return {kind: encoder.width for kind, encoder in self.encoders.items()}
 
     def open(
         self, media: Iterable[Media], say: Callable[[int, int], object] = lambda done, total: None
     ) -> None:
         """Open each file once, and know what it holds or why it cannot be used; see `media/inspection.py`."""
-        longest = min((e.longest for e in self._encoders.values() if e.longest is not None), default=None)
+        longest = min((e.longest for e in self.encoders.values() if e.longest is not None), default=None)
         if self._known is None:
             self._known = ledger(self._ledger)
         self._opened |= inspect(media, self._ledger, longest=longest, known=self._known, say=say)
 
     def fits(self, media: Media) -> bool:
         """Say whether a medium that was opened can be used."""
-        return media.kind in self._encoders and not isinstance(self._found(media), Refused)
+        return media.kind in self.encoders and not isinstance(self._found(media), Refused)
 
     @property
     def takes(self) -> Takes:
         """What media are to a model with these encoders."""
-        shown = {kind: one.shown for kind, one in self._encoders.items() if one.shown}
+        shown = {kind: one.shown for kind, one in self.encoders.items() if one.shown}
         return Takes(self.length, shown, self.expansion if shown else None)
 
     def length(self, media: Media) -> int:
@@ -126,7 +125,7 @@ class KeptFeatures:
     @property
     def manner(self) -> Manner:
         """How the layers of the language model take media; of all kinds alike."""
-        return next(iter(self._encoders.values())).manner
+        return next(iter(self.encoders.values())).manner
 
     def grid(self, media: Media) -> Grid | None:
         """Return where a medium's tokens are for positions of several dimensions; None for others."""
@@ -139,7 +138,7 @@ class KeptFeatures:
         Raises:
             TemplateError: the model takes none of its kind, or the file cannot be used.
         """
-        encoder = self._encoders.get(media.kind)
+        encoder = self.encoders.get(media.kind)
         if encoder is None:
             raise TemplateError(
                 f"The row has {WORDS[media.kind]}, which the model takes none of.",
@@ -155,9 +154,8 @@ class KeptFeatures:
             self.open([media])
         return self._opened[media.sha256]
 
-    def under(self, weights: str) -> KeptFeatures:
-        """Return the same of encoders with other weights."""
-        encoders = {kind: replace(one, weights=weights) for kind, one in self._encoders.items()}
+    def having(self, encoders: Mapping[str, Encoder]) -> KeptFeatures:
+        """Return the same of other encoders."""
         return KeptFeatures(self._ledger, encoders, self.choices, self.source)
 
     def __deepcopy__(self, memo: object) -> KeptFeatures:
@@ -175,7 +173,7 @@ class KeptFeatures:
         """
         lacking = [one for one in dict.fromkeys(media) if not self._path(one).exists()]
         done = 0
-        for kind, encoder in self._encoders.items():
+        for kind, encoder in self.encoders.items():
             own = [one for one in lacking if one.kind == kind]
             for start in range(0, len(own), TOGETHER):
                 self._encode(encoder, own[start : start + TOGETHER])
@@ -202,13 +200,13 @@ class KeptFeatures:
             found = np.load(self._path(media))
             if self._right(found, media):
                 return torch.from_numpy(found)
-        self._encode(self._encoders[media.kind], [media])
+        self._encode(self.encoders[media.kind], [media])
         return torch.from_numpy(np.load(self._path(media)))
 
     def _right(self, found: NDArray[np.floating], media: Media) -> bool:
         """Say whether what is on disk is as long and as broad as the encoder says now."""
         tokens = self.length(media) if media.sha256 in self._opened else len(found)
-        return found.shape == (tokens, self._encoders[media.kind].width)
+        return found.shape == (tokens, self.encoders[media.kind].width)
 
     def _encode(self, encoder: Encoder, media: Sequence[Media]) -> None:
         for one in media:

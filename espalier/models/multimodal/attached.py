@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from espalier.core.caches import beside
-from espalier.core.errors import ModelError
+from espalier.core.errors import ModelError, RecipeError
 from espalier.core.files import read_json
 from espalier.models.folder import PROCESSOR, is_multimodal
 from espalier.models.inside import own_projector
@@ -31,7 +32,10 @@ def sees_itself(folder: Path) -> bool:
 
 
 def own_features(
-    folder: Path, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    model: PreTrainedModel | None = None,
+    pixels: int | None = None,
 ) -> KeptFeatures:
     """Return what a model that sees or hears by itself makes of media; without it, how many tokens they have.
 
@@ -43,15 +47,37 @@ def own_features(
     from espalier.models.multimodal.own import encoders_of
     from espalier.models.multimodal.processors import Processor
 
-    found = encoders_of(Processor(folder, tokenizer), model)
+    found = encoders_of(Processor(folder, tokenizer, pixels), model)
     return KeptFeatures(beside("features"), found, source=folder)
 
 
-def attach_own(model: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def attach_own(
+    model: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase, pixels: int | None = None
+) -> PreTrainedModel:
     """Return a model that sees or hears by itself, ready for ids of media. Raises as `own_features` does."""
     from espalier.models.multimodal.own import see
 
-    return see(model, own_features(folder, tokenizer, model))
+    return see(model, own_features(folder, tokenizer, model, pixels))
+
+
+def cap_pictures(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pixels: int) -> KeptFeatures:
+    """Let a model that sees by itself have pictures of so many pixels at most. Raises RecipeError."""
+    from espalier.models.multimodal.own import Encoding, encoders_by
+    from espalier.models.multimodal.processors import Processor
+
+    embedding = media_embedding(model)
+    if embedding is None or not isinstance(embedding.encode, Encoding):
+        raise RecipeError(
+            "The model does not see by itself, and an encoder of model.encoders makes all pictures one size.",
+            where="model.pixels",
+            hint="Leave it out.",
+        )
+    known, inner = cast("KeptFeatures", embedding.features), embedding.encode.model
+    assert known.source
+    processor = Processor(known.source, tokenizer, pixels)
+    features = known.having(encoders_by(processor, inner[0], known.encoders))
+    embedding.features, embedding.encode = features, Encoding(inner, features)
+    return features
 
 
 def copy_processor(model: nn.Module, folder: Path) -> None:
@@ -85,6 +111,7 @@ def read_own(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor], path: 
         )
     for name, weight in weights.items():
         weight.data.copy_(tensors[name])
+    known, hashed = cast("KeptFeatures", embedding.features), encoder_hash(model)
     embedding.own = weights
-    embedding.features = cast("KeptFeatures", embedding.features).under(encoder_hash(model))
+    embedding.features = known.having({k: replace(one, weights=hashed) for k, one in known.encoders.items()})
     return model

@@ -30,7 +30,7 @@ from espalier.models.inside import language_model, outside
 from espalier.models.media import Drawn, Grid, Manner, MediaEmbedding
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from transformers import PreTrainedModel
 
@@ -90,7 +90,7 @@ def given_of(model: PreTrainedModel, asked: Asked) -> Given:
         raise ModelError(
             f"{type(model).__name__} does not give its language model media as embeddings.",
             where=str(model.name_or_path),
-            hint="docs/models.md lists the types that can be tuned with pictures and sounds.",
+            hint="docs/media.md lists the types that can be tuned with pictures and sounds.",
         )
     deeper = found.get("deepstack_visual_embeds") or ()
     return Given(embeddings[0, asked.places], tuple(deeper))
@@ -119,11 +119,27 @@ def encoders_of(processor: Processor, model: PreTrainedModel | None) -> dict[str
     Raises:
         ModelError: the model takes media in a way that is not known here.
     """
-    return {kind: _encoder(processor, kind, model) for kind in processor.kinds}
+    if model is None:
+        return {kind: _encoder(processor, kind) for kind in processor.kinds}
+    weights = encoder_hash(model)
+    return {
+        kind: _encoding(processor, kind, model, weights, _tried(model, processor, kind))
+        for kind in processor.kinds
+    }
 
 
-def _encoder(processor: Processor, kind: Kind, model: PreTrainedModel | None) -> Encoder:
-    own = Encoder(
+def encoders_by(
+    processor: Processor, model: PreTrainedModel, known: Mapping[str, Encoder]
+) -> dict[str, Encoder]:
+    """Return the encoders of a model that were found before, by a processor with other settings."""
+    return {
+        kind: _encoding(processor, kind, model, known[kind].weights, known[kind].manner)
+        for kind in processor.kinds
+    }
+
+
+def _encoder(processor: Processor, kind: Kind) -> Encoder:
+    return Encoder(
         name=f"{processor.name}'s own",
         kind=kind,
         width=0,
@@ -136,15 +152,17 @@ def _encoder(processor: Processor, kind: Kind, model: PreTrainedModel | None) ->
         shown=processor.shown(kind),
         expansion=partial(processor.expansion, kind),
     )
-    if model is None:
-        return own
-    manner = _tried(model, processor, kind)
+
+
+def _encoding(
+    processor: Processor, kind: Kind, model: PreTrainedModel, weights: str, manner: Manner
+) -> Encoder:
     return replace(
-        own,
+        _encoder(processor, kind),
         width=model.config.get_text_config().hidden_size * (1 + manner.deeper),
-        weights=encoder_hash(model),
+        weights=weights,
         encode=partial(_encode, model, processor, kind),
-        grid=partial(_grid, model, processor, kind) if _turns(model) else None,
+        grid=partial(_grid, model, processor, kind) if manner.grids else None,
         asked=partial(processor.asked, kind),
         manner=manner,
     )
@@ -267,5 +285,5 @@ def _tried(model: PreTrainedModel, processor: Processor, kind: Kind) -> Manner:
         f"{type(model).__name__} takes {kind} in a way that is not known here: what it says of one differs "
         f"from what transformers' own code says (by {gap:.1g} of it).",
         where=str(model.name_or_path),
-        hint="docs/models.md lists the types that can be tuned with pictures and sounds.",
+        hint="docs/media.md lists the types that can be tuned with pictures and sounds.",
     )

@@ -56,13 +56,14 @@ class Processor:
     Args:
         folder: of the model.
         tokenizer: of transformers, as loaded from it.
+        most: pixels of a picture; a larger one is made smaller before the processor has it.
 
     Raises:
         ModelError: it cannot be loaded, or is of a type that is not known here.
     """
 
-    def __init__(self, folder: Path, tokenizer: Any) -> None:
-        self._folder, self._tokenizer = folder, tokenizer
+    def __init__(self, folder: Path, tokenizer: Any, most: int | None = None) -> None:
+        self._folder, self._tokenizer, self._most = folder, tokenizer, most
         self._config = read_json(folder / "config.json")
         self._own = _loaded(folder, self.name, tokenizer)
         self._expansions: dict[tuple[Any, ...], Expansion] = {}
@@ -83,7 +84,8 @@ class Processor:
         """Hash of all that its inputs depend on."""
         parts = [vars(self._own)[PARTS[kind]].to_dict() for kind in self.kinds]
         own = {name: value for name, value in vars(self._own).items() if isinstance(value, int | str)}
-        return content_hash(json.loads(json.dumps([parts, own, transformers.__version__], default=str)))
+        known = [parts, own, transformers.__version__, *([self._most] if self._most else [])]
+        return content_hash(json.loads(json.dumps(known, default=str)))
 
     @property
     def rate(self) -> int:
@@ -129,7 +131,7 @@ class Processor:
     def asked(self, kind: Kind, path: Path) -> Asked:
         """Return what the model is given of a file. Raises DataError, TemplateError."""
         if kind == "image":
-            return self._asked(kind, pictures.pillow("Image").fromarray(pictures.pixels(path)))
+            return self._asked(kind, pictures.pillow("Image").fromarray(pictures.pixels(path, self._most)))
         return self._asked(kind, sounds.samples(path, self.rate))
 
     def blank(self, kind: Kind, found: Picture | Sound) -> Asked:
@@ -152,7 +154,9 @@ class Processor:
     def _size(self, found: Picture | Sound) -> tuple[int, ...]:
         """Return a picture's width and height, or how many samples the encoder hears of a sound."""
         if isinstance(found, Picture):
-            return found.width, found.height
+            size = found.width, found.height
+            large = self._most is not None and size[0] * size[1] > self._most
+            return pictures.fitting(*size, cast("int", self._most)) if large else size
         return (-(-round(found.seconds * found.rate) * self.rate // found.rate),)
 
     def _asked(self, kind: Kind, value: Any) -> Asked:
