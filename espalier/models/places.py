@@ -163,7 +163,7 @@ def _found(name: str, cache: Path, say: Say, above: tuple[Path, ...]) -> Place:
                 hint=near(name),
             )
         say(f"Asking the hub for {name}")
-        folder = _from_hub(name)
+        folder = from_hub(name)
     run = run_at(folder)
     if run is not None:
         check_run(run, rating=False)
@@ -227,7 +227,7 @@ def _hashes(place: Place, recipe: Recipe) -> Iterator[str]:
         yield content_hash([weights, recipe.model.pixels])
 
 
-def _from_hub(name: str) -> Path:
+def from_hub(name: str) -> Path:
     """Return the folder of a hub model, from the hub's own cache where there is no network.
 
     transformers could be given the id itself, but without a network it tries for 46 s before it says so.

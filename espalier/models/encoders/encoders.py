@@ -102,7 +102,7 @@ def held(made: Any, name: str) -> Encoder:
     raise RecipeError(f"What '{name}' gives {said}.", where="model.encoders")
 
 
-encoders: Registry[Encoder] = Registry("encoder", foreign=held)
+encoders: Registry[Encoder] = Registry("encoder", "espalier.models.encoders.huggingface", foreign=held)
 
 
 @encoders.register("efficientnet-lite0")
