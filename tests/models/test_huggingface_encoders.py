@@ -126,10 +126,7 @@ def test_sounds_are_the_frames_that_cover_them(kind: str, tmp_path: Path) -> Non
             assert found.shape[0] == pytest.approx(seconds * 50 / stack, abs=2)
 
 
-def test_its_features_are_kept_and_of_its_own_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ESPALIER_CACHE", str(tmp_path / "cache"))
+def test_its_features_are_kept_and_of_its_own_weights(tmp_path: Path, own_cache: Path) -> None:
     path = tmp_path / "one.png"
     Image.fromarray(np.full((20, 20, 3), 90, np.uint8)).save(path)
     media = Media("image", str(path), hashlib.sha256(path.read_bytes()).hexdigest())

@@ -130,7 +130,7 @@ def asked(media: Media, text: str, answer: str = "red, or so") -> tuple[Message,
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def worlds(tmp_path_factory: pytest.TempPathFactory, module_cache: Path) -> Any:
     """Return a type's world, made once."""
     folder = tmp_path_factory.mktemp("multimodal")
     return functools.cache(lambda kind: World(kind, folder))
