@@ -12,6 +12,7 @@ from rich.tree import Tree as Branches
 from espalier.cli.settings import DEFAULT_CACHE, Cache, Overrides, RecipeFile
 from espalier.core.recipe import load_recipe
 from espalier.core.text import counted
+from espalier.encode.media import media_tokens
 from espalier.evaluate.symptoms import of_limit
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def _print_rows(console: Console, look: Look, rows: Sequence[Sequence[tuple[str,
     marks = ("", "") if console.is_terminal else TRAINED
     which = "in green" if console.is_terminal else f"between {' and '.join(TRAINED)}"
     for number, (row, stretches) in enumerate(zip(look.rows, rows, strict=False), start=1):
-        head = f"Row {number} of {len(look.rows)} ({len(row.ids)} tokens; trained ones {which}):"
+        media = f", {shown} of media" if (shown := media_tokens(row.ids)) else ""
+        head = f"Row {number} of {len(look.rows)} ({len(row.ids)} tokens{media}; trained ones {which}):"
         console.print(head, style="bold")
         text = Text()
         for said, trained in stretches:
@@ -107,6 +109,11 @@ def _print_numbers(console: Console, look: Look) -> None:
         f"{seen['trained_tokens']:,} tokens are trained "
         f"({seen['trained_tokens'] / seen['tokens']:.1%} of those seen), stop tokens among them."
     )
+    if "media_tokens" in seen:
+        console.print(
+            f"{seen['media_tokens']:,} of the tokens are of media, {seen['distinct_media_tokens']:,} with "
+            f"sharing: {seen['distinct_media_tokens'] / seen['steps']:,.0f} a step."
+        )
 
 
 def _print_rewards(console: Console, look: Look, checks: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from espalier.core.records import Media, Text, Thought, media_in
 from espalier.media.kinds import WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from espalier.core.records import Message
     from espalier.encode.tokenizer import Tokenizer
@@ -121,6 +121,11 @@ def block(media: Media, size: int) -> range:
 def medium(token: int) -> Media:
     """Return whose block an id is of, as this process has met it."""
     return _known[(token - FIRST) // PLACES]
+
+
+def media_tokens(ids: Iterable[int]) -> int:
+    """Return how many of some ids are media's."""
+    return sum(token >= FIRST for token in ids)
 
 
 def named(ids: Sequence[int]) -> list[int | str]:

@@ -65,7 +65,10 @@ def foretold(stage: Stage, ahead: Forecast) -> str:
     """Return a forecast as a sentence."""
     name = stage.name.capitalize() if not stage.last or stage.number else "Training"
     memory = "" if ahead.peak_mb is None else f", {ahead.peak_mb / 1000:.1f} GB in the largest step"
-    return f"{name}: about {spelt(ahead.seconds)} for {ahead.steps} steps{memory}."
+    media = ""
+    if ahead.step_media:
+        media = f" A step computes {ahead.step_tokens:,.0f} tokens, {ahead.step_media:,.0f} of them of media."
+    return f"{name}: about {spelt(ahead.seconds)} for {ahead.steps} steps{memory}.{media}"
 
 
 def advice(stage: Stage) -> str:

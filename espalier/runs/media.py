@@ -12,9 +12,11 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from espalier.core.errors import RecipeError
+from espalier.core.files import jsonl, write_changed
 from espalier.core.records import media_in
 from espalier.core.text import counted
 from espalier.encode.media import FIRST, medium
+from espalier.media.inspection import NAME
 from espalier.models.alignment import aligned, set_projectors, undone
 from espalier.models.media import media_embedding
 from espalier.runs.events import bar, say, working
@@ -48,6 +50,8 @@ def open_media(loaded: Loaded, examples: Iterable[Example]) -> None:
 def encode_media(plan: Plan, run: RunFolder) -> None:
     """Make what the encoders make of all media of a run, where it is not on disk from before.
 
+    What the files hold stands in the run's `media.jsonl`, a line for each distinct one.
+
     Raises:
         DataError: a file cannot be read any more.
         RunError: the disk is full.
@@ -55,8 +59,11 @@ def encode_media(plan: Plan, run: RunFolder) -> None:
     features = _features(plan.loaded)
     rows = [row for stage in plan.stages for row in (*stage.examples, *stage.dev)]
     media = _distinct([*rows, *plan.prepared.test])
-    if not features or not (media := [one for one in media if features.fits(one)]):
+    if not features or not media:
+        (run.path / NAME).unlink(missing_ok=True)
         return
+    write_changed(run.path / NAME, jsonl(map(features.account, media)).encode())
+    media = [one for one in media if features.fits(one)]
     started, before = time.monotonic(), features.encoded
     _with_bar("Encoding media", len(media), lambda told: features.make(media, told))
     made = features.encoded - before

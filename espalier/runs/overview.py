@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from espalier.encode.batches import schedule, steps_per_epoch, tree_sizes
+from espalier.encode.batches import rows_of_trees, schedule, steps_per_epoch, tree_sizes
+from espalier.encode.media import media_tokens
 
 if TYPE_CHECKING:
     from espalier.core.records import Encoded
@@ -24,6 +25,11 @@ def overview(stage: Stage, seed: int, template: Template) -> dict[str, Any]:
         size for step in range(steps) for size in tree_sizes([unit.rows for unit in units_at(step)], tokens)
     ]
     rows = [row for unit in units for row in unit.rows]
+    media: dict[str, int] = {}
+    if taken := sum(media_tokens(row.ids) for row in rows):
+        groups = (rows_of_trees([unit.rows for unit in units_at(step)], tokens) for step in range(steps))
+        distinct = [{token for row in tree for token in row.ids} for trees in groups for tree in trees]
+        media = {"media_tokens": taken, "distinct_media_tokens": sum(map(media_tokens, distinct))}
     first = visible(stage, rows[0])
     return {
         "rows": len(rows),
@@ -33,6 +39,7 @@ def overview(stage: Stage, seed: int, template: Template) -> dict[str, Any]:
         "distinct_tokens": sum(size.distinct_tokens for size in trees),
         "trained_tokens": sum(len(row.weights) - row.weights.count(0.0) for row in rows),
         "longest": max(len(row.ids) for row in rows),
+        **media,
         "first": {
             "pieces": template.pieces(first.ids),
             "trained": [weight > 0 for weight in first.weights],

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from espalier.encode.batches import groups_of
+from espalier.encode.media import FIRST, media_tokens
 from espalier.encode.tree import build_tree, stats
 from espalier.models.forward import edge_logprobs
 from espalier.train.checkpoint import save
@@ -66,6 +67,7 @@ class Forecast:
             the process has done, and only a bound.
         cut: whether it was cut short; the seconds are then those of the gradients.
         evaluation_seconds: all evaluations of the held-out loss, with writing the best weights each time.
+        step_tokens: that a mean step computes, and `step_media` those of them that are media's.
     """
 
     steps: int
@@ -76,6 +78,8 @@ class Forecast:
     own_peak: bool
     cut: bool = False
     evaluation_seconds: float = 0.0
+    step_tokens: float = 0.0
+    step_media: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def forecast(
     was_training = model.training
     own_peak = forget_peak()
     with _same_random_numbers(model):
-        steps, costs, source_seconds = _look(source, look or _spread(settings.steps), shared)
+        steps, costs, sizes, source_seconds = _look(source, look or _spread(settings.steps), shared)
         mean = sum(costs) / len(costs)
         costliest = max(zip(costs, steps, strict=True), key=lambda pair: pair[0])[1]
         typical = min(zip(costs, steps, strict=True), key=lambda pair: abs(pair[0] - mean))[1]
@@ -147,9 +151,8 @@ def forecast(
     checkpoints = math.ceil(settings.steps / settings.checkpoint)
     seconds = settings.steps * step_seconds + checkpoints * checkpoint_seconds + evaluations
     peak = peak_mb() if probe.done > begun else None
-    return Forecast(
-        settings.steps, seconds, peak, step_seconds, checkpoint_seconds, own_peak, cut, evaluations
-    )
+    moments = (step_seconds, checkpoint_seconds, own_peak, cut, evaluations)
+    return Forecast(settings.steps, seconds, peak, *moments, *sizes)
 
 
 def _spread(steps: int) -> list[int]:
@@ -157,12 +160,26 @@ def _spread(steps: int) -> list[int]:
     return [steps * part // count for part in range(count)]
 
 
-def _look(source: Source, numbers: Sequence[int], shared: bool) -> tuple[list[Step], list[float], float]:
-    """Return the steps of those numbers, what each costs, and in how many seconds one is made."""
+def _look(
+    source: Source, numbers: Sequence[int], shared: bool
+) -> tuple[list[Step], list[float], tuple[float, float], float]:
+    """Return the steps of those numbers, what each costs, `_tokens`, and in how many seconds one is made."""
     begun = time.perf_counter()
     steps = [source(number) for number in numbers]
     seconds = (time.perf_counter() - begun) / len(steps)
-    return steps, [sum(_cost(tree, shared) for tree, _ in step.work) for step in steps], seconds
+    costs = [sum(_cost(tree, shared) for tree, _ in step.work) for step in steps]
+    return steps, costs, _tokens(steps, shared), seconds
+
+
+def _tokens(steps: Sequence[Step], shared: bool) -> tuple[float, float]:
+    """Return how many tokens a mean step computes, and how many of them are media's."""
+    trees = [tree for step in steps for tree, _ in step.work]
+    if shared:
+        sizes = [(len(tree.ids), int((tree.ids >= FIRST).sum())) for tree in trees]
+    else:
+        sizes = [(stats(tree).row_tokens, sum(media_tokens(row.ids) for row in tree.rows)) for tree in trees]
+    tokens, media = np.array(sizes).sum(0) / len(steps)
+    return float(tokens), float(media)
 
 
 def _cost(tree: Tree, shared: bool) -> float:

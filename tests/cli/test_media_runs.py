@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import espalier as program
-from espalier.core.files import read_jsonl
+from espalier.core.files import file_sha256, read_jsonl
 from espalier.core.recipe import load_recipe
 from espalier.models.media import Projector
 from espalier.runs.load import load_base
@@ -247,6 +248,41 @@ def test_encoders_that_do_not_fit_are_told(
     assert done.code == 2
     assert told in " ".join(done.err.split())
     assert not (home / "runs" / "bad").exists()
+
+
+def test_what_a_runs_media_are_stands_in_its_folder(seen: tuple[Path, Result]):
+    home, _ = seen
+    found = [line for _, line in read_jsonl(home / "runs" / "seen" / "media.jsonl")]
+    assert sorted(str(line["name"]) for line in found) == sorted(f"{n}.png" for n in range(16))
+    first = next(line for line in found if line["name"] == "0.png")
+    told = {key: first[key] for key in ("sha256", "kind", "tokens", "width", "height", "mode", "format")}
+    assert told == {
+        "sha256": file_sha256(home / "0.png"),
+        "kind": "image",
+        "tokens": 4,
+        "width": 8,
+        "height": 8,
+        "mode": "RGB",
+        "format": "PNG",
+    }
+    assert str(home) not in (home / "runs" / "seen" / "media.jsonl").read_text()
+
+
+def test_media_tokens_are_told_before_any_training(
+    seen: tuple[Path, Result], espalier: Callable[..., Result]
+):
+    home, _ = seen
+    shown = espalier("inspect", "seen.toml", cwd=home)
+    assert shown.code == 0, shown.err
+    assert "tokens, 4 of media; trained ones" in shown.out
+    rows = int(re.findall(r"(\d+) rows? of at most", shown.out)[0])
+    told = re.search(r"(\d+) of the tokens are of media, (\d+) with sharing: \d+ a step", shown.out)
+    assert told
+    assert int(told[1]) == 4 * rows
+    assert 2 * rows <= int(told[2]) < 4 * rows
+    ahead = espalier("forecast", "seen.toml", cwd=home)
+    assert ahead.code == 0, ahead.err
+    assert re.search(r"A step computes \d+ tokens, \d+ of them of media\.", ahead.out), ahead.out
 
 
 @pytest.mark.parametrize("to", ["hf", "adapter", "gguf"])

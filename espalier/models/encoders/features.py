@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import OrderedDict
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -148,6 +149,12 @@ class KeptFeatures:
             name = Path(media.uri).name
             raise TemplateError(f"{name}: {found.reason}", hint=found.hint)
         return encoder, found
+
+    def account(self, media: Media) -> dict[str, Any]:
+        """Return what its file holds and how many tokens a medium has, or why it cannot be used; no path."""
+        one = {"sha256": media.sha256, "kind": media.kind, "name": Path(media.uri).name}
+        found = asdict(self._found(media))
+        return {**one, "tokens": self.length(media), **found} if self.fits(media) else {**one, **found}
 
     def _found(self, media: Media) -> Finding:
         if media.sha256 not in self._opened:
