@@ -49,6 +49,7 @@ from espalier.models.multimodal.attached import (
     cap_pictures,
     copy_processor,
     own_features,
+    processor_template,
     sees_itself,
 )
 from espalier.models.places import Place, adapted_hash, weights_hash
@@ -96,7 +97,9 @@ def load_tokenizer(place: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model folder. Raises ModelError."""
     check_tokenizer_packages(Path(place))
     with in_words("The tokenizer cannot be loaded", place):
-        return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    tokenizer.chat_template = processor_template(Path(place)) or tokenizer.chat_template
+    return tokenizer
 
 
 def load_template(place: Place | str, encoders: Sequence[Choice] = (), pixels: int | None = None) -> Template:

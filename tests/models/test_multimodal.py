@@ -381,3 +381,33 @@ def test_a_type_that_takes_media_otherwise_is_refused_by_name(worlds: Any, tmp_p
     (folder / "config.json").write_text(json.dumps({**config, "architectures": ["LlavaModel"]}))
     with pytest.raises(ModelError, match="reads pictures beside text"):
         check_folder(folder)
+
+
+# As many models have it: pictures before all words of a turn, contents as parts alone, no end of an answer.
+PICTURES_FIRST = (
+    "{% for message in messages %}{{ message['role'].upper() + ': ' }}"
+    "{% for part in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}"
+    "{% endfor %}"
+    "{% for part in message['content'] | selectattr('type', 'equalto', 'text') %}{{ part['text'] + ' ' }}"
+    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT: ' }}{% endif %}"
+)
+
+
+def test_a_template_that_only_the_processor_has_is_taken_and_may_show_pictures_first(
+    worlds: Any, tmp_path: Path
+) -> None:
+    world: World = worlds("llava")
+    for file in world.folder.iterdir():
+        if not file.name.startswith("chat_template"):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": PICTURES_FIRST}))
+    loaded = load_model(str(tmp_path))
+    one, other = world.media[:2]
+    parts = (Text("Between "), one, Text(" and "), other, Text(": which <image> is red?"))
+    found = loaded.template.answered([Message("user", parts), message("assistant", "so", trained=True)])
+    text = loaded.template.pieces(found.ids)
+    assert "".join(text).startswith("USER: ⟨a picture⟩\n⟨a picture⟩\nBetween   and  : which <image> is red?")
+    assert loaded.template.prompt_ids([Message("user", parts)]) == found.ids[: found.prompt]
+    save_tuned(loaded.model, loaded, tmp_path / "again")
+    again = load_template(str(tmp_path / "again"))
+    assert again.answered([Message("user", parts), message("assistant", "so", trained=True)]) == found

@@ -31,6 +31,15 @@ def sees_itself(folder: Path) -> bool:
     return config.exists() and is_multimodal(read_json(config), folder)
 
 
+def processor_template(folder: Path) -> str | dict[str, str] | None:
+    """Return the chat template that a processor has, which its tokenizer may not; None where it has none."""
+    if not sees_itself(folder) or (folder / "chat_template.jinja").exists():
+        return None
+    files = [folder / name for name in ("chat_template.json", PROCESSOR[0])]
+    found = (read_json(file).get("chat_template") for file in files if file.exists())
+    return next(filter(None, found), None)
+
+
 def own_features(
     folder: Path,
     tokenizer: PreTrainedTokenizerBase,
