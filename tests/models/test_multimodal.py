@@ -383,6 +383,16 @@ def test_a_type_that_takes_media_otherwise_is_refused_by_name(worlds: Any, tmp_p
         check_folder(folder)
 
 
+def test_a_sound_is_as_long_as_the_encoder_hears(worlds: Any, tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 8_000 * 31).astype(np.float32), 8_000)
+    media = _media("audio", path)
+    with pytest.raises(TemplateError, match=r"31\.0 s"):
+        worlds("qwen2_audio").row(asked(media, "What?"))
+    parts = worlds("voxtral").row(asked(media, "What?")).ids  # hears it in two
+    assert sum(token >= FIRST for token in parts) == 2 * 75
+
+
 # As many models have it: pictures before all words of a turn, contents as parts alone, no end of an answer.
 PICTURES_FIRST = (
     "{% for message in messages %}{{ message['role'].upper() + ': ' }}"

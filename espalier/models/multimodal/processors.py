@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     Kind = Literal["image", "audio"]
 
+# Its processor renders conversations in one way of its own, and hears sounds part by part.
+VOXTRAL = "voxtral"
 # The processor's attribute, by kind of media.
 PARTS = {"image": "image_processor", "audio": "feature_extractor"}
 
@@ -94,9 +96,9 @@ class Processor:
 
     @property
     def longest(self) -> float | None:
-        """Seconds that its encoder hears at most; longer sounds are cut by some processors."""
-        extractor = vars(self._own).get("feature_extractor")
-        return None if extractor is None else float(extractor.chunk_length)
+        """Seconds that its encoder hears at most: what is longer would be cut; None where it is not."""
+        heard = vars(self._own.feature_extractor).get("chunk_length")
+        return None if heard is None or self.name == VOXTRAL else float(heard)
 
     def placeholder(self, kind: Kind) -> str:
         """Return what the chat template writes in the place of a medium."""
@@ -166,7 +168,7 @@ class Processor:
     def _called(self, kind: Kind, text: str, value: Any) -> Mapping[str, Any]:
         own = self._own
         try:
-            if self.name == "voxtral":
+            if self.name == VOXTRAL:
                 return _voxtral(own, self._config, text, value)
             given: dict[str, Any] = {"images": [[value]]}
             if kind == "audio":
