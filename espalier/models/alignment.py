@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Penalties that are tried, as shares of the mean square of a feature.
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 TOGETHER = 2048  # tokens whose products are summed at a time
+LEAST = 1e-6  # variance of normalised features; below it, as where all are alike, is rounding
 APART = 5  # every so many-th medium tells which of them is best
 
 
@@ -95,7 +96,7 @@ class Moments:
         sx, sy, xx, xy, _ = self.sums
         x, y = sx / self.count, sy / self.count
         centred = xx - self.count * torch.outer(x, x)
-        scale = centred.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
+        scale = centred.diagonal().mean().clamp_min(LEAST * self.count)
         centred.diagonal().add_(ridge * scale)
         found = torch.linalg.solve(centred, xy - self.count * torch.outer(x, y))
         return found, y - x @ found

@@ -130,6 +130,15 @@ def test_too_few_media_to_hold_some_out_are_aligned_all_the_same() -> None:
     assert one.weight.isfinite().all()
 
 
+def test_features_that_are_all_alike_make_the_mean_of_all_words() -> None:
+    embedding, drawn = made(0.1)
+    alike = torch.linspace(0.3, 0.9, FEATURES)
+    drawn.found = {medium: alike.expand(len(found), -1) for medium, found in drawn.found.items()}
+    for one in aligned(embedding.float(), drawn.said).values():
+        assert one.weight.abs().max() < 10  # of rounding, not of what they say
+        assert one.bias.abs().max() < embedding.weight.abs().max()
+
+
 def test_one_medium_under_two_captions_is_never_both_learned_from_and_held_out() -> None:
     embedding, drawn = made(0.01)
     pictures = [row for row in drawn.said if row[0].kind == "image"][:4]
