@@ -10,12 +10,18 @@ from safetensors.numpy import load_file
 
 from espalier.report.gather import gather
 from tests.cli.drawing import dialogues, easy_vqa, stamps
+from tests.cli.speaking import spoken_digits, spoken_intents
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(path for path in FOLDER.glob("*.toml") if not path.stem.startswith("build-"))
 assert RECIPES
-MADE = {"easy-vqa": easy_vqa, "caption-stamps": stamps, "image-dialogue": dialogues}
-SEEN = dict.fromkeys(MADE, ('model.encoders=["tests.cli.seeing:colours"]', "data.train=0.5"))
+DRAWN = {"easy-vqa": easy_vqa, "caption-stamps": stamps, "image-dialogue": dialogues}
+SPOKEN = {"spoken-digits": spoken_digits, "spoken-intents": spoken_intents}
+MADE = DRAWN | SPOKEN
+SEEN = {
+    **dict.fromkeys(DRAWN, ('model.encoders=["tests.cli.seeing:colours"]', "data.train=0.5")),
+    **dict.fromkeys(SPOKEN, ('model.encoders=["tests.cli.speaking:pitches"]',)),
+}
 
 
 def lines(path: Path) -> list[dict]:
