@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from espalier.core.text import counted
-from espalier.evaluate.kinds import WITHOUT
+from espalier.evaluate.kinds import FEWEST, WITHOUT
 from espalier.evaluate.measures import AS_IS
 from espalier.evaluate.sheet import between, figure
 from espalier.evaluate.symptoms import Finding
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from espalier.core.records import Estimate, Metric
     from espalier.evaluate.scores import Scores
 
+MUCH = 0.05  # a difference that few rows do not tell from none, and that is no proof of blindness either
 UNSEEN = {
     BLIND: "without them",
     SHUFFLED: "with another row's",
@@ -53,22 +54,34 @@ class Sight:
     gap: Estimate
 
     @property
-    def looks(self) -> bool:
-        """Whether it is above all that is reached unseen, beyond the interval."""
-        return self.gap.excludes_zero and self.metric.sign * self.gap.value > 0
+    def looks(self) -> bool | None:
+        """Whether it is above all that is reached unseen, beyond the interval; None of too few rows."""
+        above = self.metric.sign * self.gap.value
+        if self.gap.excludes_zero:
+            return above > 0
+        return None if above > MUCH or self.sources < FEWEST else False
 
     @property
     def told(self) -> str:
         """What it reaches, and what is reached unseen, in words."""
-        ours = next(iter(self.reached.values()))
-        unseen = ", ".join(
-            f"{figure(self.metric, self.reached[name])} {how}"
-            for name, how in UNSEEN.items()
-            if name in self.reached
-        )
+        ours, unseen = (figure(self.metric, self.reached[name]) for name in (self.system, self.floor))
         of = f"{counted(self.rows, 'row')} of {counted(self.sources, 'source')}"
-        gap = f"{between(self.gap)} from what is reached {UNSEEN[self.floor]}"
-        return f"{self.metric.within} is {figure(self.metric, ours)} with the media; {unseen} ({gap}; {of})"
+        return (
+            f"{self.metric.within} is {ours} with the media and {unseen} {UNSEEN[self.floor]} "
+            f"({between(self.gap)}; {of})"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """Whether it looks, within a sentence."""
+        if self.looks is None:
+            return "cannot be told to look"
+        return "looks" if self.looks else "does not look"
+
+    @property
+    def system(self) -> str:
+        """The model that is judged."""
+        return next(iter(self.reached))
 
 
 def sight(scores: Scores, measure: str, name: str = "") -> Sight | None:
@@ -102,9 +115,9 @@ def looking(scores: Scores, measure: str) -> Iterator[Finding]:
     """Say that a model does not look, at all or, by what leads, where a kind of question is asked."""
     whole = sight(scores, measure)
     if whole and not whole.looks:
-        yield Finding("does not look", "bad", f"The model does not look: {whole.told}.")
+        yield Finding("does not look", "bad", f"The model {whole.verdict}: {whole.told}.")
     elif whole and measure == scores.leading:
         for one in by_kind(scores, measure):
             if not one.looks and one.reached[one.floor].value != one.metric.ceiling:
-                text = f"Asked “{one.name}”, the model does not look: {one.told}."
+                text = f"Asked “{one.name}”, the model {one.verdict}: {one.told}."
                 yield Finding("does not look", "caution", text)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000")
 LARGEST = 89_478_485  # pixels, Pillow's own bound: a quarter of a GiB in RGB
 ELONGATED = 200  # times as long as broad: such a picture is a line in the square of any encoder
+PADDED = "padded with white"  # how `squared` fits a picture into an encoder's square
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 ORIENTATION = 0x0112  # EXIF tag
 # All that Pillow's readers raise on damaged files.
@@ -110,6 +111,19 @@ def pixels(path: Path, most: int | None = None) -> NDArray[np.uint8]:
     if most is not None and flat.width * flat.height > most:
         flat = flat.resize(fitting(flat.width, flat.height, most), pillow("Image").Resampling.BICUBIC)
     return np.asarray(flat)
+
+
+def squared(values: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return a picture [side, side, 3], as large as fits in its own proportions, white beside it."""
+    import numpy as np
+
+    library = pillow("Image")
+    own = library.fromarray(values)
+    share = side / max(own.size)
+    size = (max(1, round(own.width * share)), max(1, round(own.height * share)))
+    out = library.new("RGB", (side, side), "white")
+    out.paste(own.resize(size, library.Resampling.BICUBIC), ((side - size[0]) // 2, (side - size[1]) // 2))
+    return np.asarray(out)
 
 
 def fitting(width: int, height: int, most: int) -> tuple[int, int]:

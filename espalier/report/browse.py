@@ -36,12 +36,18 @@ if TYPE_CHECKING:
     Row: TypeAlias = dict[str, Any]
 
 OURS = {"tuned", AS_IS}  # who is judged: the last of the systems
-# The measures that tell right from wrong, and what is said of a row where they are not 1.
-WRONG = {
-    ALL: "fails a check",
+# The measures that tell right from wrong, and what is said of a row where they are not 1 (`NONE`: not 0).
+EXACT = {
     "exact_match": "fails exact match",
-    "pair_accuracy": "rates a worse answer as high",
+    "vqa": "fails VQA accuracy",
+    "quasi_exact": "fails quasi-exact match",
+    "label": "has the wrong label",
+    "numeric": "has the wrong number",
+    "wer": "has a wrong word",
+    "cer": "has a wrong letter",
 }
+NONE = {"wer", "cer"}
+WRONG = {ALL: "fails a check", "pair_accuracy": "rates a worse answer as high", **EXACT}
 REACHED = 0.1  # share of the answers that match exactly, from which on an open task is judged by that
 LOWEST = 0.25  # share of the rows that is looked at first where nothing tells right from wrong
 CUTS = (20_000, 8_000, 4_000, 2_000, 1_000, 500, 300)  # characters that a text may have
@@ -184,9 +190,8 @@ def _judge(rows: Sequence[Row], systems: Sequence[str], measures: Sequence[str],
     values = [dict(zip(measures, answer["values"], strict=False)) if answer else {} for answer in tuned]
     judging = judges(measures, values, closed=scores.closed)
     for row, of in zip(rows, values, strict=True):
-        judged = [value for name in judging if (value := of.get(name)) is not None]
         lowest = bool(measures) and not judging and row["rank"] < LOWEST * len(rows)
-        row["wrong"] = lowest or any(value < 1 for value in judged)
+        row["wrong"] = lowest or any(right(name, of.get(name)) is False for name in judging)
     if not measures:
         return ""
     return (
@@ -200,14 +205,21 @@ def judges(
 ) -> list[str]:
     """Return which measures tell right from wrong.
 
-    Exact match does where the task is closed, or without checks where some answers reach it: of an open task
-    nearly every answer fails it.
+    Of those that want all of an answer right the first does, where the task is closed, or without checks
+    where some answers reach it: of an open task nearly every answer fails it.
     """
-    judging = [name for name in measures if name in WRONG]
-    matched = sum(of.get("exact_match") == 1 for of in values) >= REACHED * len(values)
-    if closed or (matched and ALL not in judging):
-        return judging
-    return [name for name in judging if name != "exact_match"]
+    judging = [name for name in measures if name in WRONG and name not in EXACT]
+    exact = next((name for name in measures if name in EXACT), "")
+    matched = sum(right(exact, of.get(exact)) is True for of in values) >= REACHED * len(values)
+    counts = exact and (closed or (matched and ALL not in judging))
+    return [name for name in measures if name in judging or (counts and name == exact)]
+
+
+def right(name: str, value: float | None) -> bool | None:
+    """Return whether an answer is right by such a measure; None where that is not known."""
+    if value is None:
+        return None
+    return value <= 0 if name in NONE else value >= 1
 
 
 def _nearest(rows: Sequence[Row], systems: Sequence[str], train: Sequence[Example]) -> list[list[str]]:

@@ -1,9 +1,11 @@
 """What the report is made of: a run folder read into one record, with a note for each file that is missing.
 
-Of `events.jsonl` it reads five kinds, whatever else is there:
+Of `events.jsonl` it reads seven kinds, whatever else is there:
 
     {"event": "encoded", "rows", "tokens", "trained_tokens", "distinct_tokens",    of one epoch
-     "first": {"pieces": [text, …], "trained": [true, …]}}                         first row, token by token
+     "first": {"pieces": [text, …], "trained": [true, …]},                         first row, token by token
+     "media_tokens", "distinct_media_tokens"}                                      where rows have media
+    {"event": "media", "kind", "media", "tokens", "encoded", "seconds", "settings"}    of the distinct ones
     {"event": "step", "stage", "step", "loss", "said", "tokens", "distinct_tokens", "seconds", "peak_mb", …}
     {"event": "dev", "stage", "step", "loss", "rows"}                              of rows that are held out
     {"event": "stage", "stage": name, "seconds", "peak_bytes"}

@@ -32,7 +32,16 @@ from espalier.report.gather import scores_of as scores_of
 from espalier.report.layout import environment, ours, page_of
 from espalier.report.lengths import lengths
 from espalier.report.picks import pick, picked_by
-from espalier.report.seen import MOST, compared, first_row, has_media, orders, shelved, without_folders
+from espalier.report.seen import (
+    MOST,
+    compared,
+    encoded,
+    first_row,
+    has_media,
+    orders,
+    shelved,
+    without_folders,
+)
 from espalier.report.tuning import how, trainings
 from espalier.tasks.checks import checks
 
@@ -123,6 +132,7 @@ def render(material: Material) -> str:
         "order": picked_by(material.scores),
         "recipe_hash": _recipe_hash(material),
         "comes_from": chain(material.provenance, material.name),
+        "encoders": encoded(material),
         **_training(material),
     }
     if not media or not listed:

@@ -1,7 +1,8 @@
 """What the model saw: the pictures and sounds of the rows that the page shows, small, each once.
 
-They are what the encoder is given, upright and in their own proportions; nothing that a file holds besides
-comes along, and no folder of the machine is named. `media.js` is given one JSON object, and puts them beside
+They are what the encoder is given: upright, and where it sees a square with the white that is put beside them
+(of a model that sees by itself, in their own proportions). Nothing that a file holds besides comes along, and
+no folder of the machine is named. `media.js` is given one JSON object, and puts them beside
 the rows:
 
     {"media": {sha256: {"kind", "url", "wave": [0.1, …]} or {"kind", "told": why it is not shown}},
@@ -20,7 +21,8 @@ from espalier.core.errors import EspalierError
 from espalier.core.files import file_sha256
 from espalier.core.text import counted
 from espalier.evaluate.unseen import BLIND
-from espalier.media.showing import clip, thumbnail, waveform
+from espalier.media.pictures import PADDED, pixels, squared
+from espalier.media.showing import clip, shown, thumbnail, waveform
 from espalier.media.sounds import samples
 from espalier.report import browse
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 MOST = 5_000_000  # bytes of a page
 RATE = 16_000  # samples a second of a waveform
 ENTRY = 120  # bytes of a medium's entry besides its URL
+NOUNS = {"image": "pictures", "audio": "sounds"}
 LEFT_OUT = "left out: the page is full"
 
 
@@ -41,11 +44,13 @@ class Shelf:
     """The media of a page, as far as they fit into `room` bytes.
 
     Attributes:
+        side: pixels of the square that the encoder sees pictures in, white beside them; 0: not known.
         entries: by sha256, see the top of the file.
         left: how many did not fit.
     """
 
     room: int
+    side: int = 0
     entries: dict[str, dict[str, Any]] = field(default_factory=dict[str, "dict[str, Any]"])
     left: int = 0
 
@@ -58,7 +63,7 @@ class Shelf:
             self.left += 1
             entry["told"] = LEFT_OUT
         else:
-            entry |= _shown(media)
+            entry |= _shown(media, self.side)
             self.room -= ENTRY + len(str(entry.get("url", ""))) + 6 * len(entry.get("wave", ()))
             if self.room < 0 and "url" in entry:
                 self.left += 1
@@ -103,7 +108,7 @@ def shelved(
     blind = [_blind(material, row) for row in _rows(material)]
     names = [[one.sha256 for one in own] for own in rows]
     texts = sum(len(text.encode()) for text in blind if text)
-    shelf = Shelf(room - texts - 70 * sum(map(len, names)) - 10 * len(rows))
+    shelf = Shelf(room - texts - 70 * sum(map(len, names)) - 10 * len(rows), _side(material))
     for one in (*first, *(known[name] for name in picked if name in known), *known.values()):
         shelf.put(one)
     found = {"media": shelf.entries, "rows": names, "blind": blind, "told": shelf.told}
@@ -127,9 +132,11 @@ def compared(listed: dict[str, Any], material: Material) -> None:
         return
     scored = {row.id: row.systems.get(BLIND, {}) for row in scores.examples}
     for row, name in zip(listed["rows"], _names(material), strict=True):
-        own = [score.value for key, score in scored.get(name, {}).items() if key in judging]
-        right = bool(own) and all(value == 1 for value in own)
-        row["won"] = [right, bool(own) and not right and not row["wrong"]]
+        own = [
+            browse.right(key, score.value) for key, score in scored.get(name, {}).items() if key in judging
+        ]
+        unseen = bool(own) and all(own)
+        row["won"] = [unseen, bool(own) and not unseen and not row["wrong"]]
     listed["filters"] = [
         ("all", "all"),
         ("wrong", f"wrong: {listed['wrong']}"),
@@ -163,14 +170,33 @@ def without_folders(html: str, material: Material) -> str:
     return html
 
 
-def _shown(media: Media) -> dict[str, Any]:
-    """Return a medium's URL, or why there is none."""
+def encoded(material: Material) -> list[dict[str, Any]]:
+    """Return of each kind of media what they are to the encoder, and what encoding them took; [] without any.
+
+    Of a run that went on after a break, the last says how many there are, and all together how long it took.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for event in material.of("media"):
+        if kind := event.get("kind"):
+            before = found.get(kind, {"encoded": 0, "seconds": 0.0})
+            taken = {key: before[key] + event[key] for key in ("encoded", "seconds")}
+            found[kind] = {**event, **taken}
+    return [{**one, "name": NOUNS[kind]} for kind, one in found.items()]
+
+
+def _side(material: Material) -> int:
+    settings = next((one["settings"] for one in encoded(material) if one["kind"] == "image"), {})
+    return settings.get("pixels", 0) if settings.get("fit") == PADDED else 0
+
+
+def _shown(media: Media, side: int) -> dict[str, Any]:
+    """Return a medium's URL, or why there is none; a picture is as the encoder sees it."""
     path = Path(media.uri)
     try:
         if file_sha256(path) != media.sha256:
             return {"told": "not shown: the file has changed since"}
         if media.kind == "image":
-            return {"url": thumbnail(path)}
+            return {"url": shown(squared(pixels(path), side)) if side else thumbnail(path)}
         return {"url": clip(path), "wave": waveform(samples(path, RATE))}
     except OSError:
         return {"told": "not shown: the file is no longer where it was"}

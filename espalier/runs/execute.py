@@ -102,7 +102,8 @@ def execute(
         seal(run.path, choices)
         keep_formats(choices.recipe.model, run, plan.loaded)
         run.log_stage("prepare", started, peak_bytes())
-        encode_media(plan, run)
+        rows = [row for stage in plan.stages for row in (*stage.examples, *stage.dev)]
+        encode_media(plan.loaded, [*rows, *prepared.test], run)
         (_rate if choices.rates else _answer)(plan, run, ranks)
         report = write_report(run.path)
     mark_finished(RunFolder(path), choices, cache)

@@ -9,7 +9,7 @@ A file that cannot be used is told by the template, row by row, as all that a mo
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import RecipeError
 from espalier.core.files import jsonl, write_changed
@@ -47,8 +47,8 @@ def open_media(loaded: Loaded, examples: Iterable[Example]) -> None:
         _with_bar("Opening media", len(media), lambda told: features.open(media, told))
 
 
-def encode_media(plan: Plan, run: RunFolder) -> None:
-    """Make what the encoders make of all media of a run, where it is not on disk from before.
+def encode_media(loaded: Loaded, rows: Iterable[Example], run: RunFolder) -> None:
+    """Make what the encoders make of all media of rows, where it is not on disk from before.
 
     What the files hold stands in the run's `media.jsonl`, a line for each distinct one.
 
@@ -56,21 +56,44 @@ def encode_media(plan: Plan, run: RunFolder) -> None:
         DataError: a file cannot be read any more.
         RunError: the disk is full.
     """
-    features = _features(plan.loaded)
-    rows = [row for stage in plan.stages for row in (*stage.examples, *stage.dev)]
-    media = _distinct([*rows, *plan.prepared.test])
+    features, media = _features(loaded), _distinct(rows)
     if not features or not media:
         (run.path / NAME).unlink(missing_ok=True)
         return
     write_changed(run.path / NAME, jsonl(map(features.account, media)).encode())
     media = [one for one in media if features.fits(one)]
     started, before = time.monotonic(), features.encoded
-    _with_bar("Encoding media", len(media), lambda told: features.make(media, told))
+    with bar("Encoding media", len(media)) as advance:
+        for kind in dict.fromkeys(one.kind for one in media):
+            own = [one for one in media if one.kind == kind]
+            run.log({"event": "media", **_encoded(features, kind, own, advance)})
     made = features.encoded - before
-    run.log({"event": "media", "media": len(media), "encoded": made})
     say(f"Media: {len(media)} distinct, {made} of them encoded now, the others known from before.")
     if made:
         run.log_stage("encode media", started, peak_bytes())
+
+
+def _encoded(
+    features: KeptFeatures, kind: str, media: Sequence[Media], advance: Callable[[int, str], object]
+) -> dict[str, Any]:
+    """Encode the media of one kind, and return what the report says of them (see `report/gather.py`)."""
+    started, before, told = time.monotonic(), features.encoded, 0
+
+    def tell(done: int, _: int) -> None:
+        nonlocal told
+        advance(done - told, "")
+        told = done
+
+    features.make(media, tell)
+    advance(len(media) - told, "")
+    return {
+        "kind": kind,
+        "media": len(media),
+        "tokens": sum(map(features.length, media)),
+        "encoded": features.encoded - before,
+        "seconds": round(time.monotonic() - started, 3),
+        "settings": dict(features.encoders[kind].settings),
+    }
 
 
 def check_alignment(plan: Plan) -> None:

@@ -137,6 +137,7 @@ def _evaluate(asked: Evaluation, choices: Choices, cache: Path, loaded: Local | 
     from espalier.decode.local import Local
     from espalier.runs.execute import answered, answered_unseen, score_answers
     from espalier.runs.judging import say_limit, try_judges
+    from espalier.runs.media import encode_media
 
     started = time.monotonic()
     try_judges(choices)
@@ -158,6 +159,8 @@ def _evaluate(asked: Evaluation, choices: Choices, cache: Path, loaded: Local | 
         if asked.split == "test":
             seal(run.path, choices)
         run.log_stage("prepare", started, 0)
+        if isinstance(model, Local):
+            encode_media(model.loaded, prepared.test, run)
         answers: dict[str, Sequence[Completion]] = {AS_IS: answered(choices, run, model, AS_IS)}
         if isinstance(model, Local):  # a server is given no media
             answers |= answered_unseen(choices, run, model)

@@ -22,12 +22,13 @@ from espalier.core.errors import DataError
 from espalier.core.files import file_sha256
 from espalier.core.records import Media
 from espalier.data.table import read_examples
+from espalier.media.pictures import PADDED
 from espalier.models.media import MediaEmbedding, media_embedding
 from espalier.report import browse
 from espalier.report.browse import embedded
 from espalier.report.gather import gather
 from espalier.report.page import render
-from espalier.report.seen import Shelf, shelved
+from espalier.report.seen import Shelf, encoded, shelved
 from tests.cli.seeing import TOKENS
 from tests.media.conftest import tone
 
@@ -178,6 +179,34 @@ def test_the_report_says_what_is_gone_and_what_has_no_room(seen: Seen, tmp_path:
     assert full["told"].startswith("Of ")
     assert len(embedded(full)) < 2_000
     assert [one.get("told") for one in full["media"].values()][-1] == "left out: the page is full"
+
+
+def test_pictures_are_shown_in_the_square_that_the_encoder_sees(seen: Seen, tmp_path: Path) -> None:
+    folder = tmp_path / "colours"
+    shutil.copytree(seen.folder, folder)
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    events = [event for event in map(json.loads, lines) if event.get("event") == "media"]
+    (told,) = events
+    assert (told["kind"], told["media"], told["tokens"], told["encoded"]) == ("image", 8, 8 * TOKENS, 8)
+    told["settings"] = {"pixels": 64, "fit": PADDED}
+    went_on = {**told, "encoded": 0, "seconds": 0.25}
+    with (folder / "events.jsonl").open("a") as file:
+        file.writelines(json.dumps(event) + "\n" for event in (told, went_on))
+    material = gather(folder)
+    (cost,) = encoded(material)
+    assert (cost["encoded"], cost["seconds"]) == (
+        16,
+        2 * told["seconds"] + 0.25,
+    )  # whatever was done, together
+    page = render(material)
+    assert "8 pictures" in page
+    assert f"has {TOKENS * len(material.train)} tokens of media, of" in page
+    for one in given(page)["media"].values():
+        image = Image.open(io.BytesIO(base64.b64decode(one["url"].split(",")[1]))).convert("RGB")
+        assert image.size == (64, 64)
+        assert (
+            image.getpixel((2, 2)) == image.getpixel((61, 61)) == (255, 255, 255)
+        )  # above 40 by 20, and below
 
 
 def test_a_sound_is_a_player_and_a_waveform(seen: Seen) -> None:

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from espalier.core.errors import DataError, MissingExtra
 from espalier.media import pictures
-from espalier.media.pictures import ELONGATED, FORMATS, fitting, look, pixels
+from espalier.media.pictures import ELONGATED, FORMATS, fitting, look, pixels, squared
 from tests.media.conftest import flag
 
 if TYPE_CHECKING:
@@ -287,3 +287,17 @@ def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingExtra, match=r"pip install 'espalier-lm\[media\]'"):
         look(path)
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 20), (20, 40), (7, 7), (500, 3)])
+def test_a_square_has_all_of_the_picture_and_white(width: int, height: int) -> None:
+    found = squared(np.zeros((height, width, 3), np.uint8), 28)
+    assert found.shape == (28, 28, 3)
+    black = (found == 0).all(-1)
+    high, wide = black.any(1).sum(), black.any(0).sum()
+    assert max(high, wide) == 28
+    assert (wide, high) == (
+        max(1, round(28 * width / max(width, height))),
+        max(1, round(28 * height / max(width, height))),
+    )
+    assert (found[~black] == 255).all()

@@ -16,7 +16,7 @@ from espalier.core.files import jsonl
 from espalier.core.records import Example, message
 from espalier.data.table import as_parquet
 from espalier.evaluate.pairs import evaluate_pairs
-from espalier.report.browse import embedded, listed
+from espalier.report.browse import embedded, judges, listed, right
 from espalier.report.gather import gather
 from espalier.report.page import write_report
 
@@ -400,3 +400,20 @@ def test_the_page_shows_fifty_at_a_time_and_its_controls_have_names(
     ]
     found = json.loads(measured(run_folder, f"JSON.stringify([{', '.join(f'({s})' for s in steps)}])"))
     assert found == [50, "61 rows, 1 to 50 shown", None, 11, "61 rows, 51 to 61 shown", "status", True, 0]
+
+
+def test_what_tells_right_from_wrong() -> None:
+    """What wants all of an answer right does so, where some answers are: 1 of most measures, 0 of errors."""
+    some, none = [{"vqa": 1.0, "wer": 0.5}, {"vqa": 0.0, "wer": 0.0}], [{"vqa": 0.0, "wer": 0.5}] * 20
+    assert judges(["rouge_l", "vqa", "exact_match"], some, closed=False) == ["vqa"]
+    assert judges(["wer"], some, closed=False) == ["wer"]
+    assert judges(["vqa"], none, closed=False) == judges(["wer"], none, closed=False) == []
+    assert judges(["vqa"], none, closed=True) == ["vqa"]
+    assert judges(["all_checks", "vqa"], some, closed=False) == ["all_checks"]
+    assert [right("wer", 0.0), right("wer", 0.1), right("vqa", 0.9), right("vqa", 1.0)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert right("vqa", None) is None

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
     from torch import nn
 
     from espalier.encode.media import Expansion, Shown
@@ -121,7 +120,7 @@ def efficientnet_lite0(*, tokens: Literal[49, 16, 4, 2, 1] = 49) -> Encoder:
         name="efficientnet-lite0",
         kind="image",
         width=WIDTH * (tokens if tokens < POOLED else 1),
-        settings={"tokens": tokens, "pixels": SIZE, "fit": "padded with white"},
+        settings={"tokens": tokens, "pixels": SIZE, "fit": pictures.PADDED},
         weights=weights_hash(folder),
         length=lambda _: tokens,
         encode=partial(_see, cache(load), tokens),
@@ -167,7 +166,7 @@ def _loaded(model: nn.Module, folder: Path) -> Any:
 @torch.inference_mode()
 def _see(load: Callable[[], Lite0], tokens: int, paths: Sequence[Path]) -> list[torch.Tensor]:
     """Return the features of pictures, each fitted into a square and padded with white."""
-    batch = torch.from_numpy(np.stack([_squared(path, SIZE) for path in paths]))
+    batch = torch.from_numpy(np.stack([pictures.squared(pictures.pixels(path), SIZE) for path in paths]))
     maps = load()(batch.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last))
     if tokens < POOLED:
         return [torch.block_diag(*[whole[None]] * tokens) for whole in maps.mean(1)]
@@ -176,17 +175,6 @@ def _see(load: Callable[[], Lite0], tokens: int, paths: Sequence[Path]) -> list[
         square = maps.transpose(1, 2).unflatten(2, (side, side))
         maps = torch.nn.functional.adaptive_avg_pool2d(square, small).flatten(2).transpose(1, 2)
     return list(maps)
-
-
-def _squared(path: Path, side: int) -> NDArray[np.uint8]:
-    """Return a picture [side, side, 3], as large as fits with its own proportions, white beside it."""
-    image = pictures.pillow("Image")
-    own = image.fromarray(pictures.pixels(path))
-    share = side / max(own.size)
-    size = (max(1, round(own.width * share)), max(1, round(own.height * share)))
-    out = image.new("RGB", (side, side), "white")
-    out.paste(own.resize(size, image.Resampling.BICUBIC), ((side - size[0]) // 2, (side - size[1]) // 2))
-    return np.asarray(out)
 
 
 def _tokens(stack: int, margin: float, sound: pictures.Picture | sounds.Sound) -> int:
