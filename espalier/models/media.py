@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
+from peft import PeftModel
 from torch import nn
+from transformers import PreTrainedModel
 
 from espalier.core.errors import RecipeError
 from espalier.core.records import Media
@@ -25,8 +27,6 @@ from espalier.models.inside import own_projector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
-
-    from transformers import PreTrainedModel
 
     from espalier.encode.tree import Ints, Tree
     from espalier.models.soft_prompt import Written
@@ -328,4 +328,6 @@ def read(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[str
 
 def media_embedding(model: nn.Module) -> MediaEmbedding | None:
     """Return the part of a model that takes media, if it has one."""
-    return next((part for part in model.modules() if isinstance(part, MediaEmbedding)), None)
+    # Asked before each call: to look through all of a model's parts would take a share of a short one.
+    words = model.get_input_embeddings() if isinstance(model, PreTrainedModel | PeftModel) else model
+    return next((part for part in words.modules() if isinstance(part, MediaEmbedding)), None)
