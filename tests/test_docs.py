@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import torch
 import typer.main
 
 from espalier.cli.main import app
-from espalier.core.recipe import Choice, load_recipe
+from espalier.core.recipe import Choice, load_recipe, parse_recipe
 from espalier.core.records import Completion, Example, Score, message
 from espalier.decode.strategies.registry import strategies
 from espalier.design.factors import factors
@@ -103,6 +104,15 @@ def runs(line: str) -> bool:
         return False
     options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     return {w.split("=")[0] for w in words if w.startswith("-")} <= options
+
+
+@pages
+def test_recipes_are_recipes(page: Path) -> None:
+    """Blocks of TOML that begin with a name and have stages."""
+    blocks = re.findall(r"```toml\n(name = .*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for block in blocks:
+        if "[[train]]" in block:
+            assert parse_recipe(tomllib.loads(block)).train
 
 
 def test_a_wrong_command_is_seen() -> None:
