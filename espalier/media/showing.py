@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from espalier.core.errors import DataError
-from espalier.media.pictures import pillow, pixels
+from espalier.media.pictures import PADDED, pillow, squared
 from espalier.media.sounds import samples, soundfile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -24,11 +25,6 @@ QUALITY = 80  # of a JPEG
 SHORTEST = RATE // 10  # samples of a clip
 BARS = 100
 MIMES = {"MP3": "audio/mpeg", "FLAC": "audio/flac"}
-
-
-def thumbnail(path: Path, longest: int = 128) -> str:
-    """Return a picture as a data: URL, its longer side at most `longest` pixels. Raises as `pixels`."""
-    return shown(pixels(path), longest)
 
 
 def shown(values: NDArray[np.uint8], longest: int = 128) -> str:
@@ -45,6 +41,35 @@ def shown(values: NDArray[np.uint8], longest: int = 128) -> str:
         made.append((len(file.getvalue()), f"image/{form}", file.getvalue()))
     _, mime, data = min(made)
     return _url(mime, data)
+
+
+def as_seen(values: NDArray[np.uint8], settings: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Return pixels as an encoder's settings let it see them: in a square with white, stretched, or cut off.
+
+    Args:
+        values: of the picture [height, width, 3].
+        settings: {"pixels", "fit"} of an encoder of our own, or {"processor": {…}} in Hugging Face layout, of
+            which size and crop are read; of any other the picture stays as it is.
+    """
+    if settings.get("fit") == PADDED:
+        return squared(values, settings["pixels"])
+    import numpy as np
+
+    processor: object = settings.get("processor")
+    given = cast("dict[str, Any]", processor) if isinstance(processor, dict) else {}
+    size = {key: side for key, side in cast("dict[str, Any]", given.get("size") or {}).items() if side}
+    image = pillow("Image").fromarray(values)
+    if not given.get("do_resize", True):
+        size = {}
+    if size.keys() == {"height", "width"}:
+        image = image.resize((size["width"], size["height"]))
+    elif size.keys() == {"shortest_edge"}:
+        share = size["shortest_edge"] / min(image.size)
+        image = image.resize(tuple(max(1, round(side * share)) for side in image.size))
+    if given.get("do_center_crop") and (cut := given.get("crop_size")):
+        left, top = (image.width - cut["width"]) // 2, (image.height - cut["height"]) // 2
+        image = image.crop((left, top, left + cut["width"], top + cut["height"]))
+    return np.asarray(image)
 
 
 def waveform(values: NDArray[np.float32], bars: int = BARS) -> list[float]:

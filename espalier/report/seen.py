@@ -1,8 +1,8 @@
 """What the model saw: the pictures and sounds of the rows that the page shows, small, each once.
 
-They are what the encoder is given: upright, and where it sees a square with the white that is put beside them
-(of a model that sees by itself, in their own proportions). Nothing that a file holds besides comes along, and
-no folder of the machine is named. `media.js` is given one JSON object, and puts them beside
+They are what the encoder is given: upright, with the white beside them that makes a square, or stretched or
+cut off as its processor does. Nothing that a file holds besides comes along, and no folder of the machine is
+named. `media.js` is given one JSON object, and puts them beside
 the rows:
 
     {"media": {sha256: {"kind", "url", "wave": [0.1, …]} or {"kind", "told": why it is not shown}},
@@ -21,8 +21,8 @@ from espalier.core.errors import EspalierError
 from espalier.core.files import file_sha256
 from espalier.core.text import counted
 from espalier.evaluate.unseen import BLIND
-from espalier.media.pictures import PADDED, pixels, squared
-from espalier.media.showing import clip, shown, thumbnail, waveform
+from espalier.media.pictures import pixels
+from espalier.media.showing import as_seen, clip, shown, waveform
 from espalier.media.sounds import samples
 from espalier.report import browse
 
@@ -44,13 +44,13 @@ class Shelf:
     """The media of a page, as far as they fit into `room` bytes.
 
     Attributes:
-        side: pixels of the square that the encoder sees pictures in, white beside them; 0: not known.
+        settings: of the encoder of pictures, as far as they are known; see `media/showing.py`.
         entries: by sha256, see the top of the file.
         left: how many did not fit.
     """
 
     room: int
-    side: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     entries: dict[str, dict[str, Any]] = field(default_factory=dict[str, "dict[str, Any]"])
     left: int = 0
 
@@ -63,7 +63,7 @@ class Shelf:
             self.left += 1
             entry["told"] = LEFT_OUT
         else:
-            entry |= _shown(media, self.side)
+            entry |= _shown(media, self.settings)
             self.room -= ENTRY + len(str(entry.get("url", ""))) + 6 * len(entry.get("wave", ()))
             if self.room < 0 and "url" in entry:
                 self.left += 1
@@ -108,7 +108,7 @@ def shelved(
     blind = [_blind(material, row) for row in _rows(material)]
     names = [[one.sha256 for one in own] for own in rows]
     texts = sum(len(text.encode()) for text in blind if text)
-    shelf = Shelf(room - texts - 70 * sum(map(len, names)) - 10 * len(rows), _side(material))
+    shelf = Shelf(room - texts - 70 * sum(map(len, names)) - 10 * len(rows), _settings(material))
     for one in (*first, *(known[name] for name in picked if name in known), *known.values()):
         shelf.put(one)
     found = {"media": shelf.entries, "rows": names, "blind": blind, "told": shelf.told}
@@ -184,19 +184,18 @@ def encoded(material: Material) -> list[dict[str, Any]]:
     return [{**one, "name": NOUNS[kind]} for kind, one in found.items()]
 
 
-def _side(material: Material) -> int:
-    settings = next((one["settings"] for one in encoded(material) if one["kind"] == "image"), {})
-    return settings.get("pixels", 0) if settings.get("fit") == PADDED else 0
+def _settings(material: Material) -> Mapping[str, Any]:
+    return next((one["settings"] for one in encoded(material) if one["kind"] == "image"), {})
 
 
-def _shown(media: Media, side: int) -> dict[str, Any]:
+def _shown(media: Media, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a medium's URL, or why there is none; a picture is as the encoder sees it."""
     path = Path(media.uri)
     try:
         if file_sha256(path) != media.sha256:
             return {"told": "not shown: the file has changed since"}
         if media.kind == "image":
-            return {"url": shown(squared(pixels(path), side)) if side else thumbnail(path)}
+            return {"url": shown(as_seen(pixels(path), settings))}
         return {"url": clip(path), "wave": waveform(samples(path, RATE))}
     except OSError:
         return {"told": "not shown: the file is no longer where it was"}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from transformers import CLIPImageProcessorPil, ViTImageProcessorPil
 
 from espalier.core.errors import DataError
-from espalier.media.showing import clip, shown, thumbnail, waveform
+from espalier.media.pictures import PADDED, pixels
+from espalier.media.showing import as_seen, clip, shown, waveform
 from tests.media.conftest import flag, tone
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ def test_a_thumbnail_is_upright_and_knows_no_place(tmp_path: Path) -> None:
     exif[0x010E] = "my garden"
     flag(300, 200).save(tmp_path / "x.jpg", exif=exif)
     assert b"my garden" in (tmp_path / "x.jpg").read_bytes()
-    _, data = unpacked(thumbnail(tmp_path / "x.jpg"))
+    _, data = unpacked(shown(pixels(tmp_path / "x.jpg")))
     image = Image.open(io.BytesIO(data))
     assert image.size == (85, 128)
     assert not image.getexif()
@@ -92,3 +95,23 @@ def test_without_mp3_a_clip_is_flac(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     head, data = unpacked(clip(tmp_path / "x.wav"))
     assert head == "data:audio/flac;base64"
     assert len(soundfile.read(io.BytesIO(data))[0]) == 16_000
+
+
+def test_pictures_are_shown_as_processors_leave_them() -> None:
+    """Against transformers' own processors: what they resize and cut, we show so."""
+    values = np.zeros((40, 80, 3), np.uint8)
+    values[:, 40:] = 200
+    for processor in (
+        ViTImageProcessorPil(size={"height": 32, "width": 32}),
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+        CLIPImageProcessorPil(size={"shortest_edge": 24}, do_center_crop=False),
+        CLIPImageProcessorPil(do_resize=False, crop_size={"height": 20, "width": 60}),
+    ):
+        theirs = processor([values], return_tensors="np", do_normalize=False, do_rescale=False)[
+            "pixel_values"
+        ][0]
+        found = as_seen(values, {"processor": json.loads(json.dumps(processor.to_dict(), default=str))})
+        assert found.shape == (*theirs.shape[-2:], 3)
+        assert np.abs(found.astype(int) - theirs.transpose(1, 2, 0)).mean() < 4  # ways to interpolate differ
+    assert as_seen(values, {}).shape == values.shape
+    assert as_seen(values, {"pixels": 64, "fit": PADDED}).shape == (64, 64, 3)
