@@ -66,7 +66,7 @@ def words(text: str) -> list[str]:
     return [_BRACKETS.get(one, one) for one in cut if one not in _LEFT_OUT]
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=65536)
 def grams(text: str) -> Grams:
     """Return how often each run of 1 to 4 words is in a caption, by its length."""
     cut = words(text)
@@ -83,10 +83,14 @@ class Cider:
     Attributes:
         pictures: how many there are; 0 where it is not fitted yet.
         having: of each run of words, how many pictures have it in a reference.
+        weights: of each of them.
+        rare: the weight of a run that no reference has.
     """
 
     pictures: int = 0
     having: Mapping[Gram, int] = field(default_factory=dict["Gram", int])
+    weights: Mapping[Gram, float] = field(default_factory=dict["Gram", float])
+    rare: float = 0.0
     metric: Metric = CIDER
 
     def fitted(self, examples: Sequence[Example]) -> Cider:
@@ -94,8 +98,8 @@ class Cider:
         found = _of(examples)
         if found.pictures == 1:
             raise DataError(
-                f"CIDEr of one picture says nothing: a word weighs as much as few of the test set's pictures "
-                f"have it, and {counted(len(examples), 'row')} of one picture give every word the weight 0.",
+                "CIDEr of one picture says nothing: a word weighs by how few of the test set's pictures have "
+                f"it, and of one every weight is 0 (of {counted(len(examples), 'row')}).",
                 hint="Score more pictures, or take rouge_l.",
             )
         return found
@@ -131,8 +135,10 @@ class Cider:
         self, said: Counter[Gram], given: Counter[Gram], share: float, moved: defaultdict[Gram, float]
     ) -> float:
         """Return the similarity (0 to 1) of two captions' runs of one length; see `value`."""
-        weights = {gram: self._weight(gram) for gram in said.keys() | given.keys()}
         clipped = {gram: min(said[gram], given[gram]) * given[gram] for gram in said.keys() & given.keys()}
+        if not clipped:
+            return 0.0
+        weights = {gram: self.weights.get(gram, self.rare) for gram in said.keys() | given.keys()}
         shared = sum(count * weights[gram] ** 2 for gram, count in clipped.items())
         ours, theirs = (sum((n * weights[gram]) ** 2 for gram, n in one.items()) for one in (said, given))
         if not shared or not ours or not theirs:
@@ -142,9 +148,6 @@ class Cider:
             by = 2 * clipped.get(gram, 0) / shared - said[gram] ** 2 / ours - given[gram] ** 2 / theirs
             moved[gram] += share * alike * weight * by
         return alike
-
-    def _weight(self, gram: Gram) -> float:
-        return math.log(self.pictures / max(1, self.having.get(gram, 0)))
 
     def leanings(self, examples: Sequence[Example], moved: Mapping[Gram, float]) -> list[float]:
         """Return what each row's references move the mean of all rows by; together that is nothing."""
@@ -159,7 +162,9 @@ class Cider:
 
 def _of(examples: Sequence[Example]) -> Cider:
     runs = _runs(examples)
-    return Cider(len(runs), Counter(gram for found in runs.values() for gram in found))
+    having = Counter(gram for found in runs.values() for gram in found)
+    weights = {gram: math.log(len(runs) / count) for gram, count in having.items()}
+    return Cider(len(runs), having, weights, math.log(max(1, len(runs))))
 
 
 def _runs(examples: Sequence[Example]) -> dict[str, set[Gram]]:
