@@ -35,7 +35,7 @@ from espalier.models.media import Manner, MediaEmbedding, media_embedding
 from espalier.models.multimodal import own
 from espalier.models.multimodal.processors import Processor
 from espalier.models.support import unsupported
-from tests.models.tiny_media import PICTURES, TYPES, make_media_model
+from tests.models.tiny_media import OTHERS, PICTURES, SOUNDS, TYPES, make_media_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class World:
         self.kind = kind
         self.folder = make_media_model(kind, folder / kind)
         self.loaded = load_model(str(self.folder))
-        self.media = self._pictures(folder) if kind in PICTURES else self._sounds(folder)
+        self.media = self._sounds(folder) if kind in SOUNDS else self._pictures(folder)
 
     @functools.cached_property
     def processor(self) -> Processor:
@@ -79,7 +79,7 @@ class World:
         )
         files = [Path(part.uri) for turn in turns for part in turn.parts if isinstance(part, Media)]
         processor = self.processor._own
-        if self.kind in PICTURES:
+        if self.kind not in SOUNDS:
             images = [[Image.open(path) for path in files]]
             return dict(processor(text=[text], images=images, return_tensors="pt", add_special_tokens=False))
         heard = [sounds.samples(path, 16_000) for path in files]
@@ -332,6 +332,19 @@ def test_a_trained_projector_of_another_model_is_refused(worlds: Any, tmp_path: 
     save_tuned(method_on(loaded.model, "projector", {}, 0), loaded, tmp_path / "tuned")
     with pytest.raises(ModelError, match="trained in another model"):
         load_tuned(tmp_path / "tuned", str(other.folder))
+
+
+@pytest.mark.parametrize("kind", OTHERS[:2])
+def test_types_that_nothing_here_names_are_tuned_alike(kind: str, worlds: Any) -> None:
+    world: World = worlds(kind)
+    test_ids_and_logits_are_those_of_transformers_own_processor_and_model(world)
+    test_a_tree_says_what_rows_say_and_its_gradients_are_theirs(world)
+
+
+def test_a_picture_that_sees_the_question_is_refused(tmp_path: Path) -> None:
+    make_media_model("paligemma", tmp_path)
+    with pytest.raises(ModelError, match="reads ahead"):
+        load_model(str(tmp_path))
 
 
 PLANTED = {

@@ -7,7 +7,7 @@ the tokens around a picture, tiles, grids of positions, attention both ways, fea
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -20,7 +20,9 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 PICTURES = ("llava", "idefics3", "smolvlm", "qwen2_5_vl", "qwen3_vl", "gemma3")
 SOUNDS = ("qwen2_audio", "voxtral")
 TYPES = (*PICTURES, *SOUNDS)
+OTHERS = ("llava_next", "qwen2_vl", "paligemma")  # of which the program has no word
 
 # Tokens that belong to a type besides those of turns; the first stands for a medium in a conversation.
 TOKENS = {
@@ -41,7 +44,8 @@ TOKENS = {
 }
 TOKENS["idefics3"] += [f"<row_{row}_col_{column}>" for row in range(1, 4) for column in range(1, 4)]
 TOKENS["voxtral"] += [f"[SPARE_{number}]" for number in range(20)]  # its processor has [AUDIO] as token 24
-TOKENS |= {"smolvlm": TOKENS["idefics3"], "qwen3_vl": TOKENS["qwen2_5_vl"]}
+TOKENS |= {"smolvlm": TOKENS["idefics3"], "qwen3_vl": TOKENS["qwen2_5_vl"], "qwen2_vl": TOKENS["qwen2_5_vl"]}
+TOKENS |= dict.fromkeys(("llava_next", "paligemma"), TOKENS["llava"])
 # How a part that is a medium is written by a type's chat template.
 SHOWN = {
     "llava": "<image>\n",
@@ -52,6 +56,9 @@ SHOWN = {
     "gemma3": "<start_of_image>",
     "qwen2_audio": "<|audio_bos|><|AUDIO|><|audio_eos|>\n",
     "voxtral": "[BEGIN_AUDIO][AUDIO]",
+    "llava_next": "<image>\n",
+    "qwen2_vl": "<|vision_start|><|image_pad|><|vision_end|>",
+    "paligemma": "<image>",
 }
 TEMPLATE = (
     "{%% for message in messages %%}<|im_start|>{{ message['role'] }}\n"
@@ -82,6 +89,7 @@ TOWER = {
 }
 EARS = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64}
 GRID = {"patch_size": 4, "spatial_merge_size": 2, "temporal_patch_size": 2, "depth": 2, "num_heads": 4}
+PINPOINTS = [[24, 48], [48, 24], [48, 48]]
 ROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
 
 
@@ -137,22 +145,22 @@ def _config(kind: str, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     soft = tokenizer.convert_tokens_to_ids("<image_soft_token>" if kind == "gemma3" else TOKENS[kind][0])
     whole: dict[str, Any] = {"text_config": text, "tie_word_embeddings": False}
     whole["audio_token_id" if kind in SOUNDS else "image_token_id"] = soft
-    if kind == "llava":
+    if kind in ("llava", "llava_next"):
         text["model_type"] = "llama"
         tower = {"model_type": "clip_vision_model", **TOWER, "image_size": 24, "patch_size": 6}
         whole |= {"vision_config": tower, "vision_feature_layer": -2}
         whole |= {"vision_feature_select_strategy": "default"}
+        whole |= {"image_grid_pinpoints": PINPOINTS} if kind == "llava_next" else {}
+    elif kind == "paligemma":
+        text["model_type"] = "gemma"
+        tower = {"model_type": "siglip_vision_model", **TOWER, "image_size": 24, "patch_size": 6}
+        whole |= {"vision_config": {**tower, "projection_dim": 32}, "projection_dim": 32, "hidden_size": 32}
     elif kind in ("idefics3", "smolvlm"):
         text["model_type"] = "llama"
         whole |= {"vision_config": {**TOWER, "image_size": 24, "patch_size": 6}, "scale_factor": 2}
-    elif kind in ("qwen2_5_vl", "qwen3_vl"):
+    elif kind in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
         text["rope_parameters"] = ROPE
-        tower = {**GRID, "hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 32}
-        tower |= (
-            {"window_size": 16, "fullatt_block_indexes": [1]}
-            if kind == "qwen2_5_vl"
-            else {"num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
-        )
+        tower = {**GRID, "hidden_size": 32, **_QWEN_TOWERS[kind]}
         whole |= {"vision_config": tower, "video_token_id": tokenizer.convert_tokens_to_ids("<|video_pad|>")}
         whole |= {"vision_start_token_id": tokenizer.convert_tokens_to_ids("<|vision_start|>")}
         whole |= {"vision_end_token_id": tokenizer.convert_tokens_to_ids("<|vision_end|>")}
@@ -172,15 +180,25 @@ def _config(kind: str, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     return whole
 
 
+_MERGED = {"intermediate_size": 48, "out_hidden_size": 32}
+_QWEN_TOWERS: dict[str, dict[str, Any]] = {
+    "qwen2_vl": {"embed_dim": 32, "mlp_ratio": 2},
+    "qwen2_5_vl": {**_MERGED, "window_size": 16, "fullatt_block_indexes": [1]},
+    "qwen3_vl": {**_MERGED, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]},
+}
 _QWEN = Qwen2VLImageProcessorPil(patch_size=4, min_pixels=64, max_pixels=64 * 12)
 _TILES: Any = {"size": {"longest_edge": 48}, "max_image_size": {"longest_edge": 24}}
+_SQUARE: Any = {"size": {"shortest_edge": 24}, "crop_size": {"height": 24, "width": 24}}
+_PATCHES = {"patch_size": 6, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+_SIGLIP = SiglipImageProcessorPil(size={"height": 24, "width": 24})
+cast("Any", _SIGLIP).image_seq_length = 16
 _EARS = WhisperFeatureExtractor(feature_size=16, chunk_length=2)
 # The part of a processor that takes media, and the settings of its own.
 _PROCESSORS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "llava": (
-        CLIPImageProcessorPil(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24}),
-        {"patch_size": 6, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1},
-    ),
+    "llava": (CLIPImageProcessorPil(**_SQUARE), _PATCHES),
+    "llava_next": (LlavaNextImageProcessorPil(**_SQUARE, image_grid_pinpoints=PINPOINTS), _PATCHES),
+    "paligemma": (_SIGLIP, {}),
+    "qwen2_vl": (_QWEN, {}),
     "idefics3": (Idefics3ImageProcessorPil(**_TILES), {"image_seq_len": 4}),
     "smolvlm": (SmolVLMImageProcessorPil(**_TILES), {"image_seq_len": 4}),
     "qwen2_5_vl": (_QWEN, {}),
