@@ -55,6 +55,11 @@ def main() -> None:
         tried = tuple(dict.fromkeys((formats.decoding, "fp32")))
         own = {"threads": options.threads, "rounds": options.rounds, "only": options.case}
         found["generation"] = generation.main(model, _say, formats=tried, **own)
+    if options.what == "media":
+        from bench import media
+
+        own = {"threads": options.threads, "rounds": options.rounds, "count": options.rows or 1_000}
+        found["media"] = media.main(model, _say, **own)
     if options.what == "planning":
         from bench import planning
 
@@ -105,6 +110,7 @@ def _options() -> argparse.Namespace:
             "decoding",
             "filtering",
             "generation",
+            "media",
             "planning",
             "preference",
             "reinforce",
@@ -127,7 +133,11 @@ def _options() -> argparse.Namespace:
         default="likely",
         help='TRL settings to try, in the number format that is faster here: "likely", "all", or one name',
     )
-    parser.add_argument("--rows", type=int, help="decoding: how many prompts; 100, or 32 with beams")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        help="decoding: how many prompts; 100, or 32 with beams; media: how many files of each kind; 1,000",
+    )
     parser.add_argument("--questions", type=int, default=100, help="multiple choice: how many")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--llama-python", default=sys.executable, help="a Python that has llama-cpp-python")

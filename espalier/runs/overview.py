@@ -28,7 +28,7 @@ def overview(stage: Stage, seed: int, template: Template) -> dict[str, Any]:
     media: dict[str, int] = {}
     if taken := sum(media_tokens(row.ids) for row in rows):
         groups = (rows_of_trees([unit.rows for unit in units_at(step)], tokens) for step in range(steps))
-        distinct = [{token for row in tree for token in row.ids} for trees in groups for tree in trees]
+        distinct = ({token for row in tree for token in row.ids} for trees in groups for tree in trees)
         media = {"media_tokens": taken, "distinct_media_tokens": sum(map(media_tokens, distinct))}
     first = visible(stage, rows[0])
     return {
