@@ -115,3 +115,13 @@ def test_least_squares_need_a_projector_of_this_house(home: Path, espalier: Call
     done = espalier("run", "seen.toml", "-o", "name=aligned", "-o", "train.0.align=true", cwd=home)
     assert done.code == 2, done.out
     assert "its own projector has learned that" in " ".join(done.err.split())
+
+
+def test_verify_holds_its_rows_with_their_pictures(home: Path, espalier: Callable[..., Result]) -> None:
+    done = espalier("verify", "seen.toml", "-o", "name=verified", "--json", cwd=home)
+    found = {check["name"]: check for check in json.loads(done.out)["checks"]}
+    for number in (0, 1):
+        sight = found[f"train {number}: rows that another one's image leaves as they are"]
+        assert (sight["gap"], sight["ok"]) == (0, True)
+        for name in ("prefix sharing, loss, fp64", "prefix sharing, each gradient, fp64"):
+            assert found[f"train {number}: {name}"]["ok"]
