@@ -180,6 +180,7 @@ def head() -> Method:
 def merged(model: nn.Module) -> PreTrainedModel:
     """Return the model with what peft added folded into its weights, in place; 4-bit weights become plain.
 
+    They are marked as trained then: what is saved of the model is all of it (`media.write` goes by that).
     A soft prompt and bottlenecks cannot be folded in and stay what they are, see `is_plain`.
     """
     if not isinstance(model, PeftModel):
@@ -190,7 +191,7 @@ def merged(model: nn.Module) -> PreTrainedModel:
         tensors, config = get_peft_model_state_dict(model), model.peft_config["default"]
         model = _with_peft(from_4_bits(cast("Any", model).unload()), lambda: config)
         set_peft_model_state_dict(model, tensors)
-    return cast("Any", model).merge_and_unload()
+    return cast("Any", model).merge_and_unload().requires_grad_(True)
 
 
 def without_adapter(model: nn.Module) -> AbstractContextManager[object] | None:

@@ -220,6 +220,19 @@ def test_nothing_is_aligned_where_nothing_sees(
     assert "None of the stage's rows has one picture or sound" in " ".join(done.err.split())
 
 
+def test_a_first_stage_with_an_adapter_is_kept_whole(
+    seen: tuple[Path, Result], espalier: Callable[..., Result]
+):
+    home, _ = seen
+    keys = ("name=twice", 'train.0.method={kind="lora", rank=2}', "train.0.rate=3e-2")
+    done = espalier("run", "seen.toml", *(part for key in keys for part in ("-o", key)), cwd=home)
+    assert done.code == 0, done.err
+    first = load_file(home / "runs" / "twice" / "stages" / "0" / "model" / "model.safetensors")
+    base = load_file(home / "tiny" / "model.safetensors")
+    moved = [name for name, one in first.items() if name in base and not one.equal(base[name])]
+    assert any("proj" in name for name in moved)
+
+
 def test_a_projector_is_refused_on_another_encoder(
     seen: tuple[Path, Result], espalier: Callable[..., Result]
 ):
