@@ -30,7 +30,7 @@ from espalier.runs.finished import mark_finished
 from espalier.runs.invariance import try_invariance
 from espalier.runs.judging import say_limit, try_judges, weighs
 from espalier.runs.looking import count_look, count_losses, hold_apart, seal
-from espalier.runs.media import check_alignment, encode_media
+from espalier.runs.media import check_alignment, encode_media, say_anew
 from espalier.runs.plan import make_plan
 from espalier.runs.precision import keep_formats
 from espalier.runs.rating import lengths, order, raters_from, score_pairs
@@ -104,6 +104,7 @@ def execute(
         run.log_stage("prepare", started, peak_bytes())
         rows = [row for stage in plan.stages for row in (*stage.examples, *stage.dev)]
         encode_media(plan.loaded, [*rows, *prepared.test], run)
+        say_anew(plan)
         (_rate if choices.rates else _answer)(plan, run, ranks)
         report = write_report(run.path)
     mark_finished(RunFolder(path), choices, cache)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
+
 from espalier.core.errors import RecipeError
 from espalier.core.files import jsonl, write_changed
 from espalier.core.records import media_in
@@ -71,6 +73,24 @@ def encode_media(loaded: Loaded, rows: Iterable[Example], run: RunFolder) -> Non
     say(f"Media: {len(media)} distinct, {made} of them encoded now, the others known from before.")
     if made:
         run.log_stage("encode media", started, peak_bytes())
+
+
+@torch.inference_mode()
+def say_anew(plan: Plan) -> None:
+    """Tell what it costs where a stage trains a projector that media are encoded for anew in each step."""
+    embedding, features = media_embedding(plan.loaded.model), _features(plan.loaded)
+    for stage in plan.stages if embedding and embedding.encode and features else ():
+        media = [one for one in _distinct(stage.examples) if features and features.fits(one)]
+        if stage.section.method.kind != "projector" or not media:
+            continue
+        started = time.monotonic()
+        assert embedding
+        assert embedding.encode
+        embedding.encode(media[0])
+        say(
+            f"Note: {stage.name} trains the model's own projector, so its encoder computes media anew in "
+            f"each step: {time.monotonic() - started:.2g} s for the first of {len(media)}."
+        )
 
 
 def _encoded(

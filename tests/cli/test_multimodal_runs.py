@@ -67,6 +67,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, espalier: Callable[..., Resul
     (folder / "seen.toml").write_text(RECIPE)
     done = espalier("run", "seen.toml", cwd=folder)
     assert done.code == 0, done.err
+    assert "train 0 trains the model's own projector" in " ".join(done.err.split())
+    assert "train 1 trains" not in done.err
     return folder
 
 
