@@ -21,12 +21,12 @@ from transformers import AutoFeatureExtractor, AutoImageProcessor
 from transformers.models.auto import processing_auto
 
 from espalier.core.errors import TemplateError
-from espalier.core.files import content_hash, read_json
+from espalier.core.files import content_hash
 from espalier.encode.media import SOFT, Expansion, Shown
 from espalier.media import pictures, sounds
 from espalier.media.pictures import Picture
 from espalier.media.sounds import Sound
-from espalier.models.folder import PROCESSOR, in_words
+from espalier.models.folder import PROCESSOR, in_words, load_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,14 +66,14 @@ class Processor:
 
     def __init__(self, folder: Path, tokenizer: Any, most: int | None = None) -> None:
         self._folder, self._tokenizer, self._most = folder, tokenizer, most
-        self._config = read_json(folder / "config.json")
+        self._config: Any = load_config(str(folder))  # its file may leave out what is usual
         self._own = _loaded(folder, self.name, tokenizer)
         self._expansions: dict[tuple[Any, ...], Expansion] = {}
 
     @property
     def name(self) -> str:
         """The type of its model."""
-        return str(self._config["model_type"])
+        return str(self._config.model_type)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -106,8 +106,8 @@ class Processor:
 
     def soft(self, kind: Kind) -> int:
         """Return the token that stands for each of a medium's own."""
-        names = [f"{kind}_token_id", f"{kind}_token_index"]
-        return int(next(self._config[name] for name in names if name in self._config))
+        known = self._config.to_dict()
+        return int(next(known[name] for name in (f"{kind}_token_id", f"{kind}_token_index") if name in known))
 
     def never(self, kind: Kind) -> tuple[int, ...]:
         """Return the tokens that stand for media of a kind."""
@@ -214,13 +214,12 @@ def _class(sort: str) -> Any:
     return type(own.__name__, (own,), {"check_argument_for_proper_class": check})
 
 
-def _voxtral(own: Any, config: Mapping[str, Any], text: str, value: Any) -> Mapping[str, Any]:
+def _voxtral(own: Any, config: Any, text: str, value: Any) -> Mapping[str, Any]:
     """Return what Voxtral is given: its processor makes that in its way to render conversations alone."""
     kwargs = own._merge_kwargs()["audio_kwargs"]
     heard = own._retrieve_input_features([value], kwargs.pop("max_source_positions"), **kwargs)
-    ears = config["audio_config"]
-    frames = len(heard) * ears["max_source_positions"]
-    many = frames * ears.get("hidden_size", ears.get("d_model")) // ears["intermediate_size"]
+    ears = config.audio_config
+    many = len(heard) * ears.max_source_positions * ears.hidden_size // ears.intermediate_size
     ids = own.tokenizer(text.replace(own.audio_token, own.audio_token * many), add_special_tokens=False)
     return {"input_ids": torch.tensor([ids["input_ids"]]), "input_features": heard}
 
