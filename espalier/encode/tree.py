@@ -191,5 +191,8 @@ def _edges(rows: Sequence[Encoded], paths: Sequence[Ints]) -> tuple[Ints, Ints, 
     )
     weights = np.concatenate([np.array(row.weights)[index] for row, index in zip(rows, taken, strict=True)])
     entry_rows = np.repeat(np.arange(len(rows)), [len(index) for index in taken])
-    edges, entry_edges = np.unique(np.stack([source, target], axis=1), axis=0, return_inverse=True)
-    return edges[:, 0], edges[:, 1], entry_rows, entry_edges.reshape(-1), weights
+    # One number for a pair: numpy compares rows of numbers as structures, where Ctrl-C ends in a TypeError.
+    words, place = np.unique(target, return_inverse=True)
+    edges, entry_edges = np.unique(source * len(words) + place, return_inverse=True)
+    sources, places = np.divmod(edges, len(words))
+    return sources, words[places], entry_rows, entry_edges, weights
