@@ -220,9 +220,10 @@ def phrases(intent: str, *, held_out: bool) -> list[str]:
 def make_intents(folder: Path, *, train: int, test: int, seed: int) -> None:
     """Write spoken wishes with their kinds: to train on, and in phrases and voices that are not trained on.
 
-    The sounds that are trained on are in `words.jsonl`, too, with what is said.
+    `words.jsonl` has clips of their words in random order: of whole wishes the phrases would be learned, and
+    not what is heard.
     """
-    said: dict[int, str] = {}
+    said: list[str] = []
 
     def make(number: int, place: int, voices: Sequence[str]) -> tuple[str, str, np.random.Generator, str]:
         rng = np.random.default_rng([seed, 3 + place, number])
@@ -234,7 +235,7 @@ def make_intents(folder: Path, *, train: int, test: int, seed: int) -> None:
 
     def trained(number: int) -> tuple[Samples, str, str]:
         intent, text, rng, voice = make(number, 0, VOICES)
-        said[number] = text
+        said.append(text)
         return heard_elsewhere(spoken(text, voice, rng), rng), intent, voice
 
     def held_out(number: int) -> tuple[Samples, str, str]:
@@ -243,9 +244,16 @@ def make_intents(folder: Path, *, train: int, test: int, seed: int) -> None:
 
     write(folder, "train", train, trained)
     write(folder, "test", test, held_out)
-    with (folder / "words.jsonl").open("w") as rows:
-        for number, text in said.items():
-            rows.write(f"{json.dumps({'audio': f'train/{number:05}.wav', 'text': text})}\n")
+    known = sorted({word for text in said for word in text.split()})
+
+    def mixed(number: int) -> tuple[Samples, str, str]:
+        rng = np.random.default_rng([seed, 5, number])
+        words = [str(word) for word in rng.choice(known, int(rng.integers(2, 6)))]
+        voice, alone = str(rng.choice(VOICES)), rng.random() < 0.5
+        heard = spoken_by_words(words, voice, rng) if alone else spoken(" ".join(words), voice, rng)
+        return heard_elsewhere(heard, rng), " ".join(words), voice
+
+    write(folder, "words", train, mixed)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
