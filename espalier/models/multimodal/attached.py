@@ -81,11 +81,11 @@ def cap_pictures(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pix
             where="model.pixels",
             hint="Leave it out.",
         )
-    known, inner = cast("KeptFeatures", embedding.features), embedding.encode.model
+    known = cast("KeptFeatures", embedding.features)
     assert known.source
     processor = Processor(known.source, tokenizer, pixels)
-    features = known.having(encoders_by(processor, inner[0], known.encoders))
-    embedding.features, embedding.encode = features, Encoding(inner, features)
+    features = known.having(encoders_by(processor, embedding.encode.model[0], known.encoders))
+    embedding.features = features
     return features
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from inspect import signature
 from pathlib import Path
@@ -27,7 +27,7 @@ from espalier.encode.media import SOFT, block
 from espalier.models.call import call_model
 from espalier.models.encoders.encoders import Encoder
 from espalier.models.inside import language_model, outside
-from espalier.models.media import Drawn, Grid, Manner, MediaEmbedding
+from espalier.models.media import Drawn, Grid, Manner, MediaEmbedding, media_embedding
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -162,7 +162,7 @@ def _encoding(
         width=model.config.get_text_config().hidden_size * (1 + manner.deeper),
         weights=weights,
         encode=partial(_encode, model, processor, kind),
-        grid=partial(_grid, model, processor, kind) if manner.grids else None,
+        grid=cache(partial(_grid, model, processor, kind)) if manner.grids else None,
         asked=partial(processor.asked, kind),
         manner=manner,
     )
@@ -220,15 +220,14 @@ class Encoding:
 
     Attributes:
         model: in a tuple of one, since a part of the model holds this.
-        features: with the encoders that say what the model is given of a medium.
     """
 
     model: tuple[PreTrainedModel]
-    features: KeptFeatures
 
     def __call__(self, media: Media) -> torch.Tensor:
         """Return what the language model is given of a medium [N, D · (1 + L)]."""
-        encoder, _ = self.features.usable(media)
+        embedding = cast("MediaEmbedding", media_embedding(self.model[0]))
+        encoder, _ = cast("KeptFeatures", embedding.features).usable(media)
         assert encoder.asked
         return _joined(given_of(self.model[0], encoder.asked(Path(media.uri))))
 
@@ -238,7 +237,7 @@ def see(model: PreTrainedModel, features: KeptFeatures) -> PreTrainedModel:
     for weight in outside(model).values():
         weight.requires_grad_(False)
     embedding = MediaEmbedding(_words(model), {}, features, features.manner)
-    embedding.encode = Encoding((model,), features)
+    embedding.encode = Encoding((model,))
     model.set_input_embeddings(embedding)
     if embedding.manner.deeper:
         language_model(model).register_forward_pre_hook(embedding.hand_on, with_kwargs=True)
