@@ -160,8 +160,8 @@ def _check_config(config: Mapping[str, Any], where: str) -> None:
         raise ModelError(
             f"The model ({own}) {what}, and Espalier tunes those that only go on with a text.",
             where=where,
-            hint="Whether it would learn from rows of text is not tried: take the language model that it was "
-            f"built on ('{inner}'), or save that part as a model of its own."
+            hint="One that sees or hears is tuned with its processor (preprocessor_config.json) in the "
+            f"folder. Or take the language model that it was built on ('{inner}')."
             if inner in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
             else "Take a causal language model, such as one of the Llama, Qwen or Gemma families.",
         )
